@@ -1,0 +1,153 @@
+"""The errors of every room, as facts; each class words itself.
+
+::
+
+    MultirshError
+    ├ UsageError            an option or an argument that cannot be meant
+    ├ InventoryError        a hosts file or a host list, with its place
+    │ └ NodeSetError        an expression such as ``web[01-12]!web3``
+    ├ CredentialError       a key, password or known_hosts file that cannot be used at all
+    └ HostError             one host could not be reached, entered or finished
+
+    IllegalTransition       our bug: a state machine was asked the impossible
+
+Everything under ``MultirshError`` can be caused by a user or by the world.
+``IllegalTransition`` stands outside, so that no handler for the others can
+hide it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multirsh.model import Failure, Status
+
+
+class MultirshError(Exception):
+    """Base of what a user or the world can cause."""
+
+
+class UsageError(MultirshError):
+    """An option or an argument cannot be meant as it was given.
+
+    Attributes:
+        message: What is wrong, naming the option.
+        hint: The way out, or ``None``.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
+
+class InventoryError(MultirshError):
+    """A hosts file or a host list that cannot be used.
+
+    Attributes:
+        source: The file's path as the user gave it, ``<stdin>``, or the option (``-w``).
+        line: Line in ``source``, from 1; ``None`` where a place has no meaning.
+        column: Column in the line, in characters from 1; ``None`` where it has no meaning.
+        message: What is wrong there.
+        hint: The way out, such as a likely spelling; or ``None``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str,
+        line: int | None = None,
+        column: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.source = source
+        self.line = line
+        self.column = column
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
+        worded = f"{place}: {self.message}"
+        return worded if self.hint is None else f"{worded}; {self.hint}"
+
+
+class NodeSetError(InventoryError):
+    """A node-set expression that cannot be read, or names what is not there.
+
+    Attributes:
+        text: The whole expression.
+        position: Offset into ``text`` of the trouble, in characters from 0.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str,
+        position: int,
+        source: str = "-w",
+        line: int | None = None,
+        column: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(
+            message, source=source, line=line, column=position + 1 if column is None else column, hint=hint
+        )
+        self.text = text
+        self.position = position
+
+
+class CredentialError(MultirshError):
+    """A key, a password source or a known_hosts file that cannot be used at all.
+
+    It is raised before the first connection: what is wrong for every host is
+    said once, and nothing has run.
+
+    Attributes:
+        message: What is wrong, naming the file or the option.
+        hint: The way out, or ``None``.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
+
+class HostError(MultirshError):
+    """One host could not be reached, entered or finished.
+
+    Transports raise it inside that host's task; the engine turns it into
+    data. It only leaves the library where a caller asks for it, by
+    ``Results.raise_for_status()``.
+
+    Attributes:
+        host: The host's name.
+        status: What the host's result will be.
+        failure: Kind, phase and message.
+    """
+
+    def __init__(self, host: str, status: Status, failure: Failure | None) -> None:
+        super().__init__(host, status, failure)
+        self.host = host
+        self.status = status
+        self.failure = failure
+
+    def __str__(self) -> str:
+        if self.failure is None:
+            return f"{self.host}: {self.status}"
+        return f"{self.host}: {self.status} ({self.failure.phase}): {self.failure.message}"
+
+
+class IllegalTransition(RuntimeError):  # noqa: N818 - the field's name for it, and it is no user's error
+    """A state machine received an event that its table has no row for: a bug in multirsh."""

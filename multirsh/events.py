@@ -1,0 +1,233 @@
+"""What happened in a run, as values: the library's events, the journal's rows, the lines of ``--json``.
+
+One schema serves all three. ``to_dict`` gives the JSON object of the
+contract; its keys and words are stable. Order that may be relied upon: one
+``RunStarted`` first, one ``RunFinished`` last; for a host, ``HostStarted``
+(if it was started at all), its output, then its one ``HostFinished``.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from multirsh.model import ClosedBy, Failure, Seconds, Status
+
+JsonObject: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The run begins.
+
+    Attributes:
+        run: The run's identifier, the same in all its events.
+        t: Seconds since the run began, monotonic.
+        command: The command as sent to every host.
+        hosts: Names of all hosts of the run, in the selection's order.
+        fanout: Hosts in flight at once, at the most.
+        version: multirsh's version.
+    """
+
+    name: ClassVar[Literal["run_started"]] = "run_started"
+    run: str
+    t: float
+    command: str
+    hosts: tuple[str, ...]
+    fanout: int
+    version: str
+
+    def to_dict(self) -> JsonObject:
+        """The event as the contract's JSON object."""
+        return _head(self) | {
+            "command": self.command,
+            "hosts": list(self.hosts),
+            "fanout": self.fanout,
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStarted:
+    """A host's attempt begins.
+
+    Attributes:
+        run: The run's identifier.
+        t: Seconds since the run began.
+        host: The host's name.
+        attempt: From 1.
+    """
+
+    name: ClassVar[Literal["host_started"]] = "host_started"
+    run: str
+    t: float
+    host: str
+    attempt: int
+
+    def to_dict(self) -> JsonObject:
+        """The event as the contract's JSON object."""
+        return _head(self) | {"host": self.host, "attempt": self.attempt}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Bytes that a host's command wrote.
+
+    A chunk is what arrived together: it may hold several lines, or part of one.
+
+    Attributes:
+        run: The run's identifier.
+        t: Seconds since the run began.
+        host: The host's name.
+        stream: Which of the two.
+        data: The bytes, exactly.
+    """
+
+    run: str
+    t: float
+    host: str
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+    @property
+    def name(self) -> Literal["stdout", "stderr"]:
+        """The event's name in the contract."""
+        return self.stream
+
+    def to_dict(self) -> JsonObject:
+        """The event as the contract's JSON object: ``data``, or ``data_b64`` where it is not UTF-8."""
+        try:
+            return _head(self) | {"host": self.host, "data": self.data.decode()}
+        except UnicodeDecodeError:
+            return _head(self) | {"host": self.host, "data_b64": base64.b64encode(self.data).decode("ascii")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFinished:
+    """A host's one ending.
+
+    Attributes:
+        run: The run's identifier.
+        t: Seconds since the run began.
+        host: The host's name.
+        status: How it ended.
+        exit_status: 0-255 where the command exited, else ``None``.
+        signal: Name without ``SIG`` where a signal ended the command, else ``None``.
+        error: Why there is neither, or ``None``.
+        attempts: How many were made; 0 for ``not_run``.
+        closed_by: Who closed the TCP connection first; ``None`` where there was none of our own.
+        local_port: The local port it left from, or ``None``.
+        stdout_bytes: Bytes received.
+        stderr_bytes: Bytes received.
+        seconds: Where the time went.
+    """
+
+    name: ClassVar[Literal["host_finished"]] = "host_finished"
+    run: str
+    t: float
+    host: str
+    status: Status
+    exit_status: int | None
+    signal: str | None
+    error: Failure | None
+    attempts: int
+    closed_by: ClosedBy | None
+    local_port: int | None
+    stdout_bytes: int
+    stderr_bytes: int
+    seconds: Seconds
+
+    def to_dict(self) -> JsonObject:
+        """The event as the contract's JSON object."""
+        error = self.error
+        seconds = self.seconds
+        return _head(self) | {
+            "host": self.host,
+            "status": self.status.value,
+            "exit_status": self.exit_status,
+            "signal": self.signal,
+            "error": None
+            if error is None
+            else {"kind": error.kind.value, "phase": error.phase.value, "message": error.message},
+            "attempts": self.attempts,
+            "closed_by": None if self.closed_by is None else self.closed_by.value,
+            "local_port": self.local_port,
+            "stdout_bytes": self.stdout_bytes,
+            "stderr_bytes": self.stderr_bytes,
+            "seconds": {
+                "connect": _rounded(seconds.connect),
+                "auth": _rounded(seconds.auth),
+                "run": _rounded(seconds.run),
+                "close": _rounded(seconds.close),
+                "total": _rounded(seconds.total),
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortUse:
+    """What the run did to this machine's local ports.
+
+    Attributes:
+        peak: The most connections that held a local port at once.
+        closed_by: How many connections each end closed first; jump hosts' own included.
+        time_wait_left: Sockets of this run in TIME_WAIT here, as the kernel says; ``None`` where it
+            cannot be asked.
+    """
+
+    peak: int
+    closed_by: Mapping[ClosedBy, int]
+    time_wait_left: int | None
+
+    def to_dict(self) -> JsonObject:
+        """The object under ``ports``."""
+        return {
+            "peak": self.peak,
+            "closed_by": {who.value: self.closed_by.get(who, 0) for who in ClosedBy},
+            "time_wait_left": self.time_wait_left,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The run is over; nothing of it is open any more.
+
+    Attributes:
+        run: The run's identifier.
+        t: Seconds since the run began.
+        counts: Hosts of each status; a status nobody has is absent.
+        exit_code: By the contract.
+        seconds: The whole run's time.
+        ports: What it did to the local ports.
+    """
+
+    name: ClassVar[Literal["run_finished"]] = "run_finished"
+    run: str
+    t: float
+    counts: Mapping[Status, int]
+    exit_code: int
+    seconds: float
+    ports: PortUse
+
+    def to_dict(self) -> JsonObject:
+        """The event as the contract's JSON object."""
+        return _head(self) | {
+            "counts": {status.value: self.counts[status] for status in Status if self.counts.get(status)},
+            "exit_code": self.exit_code,
+            "seconds": _rounded(self.seconds),
+            "ports": self.ports.to_dict(),
+        }
+
+
+Event: TypeAlias = RunStarted | HostStarted | Output | HostFinished | RunFinished
+
+
+def _head(event: Event) -> JsonObject:
+    return {"event": event.name, "run": event.run, "t": _rounded(event.t)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Microseconds are as fine as anyone reads; it keeps lines short."""
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,239 @@
+"""The frozen values every room speaks: hosts, how they ended, and why.
+
+Nothing here knows a loop, a socket, a clock or a file.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+Scalar: TypeAlias = str | int | float | bool | None
+"""What a host's variable may be."""
+
+NO_VARS: Final[Mapping[str, Scalar]] = MappingProxyType({})
+
+
+class TransportName(enum.StrEnum):
+    """How a host is reached (``-R``)."""
+
+    SSH = "ssh"
+    RSH = "rsh"
+    EXEC = "exec"
+    LOCAL = "local"
+
+
+class HostKeyPolicy(enum.StrEnum):
+    """What is done with a host key that is not in any known_hosts file.
+
+    A key that *contradicts* the files is refused under the first two.
+    """
+
+    STRICT = "strict"
+    ACCEPT_NEW = "accept-new"
+    OFF = "off"
+
+
+class SourcePort(enum.StrEnum):
+    """Which local ports a host's connection may leave from."""
+
+    EPHEMERAL = "ephemeral"
+    RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to connect to a host; ``None`` says "not said here".
+
+    Hosts that were given the same settings share one object, so a fleet of
+    100,000 costs one ``Settings`` for each distinct combination, and a
+    transport can key its prepared options by it.
+
+    Attributes:
+        user: Login name on the remote.
+        port: TCP port, 1-65535.
+        identity: Path of a private key, as written (``~`` not expanded).
+        jump: Hosts to hop through, in ssh's ``[user@]host[:port][,...]``; ``"none"`` for no jump.
+        transport: Which transport reaches the host.
+        source_port: Which local ports to leave from.
+        host_keys: Policy for unknown host keys.
+    """
+
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    jump: str | None = None
+    transport: TransportName | None = None
+    source_port: SourcePort | None = None
+    host_keys: HostKeyPolicy | None = None
+
+    def or_else(self, fallback: Settings) -> Settings:
+        """Fill what is not said here from ``fallback``; what is said stays."""
+        return Settings(
+            user=fallback.user if self.user is None else self.user,
+            port=fallback.port if self.port is None else self.port,
+            identity=fallback.identity if self.identity is None else self.identity,
+            jump=fallback.jump if self.jump is None else self.jump,
+            transport=fallback.transport if self.transport is None else self.transport,
+            source_port=fallback.source_port if self.source_port is None else self.source_port,
+            host_keys=fallback.host_keys if self.host_keys is None else self.host_keys,
+        )
+
+
+NO_SETTINGS: Final = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One machine to run on.
+
+    Attributes:
+        name: What people call it: in output, in events, in selections. Unique in a run.
+        address: Where to connect: a name or an IP literal (no brackets, no port); ``None`` means ``name``.
+        settings: How to connect; shared between hosts.
+        vars: The user's variables; shared between hosts, never changed.
+    """
+
+    name: str
+    address: str | None = None
+    settings: Settings = NO_SETTINGS
+    vars: Mapping[str, Scalar] = field(default=NO_VARS, hash=False, compare=False)
+
+    @property
+    def target(self) -> str:
+        """The name or address to connect to."""
+        return self.name if self.address is None else self.address
+
+
+class Status(enum.StrEnum):
+    """How a host ended; one for each host, exactly once."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SIGNALLED = "signalled"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    AUTH = "auth"
+    HOSTKEY = "hostkey"
+    LOST = "lost"
+    LOCAL = "local"
+    CANCELLED = "cancelled"
+    NOT_RUN = "not_run"
+
+
+class Phase(enum.StrEnum):
+    """Where a host was when something happened to it."""
+
+    RESOLVE = "resolve"
+    """Looking up its name."""
+    CONNECT = "connect"
+    """TCP's three-way handshake."""
+    HANDSHAKE = "handshake"
+    """Version, key exchange and host key (RFC 4253)."""
+    AUTH = "auth"
+    """Authentication (RFC 4252)."""
+    SESSION = "session"
+    """Opening the channel and asking for the command (RFC 4254)."""
+    RUN = "run"
+    """The command runs."""
+
+
+class ClosedBy(enum.StrEnum):
+    """Which end's FIN came first, as the socket saw it."""
+
+    REMOTE = "remote"
+    """The remote's: TIME_WAIT, if any, is theirs."""
+    LOCAL = "local"
+    """Ours: the port is in TIME_WAIT here for a minute."""
+    RESET = "reset"
+    """Nobody's: one end sent RST, and no state is left at either."""
+
+
+class ErrorKind(enum.StrEnum):
+    """What went wrong, for programs; finer than a status, and stable."""
+
+    NAME = "name"
+    REFUSED = "refused"
+    NO_ROUTE = "no_route"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    CLOSED = "closed"
+    PROTOCOL = "protocol"
+    KEY_EXCHANGE = "key_exchange"
+    HOSTKEY_UNKNOWN = "hostkey_unknown"
+    HOSTKEY_CHANGED = "hostkey_changed"
+    HOSTKEY_REVOKED = "hostkey_revoked"
+    HOSTKEY_INVALID = "hostkey_invalid"
+    DENIED = "denied"
+    JUMP = "jump"
+    SESSION_REFUSED = "session_refused"
+    NO_EXIT_STATUS = "no_exit_status"
+    KEEPALIVE = "keepalive"
+    PORTS = "ports"
+    FILES = "files"
+    MEMORY = "memory"
+    STOPPED = "stopped"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a host has no ``ok`` or ``failed``.
+
+    Attributes:
+        kind: For programs.
+        phase: Where the host was.
+        message: One line for people; no host name in it, no secret, no control bytes.
+    """
+
+    kind: ErrorKind
+    phase: Phase
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The remote command ended by itself.
+
+    Attributes:
+        status: 0-255.
+    """
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The remote command was ended by a signal.
+
+    Attributes:
+        signal: Name without ``SIG`` (RFC 4254 section 6.10), such as ``TERM``.
+    """
+
+    signal: str
+
+
+Outcome: TypeAlias = Exited | Signalled
+"""What the remote said of its command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where a host's time went, in seconds; ``None`` for what was not reached.
+
+    Attributes:
+        connect: From the start of the attempt to an open TCP connection, name look-up included.
+        auth: From there to logged in, key exchange included.
+        run: From there to the command's end.
+        close: From there to the remote's FIN, or the reset.
+        total: From the start of the attempt to the result; ``close`` not included.
+    """
+
+    connect: float | None = None
+    auth: float | None = None
+    run: float | None = None
+    close: float | None = None
+    total: float = 0.0
