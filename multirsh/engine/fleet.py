@@ -1,0 +1,166 @@
+"""The library's door: a fleet of hosts, ready to run commands on.
+
+::
+
+    async with Fleet(inventory.hosts) as fleet:
+        async for result in fleet.run("uptime"):
+            print(result.host.name, result.status, result.text())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.results import Results
+from multirsh.engine.run import Means, Run
+from multirsh.errors import UsageError
+from multirsh.inventory import fold
+from multirsh.model import Host, TransportName
+from multirsh.ports import Ledger
+from multirsh.transports.base import Transport, Warn
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.registry import load
+from multirsh.transports.ssh.options import SshOptions
+
+logger = logging.getLogger("multirsh")
+
+
+class Fleet:
+    """Hosts, and the means to reach them.
+
+    Entering reads keys, known hosts and ssh's configuration, once; leaving
+    stops the runs that go on and closes what is open, the remote ends first.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        *,
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        ssh: SshOptions | None = None,
+        warn: Warn | None = None,
+    ) -> None:
+        """Gather the means; nothing is read or connected yet.
+
+        Args:
+            hosts: Each name once.
+            limits: How much at once.
+            timeouts: For how long.
+            ssh: What ssh's options say for all hosts.
+            warn: Takes warnings, one line for people each; by default they are logged.
+
+        Raises:
+            UsageError: A host twice.
+        """
+        self._hosts = tuple(hosts)
+        names = [host.name for host in self._hosts]
+        if len(set(names)) < len(names):
+            twice = {name for name in names if names.count(name) > 1}
+            raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+        self._limits = limits or Limits()
+        self._timeouts = timeouts or Timeouts()
+        self._ssh = ssh or SshOptions()
+        self._warn = warn or logger.warning
+        self._means: Means | None = None
+        self._runs: list[Run] = []
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The fleet's hosts, in the order they are started."""
+        return self._hosts
+
+    async def __aenter__(self) -> Self:
+        """Read what is needed once for all hosts.
+
+        Raises:
+            CredentialError: A key, a password or a known_hosts file that cannot be used at all.
+            UsageError: A transport that is not there.
+        """
+        ledger = Ledger()
+        dialler = Dialler(ledger=ledger, close_timeout=self._timeouts.close)
+        transports: dict[TransportName, Transport] = {}
+        for name, hosts in self._by_transport().items():
+            transport = load(name, dialler=dialler, ssh=self._ssh, warn=self._warn, hosts=hosts)
+            await transport.prepare(hosts)
+            transports[name] = transport
+        self._means = Means(
+            transports=transports,
+            dialler=dialler,
+            ledger=ledger,
+            limits=self._limits,
+            timeouts=self._timeouts,
+        )
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop what goes on and wait until everything is closed, within the close timeout."""
+        for run in self._runs:
+            await run.aclose()
+        self._runs.clear()
+        self._means = None
+
+    def run(self, command: str) -> Run:
+        """Run ``command`` on every host, through its login shell.
+
+        Args:
+            command: What ssh would be given; its standard input is at end of file.
+
+        Returns:
+            The run; it starts when it is read.
+
+        Raises:
+            UsageError: There is nothing to run.
+            RuntimeError: Outside ``async with``.
+        """
+        if self._means is None:
+            raise RuntimeError("a fleet runs commands inside 'async with'")
+        if not command.strip():
+            raise UsageError("there is no command to run", hint="give one, such as uptime")
+        if "\0" in command:
+            raise UsageError("a command cannot hold a NUL byte")
+        run = Run(self._means, self._hosts, command)
+        self._runs.append(run)
+        return run
+
+    def _by_transport(self) -> Mapping[TransportName, list[Host]]:
+        found: dict[TransportName, list[Host]] = {}
+        for host in self._hosts:
+            found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
+        return found
+
+
+def run(
+    hosts: Sequence[Host],
+    command: str,
+    *,
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    ssh: SshOptions | None = None,
+) -> Results:
+    """Run ``command`` on ``hosts`` and wait for all of them: for scripts that have no event loop.
+
+    Raises:
+        RuntimeError: Called inside an event loop: use ``Fleet`` there.
+        UsageError: As ``Fleet``.
+        CredentialError: As ``Fleet``.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise RuntimeError("multirsh.run() makes its own event loop; inside one, use 'async with Fleet(...)'")
+
+    async def together() -> Results:
+        async with Fleet(hosts, limits=limits, timeouts=timeouts, ssh=ssh) as fleet:
+            return await fleet.run(command).gather()
+
+    return asyncio.run(together())

@@ -1,0 +1,55 @@
+"""How much at once, and for how long: the run's bounds, checked where they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from multirsh.errors import UsageError
+
+DEFAULT_FANOUT = 64
+DEFAULT_CONNECT_SECONDS = 10.0
+DEFAULT_CLOSE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much at once.
+
+    Attributes:
+        fanout: Hosts in flight at once, at the most; a host whose socket only drains is not in flight.
+
+    Raises:
+        UsageError: A figure that cannot be meant.
+    """
+
+    fanout: int = DEFAULT_FANOUT
+
+    def __post_init__(self) -> None:
+        if self.fanout < 1:
+            raise UsageError(f"a fanout of {self.fanout} would run nothing", hint="give 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """For how long, each in seconds.
+
+    Attributes:
+        connect: From the name's look-up to logged in; ``None`` for no bound.
+        command: From there to the command's end; ``None`` for no bound.
+        close: From the last byte of ours to a reset, if the remote does not close.
+
+    Raises:
+        UsageError: A figure that is not a positive number of seconds.
+    """
+
+    connect: float | None = DEFAULT_CONNECT_SECONDS
+    command: float | None = None
+    close: float = DEFAULT_CLOSE_SECONDS
+
+    def __post_init__(self) -> None:
+        for name, seconds in (("connect", self.connect), ("command", self.command), ("close", self.close)):
+            if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
+                raise UsageError(
+                    f"a {name} timeout of {seconds} seconds cannot be kept", hint="give more than 0"
+                )

@@ -1,0 +1,409 @@
+"""One run of one command over the hosts: decisions are asked for, then awaited.
+
+The shell around ``Admission``, the transports and the stream. It guarantees
+one ``HostFinished`` for each host, whatever happens to it, and that nothing
+of the run is open when ``RunFinished`` is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import multirsh
+from multirsh.engine.admission import Admission
+from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.results import HostResult, Results
+from multirsh.engine.stream import BoundedStream
+from multirsh.errors import HostError
+from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
+from multirsh.exit_code import exit_code
+from multirsh.model import (
+    ClosedBy,
+    ErrorKind,
+    Exited,
+    Failure,
+    Host,
+    Outcome,
+    Phase,
+    Seconds,
+    Signalled,
+    Status,
+    TransportName,
+)
+from multirsh.ports import Ledger
+from multirsh.ports.kernel import TcpState, read_table
+from multirsh.transports.base import Connection, Stream, Transport
+from multirsh.transports.dialler import Dialler
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a run uses and does not own.
+
+    Attributes:
+        transports: Ready to connect, by name.
+        dialler: Knows every socket that is not closed yet.
+        ledger: Knows who closed.
+        limits: How much at once.
+        timeouts: For how long.
+    """
+
+    transports: Mapping[TransportName, Transport]
+    dialler: Dialler
+    ledger: Ledger
+    limits: Limits
+    timeouts: Timeouts
+
+
+_Item: TypeAlias = Event | HostResult
+
+
+class Run:
+    """A run under way. Read it once: as results, all together, or as events.
+
+    It starts when it is read. Leaving early - ``break``, an exception, a
+    cancelled task - stops it: no further host starts, what is open is closed
+    in order, and only then does the reader go on.
+    """
+
+    def __init__(self, means: Means, hosts: Sequence[Host], command: str) -> None:
+        self.id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        self._means = means
+        self._hosts = tuple(hosts)
+        self._command = command
+        self._admission = Admission(self._hosts, fanout=means.limits.fanout)
+        self._stream: BoundedStream[_Item] = BoundedStream()
+        self._counts: Counter[Status] = Counter()
+        self._largest_exit_status = 0
+        self._scopes: set[asyncio.Timeout] = set()
+        self._wake = asyncio.Event()
+        self._driver: asyncio.Task[None] | None = None
+        self._began = 0.0
+        self._stopped = False
+        self._stop_signal: int | None = None
+
+    # Reading.
+
+    async def __aiter__(self) -> AsyncIterator[HostResult]:
+        """One result a host, each as soon as it is known."""
+        async with contextlib.aclosing(self._items()) as items:
+            written: dict[tuple[str, Stream], list[bytes]] = {}
+            async for batch in items:
+                for item in batch:
+                    if isinstance(item, Output):
+                        written.setdefault((item.host, item.stream), []).append(item.data)
+                    elif isinstance(item, HostResult):
+                        name = item.host.name
+                        yield replace(
+                            item,
+                            stdout=b"".join(written.pop((name, "stdout"), ())),
+                            stderr=b"".join(written.pop((name, "stderr"), ())),
+                        )
+
+    async def gather(self) -> Results:
+        """Every host's result, when all have ended and every connection is closed."""
+        return Results({result.host.name: result async for result in self})
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Everything that happens, as it happens."""
+        async with contextlib.aclosing(self.event_batches()) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def event_batches(self) -> AsyncIterator[list[Event]]:
+        """The same events, those that wait together given together: for a reader that writes them out."""
+        async with contextlib.aclosing(self._items()) as items:
+            async for batch in items:
+                yield [item for item in batch if not isinstance(item, HostResult)]
+
+    def stop(self, *, signal: int | None = None) -> None:
+        """Start no further host, give up on those in flight, and close what is open, in order.
+
+        Hosts in flight end as ``cancelled``, those never started as ``not_run``; the reader gets all of
+        them, then the end. The remote commands are not killed by this.
+
+        Args:
+            signal: The number of the signal that asked for it, for the exit code.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        self._stop_signal = signal
+        for host in self._admission.stop():
+            self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
+        for scope in self._scopes:
+            scope.reschedule(0)
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Stop, and reset what is open instead of waiting for the remotes."""
+        self.stop()
+        self._means.dialler.abandon()
+
+    # Driving.
+
+    async def _items(self) -> AsyncIterator[list[_Item]]:
+        if self._driver is not None:
+            raise RuntimeError("a run is read once; start another with fleet.run()")
+        self._began = asyncio.get_running_loop().time()
+        self._driver = asyncio.create_task(self._drive())  # noqa: TID251 - owned by this generator, and awaited below
+        try:
+            async for batch in self._stream.batches():
+                yield batch
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the run if it goes on, and wait until everything of it is closed.
+
+        A second cancellation meanwhile resets what is still open.
+        """
+        driver = self._driver
+        if driver is None or driver.done():
+            return
+        self._stream.close()
+        self.stop()
+        try:
+            await asyncio.shield(driver)
+        except asyncio.CancelledError:
+            self.abandon()
+            await driver
+            raise
+
+    async def _drive(self) -> None:
+        failure: Exception | None = None
+        try:
+            self._put(
+                RunStarted(
+                    run=self.id,
+                    t=self._now(),
+                    command=self._command,
+                    hosts=tuple(host.name for host in self._hosts),
+                    fanout=self._means.limits.fanout,
+                    version=multirsh.__version__,
+                )
+            )
+            async with asyncio.TaskGroup() as group:
+                while not self._admission.is_over:
+                    self._wake.clear()
+                    for host in self._admission.admit():
+                        group.create_task(self._run_host(host), name=f"multirsh {host.name}")
+                    await self._wake.wait()
+            await self._settle()
+            self._put(self._run_finished())
+        except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
+            failure = error
+        finally:
+            self._stream.close(failure)
+
+    async def _settle(self) -> None:
+        """See to it that nothing of the run is open any more."""
+        for transport in self._means.transports.values():
+            await transport.release()
+        await self._means.dialler.drained()
+
+    async def _run_host(self, host: Host) -> None:
+        """One host from its start to its one ending."""
+        connection = self._transport_of(host).connection(host)
+        sink = _HostSink(self, host, connection)
+        started = self._loop_time()
+        self._put(HostStarted(run=self.id, t=self._now(), host=host.name, attempt=1))
+        closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
+        try:
+            ending = await self._attempt(host, connection, sink)
+        finally:
+            connection.close()
+            self._stream.forget(connection)
+            self._admission.ended()
+            self._wake.set()
+        ended = self._loop_time()
+        result = HostResult(
+            host=host,
+            status=ending.status,
+            exit_status=ending.exit_status,
+            signal=ending.signal,
+            error=ending.failure,
+            local_port=connection.local_port,
+            seconds=_spent(connection, started, ended),
+            closing=closing,
+        )
+        self._put(result)
+        try:
+            closing.set_result(await connection.closed())
+        finally:
+            closing.cancel()  # does nothing to a result
+        self._finish(result, sink, self._loop_time() - ended)
+
+    async def _attempt(self, host: Host, connection: Connection, sink: _HostSink) -> _Ending:
+        """Open and run, each within its time; every way it can end, as data."""
+        try:
+            async with self._stoppable():
+                limit = self._means.timeouts.connect
+                try:
+                    async with asyncio.timeout(limit) as scope:
+                        await connection.open()
+                except TimeoutError:
+                    if not scope.expired():
+                        raise
+                    return _timed_out(connection.phase, f"not logged in within {limit:g} s")
+                limit = self._means.timeouts.command
+                try:
+                    async with asyncio.timeout(limit) as scope:
+                        return _ended(await connection.run(self._command, sink))
+                except TimeoutError:
+                    if not scope.expired():
+                        raise
+                    return _timed_out(connection.phase, f"the command did not end within {limit:g} s")
+        except HostError as error:
+            return _Ending(status=error.status, failure=error.failure)
+        except _Stopped:
+            failure = Failure(ErrorKind.STOPPED, connection.phase, "the run was stopped")
+            return _Ending(status=Status.CANCELLED, failure=failure)
+        except Exception as error:
+            logger.exception("internal error at host %s", host.name)
+            failure = Failure(ErrorKind.INTERNAL, connection.phase, f"{type(error).__name__}: {error}")
+            return _Ending(status=Status.LOCAL, failure=failure)
+
+    @contextlib.asynccontextmanager
+    async def _stoppable(self) -> AsyncIterator[None]:
+        """Raise ``_Stopped`` inside when the run is stopped."""
+        try:
+            async with asyncio.timeout(0 if self._stopped else None) as scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise _Stopped from None
+
+    # Telling.
+
+    def _put(self, item: _Item) -> None:
+        self._stream.put(item)
+
+    def write(self, host: Host, stream: Stream, data: bytes, connection: Connection) -> None:
+        """Tell of output, and hold the host back if the reader is behind."""
+        event = Output(run=self.id, t=self._now(), host=host.name, stream=stream, data=data)
+        self._stream.put(event, weight=len(data), source=connection)
+
+    def _finish(self, result: HostResult, sink: _HostSink | None, close_seconds: float | None) -> None:
+        self._counts[result.status] += 1
+        self._largest_exit_status = max(self._largest_exit_status, result.exit_status or 0)
+        if sink is None:  # never started, so its result was not told either
+            self._put(result)
+        self._put(
+            HostFinished(
+                run=self.id,
+                t=self._now(),
+                host=result.host.name,
+                status=result.status,
+                exit_status=result.exit_status,
+                signal=result.signal,
+                error=result.error,
+                attempts=result.attempts,
+                closed_by=result.closed_by,
+                local_port=result.local_port,
+                stdout_bytes=sink.stdout_bytes if sink else 0,
+                stderr_bytes=sink.stderr_bytes if sink else 0,
+                seconds=replace(result.seconds, close=close_seconds if result.closed_by else None),
+            )
+        )
+
+    def _run_finished(self) -> RunFinished:
+        use = self._means.ledger.statistics()
+        return RunFinished(
+            run=self.id,
+            t=self._now(),
+            counts=dict(self._counts),
+            exit_code=exit_code(self._counts, signal=self._stop_signal),
+            seconds=self._now(),
+            ports=PortUse(peak=use.peak, closed_by=use.closed_by, time_wait_left=self._time_wait_left()),
+        )
+
+    def _time_wait_left(self) -> int | None:
+        """How many of the run's sockets the kernel keeps in TIME_WAIT at our end."""
+        table = read_table()
+        if table is None:
+            return None
+        ours = self._means.ledger.recent(self._loop_time())
+        return sum(row.state is TcpState.TIME_WAIT and (row.local, row.remote) in ours for row in table)
+
+    def _transport_of(self, host: Host) -> Transport:
+        return self._means.transports[host.settings.transport or TransportName.SSH]
+
+    def _loop_time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _now(self) -> float:
+        return self._loop_time() - self._began
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error: the run was told to stop
+    """The run was stopped while a host was in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ending:
+    status: Status
+    exit_status: int | None = None
+    signal: str | None = None
+    failure: Failure | None = None
+
+
+class _HostSink:
+    """Counts one host's output and passes it to the run."""
+
+    __slots__ = ("_connection", "_host", "_run", "stderr_bytes", "stdout_bytes")
+
+    def __init__(self, run: Run, host: Host, connection: Connection) -> None:
+        self._run = run
+        self._host = host
+        self._connection = connection
+        self.stdout_bytes = 0
+        self.stderr_bytes = 0
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Take output of the command."""
+        if stream == "stdout":
+            self.stdout_bytes += len(data)
+        else:
+            self.stderr_bytes += len(data)
+        self._run.write(self._host, stream, data, self._connection)
+
+
+def _ended(outcome: Outcome) -> _Ending:
+    match outcome:
+        case Exited(status=0):
+            return _Ending(status=Status.OK, exit_status=0)
+        case Exited(status=status):
+            return _Ending(status=Status.FAILED, exit_status=status)
+        case Signalled(signal=name):
+            return _Ending(status=Status.SIGNALLED, signal=name)
+
+
+def _timed_out(phase: Phase, message: str) -> _Ending:
+    return _Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, phase, message))
+
+
+def _spent(connection: Connection, started: float, ended: float) -> Seconds:
+    connected, authenticated = connection.connected_at, connection.authenticated_at
+    return Seconds(
+        connect=None if connected is None else connected - started,
+        auth=None if authenticated is None or connected is None else authenticated - connected,
+        run=None if authenticated is None else ended - authenticated,
+        total=ended - started,
+    )

@@ -1,0 +1,104 @@
+"""What every way to a host has in common: the interface the engine drives.
+
+A connection is made in steps that the engine times and reports on::
+
+    connection = transport.connection(host)
+    await connection.open()                    # name look-up to logged in
+    outcome = await connection.run(command, sink)
+    connection.close()                         # returns at once; the socket drains by itself
+    closed_by = await connection.closed()      # within the close timeout
+
+Every step may be cancelled; whatever happened, ``close()`` then ``closed()``
+end the connection in the right order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from multirsh.model import ClosedBy, Host, Outcome, Phase
+
+Stream: TypeAlias = Literal["stdout", "stderr"]
+
+
+class Sink(Protocol):
+    """Where a command's output goes."""
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Take ``data``, whole and at once; to be held back, call the connection's ``pause_output``."""
+
+
+class Connection(Protocol):
+    """One host's connection, from before its name is looked up to after its socket is closed."""
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is; where it was, once something has gone wrong."""
+
+    @property
+    def local_port(self) -> int | None:
+        """The local port it left from; ``None`` before that, and where it has none of its own."""
+
+    @property
+    def connected_at(self) -> float | None:
+        """When the TCP connection (or what stands for it) was open, on the loop's clock, in seconds."""
+
+    @property
+    def authenticated_at(self) -> float | None:
+        """When the login was through, on the loop's clock, in seconds."""
+
+    async def open(self) -> None:
+        """Look up the name, connect and log in.
+
+        Raises:
+            HostError: This host could not be reached or entered.
+        """
+
+    async def run(self, command: str, sink: Sink) -> Outcome:
+        """Run ``command`` through the remote's login shell; its standard input is at end of file.
+
+        Args:
+            command: As the user gave it.
+            sink: Takes all output before this returns.
+
+        Raises:
+            HostError: The command was refused, or its connection died.
+        """
+
+    def pause_output(self) -> None:
+        """Hand no more output to the sink; the remote is held back by its flow control."""
+
+    def resume_output(self) -> None:
+        """Hand output to the sink again."""
+
+    def close(self) -> None:
+        """Be done with the connection: say goodbye and leave the socket to drain. Idempotent."""
+
+    async def closed(self) -> ClosedBy | None:
+        """Wait for the socket's end, bounded by the close timeout.
+
+        Returns:
+            Who closed first; ``None`` where there was no socket of our own.
+        """
+
+
+class Transport(Protocol):
+    """A way to reach hosts; one for a fleet."""
+
+    async def prepare(self, hosts: Sequence[Host]) -> None:
+        """Read what is needed once for all: keys, known hosts, passwords.
+
+        Raises:
+            CredentialError: Something is wrong for every host.
+        """
+
+    def connection(self, host: Host) -> Connection:
+        """A connection to ``host``, not yet begun."""
+
+    async def release(self) -> None:
+        """Close what hosts shared, such as the connections of jump hosts, in order."""
+
+
+Warn: TypeAlias = Callable[[str], None]
+"""Takes one line for people."""

@@ -1,0 +1,151 @@
+"""The order of closing: the remote's FIN comes before ours, or nobody's does.
+
+Everything that decides when a TCP connection may be closed is in this file:
+one enum of states, one of events, one of commands, and one table. It knows
+no socket, no loop and no clock; ``transports.remote_first`` carries out the
+commands and reports the events. The diagram in docs/close-order.md is made
+from the same table.
+
+Why: the end that sends the first FIN keeps the connection's addresses and
+ports for a minute in TIME_WAIT (RFC 9293, section 3.6). A runner that makes
+thousands of connections must not be that end. So we say goodbye inside the
+protocol (SSH_MSG_DISCONNECT), keep the socket until the remote's FIN, and
+only then close. A remote that does not answer is not waited for beyond a
+deadline, and is then reset: RST leaves no state at either end, where a FIN
+would leave FIN_WAIT at ours.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from multirsh.errors import IllegalTransition
+from multirsh.model import ClosedBy
+
+
+class State(enum.Enum):
+    """Where a connection is in its life."""
+
+    OPEN = "open"
+    """In use."""
+    FLUSHING = "flushing"
+    """We are done, but bytes of ours (the goodbye among them) have not left yet."""
+    AWAITING_PEER = "awaiting peer"
+    """All of ours has left; the remote's FIN has not come."""
+    CLOSED_BY_REMOTE = "closed by remote"
+    """The remote's FIN came first."""
+    RESET = "reset"
+    """One end sent RST."""
+
+
+class Event(enum.Enum):
+    """What happens to a connection."""
+
+    CLOSE_WANTED = "close wanted"
+    """Its user is done with it."""
+    FLUSHED = "flushed"
+    """The kernel has taken our last byte."""
+    PEER_FIN = "peer's FIN"
+    """The socket reads end of file."""
+    PEER_RESET = "peer's RST"
+    """The socket reports a reset or another fatal error."""
+    DEADLINE = "deadline"
+    """The close timeout has passed since the close was wanted."""
+    ABANDONED = "abandoned"
+    """There is no time left to wait: the process is on its way out."""
+
+
+class Command(enum.Enum):
+    """What the shell around the machine must do."""
+
+    NOTHING = "nothing"
+    FLUSH_UNTIL_DEADLINE = "flush, start the deadline"
+    """Send what is buffered, report FLUSHED, and start the close timeout."""
+    CLOSE_SOCKET = "close the socket"
+    """close(2): our FIN, if any, answers theirs."""
+    RESET_SOCKET = "reset the socket"
+    """SO_LINGER with zero seconds, then close(2): RST at once, no state left."""
+
+
+_ENDINGS: Final[Mapping[Event, tuple[State, Command]]] = {
+    Event.PEER_FIN: (State.CLOSED_BY_REMOTE, Command.CLOSE_SOCKET),
+    Event.PEER_RESET: (State.RESET, Command.CLOSE_SOCKET),
+    Event.ABANDONED: (State.RESET, Command.RESET_SOCKET),
+}
+
+TRANSITIONS: Final[Mapping[State, Mapping[Event, tuple[State, Command]]]] = MappingProxyType(
+    {
+        State.OPEN: {
+            Event.CLOSE_WANTED: (State.FLUSHING, Command.FLUSH_UNTIL_DEADLINE),
+            **_ENDINGS,
+        },
+        State.FLUSHING: {
+            Event.CLOSE_WANTED: (State.FLUSHING, Command.NOTHING),
+            Event.FLUSHED: (State.AWAITING_PEER, Command.NOTHING),
+            Event.DEADLINE: (State.RESET, Command.RESET_SOCKET),
+            **_ENDINGS,
+        },
+        State.AWAITING_PEER: {
+            Event.CLOSE_WANTED: (State.AWAITING_PEER, Command.NOTHING),
+            Event.DEADLINE: (State.RESET, Command.RESET_SOCKET),
+            **_ENDINGS,
+        },
+        State.CLOSED_BY_REMOTE: {},
+        State.RESET: {},
+    }
+)
+"""Every move there is. No row sends our FIN before the remote's."""
+
+_CLOSED_BY: Final[Mapping[State, ClosedBy]] = {
+    State.CLOSED_BY_REMOTE: ClosedBy.REMOTE,
+    State.RESET: ClosedBy.RESET,
+}
+
+
+class CloseOrder:
+    """One connection's place in the table."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self) -> None:
+        self._state = State.OPEN
+
+    @property
+    def state(self) -> State:
+        """Where the connection is."""
+        return self._state
+
+    @property
+    def closed_by(self) -> ClosedBy | None:
+        """Who closed first; ``None`` while nobody has."""
+        return _CLOSED_BY.get(self._state)
+
+    def receive(self, event: Event) -> Command:
+        """Move by the table.
+
+        Returns:
+            What to do about it.
+
+        Raises:
+            IllegalTransition: The table has no such row; the state is unchanged.
+        """
+        row = TRANSITIONS[self._state]
+        if event not in row:
+            raise IllegalTransition(f"close order: {event.name} in {self._state.name}")
+        self._state, command = row[event]
+        return command
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram; ``docs/close-order.md`` holds it and a test compares them."""
+    lines = ["stateDiagram-v2", "    direction LR", f"    [*] --> {State.OPEN.name}"]
+    for state, row in TRANSITIONS.items():
+        for event, (target, command) in row.items():
+            does = "" if command is Command.NOTHING else f" / {command.value}"
+            lines.append(f"    {state.name} --> {target.name}: {event.value}{does}")
+        if not row:
+            lines.append(f"    {state.name} --> [*]")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,314 @@
+"""A TCP transport for asyncio that never sends the first FIN.
+
+``close()`` and ``abort()`` mean the same here: *we are done with this
+connection*. What is buffered is sent, the remote's FIN is waited for, then
+the socket is closed; ``close_order`` decides, this file only carries out.
+The protocol above is free at once, and the socket drains by callbacks of
+the loop, so nobody needs to await it: ``closed`` tells when and how it
+ended.
+
+asyncio's own transport is of no use for this: its ``close()`` is our FIN,
+and its ``abort()`` throws away the goodbye that makes the remote close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from multirsh.model import ClosedBy
+from multirsh.transports.close_order import CloseOrder, Command, Event, State
+
+READ_BYTES: Final = 256 * 1024
+"""Asked of one recv(2): asyncio's own figure, and several SSH packets."""
+
+HIGH_WATER_BYTES: Final = 64 * 1024
+LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 4
+"""The protocol is asked to pause above the first and to go on at the second, as asyncio's transports do."""
+
+
+class RemoteFirstTransport(asyncio.Transport):
+    """A connected stream socket, closed after the remote closed.
+
+    Writes of one turn of the loop leave in one send(2): SSH frames a command in several small packets,
+    and each send is a system call and a segment (TCP_NODELAY is on).
+
+    Attributes:
+        closed: Done when the socket is closed; its result is who closed first. It never fails and is
+            never cancelled by this transport.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        *,
+        close_timeout: float,
+        on_closed: Callable[[ClosedBy], None],
+    ) -> None:
+        """Take over a connected, non-blocking socket.
+
+        Args:
+            loop: A loop with ``add_reader``.
+            sock: Owned by the transport from here on.
+            close_timeout: Seconds from ``close()`` to a reset, if the remote's FIN does not come.
+            on_closed: Called once, right after the socket was closed.
+        """
+        super().__init__()
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._close_timeout = close_timeout
+        self._on_closed = on_closed
+        self._order = CloseOrder()
+        self._protocol: asyncio.Protocol | None = None
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
+        self._flush_scheduled = False
+        self._writer_watched = False
+        self._reader_watched = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._broken: OSError | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._high_water, self._low_water = HIGH_WATER_BYTES, LOW_WATER_BYTES
+        self._extra: dict[str, Any] = {
+            "socket": sock,
+            "sockname": sock.getsockname(),
+            "peername": sock.getpeername(),
+        }
+        self.closed: asyncio.Future[ClosedBy] = loop.create_future()
+
+    def attach(self, protocol: asyncio.Protocol) -> None:
+        """Give the connection to ``protocol`` and start to read."""
+        self._protocol = protocol
+        protocol.connection_made(self)
+        self._watch_reader()
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in the order of closing."""
+        return self._order.state
+
+    # What asyncio asks of a transport.
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``socket``, ``sockname`` or ``peername``; they stay known after the close."""
+        return self._extra.get(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Change who is told of what arrives."""
+        if not isinstance(protocol, asyncio.Protocol):
+            raise TypeError("a stream needs an asyncio.Protocol")
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Who is told of what arrives."""
+        if self._protocol is None:
+            raise RuntimeError("no protocol is attached")
+        return self._protocol
+
+    def is_closing(self) -> bool:
+        """Whether we are done with it, or the remote is."""
+        return self._order.state is not State.OPEN
+
+    def is_reading(self) -> bool:
+        """Whether what arrives is handed on."""
+        return self._reader_watched and not self.is_closing()
+
+    def pause_reading(self) -> None:
+        """Leave what arrives in the kernel, so that the remote is held back."""
+        self._reading_paused = True
+        if not self.is_closing():
+            self._unwatch_reader()
+
+    def resume_reading(self) -> None:
+        """Hand on what arrives again."""
+        self._reading_paused = False
+        if not self.is_closing():
+            self._watch_reader()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the marks, in bytes, at which the protocol is asked to pause and to go on."""
+        if high is None:
+            high = HIGH_WATER_BYTES if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not 0 <= low <= high:
+            raise ValueError(f"0 <= low <= high does not hold for low {low}, high {high}")
+        self._high_water, self._low_water = high, low
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The marks, low then high, in bytes."""
+        return self._low_water, self._high_water
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes not yet taken by the kernel."""
+        return self._buffered_bytes
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send ``data`` at the end of this turn of the loop; dropped once the connection is ending."""
+        if self.is_closing() or not data:
+            return
+        self._buffer.append(bytes(data))
+        self._buffered_bytes += len(data)
+        if not self._flush_scheduled and not self._writer_watched:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+        if self._buffered_bytes > self._high_water and not self._writing_paused and self._protocol:
+            self._writing_paused = True
+            self._protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        """No: a half-close is a FIN, and would make us the first to close."""
+        return False
+
+    def write_eof(self) -> None:
+        """Refused: end of input travels inside the protocol above.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("no half-close: our FIN must not come before the remote's")
+
+    def close(self) -> None:
+        """We are done: flush, wait for the remote's FIN until the close timeout, then close."""
+        if self._order.closed_by is None:
+            self._receive(Event.CLOSE_WANTED)
+
+    def abort(self) -> None:
+        """The same as ``close()``: asyncssh aborts right after it has written its goodbye."""
+        self.close()
+
+    def abandon(self) -> None:
+        """Reset at once. For a process that must go now; it is counted as ``reset``."""
+        if self._order.closed_by is None:
+            self._receive(Event.ABANDONED)
+
+    # The machine and its commands.
+
+    def _receive(self, event: Event, error: OSError | None = None) -> None:
+        was_open = self._order.state is State.OPEN
+        command = self._order.receive(event)
+        if command is Command.FLUSH_UNTIL_DEADLINE:
+            self._deadline = self._loop.call_later(self._close_timeout, self._receive, Event.DEADLINE)
+            self._watch_reader()  # even if reading was paused: the FIN is behind what nobody wants any more
+            self._flush()
+        elif command in {Command.CLOSE_SOCKET, Command.RESET_SOCKET}:
+            self._release(reset=command is Command.RESET_SOCKET)
+            if self._protocol is not None:
+                self._loop.call_soon(self._protocol.connection_lost, error if was_open else None)
+
+    def _release(self, *, reset: bool) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._unwatch_reader()
+        self._unwatch_writer()
+        self._drop_buffer()
+        if reset:
+            # l_onoff 1, l_linger 0: close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1).
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+        closed_by = self._order.closed_by
+        if closed_by is None:
+            raise AssertionError("a socket is only released in a final state")
+        if not self.closed.done():
+            self.closed.set_result(closed_by)
+        self._on_closed(closed_by)
+
+    # Reading.
+
+    def _watch_reader(self) -> None:
+        if not self._reader_watched and self._order.closed_by is None:
+            self._loop.add_reader(self._fd, self._on_readable)
+            self._reader_watched = True
+
+    def _unwatch_reader(self) -> None:
+        if self._reader_watched:
+            self._loop.remove_reader(self._fd)
+            self._reader_watched = False
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._receive(_event_of(error), error)
+            return
+        if data:
+            # What comes after we are done has no reader; only the FIN behind it matters.
+            if not self.is_closing() and self._protocol is not None:
+                self._protocol.data_received(data)
+        elif self._broken is not None:
+            self._receive(_event_of(self._broken), self._broken)
+        else:
+            self._receive(Event.PEER_FIN)
+
+    # Writing.
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._order.closed_by is not None:
+            return
+        if self._buffer and self._broken is None:
+            rest = b"".join(self._buffer) if len(self._buffer) > 1 else self._buffer[0]
+            try:
+                sent = self._sock.send(rest)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._break(error)
+                return
+            self._buffered_bytes -= sent
+            self._buffer = [rest[sent:]] if sent < len(rest) else []
+        if self._writing_paused and self._buffered_bytes <= self._low_water and self._protocol is not None:
+            self._writing_paused = False
+            self._protocol.resume_writing()
+        if self._buffer:
+            self._watch_writer()
+            return
+        self._unwatch_writer()
+        if self._order.state is State.FLUSHING:
+            self._receive(Event.FLUSHED)
+
+    def _break(self, error: OSError) -> None:
+        """The remote takes nothing any more; what it said before that may still lie unread in the kernel.
+
+        The reader finds it, and then the end. What the socket tells of the end is in ``error``: the kernel
+        reports it once, and to the first who asks.
+        """
+        self._broken = error
+        self._drop_buffer()
+        self._unwatch_writer()
+        self._watch_reader()
+        if self._order.state is State.FLUSHING:
+            self._receive(Event.FLUSHED)
+
+    def _drop_buffer(self) -> None:
+        self._buffer.clear()
+        self._buffered_bytes = 0
+
+    def _watch_writer(self) -> None:
+        if not self._writer_watched:
+            self._loop.add_writer(self._fd, self._flush)
+            self._writer_watched = True
+
+    def _unwatch_writer(self) -> None:
+        if self._writer_watched:
+            self._loop.remove_writer(self._fd)
+            self._writer_watched = False
+
+
+def _event_of(error: OSError) -> Event:
+    """Tell from a socket's fatal error who ended the connection.
+
+    A reset that arrives after the remote's FIN (state CLOSE_WAIT) is reported as EPIPE, any other as
+    ECONNRESET: tcp_reset() in net/ipv4/tcp_input.c. So EPIPE says that their FIN was first.
+    """
+    return Event.PEER_FIN if error.errno == errno.EPIPE else Event.PEER_RESET

@@ -1,0 +1,1 @@
+"""SSH, by asyncssh: its files read once, its connections closed by the remote first."""

@@ -1,0 +1,211 @@
+"""One host by SSH: dialled, proved to be who it is, logged in to, run on, left in order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import asyncssh
+
+from multirsh.errors import HostError
+from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, Status
+from multirsh.transports.base import Sink
+from multirsh.transports.dialler import DialError, Dialler
+from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.ssh.failures import command_failure, login_failure
+from multirsh.transports.ssh.host_keys import HostKeyCheck
+from multirsh.transports.ssh.plan import Plan
+from multirsh.transports.ssh.polite import PoliteConnection
+from multirsh.transports.ssh.proxy import start_proxy
+from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
+
+
+class Surroundings(Protocol):
+    """What a connection asks of its transport."""
+
+    @property
+    def dialler(self) -> Dialler:
+        """Makes TCP connections."""
+
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
+
+    async def through(self, jump: str) -> SshConnection:
+        """The shared, open connection to the last host of ``jump``.
+
+        Raises:
+            HostError: It cannot be had.
+        """
+
+
+class SshConnection:
+    """A ``Connection`` (``transports.base``) by asyncssh."""
+
+    def __init__(self, surroundings: Surroundings, host: Host) -> None:
+        self._around = surroundings
+        self._host = host
+        self._link: PoliteConnection | None = None
+        self._socket: RemoteFirstTransport | None = None
+        self._session: CommandSession | None = None
+        self._phase = Phase.RESOLVE
+        self._local_port: int | None = None
+        self._connected_at: float | None = None
+        self._authenticated_at: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self._phase
+
+    @property
+    def local_port(self) -> int | None:
+        """The local port it left from; ``None`` through a jump host or a proxy command."""
+        return self._local_port
+
+    @property
+    def connected_at(self) -> float | None:
+        """When bytes could first reach the host's SSH server, on the loop's clock."""
+        return self._connected_at
+
+    @property
+    def authenticated_at(self) -> float | None:
+        """When the login was through, on the loop's clock."""
+        return self._authenticated_at
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is logged in and not ended."""
+        return self._authenticated_at is not None and self._link is not None and not self._link.is_closed()
+
+    async def open(self) -> None:
+        """Look up, connect, check the host's key, log in.
+
+        Raises:
+            HostError: Any of it failed.
+        """
+        loop = asyncio.get_running_loop()
+        check: HostKeyCheck | None = None
+        try:
+            plan = self._around.plan(self._host)
+            check = plan.host_key_check()
+            waiter: asyncio.Future[None] = loop.create_future()
+            options = plan.options(waiter=waiter, client=check)
+            link = self._link = PoliteConnection(loop, options, on_phase=self._enter)
+            try:
+                await self._carry(link, plan)
+                self._connected_at = loop.time()
+                self._enter(Phase.HANDSHAKE)
+                await check.settled(waiter)
+                await waiter
+            finally:
+                waiter.cancel()
+        except DialError as error:
+            raise HostError(self._host.name, error.status, error.failure) from error
+        except (asyncssh.Error, OSError, ValueError) as error:
+            status, failure = login_failure(error, self._phase)
+            if check is not None and check.refusal is not None:
+                status, failure = Status.HOSTKEY, check.refusal
+            raise HostError(self._host.name, status, failure) from error
+        self._authenticated_at = loop.time()
+
+    async def run(self, command: str, sink: Sink) -> Outcome:
+        """Run ``command`` in a channel of its own.
+
+        Raises:
+            HostError: It was refused, or the connection died.
+        """
+        link = self._opened()
+        self._enter(Phase.SESSION)
+        session = self._session = CommandSession(sink)
+        try:
+            channel, _ = await link.create_session(
+                lambda: session,
+                command,
+                encoding=None,
+                window=WINDOW_BYTES,
+                request_pty=False,
+            )
+            self._enter(Phase.RUN)
+            channel.write_eof()
+            await session.ended
+        except (asyncssh.Error, OSError) as error:
+            status, failure = command_failure(error, requested=session.requested)
+            raise HostError(self._host.name, status, failure) from error
+        if session.outcome is None or (session.error is not None and not session.output_ended):
+            status, failure = command_failure(session.error, requested=True)
+            raise HostError(self._host.name, status, failure)
+        return session.outcome
+
+    def pause_output(self) -> None:
+        """Hand no more output to the sink."""
+        if self._session is not None:
+            self._session.pause()
+
+    def resume_output(self) -> None:
+        """Hand output to the sink again."""
+        if self._session is not None:
+            self._session.resume()
+
+    def close(self) -> None:
+        """Say goodbye and leave the socket to drain."""
+        if self._link is not None:
+            self._link.close()
+
+    async def closed(self) -> ClosedBy | None:
+        """Wait for the socket's end; ``None`` where the host was reached through another's."""
+        if self._socket is None:
+            return None
+        return await asyncio.shield(self._socket.closed)
+
+    async def carry(self, link: asyncssh.SSHClientConnection, host: str, port: int) -> None:
+        """Let ``link`` run through this connection, as a jump host does.
+
+        Raises:
+            HostError: The jump host could not reach ``host``.
+        """
+        try:
+            await self._opened().create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels so; its types say sessions only
+        except (asyncssh.Error, OSError) as error:
+            message = f"{self._host.name} could not reach {host} port {port}: {error}"
+            failure = Failure(ErrorKind.JUMP, Phase.CONNECT, message)
+            raise HostError(host, Status.UNREACHABLE, failure) from error
+
+    async def _carry(self, link: PoliteConnection, plan: Plan) -> None:
+        """Give ``link`` something to run over: a jump host's channel, a proxy's pipe, or a socket."""
+        if plan.jump is not None:
+            self._enter(Phase.CONNECT)
+            try:
+                bastion = await self._around.through(plan.jump)
+                await bastion.carry(link, plan.address, plan.port)
+            except HostError as error:
+                raise _behind(self._host, plan.jump, error) from error
+        elif plan.proxy_command is not None:
+            self._enter(Phase.CONNECT)
+            (await start_proxy(plan.proxy_command, self._around.dialler)).attach(link)
+        else:
+            self._socket = await self._around.dialler.dial(
+                plan.address,
+                plan.port,
+                on_phase=self._enter,
+                family=plan.family,
+                bind_address=plan.bind_address,
+            )
+            self._local_port = self._socket.get_extra_info("sockname")[1]
+            self._socket.attach(link)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+
+    def _opened(self) -> PoliteConnection:
+        if self._link is None or self._authenticated_at is None:
+            raise RuntimeError("the connection is not open")
+        return self._link
+
+
+def _behind(host: Host, jump: str, error: HostError) -> HostError:
+    """The same failure, seen from a host behind the jump host that had it."""
+    failure = error.failure
+    if failure is None or failure.kind is ErrorKind.JUMP:
+        return HostError(host.name, error.status, failure)
+    worded = f"jump host {jump}: {failure.message}"
+    return HostError(host.name, Status.UNREACHABLE, Failure(ErrorKind.JUMP, failure.phase, worded))

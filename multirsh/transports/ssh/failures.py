@@ -1,0 +1,84 @@
+"""asyncssh's exceptions, told as a host's status and failure. The only place that knows both."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncssh
+
+from multirsh.model import ErrorKind, Failure, Phase, Status
+
+_LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
+"""What OpenSSH says in its DISCONNECT when MaxAuthTries is used up (auth.c)."""
+
+
+def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
+    """Tell why a connection did not get as far as a login.
+
+    Args:
+        error: What asyncssh or the socket raised.
+        phase: Where the connection was.
+    """
+    message = one_line(error)
+    match error:
+        case asyncssh.HostKeyNotVerifiable():
+            return Status.HOSTKEY, Failure(ErrorKind.HOSTKEY_INVALID, Phase.HANDSHAKE, message)
+        case asyncssh.PermissionDenied():
+            return Status.AUTH, Failure(ErrorKind.DENIED, Phase.AUTH, message)
+        case asyncssh.DisconnectError() if _LOGIN_ATTEMPTS_SPENT in message:
+            return Status.AUTH, Failure(ErrorKind.DENIED, Phase.AUTH, message)
+        case asyncssh.KeyExchangeFailed():
+            return Status.UNREACHABLE, Failure(ErrorKind.KEY_EXCHANGE, phase, message)
+        case asyncssh.ConnectionLost():
+            return Status.UNREACHABLE, Failure(ErrorKind.CLOSED, phase, _closed_during(phase))
+        case asyncssh.DisconnectError():
+            return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, phase, message)
+        case ConnectionResetError():
+            return Status.UNREACHABLE, Failure(ErrorKind.RESET, phase, "the remote reset the connection")
+        case OSError():
+            return Status.UNREACHABLE, Failure(ErrorKind.CLOSED, phase, message)
+        case asyncio.IncompleteReadError() | ValueError():
+            return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, phase, message)
+        case _:
+            return Status.UNREACHABLE, Failure(
+                ErrorKind.INTERNAL, phase, f"{type(error).__name__}: {message}" if message else repr(error)
+            )
+
+
+def one_line(error: BaseException) -> str:
+    """The error's own words, on one line."""
+    return " ".join(str(error).split())
+
+
+def _closed_during(phase: Phase) -> str:
+    if phase is Phase.HANDSHAKE:
+        return "the remote closed the connection before the key exchange was done"
+    return "the remote closed the connection before the login was done"
+
+
+def command_failure(error: BaseException | None, *, requested: bool) -> tuple[Status, Failure]:
+    """Tell why there is no exit status.
+
+    Args:
+        error: What ended the channel; ``None`` if the remote just closed it.
+        requested: Whether the remote may have got the command: then it may or may not have run.
+    """
+    match error:
+        case asyncssh.ChannelOpenError() if (
+            not requested or error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED
+        ):
+            message = one_line(error) or "the remote refused to run a command"
+            return Status.UNREACHABLE, Failure(ErrorKind.SESSION_REFUSED, Phase.SESSION, message)
+        case None:
+            kind, message = ErrorKind.NO_EXIT_STATUS, "the remote closed the channel and gave no exit status"
+        case asyncssh.ConnectionLost() if "keepalive" in str(error):
+            kind, message = ErrorKind.KEEPALIVE, "the remote stopped to answer"
+        case asyncssh.ConnectionLost():
+            kind, message = ErrorKind.CLOSED, "the remote closed the connection while the command ran"
+        case ConnectionResetError():
+            kind, message = ErrorKind.RESET, "the remote reset the connection while the command ran"
+        case _:
+            kind, message = ErrorKind.PROTOCOL, one_line(error) or type(error).__name__
+    if not requested:
+        return Status.UNREACHABLE, Failure(kind, Phase.SESSION, message)
+    return Status.LOST, Failure(kind, Phase.RUN, message)

@@ -1,0 +1,56 @@
+"""What the user says of ssh for all hosts at once: the command line's options, or the library caller's.
+
+Kept free of asyncssh, so that a command line can be read without loading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from multirsh.model import NO_SETTINGS, Settings
+
+Ask: TypeAlias = Callable[[str], str]
+"""Asks a person for a secret with the given prompt, unechoed; called outside the event loop."""
+
+NO_CONFIG = Path("none")
+"""``-F none``: no configuration file at all, as in ssh."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordSource:
+    """Where the login password comes from; at most one of them.
+
+    Attributes:
+        ask: Ask once, at the start (``--ask-pass``).
+        file: Its first line (``--password-file``).
+        command: The first line it prints (``--password-command``).
+    """
+
+    ask: bool = False
+    file: Path | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshOptions:
+    """ssh for the whole fleet.
+
+    Attributes:
+        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-i``, ``-J``, ``--host-keys``.
+        config_file: Read instead of the user's and the system's (``-F``); ``NO_CONFIG`` for none.
+        overrides: ``Keyword=value`` each, before any file (``-o``).
+        password: Where the login password comes from.
+        ask: How to ask a person; ``None`` where nobody can be asked.
+        forward_agent: Let the remote use this user's agent (``-A``). Never on by itself, whatever
+            ssh_config says: a remote's root can use what is forwarded.
+    """
+
+    settings: Settings = NO_SETTINGS
+    config_file: Path | None = None
+    overrides: tuple[str, ...] = ()
+    password: PasswordSource = field(default_factory=PasswordSource)
+    ask: Ask | None = None
+    forward_agent: bool = False

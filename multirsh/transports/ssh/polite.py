@@ -1,0 +1,58 @@
+"""asyncssh's connection, made to say goodbye whenever it ends.
+
+asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
+not when authentication fails and not on an error of its own: it just drops
+the socket. A server that is not told keeps its end open until its login
+grace time, so the remote could never close first. This subclass sends the
+goodbye in those cases too.
+
+It leans on two private methods of asyncssh (``_force_close`` and
+``_send_disconnect``); tests/transports/ssh/test_asyncssh_facts.py fails when
+a new release changes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import asyncssh
+
+from multirsh.model import Phase
+
+
+class PoliteConnection(asyncssh.SSHClientConnection):
+    """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1)."""
+
+    _goodbye_sent = False
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: asyncssh.SSHClientConnectionOptions,
+        *,
+        on_phase: Callable[[Phase], None],
+    ) -> None:
+        super().__init__(loop, options, wait="auth")
+        self._on_phase = on_phase
+
+    def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
+        """Check the host's key; what comes after it is the login."""
+        key = super().validate_server_host_key(key_data)
+        self._on_phase(Phase.AUTH)
+        return key
+
+    def _send_disconnect(self, code: int, reason: str, lang: str) -> None:
+        self._goodbye_sent = True
+        super()._send_disconnect(code, reason, lang)
+
+    def _force_close(self, exc: Exception | None) -> None:
+        transport = self._transport
+        if transport is not None and not self._goodbye_sent and not transport.is_closing():
+            if isinstance(exc, asyncssh.PermissionDenied):
+                self._send_disconnect(
+                    asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "No more authentication methods", "en"
+                )
+            elif not isinstance(exc, asyncssh.DisconnectError):  # that one would be the remote's own goodbye
+                self._send_disconnect(asyncssh.DISC_BY_APPLICATION, "Closed by user", "en")
+        super()._force_close(exc)

@@ -1,0 +1,81 @@
+"""One command in one channel (RFC 4254): bytes out, end of input at once, how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import asyncssh
+
+from multirsh.model import Exited, Outcome, Signalled
+from multirsh.transports.base import Sink, Stream
+
+WINDOW_BYTES: Final = 512 * 1024
+"""The channel's receive window: what a remote may send unasked, so the most that asyncssh buffers for a
+host that is held back. A fanout of 64 is then bounded by 32 MiB."""
+
+
+class CommandSession(asyncssh.SSHClientSession[bytes]):
+    """Hands a command's output to a sink and keeps how the command ended.
+
+    asyncssh's ready-made processes lose data silently in several ways: they decode (one byte that is not
+    UTF-8 ends the connection), they never send end of file for empty input, and a status that never came
+    looks like a result. Here everything is bytes, and what did not come is ``None``.
+
+    Attributes:
+        requested: Whether the channel is open, so that the command has been asked for and may have run.
+        ended: Done when the channel is closed, by whichever side and for whatever reason.
+        outcome: What the remote said of the command; ``None`` if it said nothing.
+        error: Why the channel is closed, if not because the command ended.
+        output_ended: Whether the remote said that it will write no more: all output is here.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self.requested = False
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self.output_ended = False
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open; asyncssh asks for the command next."""
+        self._channel = chan
+        self.requested = True
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Pass output on."""
+        stream: Stream = "stderr" if datatype == asyncssh.EXTENDED_DATA_STDERR else "stdout"
+        self._sink.write(stream, data)
+
+    def eof_received(self) -> bool:
+        """The remote will write no more; what it is told of *our* end is not tied to that."""
+        self.output_ended = True
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        """The command exited."""
+        self.outcome = Exited(status)
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
+        """A signal ended the command."""
+        self.outcome = Signalled(signal)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed, or its connection is gone."""
+        # While output is held back asyncssh keeps what came; when the *connection* dies it would drop it.
+        self.resume()
+        self.error = exc
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def pause(self) -> None:
+        """Take no more output; the channel's window fills and the remote waits."""
+        if self._channel is not None:
+            self._channel.pause_reading()
+
+    def resume(self) -> None:
+        """Take output again, first of all what was kept."""
+        if self._channel is not None:
+            self._channel.resume_reading()

@@ -1,0 +1,91 @@
+"""The bounded stream: order kept, sources held back and let go, the end told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from multirsh.engine.stream import BoundedStream
+
+
+class Tap:
+    """A source that pours while it is open."""
+
+    def __init__(self, stream: BoundedStream[str], *, chunks: int, weight: int) -> None:
+        self.stream, self.left, self.weight = stream, chunks, weight
+        self.paused = False
+        self.pauses = 0
+
+    def pour(self) -> None:
+        while self.left and not self.paused:
+            self.left -= 1
+            self.stream.put(f"chunk {self.left}", weight=self.weight, source=self)
+
+    def pause_output(self) -> None:
+        self.paused = True
+        self.pauses += 1
+
+    def resume_output(self) -> None:
+        self.paused = False
+        self.pour()
+
+
+async def read_all(stream: BoundedStream[str]) -> list[str]:
+    return [item async for batch in stream.batches() for item in batch]
+
+
+async def test_items_come_in_order_and_then_the_end() -> None:
+    stream: BoundedStream[str] = BoundedStream()
+    for item in "abc":
+        stream.put(item)
+    stream.close()
+    stream.put("too late")
+    assert await read_all(stream) == ["a", "b", "c"]
+
+
+async def test_the_failure_comes_after_what_waited() -> None:
+    stream: BoundedStream[str] = BoundedStream()
+    stream.put("a")
+    stream.close(RuntimeError("bug"))
+    seen: list[str] = []
+    with pytest.raises(RuntimeError, match="bug"):
+        async for batch in stream.batches():
+            seen += batch
+    assert seen == ["a"]
+
+
+async def test_a_full_stream_holds_sources_back_and_lets_them_go() -> None:
+    stream: BoundedStream[str] = BoundedStream(high_water_bytes=100, low_water_bytes=50)
+    taps = [Tap(stream, chunks=50, weight=30) for _ in range(5)]
+    most = 0
+
+    async def read() -> int:
+        nonlocal most
+        count = 0
+        async for batch in stream.batches():
+            most = max(most, len(batch) * 30)
+            count += len(batch)
+            if count == 250:
+                stream.close()
+        return count
+
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(read())
+        for tap in taps:
+            tap.pour()
+    assert reader.result() == 250
+    assert all(tap.pauses for tap in taps)
+    # Each source may add one chunk before it is paused.
+    assert most <= 100 + len(taps) * 30
+
+
+async def test_a_source_that_ended_is_never_resumed() -> None:
+    stream: BoundedStream[str] = BoundedStream(high_water_bytes=1, low_water_bytes=0)
+    tap = Tap(stream, chunks=9, weight=5)
+    tap.pour()
+    assert tap.paused
+    stream.forget(tap)
+    stream.close()
+    await read_all(stream)
+    assert tap.paused
