@@ -87,4 +87,4 @@ def test_the_deadline_always_ends_it_once_the_close_was_wanted(events: list[Even
 
 
 def test_the_diagram_in_the_docs_is_the_table() -> None:
-    assert diagram() in DIAGRAM_PAGE.read_text(encoding="utf-8"), "run: python -m docs.diagrams"
+    assert diagram() in DIAGRAM_PAGE.read_text(encoding="utf-8"), "run: python docs/make_diagrams.py"

@@ -1,0 +1,252 @@
+"""The transport on real sockets, its peer driven by hand: who closes first, and what the kernel keeps of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from multirsh.model import ClosedBy
+from multirsh.transports.close_order import State
+from multirsh.transports.remote_first import RemoteFirstTransport
+from tests.servers.namespace import Namespace
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+CLOSE_TIMEOUT_S = 0.2
+"""For the tests in which it must pass."""
+NEVER_S = 60.0
+"""For those in which it must not."""
+
+
+@dataclass
+class Recorder(asyncio.Protocol):
+    """What the transport tells its protocol."""
+
+    received: bytearray = field(default_factory=bytearray)
+    lost: list[Exception | None] = field(default_factory=list)
+    flow: list[str] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+        self.ended.set()
+
+    def pause_writing(self) -> None:
+        self.flow.append("pause")
+
+    def resume_writing(self) -> None:
+        self.flow.append("resume")
+
+
+@dataclass
+class Pair:
+    """A transport, and the far end of its connection as a plain blocking socket."""
+
+    transport: RemoteFirstTransport
+    protocol: Recorder
+    peer: socket.socket
+    told: list[ClosedBy]
+
+    async def closed(self) -> ClosedBy:
+        async with asyncio.timeout(10):
+            return await self.transport.closed
+
+
+@contextmanager
+def connected_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Ours (non-blocking) and the peer's ends of a TCP connection over loopback."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        ours = socket.create_connection(listener.getsockname())
+        ours.setblocking(False)
+        peer = stack.enter_context(listener.accept()[0])
+        peer.settimeout(10)
+        yield ours, peer
+
+
+@asynccontextmanager
+async def pair(close_timeout: float = NEVER_S) -> AsyncIterator[Pair]:
+    with connected_sockets() as (ours, peer):
+        told: list[ClosedBy] = []
+        transport = RemoteFirstTransport(
+            asyncio.get_running_loop(), ours, close_timeout=close_timeout, on_closed=told.append
+        )
+        protocol = Recorder()
+        transport.attach(protocol)
+        yield Pair(transport, protocol, peer, told)
+        transport.close()
+        peer.close()
+        await transport.closed
+        await asyncio.sleep(0)  # let connection_lost be told
+
+
+async def read_all(peer: socket.socket) -> bytes:
+    """What the peer reads until our end, without blocking the loop."""
+
+    def read() -> bytes:
+        data = bytearray()
+        while chunk := peer.recv(1 << 16):
+            data += chunk
+        return bytes(data)
+
+    return await asyncio.to_thread(read)
+
+
+async def test_after_our_goodbye_the_peer_closes_first(in_namespace: Namespace) -> None:
+    async with pair() as p:
+        port = p.peer.getsockname()[1]
+        p.transport.write(b"goodbye")
+        p.transport.close()
+        assert await asyncio.to_thread(p.peer.recv, 100) == b"goodbye"
+        assert p.transport.state is State.AWAITING_PEER
+        assert not p.told, "our FIN would have been first"
+        p.peer.close()
+        assert await p.closed() is ClosedBy.REMOTE
+        assert p.told == [ClosedBy.REMOTE]
+    assert not in_namespace.client_side([port]), "nothing of the connection is left at our end"
+
+
+async def test_a_silent_peer_is_reset_at_the_deadline_and_leaves_no_state(in_namespace: Namespace) -> None:
+    async with pair(CLOSE_TIMEOUT_S) as p:
+        port = p.peer.getsockname()[1]
+        p.transport.close()
+        assert await p.closed() is ClosedBy.RESET
+        with pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(p.peer.recv, 100)
+        assert not in_namespace.client_side([port])
+
+
+async def test_a_peer_that_takes_nothing_is_reset_at_the_deadline(in_namespace: Namespace) -> None:
+    async with pair(CLOSE_TIMEOUT_S) as p:
+        port = p.peer.getsockname()[1]
+        p.transport.write(b"x" * (32 << 20))
+        p.transport.close()
+        await asyncio.sleep(0)
+        assert p.transport.state is State.FLUSHING
+        assert await p.closed() is ClosedBy.RESET
+        assert not in_namespace.client_side([port])
+
+
+async def test_the_peers_fin_comes_unasked() -> None:
+    async with pair() as p:
+        p.peer.sendall(b"last words")
+        p.peer.close()
+        assert await p.closed() is ClosedBy.REMOTE
+        await p.protocol.ended.wait()
+        assert (bytes(p.protocol.received), p.protocol.lost) == (b"last words", [None])
+
+
+async def test_the_peers_reset_is_told_with_its_error() -> None:
+    async with pair() as p:
+        p.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        p.peer.close()
+        assert await p.closed() is ClosedBy.RESET
+        await p.protocol.ended.wait()
+        assert [type(error) for error in p.protocol.lost] == [ConnectionResetError]
+
+
+async def test_a_fin_followed_by_a_reset_was_closed_by_the_remote() -> None:
+    """The peer closes, we write before we have read that, and its kernel answers with RST."""
+    async with pair() as p:
+        p.transport.pause_reading()
+        p.peer.close()  # everything is read, so this is a FIN
+        p.transport.write(b"too late")
+        await asyncio.sleep(0)  # sent, and answered over loopback before send(2) returns
+        p.transport.write(b"far too late")
+        assert await p.closed() is ClosedBy.REMOTE
+
+
+async def test_what_the_peer_said_before_its_reset_is_still_read() -> None:
+    async with pair() as p:
+        p.transport.pause_reading()
+        p.transport.write(b"unread by the peer, so that its close is a RST")
+        await asyncio.sleep(0)
+        p.peer.sendall(b"not allowed at this time")
+        p.peer.close()
+        p.transport.write(b"meets the reset")
+        await p.closed()
+        assert bytes(p.protocol.received) == b"not allowed at this time"
+
+
+async def test_closing_reads_past_what_nobody_wants_any_more() -> None:
+    async with pair() as p:
+        p.transport.pause_reading()
+        await asyncio.to_thread(p.peer.sendall, b"y\n" * 10_000)
+        p.transport.close()
+        p.peer.close()
+        assert await p.closed() is ClosedBy.REMOTE
+        assert not p.protocol.received
+
+
+async def test_abandoning_resets_at_once() -> None:
+    async with pair() as p:
+        p.transport.write(b"never sent")
+        p.transport.abandon()
+        assert p.told == [ClosedBy.RESET]
+        with pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(p.peer.recv, 100)
+        p.transport.abandon()
+        p.transport.close()
+
+
+async def test_close_and_abort_may_be_called_again_and_after_the_end() -> None:
+    async with pair() as p:
+        p.transport.close()
+        p.transport.abort()
+        p.peer.close()
+        await p.closed()
+        p.transport.close()
+        assert p.told == [ClosedBy.REMOTE]
+
+
+async def test_the_writes_of_one_turn_leave_in_one_segment() -> None:
+    """tcpi_data_segs_out of linux/tcp.h is at byte 156 of struct tcp_info (Linux 4.6)."""
+    async with pair() as p:
+        sock: socket.socket = p.transport.get_extra_info("socket")
+        for part in (b"one ", b"two ", b"three"):
+            p.transport.write(part)
+        assert p.transport.get_write_buffer_size() == 13
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(p.peer.recv, 100) == b"one two three"
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        assert struct.unpack_from("=I", info, 156) == (1,)
+
+
+async def test_a_slow_peer_pauses_the_writer_and_gets_every_byte() -> None:
+    async with pair() as p:
+        sent = bytes(range(256)) * (64 << 10)
+        p.transport.write(sent)
+        assert p.protocol.flow == ["pause"]
+        received = bytearray()
+        while len(received) < len(sent):
+            received += await asyncio.to_thread(p.peer.recv, 1 << 20)
+        assert received == sent
+        assert p.protocol.flow == ["pause", "resume"]
+        assert p.transport.get_write_buffer_size() == 0
+
+
+async def test_a_half_close_is_refused() -> None:
+    async with pair() as p:
+        assert not p.transport.can_write_eof()
+        with pytest.raises(NotImplementedError, match="half-close"):
+            p.transport.write_eof()
+
+
+async def test_after_the_close_writes_are_dropped_and_the_names_stay_known() -> None:
+    async with pair() as p:
+        local = p.transport.get_extra_info("sockname")
+        p.transport.close()
+        p.transport.write(b"too late")
+        assert p.transport.is_closing()
+        p.peer.shutdown(socket.SHUT_WR)
+        assert await read_all(p.peer) == b""
+        assert p.transport.get_extra_info("sockname") == local
