@@ -1,4 +1,4 @@
-"""The order of closing, row by row: every state and event moves by the table or raises and changes nothing."""
+"""The order of closing: every state and event moves by the table, or raises and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transport on real sockets, its peer driven by hand: who closes first, and what the kernel keeps of it."""
+"""The transport on real sockets, its peer driven by hand: who closes first, what the kernel keeps."""
 
 from __future__ import annotations
 

@@ -86,7 +86,9 @@ class HostKeyCheck(asyncssh.SSHClient):
             return
         key = self._new_key.result()
         name, port = self._known_as.name, self._known_as.port
-        verdict = await asyncio.to_thread(self._known_hosts.remember, name, port, key, hashed=self._hash_names)
+        verdict = await asyncio.to_thread(
+            self._known_hosts.remember, name, port, key, hashed=self._hash_names
+        )
         if not self._take(verdict, key):
             raise asyncssh.HostKeyNotVerifiable("the host key was not accepted")
         self._go_on()
