@@ -1,1 +1,139 @@
-"""multirsh."""
+"""multirsh: run a command on many hosts at once; every connection is closed by the remote end first.
+
+::
+
+    import multirsh
+
+    hosts = multirsh.Inventory.load("hosts.yaml").select("web*")
+    async with multirsh.Fleet(hosts) as fleet:
+        async for result in fleet.run("uptime"):
+            print(result.host.name, result.status, result.text())
+
+These are the public names; what is not here may change at any time. Each is
+loaded when it is first used, so that ``import multirsh`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multirsh.engine.fleet import Fleet, run
+    from multirsh.engine.limits import Limits, Timeouts
+    from multirsh.engine.results import HostResult, Results
+    from multirsh.engine.run import Run
+    from multirsh.errors import (
+        CredentialError,
+        HostError,
+        InventoryError,
+        MultirshError,
+        NodeSetError,
+        UsageError,
+    )
+    from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
+    from multirsh.inventory import Inventory, expand, fold
+    from multirsh.model import (
+        ClosedBy,
+        ErrorKind,
+        Failure,
+        Host,
+        HostKeyPolicy,
+        Phase,
+        Seconds,
+        Settings,
+        Status,
+        TransportName,
+    )
+    from multirsh.transports.ssh.options import PasswordSource, SshOptions
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClosedBy",
+    "CredentialError",
+    "ErrorKind",
+    "Event",
+    "Failure",
+    "Fleet",
+    "Host",
+    "HostError",
+    "HostFinished",
+    "HostKeyPolicy",
+    "HostResult",
+    "HostStarted",
+    "Inventory",
+    "InventoryError",
+    "Limits",
+    "MultirshError",
+    "NodeSetError",
+    "Output",
+    "PasswordSource",
+    "Phase",
+    "PortUse",
+    "Results",
+    "Run",
+    "RunFinished",
+    "RunStarted",
+    "Seconds",
+    "Settings",
+    "SshOptions",
+    "Status",
+    "Timeouts",
+    "TransportName",
+    "UsageError",
+    "expand",
+    "fold",
+    "run",
+]
+
+_ROOMS = {
+    "multirsh.engine.fleet": ("Fleet", "run"),
+    "multirsh.engine.limits": ("Limits", "Timeouts"),
+    "multirsh.engine.results": ("HostResult", "Results"),
+    "multirsh.engine.run": ("Run",),
+    "multirsh.errors": (
+        "CredentialError",
+        "HostError",
+        "InventoryError",
+        "MultirshError",
+        "NodeSetError",
+        "UsageError",
+    ),
+    "multirsh.events": (
+        "Event",
+        "HostFinished",
+        "HostStarted",
+        "Output",
+        "PortUse",
+        "RunFinished",
+        "RunStarted",
+    ),
+    "multirsh.inventory": ("Inventory", "expand", "fold"),
+    "multirsh.model": (
+        "ClosedBy",
+        "ErrorKind",
+        "Failure",
+        "Host",
+        "HostKeyPolicy",
+        "Phase",
+        "Seconds",
+        "Settings",
+        "Status",
+        "TransportName",
+    ),
+    "multirsh.transports.ssh.options": ("PasswordSource", "SshOptions"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the room it lives in (PEP 562)."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'multirsh' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOM_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted([*__all__, "__version__"])

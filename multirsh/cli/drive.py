@@ -1,0 +1,170 @@
+"""Runs a fleet for a person or a pipe: events to the printer, its bytes to our streams, signals to the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from multirsh.engine.fleet import Fleet
+from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.run import Run
+from multirsh.events import RunFinished
+from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
+from multirsh.model import Host
+from multirsh.output import Batch, OutputOptions, Printer
+from multirsh.transports.ssh.options import SshOptions
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_DESCRIPTORS = {"stdout": 1, "stderr": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """All that a run from the command line needs.
+
+    Attributes:
+        hosts: Whom to run on.
+        command: What to run.
+        limits: How much at once.
+        timeouts: For how long.
+        ssh: What ssh's options say.
+        output: How to print it.
+        exit_rule: What the exit code is made of.
+    """
+
+    hosts: Sequence[Host]
+    command: str
+    limits: Limits
+    timeouts: Timeouts
+    ssh: SshOptions
+    output: OutputOptions
+    exit_rule: ExitRule
+
+    def run(self) -> int:
+        """Run to the end, and say how to exit.
+
+        Raises:
+            MultirshError: Nothing was run.
+        """
+        return asyncio.run(self.drive())
+
+    async def drive(self) -> int:
+        """The same, inside an event loop."""
+        loop = asyncio.get_running_loop()
+        printer = Printer(self.output, began=loop.time())
+        with _writer() as writer:
+            try:
+                async with Fleet(
+                    self.hosts, limits=self.limits, timeouts=self.timeouts, ssh=self.ssh, warn=printer.say
+                ) as fleet:
+                    run = fleet.run(self.command, exit_rule=self.exit_rule)
+                    with _signals_stop(run, printer):
+                        return await self._follow(run, printer, writer)
+            finally:
+                await writer.write(printer.close())
+
+    async def _follow(self, run: Run, printer: Printer, writer: _Writer) -> int:
+        loop = asyncio.get_running_loop()
+        code: int = ExitCode.INTERNAL
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(_tick(printer, writer))
+            async for batch in run.event_batches():
+                for event in batch:
+                    printer.feed(event)
+                    if isinstance(event, RunFinished):
+                        code = event.exit_code
+                await writer.write(printer.take(loop.time()))
+                if writer.lost_reader:
+                    run.stop(signal=signal.SIGPIPE)
+            ticking.cancel()
+        if writer.failure is not None:
+            os.write(2, f"multirsh: cannot write to standard output: {writer.failure}\n".encode())
+            return ExitCode.INTERNAL
+        return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
+
+
+class _Writer:
+    """Writes batches to our streams in a thread of its own.
+
+    A terminal that is stopped or a slow reader of the pipe blocks that thread, and through the run's
+    bounded stream the remotes; the loop goes on to answer keepalives and to close sockets.
+
+    Attributes:
+        lost_reader: The reader of stdout went away.
+        failure: Why stdout cannot be written, if it is something else.
+    """
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._executor = executor
+        self._one_at_a_time = asyncio.Lock()
+        self._dead: set[str] = set()
+        self.lost_reader = False
+        self.failure: str | None = None
+
+    async def write(self, batch: Batch) -> None:
+        """Write it all; what a dead stream would have got is dropped."""
+        if batch:
+            async with self._one_at_a_time:
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._write, batch)
+
+    def _write(self, batch: Batch) -> None:
+        for write in batch.writes:
+            if write.stream in self._dead:
+                continue
+            rest = memoryview(write.data)
+            try:
+                while rest:
+                    rest = rest[os.write(_DESCRIPTORS[write.stream], rest) :]
+            except OSError as error:
+                self._dead.add(write.stream)
+                if write.stream == "stdout":
+                    self.lost_reader = isinstance(error, BrokenPipeError)
+                    self.failure = None if self.lost_reader else error.strerror
+
+
+@contextmanager
+def _writer() -> Iterator[_Writer]:
+    sys.stdout.flush()
+    with ThreadPoolExecutor(1, thread_name_prefix="multirsh-write") as executor:
+        yield _Writer(executor)
+
+
+async def _tick(printer: Printer, writer: _Writer) -> None:
+    """Redraw the progress line even when nothing happens."""
+    loop = asyncio.get_running_loop()
+    while printer.interval_s is not None:
+        await asyncio.sleep(printer.interval_s)
+        await writer.write(printer.take(loop.time()))
+
+
+@contextmanager
+def _signals_stop(run: Run, printer: Printer) -> Iterator[None]:
+    """The first signal stops the run in order, the second closes at once, the third is the end."""
+    loop = asyncio.get_running_loop()
+    presses = 0
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            printer.say(f"multirsh: {number.name}: stopping; once more to stop waiting for the remotes")
+            run.stop(signal=number)
+        elif presses == 2:  # noqa: PLR2004 - the second
+            run.abandon()
+        else:
+            os._exit(SIGNAL_BASE + number)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
