@@ -1,0 +1,1 @@
+"""The output room: events in, exact bytes out."""
