@@ -1,0 +1,75 @@
+r"""What a terminal may be shown of bytes that somebody else wrote.
+
+A remote's output can move the cursor, rewrite what stands above, set the
+clipboard (OSC 52), answer as if typed, or reverse the order of letters. Here
+such characters lose their power and become visible:
+
+========================================  =================
+a byte below 0x20 other than tab, DEL     ``\x1b``, ``\x7f``
+a byte that is not UTF-8                  ``\xff``
+a C1 control, U+0080-U+009F               ``\u009b``
+a bidirectional control                   ``\u202e``
+========================================  =================
+
+So ``\x`` stands for one byte and ``\u`` for one character. A backslash that
+the remote wrote is left alone: clean text is shown unchanged, and who must
+tell the two apart reads a file or ``--json``, where bytes are exact.
+
+Sources: ECMA-48 (C0, C1, CSI, OSC); Unicode Standard Annex 9, section 2
+(explicit and implicit directional formatting characters).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_BIDI: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+
+TERMINAL_CONTROLS: Final = f"\x00-\x08\x0a-\x1f\x7f-\x9f{_BIDI}"
+"""Inside ``[...]`` of a pattern: every character with power over a terminal. Tab has none worth hiding."""
+
+_POWERFUL: Final = re.compile(f"[{TERMINAL_CONTROLS}\ud800-\udfff]")
+_POWERFUL_IN_LINES: Final = re.compile(f"(?!\n)[{TERMINAL_CONTROLS}\ud800-\udfff]")
+_PLAIN: Final = b"\t\n" + bytes(range(0x20, 0x7F))
+
+
+def escape_lines(lines: bytes) -> bytes:
+    r"""Make whole lines of remote output fit for a terminal.
+
+    A line ends in ``\n``, or in ``\r\n``, which is shown as ``\n``. A ``\r``
+    elsewhere, as progress bars write it, would let a line hide its own
+    beginning, the host's name too; it becomes ``\x0d``.
+
+    Args:
+        lines: Any bytes.
+
+    Returns:
+        UTF-8 without a control or bidirectional character other than tab and line feed; the same
+        object where there was nothing to do, which costs one look-up a byte.
+    """
+    if not lines.translate(None, _PLAIN):
+        return lines
+    text = lines.replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")
+    return _POWERFUL_IN_LINES.sub(_visible, text).encode()
+
+
+def escape_text(text: str) -> str:
+    r"""Make a name or a message fit to stand within one line on a terminal.
+
+    Args:
+        text: Any string; lone surrogates, as ``surrogateescape`` makes them, too.
+
+    Returns:
+        One line that can be encoded as UTF-8; a line feed has become ``\x0a``.
+    """
+    return _POWERFUL.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x80:  # noqa: PLR2004 - the end of ASCII
+        return f"\\x{code:02x}"
+    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 - where PEP 383 puts a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}"

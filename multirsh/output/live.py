@@ -1,0 +1,96 @@
+"""Live lines: ``host: line``, whole, as they arrive; stdout to stdout, stderr to stderr.
+
+On a terminal a remote's bytes are escaped; into a pipe or a file they go
+exactly, but for two line feeds that may be added: one after a last line that
+has none, and those that break an overlong line (see ``lines``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
+from multirsh.output.batch import STREAMS, Stream, Write
+from multirsh.output.escape import escape_lines, escape_text
+from multirsh.output.lines import LineAssembler
+from multirsh.output.options import OutputOptions
+from multirsh.output.style import Style, paint
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """How one of our streams wants its lines.
+
+    Attributes:
+        is_terminal: Whether remote bytes are escaped.
+        color: Whether host names are coloured.
+        style: By what.
+    """
+
+    is_terminal: bool
+    color: bool
+    style: Style
+
+
+class LiveLines:
+    """Shows events as live lines.
+
+    It holds one unfinished line for each stream of each host in flight.
+
+    Args:
+        options: ``prefix``, and what the streams are.
+    """
+
+    def __init__(self, options: OutputOptions) -> None:
+        stdio = options.stdio
+        self._prefix = options.prefix
+        self._sinks: dict[Stream, _Sink] = {
+            "stdout": _Sink(stdio.stdout_is_terminal, options.stdout_color, Style.STDOUT_HOST),
+            "stderr": _Sink(stdio.stderr_is_terminal, options.stderr_color, Style.STDERR_HOST),
+        }
+        self._unfinished: dict[tuple[str, Stream], LineAssembler] = {}
+
+    def feed(self, event: Event) -> tuple[Write, ...]:
+        """Take the next event and give the lines that it completes."""
+        match event:
+            case Output():
+                return self._output(event)
+            case HostFinished():
+                return self._finish(event.host)
+            case RunStarted() | HostStarted() | RunFinished():
+                return ()
+            case _:
+                assert_never(event)
+
+    def close(self) -> tuple[Write, ...]:
+        """End the lines of all hosts that never finished."""
+        hosts = dict.fromkeys(host for host, _ in self._unfinished)
+        return tuple(write for host in hosts for write in self._finish(host))
+
+    def _output(self, event: Output) -> tuple[Write, ...]:
+        key = (event.host, event.stream)
+        assembler = self._unfinished.get(key)
+        if assembler is None:
+            assembler = self._unfinished[key] = LineAssembler()
+        return self._lines(event.host, event.stream, assembler.feed(event.data))
+
+    def _finish(self, host: str) -> tuple[Write, ...]:
+        writes: list[Write] = []
+        for stream in STREAMS:
+            assembler = self._unfinished.pop((host, stream), None)
+            if assembler is not None:
+                writes.extend(self._lines(host, stream, assembler.finish()))
+        return tuple(writes)
+
+    def _lines(self, host: str, stream: Stream, lines: bytes) -> tuple[Write, ...]:
+        if not lines:
+            return ()
+        sink = self._sinks[stream]
+        if sink.is_terminal:
+            lines = escape_lines(lines)
+        if self._prefix:
+            prefix = paint(f"{escape_text(host)}:", sink.style, color=sink.color).encode() + b" "
+            # One pass over the block is many times faster than a loop over its lines.
+            lines = prefix + lines[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+        return (Write(stream, lines),)

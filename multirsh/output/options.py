@@ -1,0 +1,170 @@
+"""What the printer is told about its two streams, and how colour and progress are decided.
+
+The decisions are our own and not rich's: rich takes ``FORCE_COLOR`` for "this
+is a terminal" and would animate in a log file.
+
+- **Colour**, for each stream: ``--color always|never`` > ``NO_COLOR`` (not empty) > ``FORCE_COLOR``
+  (not empty) > the stream is a terminal that is not dumb.
+- **Progress**: ``-q`` > ``--progress always|never`` > stderr is a terminal that is not dumb, and stdout is
+  no pipe. Whoever reads that pipe (``| grep``, ``| tee``) may write to the same terminal, where we could not
+  clear the line away before they do.
+
+Sources: no-color.org, force-color.org.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+USUAL_WIDTH: Final = 80
+"""Columns, where nobody can be asked."""
+
+_DUMB: Final = frozenset({"", "dumb", "unknown"})
+"""``TERM`` of what cannot clear a line, or says nothing of itself."""
+
+
+class When(enum.StrEnum):
+    """A choice that may be left to us (``--color``, ``--progress``)."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Mode(enum.StrEnum):
+    """What stdout carries."""
+
+    LIVE = "live"
+    """Remote output, ``host: line``."""
+    JSON = "json"
+    """NDJSON events."""
+
+
+class Drawing(enum.Enum):
+    """How progress is shown on stderr."""
+
+    NONE = "none"
+    REDRAWN = "redrawn"
+    """One line that is drawn over itself."""
+    LINES = "lines"
+    """A line of its own now and then: asked for where nothing can be drawn over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdio:
+    """What our standard streams are.
+
+    Attributes:
+        stdout_is_terminal: Whether remote bytes would reach a terminal.
+        stdout_is_pipe: Whether some other program reads stdout.
+        stderr_is_terminal: Whether a person may be watching.
+        width: Columns of stderr's terminal, asked anew for each drawing, since windows change.
+    """
+
+    stdout_is_terminal: bool = False
+    stdout_is_pipe: bool = False
+    stderr_is_terminal: bool = False
+    width: Callable[[], int] = lambda: USUAL_WIDTH
+
+    @classmethod
+    def look(cls, *, stdout: int = 1, stderr: int = 2) -> Stdio:
+        """Look at two descriptors. One that is closed is no terminal and no pipe."""
+        return cls(
+            stdout_is_terminal=os.isatty(stdout),
+            stdout_is_pipe=_is_pipe(stdout),
+            stderr_is_terminal=os.isatty(stderr),
+            width=lambda: _columns(stderr),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """How to print one run.
+
+    Attributes:
+        mode: What stdout carries.
+        prefix: Whether live lines begin with their host's name (not with ``-N``).
+        quiet: ``-q``: stderr gets only errors and the lists of hosts that are not ok; no counts, no notes,
+            no progress. Remote output is untouched.
+        stdio: What the streams are; remote bytes are escaped for terminals only.
+        stdout_color: Whether host names on stdout are coloured.
+        stderr_color: Whether names and words on stderr are coloured.
+        drawing: How progress is shown.
+    """
+
+    mode: Mode = Mode.LIVE
+    prefix: bool = True
+    quiet: bool = False
+    stdio: Stdio = Stdio()
+    stdout_color: bool = False
+    stderr_color: bool = False
+    drawing: Drawing = Drawing.NONE
+
+    @classmethod
+    def decide(
+        cls,
+        *,
+        stdio: Stdio,
+        environ: Mapping[str, str],
+        mode: Mode = Mode.LIVE,
+        prefix: bool = True,
+        quiet: bool = False,
+        color: When = When.AUTO,
+        progress: When = When.AUTO,
+    ) -> OutputOptions:
+        """Settle what was left open, from the streams and the environment."""
+        return cls(
+            mode=mode,
+            prefix=prefix,
+            quiet=quiet,
+            stdio=stdio,
+            stdout_color=use_color(color, environ, is_terminal=stdio.stdout_is_terminal),
+            stderr_color=use_color(color, environ, is_terminal=stdio.stderr_is_terminal),
+            drawing=choose_drawing(progress, environ, stdio=stdio, quiet=quiet),
+        )
+
+
+def use_color(when: When, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
+    """Whether our own words on a stream are coloured."""
+    if when is not When.AUTO:
+        return when is When.ALWAYS
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal and not _is_dumb(environ)
+
+
+def choose_drawing(when: When, environ: Mapping[str, str], *, stdio: Stdio, quiet: bool) -> Drawing:
+    """How progress is shown."""
+    can_redraw = stdio.stderr_is_terminal and not _is_dumb(environ)
+    if quiet or when is When.NEVER:
+        return Drawing.NONE
+    if when is When.ALWAYS:
+        return Drawing.REDRAWN if can_redraw else Drawing.LINES
+    return Drawing.REDRAWN if can_redraw and not stdio.stdout_is_pipe else Drawing.NONE
+
+
+def _is_dumb(environ: Mapping[str, str]) -> bool:
+    return environ.get("TERM", "") in _DUMB
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        kind = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
+def _columns(descriptor: int) -> int:
+    """A terminal that was never told its size says 0."""
+    try:
+        return os.get_terminal_size(descriptor).columns or USUAL_WIDTH
+    except OSError:
+        return USUAL_WIDTH

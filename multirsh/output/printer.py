@@ -1,0 +1,95 @@
+"""The whole room behind one door: events in, batches of bytes out.
+
+The command line feeds it every event and fetches batches to write::
+
+    printer = Printer(options, began=clock())
+    printer.feed(event)                 # any number of times; never blocks
+    write(printer.take(clock()))        # in the thread that may block
+    ...
+    write(printer.close())              # at the end, however it came
+
+A new way to show a run is one more renderer: it takes events, gives writes, and
+knows nothing of the others, of the progress line, or of time.
+"""
+
+from __future__ import annotations
+
+from multirsh.events import Event, RunFinished
+from multirsh.output.batch import Batch, Outbox, Renderer, Write
+from multirsh.output.escape import escape_text
+from multirsh.output.live import LiveLines
+from multirsh.output.ndjson import Ndjson
+from multirsh.output.options import Mode, OutputOptions
+from multirsh.output.progress import Progress
+from multirsh.output.statusline import StatusLine
+from multirsh.output.summary import Summary
+
+
+class Printer:
+    """Turns one run's events into what its reader sees.
+
+    Args:
+        options: How.
+        began: When the run begins, in seconds of the clock that ``take`` is given.
+    """
+
+    def __init__(self, options: OutputOptions, *, began: float) -> None:
+        # The order is the order of writing: a host's last lines come before the ending.
+        self._renderers: tuple[Renderer, ...] = (_stdout_renderer(options), Summary(options))
+        self._progress = Progress(began=began)
+        self._status_line = StatusLine(options, self._progress, began=began)
+        self._outbox = Outbox()
+        self._is_over = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes fed and not yet taken. While they are too many, feed no more: that holds the remotes back."""
+        return self._outbox.size
+
+    @property
+    def interval_s(self) -> float | None:
+        """``take`` wants to be called this often even when there are no events; ``None``: no need to."""
+        return self._status_line.interval_s
+
+    def feed(self, event: Event) -> None:
+        """Take the next event of the run."""
+        for renderer in self._renderers:
+            self._outbox.put(renderer.feed(event))
+        self._progress.feed(event)
+        self._is_over = self._is_over or isinstance(event, RunFinished)
+
+    def say(self, message: str) -> None:
+        """Tell people something of our own, such as a warning: one line on stderr.
+
+        Args:
+            message: What; it may hold a remote's words, which are escaped.
+        """
+        self._outbox.put([Write("stderr", f"{escape_text(message)}\n".encode())])
+
+    def take(self, now: float) -> Batch:
+        """Fetch what is to be written, the progress line with it.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        text = self._outbox.take()
+        return self._status_line.last(text) if self._is_over else self._status_line.below(text, now)
+
+    def close(self) -> Batch:
+        """Fetch the rest, and clear the progress line away.
+
+        After a ``RunFinished`` and a ``take`` there is no rest. After a run
+        that broke off there are unfinished lines and the lists of hosts.
+        """
+        for renderer in self._renderers:
+            self._outbox.put(renderer.close())
+        self._is_over = True
+        return self._status_line.last(self._outbox.take())
+
+
+def _stdout_renderer(options: OutputOptions) -> Renderer:
+    match options.mode:
+        case Mode.LIVE:
+            return LiveLines(options)
+        case Mode.JSON:
+            return Ndjson()

@@ -1,0 +1,144 @@
+"""What the progress line says: how far, how well, how much longer, and at last for whom.
+
+::
+
+    [======>     ] 312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  41/s
+    [==========> ] 498/500  491 ok  4 failed  3 timeout  waiting for db1 and 1 more  0:42
+
+It fits into any width: what matters least goes first. It is plain ASCII but for
+host names, since a terminal's locale is not ours to guess.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
+from multirsh.model import Status
+from multirsh.output.escape import escape_text
+from multirsh.output.style import Style, paint
+from multirsh.output.words import TROUBLES, clock, status_words
+
+_GAP: Final = "  "
+_BAR: Final = 12
+"""Columns of the bar, its brackets not counted."""
+_ASCII_END: Final = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A part of the line.
+
+    Attributes:
+        text: What it says.
+        rank: Whether it gets a place before others do; 0 is the first.
+        style: Its colour, if colour is used.
+    """
+
+    text: str
+    rank: int
+    style: Style | None = None
+
+
+class Progress:
+    """Knows how far a run is.
+
+    It keeps the names of the hosts in flight, no more.
+
+    Args:
+        began: When the run began, in seconds of the clock that ``render`` is given.
+    """
+
+    def __init__(self, *, began: float) -> None:
+        self._began = began
+        self._total = 0
+        self._done: Counter[Status] = Counter()
+        self._in_flight: dict[str, None] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case RunStarted():
+                self._total = len(event.hosts)
+            case HostStarted():
+                # A second attempt keeps the place of the first: the oldest stands first.
+                self._in_flight.setdefault(event.host)
+            case HostFinished():
+                self._in_flight.pop(event.host, None)
+                self._done[event.status] += 1
+            case Output() | RunFinished():
+                pass
+            case _:
+                assert_never(event)
+
+    def render(self, width: int, now: float, *, color: bool = False) -> str:
+        """Word the line.
+
+        Args:
+            width: Columns it may take; never exceeded, colour not counted.
+            now: Seconds, by the clock of ``began``.
+            color: Whether counts are coloured.
+
+        Returns:
+            One line, without an end.
+        """
+        segments = self._segments(max(0.0, now - self._began))
+        room = width
+        chosen: set[int] = set()
+        for index in sorted(range(len(segments)), key=lambda index: segments[index].rank):
+            needed = _columns(segments[index].text) + (len(_GAP) if chosen else 0)
+            if needed <= room:
+                chosen.add(index)
+                room -= needed
+        return _GAP.join(
+            paint(segments[index].text, segments[index].style, color=color) for index in sorted(chosen)
+        )
+
+    def _segments(self, elapsed: float) -> list[_Segment]:
+        """The parts in the order they are shown in."""
+        done = self._done.total()
+        segments = [
+            _Segment(_bar(done, self._total), rank=8, style=Style.FAINT),
+            _Segment(f"{done}/{self._total}", rank=0),
+        ]
+        if ok := self._done[Status.OK]:
+            segments.append(_Segment(f"{ok} ok", rank=3, style=Style.GOOD))
+        segments += [
+            _Segment(f"{self._done[status]} {status_words(status)}", rank=1, style=Style.BAD)
+            for status in TROUBLES
+            if self._done[status]
+        ]
+        return segments + self._outlook(done, elapsed)
+
+    def _outlook(self, done: int, elapsed: float) -> list[_Segment]:
+        """What is to come. With no host left to start, an average says nothing of those still running."""
+        running = len(self._in_flight)
+        unstarted = self._total - done - running
+        if running and unstarted <= 0:
+            oldest = escape_text(next(iter(self._in_flight)))
+            others = f" and {running - 1} more" if running > 1 else ""
+            return [
+                _Segment(f"waiting for {oldest}{others}", rank=2),
+                _Segment(clock(elapsed), rank=4),
+            ]
+        segments = [_Segment(f"{running} in flight", rank=5)]
+        if done and elapsed > 0:
+            rate = done / elapsed
+            segments.append(_Segment(f"{clock((self._total - done) / rate)} left", rank=4))
+            segments.append(_Segment(f"{rate:.0f}/s" if rate >= 1 else f"{rate * 60:.0f}/min", rank=7))
+        else:
+            segments.append(_Segment(clock(elapsed), rank=4))
+        return segments
+
+
+def _bar(done: int, total: int) -> str:
+    filled = _BAR * done // total if total else 0
+    bar = "=" * _BAR if filled >= _BAR else "=" * filled + ">"
+    return f"[{bar:<{_BAR}}]"
+
+
+def _columns(text: str) -> int:
+    """Columns that ``text`` takes at the most: what is not ASCII may be wide."""
+    return sum(1 if ord(char) < _ASCII_END else 2 for char in text)

@@ -1,0 +1,120 @@
+r"""When the progress line is drawn and cleared, so that it never tears what stands above it.
+
+The line is the last thing on the terminal. Text goes out as *clear, text, line
+again*, in one batch. The cursor is left at the line's beginning:
+
+- whatever else writes there (``^C`` as the terminal echoes it, a message of the kernel) overwrites our line
+  and does not follow it;
+- where a terminal that became narrower breaks the line in two, the cursor stays at the first of them, and
+  ``ESC [ J`` clears from there to the end of the screen. ``ESC [ K`` would leave one behind.
+
+The last column stays free: terminals differ in what they do when it is filled.
+
+Where nothing can be drawn over, but progress was asked for, it gets a line of
+its own now and then.
+
+Source: ECMA-48 section 8.3.39 (ED).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from multirsh.output.batch import Batch, Outbox, Write
+from multirsh.output.options import Drawing, OutputOptions
+from multirsh.output.progress import Progress
+
+REFRESH_S: Final = 0.125
+"""Between two wordings of the line: eight a second are as many as are read, and slow links can carry."""
+PATIENCE_S: Final = 0.3
+"""A run that is over sooner is over before a line could be read."""
+LINES_S: Final = 10.0
+"""Between two progress lines where each stays."""
+
+_CLEAR: Final = b"\r\x1b[J"
+
+
+class StatusLine:
+    """Puts the progress line below the text.
+
+    Args:
+        options: How progress is drawn, on what.
+        progress: What it says.
+        began: When the run began, in seconds of the clock that ``below`` is given.
+    """
+
+    def __init__(self, options: OutputOptions, progress: Progress, *, began: float) -> None:
+        self._options = options
+        self._progress = progress
+        self._began = began
+        self._worded_at = float("-inf")
+        self._line = b""
+        self._is_shown = False
+
+    @property
+    def interval_s(self) -> float | None:
+        """How often the line wants to be drawn even if nothing happens; ``None``: never."""
+        return _INTERVAL[self._options.drawing]
+
+    def below(self, text: Batch, now: float) -> Batch:
+        """Add to ``text`` what clears the line before it and draws it after it.
+
+        Args:
+            text: Whole lines.
+            now: Monotonic seconds.
+        """
+        match self._options.drawing:
+            case Drawing.NONE:
+                return text
+            case Drawing.LINES:
+                return self._on_lines_of_its_own(text, now)
+            case Drawing.REDRAWN:
+                return self._drawn_below(text, now)
+
+    def last(self, text: Batch) -> Batch:
+        """Clear the line for good before ``text``."""
+        outbox = Outbox()
+        if self._is_shown:
+            outbox.put([Write("stderr", _CLEAR)])
+            self._is_shown = False
+        outbox.put(text.writes)
+        return outbox.take()
+
+    def _drawn_below(self, text: Batch, now: float) -> Batch:
+        is_torn = self._is_shown and self._is_on_screen(text)
+        if now - self._worded_at >= REFRESH_S and now - self._began >= PATIENCE_S:
+            line = self._word(now) + b"\r"
+        elif is_torn:
+            line = self._line
+        else:
+            return text
+        if self._is_shown and not is_torn and line == self._line:
+            return text
+        outbox = Outbox()
+        if self._is_shown:
+            outbox.put([Write("stderr", _CLEAR)])
+        outbox.put((*text.writes, Write("stderr", line)))
+        self._line = line
+        self._is_shown = True
+        return outbox.take()
+
+    def _on_lines_of_its_own(self, text: Batch, now: float) -> Batch:
+        if now - max(self._began, self._worded_at) < LINES_S:
+            return text
+        outbox = Outbox()
+        outbox.put((*text.writes, Write("stderr", self._word(now) + b"\n")))
+        return outbox.take()
+
+    def _word(self, now: float) -> bytes:
+        self._worded_at = now
+        width = self._options.stdio.width()
+        return self._progress.render(width - 1, now, color=self._options.stderr_color).encode()
+
+    def _is_on_screen(self, text: Batch) -> bool:
+        """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""
+        if self._options.stdio.stdout_is_terminal:
+            return bool(text)
+        return any(write.stream == "stderr" for write in text.writes)
+
+
+_INTERVAL: Final = {Drawing.NONE: None, Drawing.REDRAWN: REFRESH_S, Drawing.LINES: LINES_S}

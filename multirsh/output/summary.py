@@ -1,0 +1,163 @@
+"""The ending, on stderr: how many, and who is not ok and why, under folded names.
+
+::
+
+    500 hosts: 495 ok, 3 failed, 1 timeout, 1 unreachable in 3.2 s
+    failed (exit 3): web[01-02,07]
+    timeout (auth): db1
+      no answer within 10 s
+    unreachable (connect refused): sw4
+      connection refused by 10.0.0.4 port 22
+
+Hosts stand together if status and reason are the same. Their message is said
+once; where it differs between them, the first host's, with its name.
+
+It keeps the names of hosts that are not ok, and nothing of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from multirsh.events import Event, HostFinished, PortUse, RunFinished
+from multirsh.inventory import fold
+from multirsh.model import ClosedBy, ErrorKind, Status
+from multirsh.output.batch import Write
+from multirsh.output.escape import escape_text
+from multirsh.output.options import OutputOptions
+from multirsh.output.style import Style, paint
+from multirsh.output.words import TROUBLES, duration, plural, status_words
+
+_OWN_PHASE: Final = frozenset(
+    {
+        ErrorKind.NAME,
+        ErrorKind.KEY_EXCHANGE,
+        ErrorKind.HOSTKEY_UNKNOWN,
+        ErrorKind.HOSTKEY_CHANGED,
+        ErrorKind.HOSTKEY_REVOKED,
+        ErrorKind.HOSTKEY_INVALID,
+        ErrorKind.DENIED,
+        ErrorKind.SESSION_REFUSED,
+        ErrorKind.NO_EXIT_STATUS,
+        ErrorKind.PORTS,
+        ErrorKind.FILES,
+        ErrorKind.MEMORY,
+        ErrorKind.STOPPED,
+    }
+)
+"""Kinds that tell the phase themselves, or for which it does not matter."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Hosts that ended alike.
+
+    Attributes:
+        hosts: Their names.
+        message: What the first of them said, or empty.
+        is_shared: Whether all of them said the same.
+    """
+
+    hosts: list[str] = field(default_factory=list)
+    message: str = ""
+    is_shared: bool = True
+
+    def add(self, finished: HostFinished) -> None:
+        message = "" if finished.error is None else finished.error.message
+        if not self.hosts:
+            self.message = message
+        elif message != self.message:
+            self.is_shared = False
+        self.hosts.append(finished.host)
+
+
+class Summary:
+    """Collects the endings and words them when the run is over.
+
+    Args:
+        options: ``quiet`` leaves only the lists; ``stderr_color``.
+    """
+
+    def __init__(self, options: OutputOptions) -> None:
+        self._quiet = options.quiet
+        self._color = options.stderr_color
+        self._groups: dict[tuple[Status, str], _Group] = {}
+
+    def feed(self, event: Event) -> tuple[Write, ...]:
+        """Take the next event; the last of a run gives the ending."""
+        match event:
+            case HostFinished():
+                if event.status is not Status.OK:
+                    self._groups.setdefault((event.status, _reason(event)), _Group()).add(event)
+                return ()
+            case RunFinished():
+                return (Write("stderr", self._ending(event)),)
+            case _:
+                return ()
+
+    def close(self) -> tuple[Write, ...]:
+        """A run that broke off has lists, but nothing that could be counted."""
+        return (Write("stderr", _as_lines(self._lists())),)
+
+    def _ending(self, finished: RunFinished) -> bytes:
+        lists = self._lists()
+        if self._quiet:
+            return _as_lines(lists)
+        return _as_lines([self._counts(finished), *lists, *_notes(finished.ports)])
+
+    def _counts(self, finished: RunFinished) -> str:
+        counts = finished.counts
+        words = [
+            paint(f"{counts[status]} {status_words(status)}", style, color=self._color)
+            for status, style in ((Status.OK, Style.GOOD), *((trouble, Style.BAD) for trouble in TROUBLES))
+            if counts.get(status)
+        ]
+        hosts = plural(sum(counts.values()), "host")
+        return f"{hosts}: {', '.join(words) or 'none run'} in {duration(finished.seconds)}"
+
+    def _lists(self) -> list[str]:
+        groups = sorted(
+            self._groups.items(),
+            key=lambda item: (TROUBLES.index(item[0][0]), -len(item[1].hosts), item[0][1]),
+        )
+        self._groups = {}
+        lines: list[str] = []
+        for (status, reason), group in groups:
+            words = status_words(status)
+            label = paint(f"{words} ({reason})" if reason else words, Style.BAD, color=self._color)
+            lines.append(f"{label}: {escape_text(fold(group.hosts))}")
+            if group.message:
+                message = group.message if group.is_shared else f"{group.hosts[0]}: {group.message}"
+                lines.append(f"  {escape_text(message)}")
+        return lines
+
+
+def _reason(finished: HostFinished) -> str:
+    """What tells a group from others of its status, without saying the status's own word again."""
+    if finished.signal is not None:
+        return escape_text(finished.signal)
+    if finished.exit_status is not None:
+        return f"exit {finished.exit_status}"
+    error = finished.error
+    if error is None:
+        return ""
+    words = [] if error.kind in _OWN_PHASE else [error.phase.value]
+    words += error.kind.value.split("_")
+    return " ".join(word for word in words if word != finished.status.value)
+
+
+def _notes(ports: PortUse) -> list[str]:
+    """What is worth knowing of the close order: only where it was not as it should be."""
+    notes: list[str] = []
+    if reset := ports.closed_by.get(ClosedBy.RESET, 0):
+        notes.append(f"{plural(reset, 'connection')} closed by a reset")
+    if local := ports.closed_by.get(ClosedBy.LOCAL, 0):
+        notes.append(f"{plural(local, 'connection')} closed by this end first")
+    if ports.time_wait_left:
+        notes.append(f"{plural(ports.time_wait_left, 'local port')} left in TIME_WAIT")
+    return notes
+
+
+def _as_lines(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -1,0 +1,55 @@
+"""How statuses and times are worded for people, the same in the progress line and at the end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from multirsh.model import Status
+
+TROUBLES: Final = (
+    Status.FAILED,
+    Status.SIGNALLED,
+    Status.TIMEOUT,
+    Status.LOST,
+    Status.HOSTKEY,
+    Status.AUTH,
+    Status.UNREACHABLE,
+    Status.LOCAL,
+    Status.CANCELLED,
+    Status.NOT_RUN,
+)
+"""Every status but ok, as people are told of them: first where the command ran and went wrong, then where it
+may be half done, then where it never began (a changed host key before a wrong password before a host that is
+down), last what was given up because the run stopped."""
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+def status_words(status: Status) -> str:
+    """A status as two words where it has two."""
+    return status.value.replace("_", " ")
+
+
+def duration(seconds: float) -> str:
+    """A time that is over, such as ``3.2 s``, ``4 min 05 s`` or ``2 h 07 min``."""
+    if seconds < _MINUTE - 0.05:  # what would be rounded to 60.0 s is a minute
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def clock(seconds: float) -> str:
+    """A time that runs, such as ``0:05`` or ``1:02:03``."""
+    whole = max(0, round(seconds))
+    minutes = whole // _MINUTE
+    if whole < _HOUR:
+        return f"{minutes}:{whole % _MINUTE:02}"
+    return f"{minutes // _MINUTE}:{minutes % _MINUTE:02}:{whole % _MINUTE:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
