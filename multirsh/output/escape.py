@@ -24,13 +24,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_BIDI: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-
-TERMINAL_CONTROLS: Final = f"\x00-\x08\x0a-\x1f\x7f-\x9f{_BIDI}"
+_IN_LINES: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+TERMINAL_CONTROLS: Final = "\n" + _IN_LINES
 """Inside ``[...]`` of a pattern: every character with power over a terminal. Tab has none worth hiding."""
 
 _POWERFUL: Final = re.compile(f"[{TERMINAL_CONTROLS}\ud800-\udfff]")
-_POWERFUL_IN_LINES: Final = re.compile(f"(?!\n)[{TERMINAL_CONTROLS}\ud800-\udfff]")
+_POWERFUL_IN_LINES: Final = re.compile(f"[{_IN_LINES}\ud800-\udfff]")
 _PLAIN: Final = b"\t\n" + bytes(range(0x20, 0x7F))
 
 

@@ -2,8 +2,8 @@
 
 ::
 
-    [======>     ] 312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  41/s
-    [==========> ] 498/500  491 ok  4 failed  3 timeout  waiting for db1 and 1 more  0:42
+    [=======>    ]  312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s
+    [===========>]  498/500  491 ok  4 failed  3 timeout  waiting for db1 and 1 more  0:42
 
 It fits into any width: what matters least goes first. It is plain ASCII but for
 host names, since a terminal's locale is not ours to guess.
@@ -24,6 +24,8 @@ from multirsh.output.words import TROUBLES, clock, status_words
 _GAP: Final = "  "
 _BAR: Final = 12
 """Columns of the bar, its brackets not counted."""
+_WIDE: Final = 99
+"""Columns from which a bar is drawn: on less it would come and go as counts come up."""
 _ASCII_END: Final = 0x80
 
 
@@ -85,6 +87,8 @@ class Progress:
             One line, without an end.
         """
         segments = self._segments(max(0.0, now - self._began))
+        if width >= _WIDE:
+            segments.insert(0, _Segment(_bar(self._done.total(), self._total), rank=8, style=Style.FAINT))
         room = width
         chosen: set[int] = set()
         for index in sorted(range(len(segments)), key=lambda index: segments[index].rank):
@@ -92,6 +96,8 @@ class Progress:
             if needed <= room:
                 chosen.add(index)
                 room -= needed
+            elif not chosen:
+                return ""
         return _GAP.join(
             paint(segments[index].text, segments[index].style, color=color) for index in sorted(chosen)
         )
@@ -99,10 +105,7 @@ class Progress:
     def _segments(self, elapsed: float) -> list[_Segment]:
         """The parts in the order they are shown in."""
         done = self._done.total()
-        segments = [
-            _Segment(_bar(done, self._total), rank=8, style=Style.FAINT),
-            _Segment(f"{done}/{self._total}", rank=0),
-        ]
+        segments = [_Segment(f"{done}/{self._total}", rank=0)]
         if ok := self._done[Status.OK]:
             segments.append(_Segment(f"{ok} ok", rank=3, style=Style.GOOD))
         segments += [

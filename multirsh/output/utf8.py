@@ -16,7 +16,8 @@ def torn_tail(text: bytes) -> int:
     """Count the bytes at the end that begin a character and do not finish it.
 
     Args:
-        text: Any bytes. Those that can never become UTF-8 are not waited for.
+        text: Any bytes. What can never become UTF-8 is not waited for, with one exception: CPython's
+            decoder, which is asked, waits for the last byte of an encoded surrogate before it says no.
 
     Returns:
         0-3; the text without so many bytes ends between characters.

@@ -1,0 +1,128 @@
+"""What the progress line says."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multirsh.model import Status
+from multirsh.output.progress import Progress
+
+from .events import host_finished, host_started, run_started
+
+
+def progress(*, total: int, started: int, ended: dict[Status, int], began: float = 100.0) -> Progress:
+    hosts = [f"web{number}" for number in range(total)]
+    state = Progress(began=began)
+    state.feed(run_started(*hosts))
+    for host in hosts[:started]:
+        state.feed(host_started(host))
+    statuses = [status for status, count in ended.items() for _ in range(count)]
+    for host, status in zip(hosts, statuses, strict=False):
+        state.feed(host_finished(host, status))
+    return state
+
+
+MIDWAY = {"total": 500, "started": 312 + 64}
+ENDED = {Status.OK: 305, Status.FAILED: 4, Status.TIMEOUT: 3}
+
+
+def test_midway() -> None:
+    line = progress(**MIDWAY, ended=ENDED).render(100, 107.8)
+    assert line == "[=======>    ]  312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s"
+
+
+def test_what_matters_least_goes_first_as_the_window_narrows() -> None:
+    state = progress(**MIDWAY, ended=ENDED)
+    lines = {width: state.render(width, 107.8) for width in (79, 60, 40, 32, 10, 5)}
+    assert lines == {
+        79: "312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s",
+        60: "312/500  305 ok  4 failed  3 timeout  0:05 left  40/s",
+        40: "312/500  305 ok  4 failed  3 timeout",
+        32: "312/500  4 failed  3 timeout",
+        10: "312/500",
+        5: "",
+    }
+
+
+def test_with_nothing_left_to_start_it_says_whom_it_waits_for() -> None:
+    state = progress(total=4, started=4, ended={Status.OK: 2})
+    assert state.render(79, 142.0) == "2/4  2 ok  waiting for web2 and 1 more  0:42"
+
+
+def test_the_last_host() -> None:
+    state = progress(total=4, started=4, ended={Status.OK: 3})
+    assert "waiting for web3  " in state.render(79, 142.0)
+
+
+def test_a_bar_that_is_full() -> None:
+    assert (
+        progress(total=4, started=4, ended={Status.OK: 4})
+        .render(120, 142.0)
+        .startswith("[============]  4/4")
+    )
+
+
+def test_before_any_host_is_done_there_is_no_estimate() -> None:
+    state = progress(total=500, started=64, ended={})
+    assert state.render(79, 103.0) == "0/500  64 in flight  0:03"
+
+
+def test_slow_runs_are_told_by_the_minute() -> None:
+    state = progress(total=500, started=65, ended={Status.OK: 1})
+    assert state.render(79, 130.0).endswith("4:09:30 left  2/min")
+
+
+def test_a_retry_keeps_its_place_and_is_one_host() -> None:
+    state = Progress(began=0)
+    state.feed(run_started("a", "b"))
+    for event in (host_started("a"), host_started("b"), host_started("a", attempt=2)):
+        state.feed(event)
+    assert "waiting for a and 1 more" in state.render(79, 1.0)
+
+
+def test_a_host_that_was_never_started_can_finish() -> None:
+    state = Progress(began=0)
+    state.feed(run_started("a"))
+    state.feed(host_finished("a", Status.NOT_RUN))
+    assert state.render(79, 0.0) == "1/1  1 not run  0 in flight  0:00"
+
+
+def test_color_does_not_count_as_width() -> None:
+    state = progress(**MIDWAY, ended=ENDED)
+    colored = state.render(79, 107.8, color=True)
+    assert "\x1b[32m305 ok\x1b[0m" in colored
+    assert re.sub(r"\x1b\[\d*m", "", colored) == state.render(79, 107.8)
+
+
+def test_a_hostile_name_is_escaped() -> None:
+    state = Progress(began=0)
+    state.feed(run_started("\x1b[2J"))
+    state.feed(host_started("\x1b[2J"))
+    assert r"waiting for \x1b[2J" in state.render(79, 0.0)
+
+
+@given(
+    width=st.integers(min_value=0, max_value=200),
+    total=st.integers(min_value=0, max_value=30),
+    ended=st.dictionaries(st.sampled_from(list(Status)), st.integers(min_value=0, max_value=5)),
+    in_flight=st.integers(min_value=0, max_value=10),
+    now=st.floats(min_value=0, max_value=1e7),
+)
+def test_it_never_exceeds_the_width(
+    width: int, total: int, ended: dict[Status, int], in_flight: int, now: float
+) -> None:
+    done = sum(ended.values())
+    state = progress(total=total, started=done + in_flight, ended=ended)
+    assert len(state.render(width, now)) <= width
+
+
+def test_wide_characters_count_twice() -> None:
+    state = Progress(began=0)
+    state.feed(run_started("東京"))
+    state.feed(host_started("東京"))
+    full = "0/1  waiting for 東京"
+    assert state.render(len(full) + 2, 0.0) == full
+    assert state.render(len(full) + 1, 0.0) == "0/1  0:00"

@@ -1,0 +1,104 @@
+"""When the line is drawn, and that it tears nothing."""
+
+from __future__ import annotations
+
+from multirsh.output.batch import Batch, Write
+from multirsh.output.options import Drawing, OutputOptions, Stdio
+from multirsh.output.progress import Progress
+from multirsh.output.statusline import LINES_S, PATIENCE_S, REFRESH_S, StatusLine
+
+from .events import host_started, run_started
+
+WATCHED = OutputOptions(
+    drawing=Drawing.REDRAWN, stdio=Stdio(stdout_is_terminal=True, stderr_is_terminal=True, width=lambda: 40)
+)
+CLEAR = b"\r\x1b[J"
+NOTHING = Batch()
+TEXT = Batch((Write("stdout", b"web1: up\n"),))
+
+
+def status_line(options: OutputOptions) -> StatusLine:
+    progress = Progress(began=0.0)
+    progress.feed(run_started("a", "b"))
+    progress.feed(host_started("a"))
+    return StatusLine(options, progress, began=0.0)
+
+
+def drawn(seconds: int) -> bytes:
+    return b"0/2  1 in flight  0:%02d\r" % seconds
+
+
+def test_a_short_run_has_no_line() -> None:
+    assert status_line(WATCHED).below(TEXT, PATIENCE_S / 2) == TEXT
+
+
+def test_text_goes_between_clearing_and_drawing() -> None:
+    line = status_line(WATCHED)
+    assert line.below(NOTHING, 1.0) == Batch((Write("stderr", drawn(1)),))
+    assert line.below(TEXT, 2.0) == Batch(
+        (Write("stderr", CLEAR), Write("stdout", b"web1: up\n"), Write("stderr", drawn(2)))
+    )
+
+
+def test_text_between_two_wordings_brings_the_line_back_as_it_was() -> None:
+    line = status_line(WATCHED)
+    line.below(NOTHING, 1.0)
+    assert line.below(TEXT, 1.0 + REFRESH_S / 2).stderr == CLEAR + drawn(1)
+
+
+def test_without_text_it_is_drawn_only_when_due_and_different() -> None:
+    line = status_line(WATCHED)
+    line.below(NOTHING, 1.0)
+    assert not line.below(NOTHING, 1.0 + REFRESH_S / 2)
+    assert not line.below(NOTHING, 1.0 + REFRESH_S)  # due, but it says the same
+    assert line.below(NOTHING, 2.0).stderr == CLEAR + drawn(2)
+
+
+def test_at_the_most_eight_wordings_a_second() -> None:
+    line = status_line(WATCHED)
+    batches = [line.below(NOTHING, 1.0 + tick / 1000) for tick in range(10_000)]
+    assert sum(bool(batch) for batch in batches) <= 10 * 8
+
+
+def test_the_last_text_comes_after_the_line_is_gone_for_good() -> None:
+    line = status_line(WATCHED)
+    line.below(NOTHING, 1.0)
+    assert line.last(TEXT) == Batch((Write("stderr", CLEAR), Write("stdout", b"web1: up\n")))
+    assert line.last(TEXT) == TEXT
+
+
+def test_text_for_a_file_does_not_disturb_the_line() -> None:
+    options = OutputOptions(drawing=Drawing.REDRAWN, stdio=Stdio(stderr_is_terminal=True))
+    line = status_line(options)
+    line.below(NOTHING, 1.0)
+    assert line.below(TEXT, 1.0 + REFRESH_S / 2) == TEXT
+    warning = Batch((Write("stderr", b"warning\n"),))
+    assert line.below(warning, 1.0 + REFRESH_S / 2).stderr == CLEAR + b"warning\n" + drawn(1)
+
+
+def test_the_last_column_stays_free_and_a_new_width_counts_at_once() -> None:
+    width = len(drawn(1))  # the text and one column, for the carriage return takes none
+    options = OutputOptions(
+        drawing=Drawing.REDRAWN, stdio=Stdio(stderr_is_terminal=True, width=lambda: width)
+    )
+    line = status_line(options)
+    assert line.below(NOTHING, 1.0).stderr == drawn(1)
+    width -= 1
+    assert line.below(NOTHING, 2.0).stderr == CLEAR + b"0/2  0:02\r"
+
+
+def test_lines_of_their_own_come_seldom_and_with_nothing_to_clear() -> None:
+    line = status_line(OutputOptions(drawing=Drawing.LINES))
+    assert line.below(TEXT, LINES_S - 1) == TEXT
+    assert line.below(TEXT, LINES_S) == Batch(
+        (Write("stdout", b"web1: up\n"), Write("stderr", b"0/2  1 in flight  0:10\n"))
+    )
+    assert not line.below(NOTHING, LINES_S + 1)
+    assert line.below(NOTHING, LINES_S * 2)
+    assert line.last(TEXT) == TEXT
+
+
+def test_how_often_it_wants_to_be_drawn() -> None:
+    assert status_line(WATCHED).interval_s == REFRESH_S
+    assert status_line(OutputOptions(drawing=Drawing.LINES)).interval_s == LINES_S
+    assert status_line(OutputOptions()).interval_s is None

@@ -1,0 +1,43 @@
+"""Statuses and times for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from multirsh.model import Status
+from multirsh.output.words import TROUBLES, clock, duration, plural, status_words
+
+
+def test_every_status_but_ok_is_a_trouble_and_has_one_place() -> None:
+    assert sorted(TROUBLES) == sorted(set(Status) - {Status.OK})
+
+
+def test_status_words() -> None:
+    assert status_words(Status.NOT_RUN) == "not run"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0.0 s"),
+        (3.21, "3.2 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (245.2, "4 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (7627, "2 h 07 min"),
+    ],
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(-1.0, "0:00"), (5.4, "0:05"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")]
+)
+def test_clock(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown
+
+
+def test_plural() -> None:
+    assert (plural(1, "host"), plural(2, "host"), plural(0, "host")) == ("1 host", "2 hosts", "0 hosts")
