@@ -5,7 +5,8 @@
     [=======>    ]  312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s
     [===========>]  498/500  491 ok  4 failed  3 timeout  waiting for db1 and 1 more  0:42
 
-It fits into any width: what matters least goes first. It is plain ASCII but for
+It fits into any width: what matters least goes first, and troubles are told as
+one number (``7 not ok``) before one of them is left out. It is plain ASCII but for
 host names, since a terminal's locale is not ours to guess.
 """
 
@@ -35,7 +36,7 @@ class _Segment:
 
     Attributes:
         text: What it says.
-        rank: Whether it gets a place before others do; 0 is the first.
+        rank: Who has the lower one gets a place before others do; 0 is what a line must say.
         style: Its colour, if colour is used.
     """
 
@@ -86,60 +87,79 @@ class Progress:
         Returns:
             One line, without an end.
         """
-        segments = self._segments(max(0.0, now - self._began))
-        if width >= _WIDE:
-            segments.insert(0, _Segment(_bar(self._done.total(), self._total), rank=8, style=Style.FAINT))
-        room = width
-        chosen: set[int] = set()
-        for index in sorted(range(len(segments)), key=lambda index: segments[index].rank):
-            needed = _columns(segments[index].text) + (len(_GAP) if chosen else 0)
-            if needed <= room:
-                chosen.add(index)
-                room -= needed
-            elif not chosen:
-                return ""
+        outlook = self._outlook(max(0.0, now - self._began))
+        bar = [_Segment(self._bar(), rank=6, style=Style.FAINT)] if width >= _WIDE else []
+        segments = [*bar, *self._counts(), *outlook]
+        if not _says_all_it_must(segments, width):
+            # Some of the troubles named and others left out would be half the truth.
+            segments = [*bar, *self._counts_in_brief(), *outlook]
         return _GAP.join(
-            paint(segments[index].text, segments[index].style, color=color) for index in sorted(chosen)
+            paint(segment.text, segment.style, color=color) for segment in _that_fit(segments, width)
         )
 
-    def _segments(self, elapsed: float) -> list[_Segment]:
-        """The parts in the order they are shown in."""
-        done = self._done.total()
-        segments = [_Segment(f"{done}/{self._total}", rank=0)]
-        if ok := self._done[Status.OK]:
-            segments.append(_Segment(f"{ok} ok", rank=3, style=Style.GOOD))
-        segments += [
-            _Segment(f"{self._done[status]} {status_words(status)}", rank=1, style=Style.BAD)
-            for status in TROUBLES
-            if self._done[status]
+    def _counts(self) -> list[_Segment]:
+        return [
+            *self._how_far(),
+            *(
+                _Segment(f"{self._done[status]} {status_words(status)}", rank=0, style=Style.BAD)
+                for status in TROUBLES
+                if self._done[status]
+            ),
         ]
-        return segments + self._outlook(done, elapsed)
 
-    def _outlook(self, done: int, elapsed: float) -> list[_Segment]:
+    def _counts_in_brief(self) -> list[_Segment]:
+        troubles = self._done.total() - self._done[Status.OK]
+        brief = [_Segment(f"{troubles} not ok", rank=0, style=Style.BAD)] if troubles else []
+        return [*self._how_far(), *brief]
+
+    def _how_far(self) -> list[_Segment]:
+        ok = self._done[Status.OK]
+        return [
+            _Segment(f"{self._done.total()}/{self._total}", rank=0),
+            *([_Segment(f"{ok} ok", rank=1, style=Style.GOOD)] if ok else []),
+        ]
+
+    def _bar(self) -> str:
+        done = self._done.total()
+        filled = _BAR * done // self._total if self._total else 0
+        bar = "=" * _BAR if filled >= _BAR else "=" * filled + ">"
+        return f"[{bar:<{_BAR}}]"
+
+    def _outlook(self, elapsed: float) -> list[_Segment]:
         """What is to come. With no host left to start, an average says nothing of those still running."""
+        done = self._done.total()
         running = len(self._in_flight)
-        unstarted = self._total - done - running
-        if running and unstarted <= 0:
+        if running and done + running >= self._total:
             oldest = escape_text(next(iter(self._in_flight)))
             others = f" and {running - 1} more" if running > 1 else ""
-            return [
-                _Segment(f"waiting for {oldest}{others}", rank=2),
-                _Segment(clock(elapsed), rank=4),
-            ]
-        segments = [_Segment(f"{running} in flight", rank=5)]
+            return [_Segment(f"waiting for {oldest}{others}", rank=0), _Segment(clock(elapsed), rank=2)]
+        segments = [_Segment(f"{running} in flight", rank=3)]
         if done and elapsed > 0:
             rate = done / elapsed
-            segments.append(_Segment(f"{clock((self._total - done) / rate)} left", rank=4))
-            segments.append(_Segment(f"{rate:.0f}/s" if rate >= 1 else f"{rate * 60:.0f}/min", rank=7))
+            segments.append(_Segment(f"{clock((self._total - done) / rate)} left", rank=2))
+            segments.append(_Segment(f"{rate:.0f}/s" if rate >= 1 else f"{rate * 60:.0f}/min", rank=5))
         else:
-            segments.append(_Segment(clock(elapsed), rank=4))
+            segments.append(_Segment(clock(elapsed), rank=2))
         return segments
 
 
-def _bar(done: int, total: int) -> str:
-    filled = _BAR * done // total if total else 0
-    bar = "=" * _BAR if filled >= _BAR else "=" * filled + ">"
-    return f"[{bar:<{_BAR}}]"
+def _says_all_it_must(segments: list[_Segment], width: int) -> bool:
+    needed = [_columns(segment.text) + len(_GAP) for segment in segments if segment.rank == 0]
+    return sum(needed) <= width + len(_GAP)
+
+
+def _that_fit(segments: list[_Segment], width: int) -> list[_Segment]:
+    """Those that get a place, in their order; none where not even the first of them does."""
+    room = width + len(_GAP)
+    chosen: set[int] = set()
+    for index in sorted(range(len(segments)), key=lambda index: segments[index].rank):
+        needed = _columns(segments[index].text) + len(_GAP)
+        if needed <= room:
+            chosen.add(index)
+            room -= needed
+        elif not chosen:
+            return []
+    return [segments[index] for index in sorted(chosen)]
 
 
 def _columns(text: str) -> int:

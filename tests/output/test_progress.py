@@ -36,12 +36,13 @@ def test_midway() -> None:
 
 def test_what_matters_least_goes_first_as_the_window_narrows() -> None:
     state = progress(**MIDWAY, ended=ENDED)
-    lines = {width: state.render(width, 107.8) for width in (79, 60, 40, 32, 10, 5)}
+    lines = {width: state.render(width, 107.8) for width in (79, 60, 40, 32, 27, 10, 5)}
     assert lines == {
         79: "312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s",
         60: "312/500  305 ok  4 failed  3 timeout  0:05 left  40/s",
         40: "312/500  305 ok  4 failed  3 timeout",
         32: "312/500  4 failed  3 timeout",
+        27: "312/500  305 ok  7 not ok",
         10: "312/500",
         5: "",
     }
@@ -50,6 +51,13 @@ def test_what_matters_least_goes_first_as_the_window_narrows() -> None:
 def test_with_nothing_left_to_start_it_says_whom_it_waits_for() -> None:
     state = progress(total=4, started=4, ended={Status.OK: 2})
     assert state.render(79, 142.0) == "2/4  2 ok  waiting for web2 and 1 more  0:42"
+
+
+def test_the_name_waited_for_is_worth_more_than_the_kinds_of_trouble() -> None:
+    ended = {Status.OK: 264, Status.FAILED: 16, Status.TIMEOUT: 5, Status.UNREACHABLE: 13}
+    state = progress(total=300, started=300, ended=ended)
+    assert state.render(60, 108.0) == "298/300  264 ok  34 not ok  waiting for web298 and 1 more"
+    assert "16 failed  5 timeout  13 unreachable  waiting for web298" in state.render(79, 108.0)
 
 
 def test_the_last_host() -> None:
