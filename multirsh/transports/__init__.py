@@ -1,0 +1,1 @@
+"""One protocol a room: how a host is reached, and how its connection ends."""
