@@ -115,7 +115,7 @@ class SshSettings:
         port: TCP port, 1-65535.
         identity_files: Private keys, in the order to offer them.
         certificate_files: Certificates named by ``CertificateFile``.
-        identities_only: Offer nothing but ``identity_files`` and ``certificate_files``, whatever the agent has.
+        identities_only: Offer only ``identity_files`` and ``certificate_files``, whatever the agent holds.
         identity_agent: Path of the agent's socket; ``None`` for no agent.
         host_key_alias: Name to look the host key up by instead of the host's, without port; in lower case.
         user_known_hosts_files: Paths; new keys go to the first.
@@ -279,7 +279,7 @@ class Block:
     inside: tuple[Stretch | Block, ...]
 
 
-_STEERING: Final = frozenset({"hostname", "user", "port", "hostkeyalias", "proxy", "tag"})
+_STEERING: Final = frozenset({"hostname", "user", "port", "hostkeyalias", "proxycommand", "proxyjump", "tag"})
 """Values that a later ``Match`` can ask for."""
 
 Includer: TypeAlias = Callable[[Directive], Iterable[Block]]
@@ -322,8 +322,8 @@ def _read_match(directive: Directive) -> tuple[Test, ...]:
     tests = tuple(_read_test(word, words, directive.place) for word in words)
     if not tests:
         raise directive.place.error("Match needs a criterion")
-    if len(tests) > 1 and any(test.criterion is Criterion.ALL for test in tests):
-        raise directive.place.error("Match all stands alone")
+    if any(test.criterion is Criterion.ALL for test in (*tests[:-1], *tests[2:])):
+        raise directive.place.error("Match all stands alone")  # though ssh lets one criterion stand before it
     return tests
 
 
@@ -416,6 +416,9 @@ def _asks_for_second_pass(blocks: Iterable[Stretch | Block]) -> bool:
 # ---------------------------------------------------------------- evaluation
 
 
+_NO_JUMP: Final = Jump(())
+
+
 def _set_first(merged: dict[str, Any], values: Iterable[tuple[str, Any]]) -> None:
     """Add values to those that were said before: the first counts, but for the lists that grow."""
     for name, value in values:
@@ -425,6 +428,10 @@ def _set_first(merged: dict[str, Any], values: Iterable[tuple[str, Any]]) -> Non
                 merged[name] = (*known, value)
         elif name == "sendenv":
             merged[name] = _send_env(merged.get(name, ()), value)
+        elif name == "proxyjump" and value.hops and "proxycommand" in merged:
+            pass  # of a jump and a command the first counts; a jump of "none" only stands against later jumps
+        elif name == "proxycommand" and merged.get("proxyjump", _NO_JUMP).hops:
+            pass
         else:
             merged.setdefault(name, value)
 
@@ -497,9 +504,7 @@ class _Walk:
             if isinstance(block, Stretch):
                 self.stretches.append(block)
                 if block.steers:
-                    for name, value in block.values:
-                        if name in _STEERING:
-                            self.said.setdefault(name, value)
+                    _set_first(self.said, (pair for pair in block.values if pair[0] in _STEERING))
             elif self._holds(block.condition):
                 self.through(block.inside)
 
@@ -595,8 +600,8 @@ class SshConfig:
             said: Values so far: user, port, alias, proxy.
         """
         local = self.local
-        proxy = said.get("proxy")
-        jump = proxy.hops[-1].host if isinstance(proxy, Jump) and proxy.hops else ""
+        hops = said.get("proxyjump", _NO_JUMP).hops
+        jump = hops[-1].host if hops else ""
         port = str(said.get("port", DEFAULT_PORT))
         user = said.get("user", local.user)
         digest = hashlib.new(_SHA1_FOR_SSH, usedforsecurity=False)
@@ -640,15 +645,15 @@ class SshConfig:
             UsageError: A variable in a value is not set, a ``~user`` does not exist, or name
                 canonicalisation would have to look the name up.
         """
-        said = {
-            name_: value
-            for name_, value in (
-                ("user", user),
-                ("port", port),
-                ("proxy", None if jump is None else Jump(jump)),
-            )
-            if value is not None
-        }
+        said: dict[str, Any] = {}
+        if user is not None:
+            said["user"] = user
+        if port is not None:
+            said["port"] = port
+        if jump is not None:
+            said["proxyjump"] = Jump(jump)
+            if not jump:
+                said["proxycommand"] = Command(None)  # "directly" means it
         before = tuple(said.items())
         _set_first(said, self._options)
         walk = _Walk(self, name, said)
@@ -697,7 +702,7 @@ class SshConfig:
         if domains and domains[0].lower() != "none" and few_dots and numeric_address(host) is None:
             raise UsageError(
                 f"ssh_config asks to look {host} up in CanonicalDomains, which is not supported",
-                hint="give the whole name, HostName %h.example.com in ssh_config, or -o CanonicalizeHostname=no",
+                hint="give the whole name, HostName %h.example.com, or -o CanonicalizeHostname=no",
             )
         return True
 
@@ -727,9 +732,9 @@ class SshConfig:
                 named = tuple(Template(path, Place("default")) for path in default)
             return tuple(expand(path) for path in named)
 
-        proxy = get("proxy")
-        command = proxy.template if isinstance(proxy, Command) else None
-        if command is not None:
+        hops = get("proxyjump", _NO_JUMP).hops
+        command = None if hops else get("proxycommand", Command(None)).template
+        if command is not None and command.varies:
             steady = False
         alias = get("hostkeyalias")
         revoked = get("revokedhostkeys")
@@ -746,7 +751,7 @@ class SshConfig:
             strict_host_key_checking=get("stricthostkeychecking", HostKeyPolicy.STRICT),
             hash_known_hosts=get("hashknownhosts", False),
             revoked_host_keys=None if revoked is None or revoked.text.lower() == "none" else expand(revoked),
-            proxy_jump=proxy.hops if isinstance(proxy, Jump) else (),
+            proxy_jump=hops,
             proxy_command=None if command is None else command.expand(tokens, {}),
             bind_address=get("bindaddress"),
             address_family=get("addressfamily", AddressFamily.ANY),

@@ -512,7 +512,7 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "casignaturealgorithms": (("casignaturealgorithms", _one),),
     "certificatefile": (("certificatefile", _template(PATH_TOKENS, variables=True)),),
     "ciphers": (("ciphers", _one),),
-    "compression": (("compression", _choice(_YES_NO)),),
+    "compression": (("compression", _choice({"yes": True, "no": False})),),
     "connecttimeout": (("connecttimeout", _time),),
     "forwardagent": (("forwardagent", _words_of_forward_agent),),
     "globalknownhostsfile": (("globalknownhostsfile", _known_hosts_files),),
@@ -529,9 +529,8 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "passwordauthentication": (("passwordauthentication", _choice(_YES_NO)),),
     "port": (("port", _port),),
     "preferredauthentications": (("preferredauthentications", _names),),
-    # Of these two, the one that is said first counts: they share a name.
-    "proxycommand": (("proxy", _command),),
-    "proxyjump": (("proxy", _jump),),
+    "proxycommand": (("proxycommand", _command),),
+    "proxyjump": (("proxyjump", _jump),),
     "pubkeyacceptedalgorithms": (("pubkeyacceptedalgorithms", _one),),
     "pubkeyauthentication": (
         ("pubkeyauthentication", _choice({**_YES_NO, "unbound": True, "host-bound": True})),
