@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -118,3 +119,16 @@ def remote_status(status: Status, exit_status: int | None) -> int:
     if exit_status is not None:
         return exit_status
     return 0 if status in {Status.OK, Status.NOT_RUN} else FAILED_TRANSPORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitRule:
+    """What a run's exit code is made of, beyond its hosts' statuses.
+
+    Attributes:
+        largest_status: ``-S``: the largest remote status.
+        require_remote_close: A connection that the remote did not close first fails the run.
+    """
+
+    largest_status: bool = False
+    require_remote_close: bool = False

@@ -146,6 +146,23 @@ class Selection:
     everything: bool
     pick: int | None
 
+    def inventory(self) -> Inventory | None:
+        """The hosts files, read; ``None`` if none was given."""
+        return Inventory.load(*self.files, stdin=sys.stdin.buffer) if self.files else None
+
+    def hosts(self, overriding: Settings) -> list[Host]:
+        """The selected hosts.
+
+        Args:
+            overriding: What options say for all hosts; it goes before what the files say.
+
+        Raises:
+            InventoryError: A file, or an expression, with its place.
+            UsageError: Nobody is selected, or nothing was given to select from.
+        """
+        selected = select(self)
+        return [replace(host, settings=overriding.or_else(host.settings)) for host in selected]
+
 
 def take(kind: type[Any], parameters: dict[str, Any]) -> Any:
     """Make a ``kind`` of its fields among ``parameters``, and take those out."""

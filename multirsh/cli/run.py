@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.selecting import select
+from multirsh.engine.limits import Limits, Timeouts
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
-from multirsh.model import HostKeyPolicy, Settings, TransportName
+from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, When
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
@@ -123,8 +124,47 @@ def run(command: tuple[str, ...], **parameters: Any) -> int:
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
     standard input is at end of file. Options after the first word belong to COMMAND.
     """
-    return execute(command, select(options.take(options.Selection, parameters)), parameters)
+    connecting: Connecting = options.take(Connecting, parameters)
+    selection: options.Selection = options.take(options.Selection, parameters)
+    return execute(
+        command,
+        selection.hosts(connecting.settings()),
+        connecting=connecting,
+        showing=options.take(Showing, parameters),
+        bounds=options.take(Bounds, parameters),
+    )
 
 
-def execute(command: tuple[str, ...], hosts: Any, parameters: dict[str, Any]) -> int:
-    raise NotImplementedError
+def execute(
+    command: tuple[str, ...],
+    hosts: Sequence[Host],
+    *,
+    connecting: Connecting,
+    showing: Showing,
+    bounds: Bounds,
+) -> int:
+    """Run the words of ``command`` on ``hosts``; the way of every command line, the lab's too.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        MultirshError: Nothing was run.
+    """
+    if not command:
+        raise UsageError("there is no command to run", hint="give one, such as: multirsh -w host1 uptime")
+    from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
+
+    return Drive(
+        hosts=hosts,
+        command=" ".join(command),
+        limits=Limits(fanout=bounds.fanout),
+        timeouts=Timeouts(
+            connect=connecting.connect_timeout, command=bounds.command_timeout, close=bounds.close_timeout
+        ),
+        ssh=connecting.ssh(),
+        output=showing.options(),
+        exit_rule=ExitRule(
+            largest_status=bounds.largest_status, require_remote_close=bounds.require_remote_close
+        ),
+    ).run()

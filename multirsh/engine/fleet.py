@@ -19,6 +19,7 @@ from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import Results
 from multirsh.engine.run import Means, Run
 from multirsh.errors import UsageError
+from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
 from multirsh.ports import Ledger
@@ -107,11 +108,12 @@ class Fleet:
         self._runs.clear()
         self._means = None
 
-    def run(self, command: str) -> Run:
+    def run(self, command: str, *, exit_rule: ExitRule | None = None) -> Run:
         """Run ``command`` on every host, through its login shell.
 
         Args:
             command: What ssh would be given; its standard input is at end of file.
+            exit_rule: What the exit code in ``RunFinished`` is made of.
 
         Returns:
             The run; it starts when it is read.
@@ -126,7 +128,7 @@ class Fleet:
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
-        run = Run(self._means, self._hosts, command)
+        run = Run(self._means, self._hosts, command, exit_rule or ExitRule())
         self._runs.append(run)
         return run
 

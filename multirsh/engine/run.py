@@ -24,7 +24,7 @@ from multirsh.engine.results import HostResult, Results
 from multirsh.engine.stream import BoundedStream
 from multirsh.errors import HostError
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
-from multirsh.exit_code import exit_code
+from multirsh.exit_code import ExitRule, exit_code, remote_status
 from multirsh.model import (
     ClosedBy,
     ErrorKind,
@@ -76,15 +76,16 @@ class Run:
     in order, and only then does the reader go on.
     """
 
-    def __init__(self, means: Means, hosts: Sequence[Host], command: str) -> None:
+    def __init__(self, means: Means, hosts: Sequence[Host], command: str, exit_rule: ExitRule) -> None:
         self.id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         self._means = means
         self._hosts = tuple(hosts)
         self._command = command
+        self._exit_rule = exit_rule
         self._admission = Admission(self._hosts, fanout=means.limits.fanout)
         self._stream: BoundedStream[_Item] = BoundedStream()
         self._counts: Counter[Status] = Counter()
-        self._largest_exit_status = 0
+        self._largest_status = 0
         self._scopes: set[asyncio.Timeout] = set()
         self._wake = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
@@ -302,7 +303,7 @@ class Run:
 
     def _finish(self, result: HostResult, sink: _HostSink | None, close_seconds: float | None) -> None:
         self._counts[result.status] += 1
-        self._largest_exit_status = max(self._largest_exit_status, result.exit_status or 0)
+        self._largest_status = max(self._largest_status, remote_status(result.status, result.exit_status))
         if sink is None:  # never started, so its result was not told either
             self._put(result)
         self._put(
@@ -325,11 +326,18 @@ class Run:
 
     def _run_finished(self) -> RunFinished:
         use = self._means.ledger.statistics()
+        rule = self._exit_rule
+        not_remote = sum(use.closed_by.values()) - use.closed_by.get(ClosedBy.REMOTE, 0)
         return RunFinished(
             run=self.id,
             t=self._now(),
             counts=dict(self._counts),
-            exit_code=exit_code(self._counts, signal=self._stop_signal),
+            exit_code=exit_code(
+                self._counts,
+                signal=self._stop_signal,
+                internal_error=rule.require_remote_close and bool(not_remote),
+                largest_remote_status=self._largest_status if rule.largest_status else None,
+            ),
             seconds=self._now(),
             ports=PortUse(peak=use.peak, closed_by=use.closed_by, time_wait_left=self._time_wait_left()),
         )

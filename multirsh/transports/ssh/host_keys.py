@@ -4,111 +4,155 @@ A new key under ``accept-new`` has to be written down before anything is
 entrusted to the host, and writing waits for locks and for the disk. asyncssh
 asks in the middle of its key exchange and cannot wait; so the answer is "go
 on", and the connection is not read any further until the key is in the file:
-the login cannot begin before.
+the login cannot begin before. A password waits for it in any case.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import asyncssh
+from asyncssh.public_key import get_default_public_key_algs
 
+from multirsh.errors import CredentialError
 from multirsh.model import ErrorKind, Failure, HostKeyPolicy, Phase
 from multirsh.transports.ssh.known_hosts import KnownHosts, Trust, Verdict, VerdictKind, judge
 
+if TYPE_CHECKING:
+    from multirsh.transports.ssh.polite import PoliteConnection
 
-@dataclass(frozen=True, slots=True)
-class KnownAs:
-    """Under which name a host's key is looked up.
-
-    Attributes:
-        name: HostKeyAlias, or the name connected to.
-        port: 22 where the name stands alone, as it does with an alias.
-    """
-
-    name: str
-    port: int
+_KINDS: Final = {
+    VerdictKind.UNKNOWN: ErrorKind.HOSTKEY_UNKNOWN,
+    VerdictKind.CHANGED: ErrorKind.HOSTKEY_CHANGED,
+    VerdictKind.REVOKED: ErrorKind.HOSTKEY_REVOKED,
+}
 
 
 class HostKeyCheck(asyncssh.SSHClient):
-    """asyncssh's client for one connection: its questions about the host's key.
+    """asyncssh's client for one connection: it answers about the host's key.
 
     Attributes:
         refusal: Why the host's key was not accepted, once it was not.
     """
 
     def __init__(
-        self, known_hosts: KnownHosts, known_as: KnownAs, policy: HostKeyPolicy, *, hash_names: bool
+        self,
+        known_hosts: KnownHosts,
+        *,
+        name: str,
+        port: int,
+        policy: HostKeyPolicy,
+        hash_names: bool,
     ) -> None:
+        """Prepare to answer for one host.
+
+        Args:
+            known_hosts: What the files say.
+            name: HostKeyAlias, or the name connected to.
+            port: The port connected to; 22 where the name stands alone, as an alias does.
+            policy: What is done with unknown keys.
+            hash_names: Whether a name is hashed when it is written down.
+        """
         self._known_hosts = known_hosts
-        self._known_as = known_as
+        self._name = name
+        self._port = port
         self._policy = policy
         self._hash_names = hash_names
-        self._connection: asyncssh.SSHClientConnection | None = None
+        self._link: PoliteConnection | None = None
         self._new_key: asyncio.Future[asyncssh.SSHKey] = asyncio.get_running_loop().create_future()
+        self._trusted = asyncio.Event()
+        self._trusted.set()
+        self._contradicted = False
         self.refusal: Failure | None = None
 
+    @property
     def trust(self) -> Trust:
-        """What the known_hosts files say of the host."""
-        return self._known_hosts.lookup(self._known_as.name, self._known_as.port)
+        """What the files say of the host."""
+        return self._known_hosts.lookup(self._name, self._port)
+
+    def algorithms(self) -> Sequence[str]:
+        """Which kinds of host key to ask for, the best first.
+
+        Those that are known come first, as in ssh: a host that has several would else show one that is
+        not in the files. Certificates are asked for only where somebody is trusted to sign them.
+        """
+        known = [name.decode() for key in self.trust.host_keys for name in key.sig_algorithms]
+        usual = [name.decode() for name in get_default_public_key_algs()]
+        return list(dict.fromkeys((*known, *usual)))
+
+    # asyncssh's questions.
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        """Remember whom to hold back."""
-        self._connection = conn
+        """Remember whom to hold back; ``PoliteConnection`` is the only kind there is here."""
+        self._link = conn  # type: ignore[assignment]  # see above
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002 - asyncssh's signature
-        """Answer for a key that is not among those the files name."""
-        verdict = judge(self.trust(), key, self._policy)
-        if verdict.kind is VerdictKind.NEW:
-            self._hold()
+        """Answer for a key that is not among the known ones."""
+        verdict = judge(self.trust, key, self._policy)
+        if verdict.kind is VerdictKind.NEW and self._link is not None:
+            self._trusted.clear()
+            self._link.hold()
             self._new_key.set_result(key)
             return True
-        return self._take(verdict, key)
+        return self._accepts(verdict, key)
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002 - asyncssh's signature
-        """Answer for a certificate's authority that the files do not name: never trusted on sight."""
+        """Answer for a certificate's signer whom the files do not name: never trusted on sight."""
         message = f"its certificate is signed by {_worded(key)}, which no @cert-authority line names"
         self.refusal = Failure(ErrorKind.HOSTKEY_UNKNOWN, Phase.HANDSHAKE, message)
         return False
 
-    async def settled(self, login: asyncio.Future[None]) -> None:
-        """Wait until the host's key needs no more thought: at once for a known one.
+    # Our own side.
 
-        Args:
-            login: Done when the login is through or has failed.
+    async def settled(self, login: asyncio.Future[None]) -> None:
+        """Wait until the host's key needs no more thought, or the login is over.
 
         Raises:
             asyncssh.HostKeyNotVerifiable: A new key turned out not to be acceptable; ``refusal`` says why.
         """
         await asyncio.wait((login, self._new_key), return_when=asyncio.FIRST_COMPLETED)
-        if login.done() or not self._new_key.done():
+        if login.done() or self._link is None:
             return
         key = self._new_key.result()
-        name, port = self._known_as.name, self._known_as.port
-        verdict = await asyncio.to_thread(
-            self._known_hosts.remember, name, port, key, hashed=self._hash_names
-        )
-        if not self._take(verdict, key):
+        try:
+            verdict = await asyncio.to_thread(
+                self._known_hosts.remember, self._name, self._port, key, hashed=self._hash_names
+            )
+        except CredentialError as error:
+            self.refusal = Failure(ErrorKind.HOSTKEY_UNKNOWN, Phase.HANDSHAKE, str(error))
+            accepted = False
+        else:
+            accepted = self._accepts(verdict, key)
+        if not accepted:
             raise asyncssh.HostKeyNotVerifiable("the host key was not accepted")
-        self._go_on()
+        self._trusted.set()
+        self._link.go_on()
 
-    def _take(self, verdict: Verdict, key: asyncssh.SSHKey) -> bool:
-        self.refusal = _refusal(verdict, key)
-        return self.refusal is None
+    async def may_have_the_password(self) -> bool:
+        """Whether the host may be told the password: once its key is settled and contradicts no file."""
+        await self._trusted.wait()
+        return not self._contradicted
 
-    def _hold(self) -> None:
-        if self._connection is not None:
-            self._connection.get_extra_info("transport_of_link").pause_reading()
+    def _accepts(self, verdict: Verdict, key: asyncssh.SSHKey) -> bool:
+        self._contradicted = verdict.entry is not None and verdict.kind is VerdictKind.UNCHECKED
+        if verdict.accepted:
+            return True
+        self.refusal = Failure(_KINDS[verdict.kind], Phase.HANDSHAKE, _refused(verdict, key))
+        return False
 
-    def _go_on(self) -> None:
-        if self._connection is not None:
-            self._connection.get_extra_info("transport_of_link").resume_reading()
+
+def _refused(verdict: Verdict, key: asyncssh.SSHKey) -> str:
+    shown = _worded(key)
+    match verdict.kind:
+        case VerdictKind.UNKNOWN:
+            return f"its host key {shown} is in no known_hosts file (--host-keys accept-new adds new ones)"
+        case VerdictKind.CHANGED:
+            return f"its host key {shown} is not the one in {verdict.entry}: somebody may be in between"
+        case _:
+            return f"its host key {shown} is revoked by {verdict.entry}"
 
 
 def _worded(key: asyncssh.SSHKey) -> str:
     return f"{key.get_algorithm()} {key.get_fingerprint()}"
-
-
-def _refusal(verdict: Verdict, key: asyncssh.SSHKey) -> Failure | None:
-    raise NotImplementedError

@@ -42,6 +42,16 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._on_phase(Phase.AUTH)
         return key
 
+    def hold(self) -> None:
+        """Read no further for now; what has been read already may still have its effect."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
     def _send_disconnect(self, code: int, reason: str, lang: str) -> None:
         self._goodbye_sent = True
         super()._send_disconnect(code, reason, lang)

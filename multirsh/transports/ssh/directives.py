@@ -1,0 +1,631 @@
+"""What a line of ssh_config says: text to a keyword and a checked value. Pure.
+
+Which lines apply to a host is decided in ``config``; here a line is only
+understood. A line that cannot be understood is an error with its place, for
+every host, as it is in ssh.
+
+Source: ssh_config(5); the corners (quoting, what ends a line, which argument
+may be repeated) from OpenSSH 9.2 readconf.c and misc.c.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from multirsh.errors import UsageError
+from multirsh.model import HostKeyPolicy
+from multirsh.transports.ssh.patterns import PatternList
+
+_BLANKS: Final = " \t\r\n"
+_LARGEST: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a directive stands.
+
+    Attributes:
+        source: Path of the file, or ``-o``.
+        line: From 1; ``None`` for an option of the command line.
+    """
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+    def error(self, message: str, *, hint: str | None = None) -> UsageError:
+        """Make the error that names this place."""
+        return UsageError(f"{self}: {message}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One line: a keyword and what follows it.
+
+    Attributes:
+        keyword: In lower case; an old name is replaced by today's.
+        words: The arguments, unquoted, without a trailing comment.
+        rest: The same as text, for the keywords whose argument is a command.
+        place: Where it stands.
+    """
+
+    keyword: str
+    words: tuple[str, ...]
+    rest: str
+    place: Place
+
+
+class AddressFamily(enum.StrEnum):
+    """Which addresses of a name are tried."""
+
+    ANY = "any"
+    INET = "inet"
+    INET6 = "inet6"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One jump host.
+
+    Attributes:
+        user: Login name there, or ``None``: what ssh_config says of it, else the local user.
+        host: Name or address, without brackets.
+        port: 1-65535, or ``None``: what ssh_config says of it, else 22.
+    """
+
+    user: str | None
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (
+            ("" if self.user is None else f"{self.user}@")
+            + host
+            + ("" if self.port is None else f":{self.port}")
+        )
+
+
+# ---------------------------------------------------------------- templates
+
+PATH_TOKENS: Final = "%CLdhijklnpru"
+"""Tokens of paths (ssh_config(5), TOKENS)."""
+HOSTNAME_TOKENS: Final = "%h"
+PROXY_TOKENS: Final = "%hknpr"
+EXEC_TOKENS: Final = PATH_TOKENS
+STEADY_TOKENS: Final = frozenset("%Ldijlpru")
+"""Tokens that mean the same for all hosts to which the same lines apply."""
+
+_TOKEN: Final = re.compile(r"%(.?)", re.DOTALL)
+_VARIABLE: Final = re.compile(r"\$\{([^}]*)(\}?)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A value with ``%`` tokens, and ``${VARIABLES}`` where ssh allows them.
+
+    Attributes:
+        text: As written.
+        place: Where it was written, for errors.
+        variables: Whether ``${NAME}`` is replaced.
+    """
+
+    text: str
+    place: Place
+    variables: bool = True
+
+    @property
+    def varies(self) -> bool:
+        """Whether the value can differ between hosts to which the same lines apply."""
+        return any(found not in STEADY_TOKENS for found in _TOKEN.findall(self.text))
+
+    def expand(self, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
+        """Put values in place of tokens and variables.
+
+        Raises:
+            UsageError: A variable has no value.
+        """
+        if "%" not in self.text and "$" not in self.text:
+            return self.text
+        if not self.variables:
+            return _TOKEN.sub(lambda found: tokens[found[1]], self.text)
+        # One pass over both, so that what a variable holds is not expanded again.
+        out: list[str] = []
+        position = 0
+        text = self.text
+        for found in re.finditer(r"%(?P<token>.)|\$\{(?P<name>[^}]*)\}", text, re.DOTALL):
+            out.append(text[position : found.start()])
+            position = found.end()
+            if found["token"] is not None:
+                out.append(tokens[found["token"]])
+            elif (value := environ.get(found["name"])) is not None:
+                out.append(value)
+            else:
+                raise self.place.error(f"the environment variable {found['name']} has no value")
+        out.append(text[position:])
+        return "".join(out)
+
+
+def template(text: str, place: Place, *, tokens: str, variables: bool) -> Template:
+    """Check that ``text`` holds only ``tokens`` and whole variables.
+
+    Raises:
+        UsageError: It does not.
+    """
+    for found in _TOKEN.findall(text):
+        if not found or found not in tokens:
+            raise place.error(
+                f"%{found} has no meaning here; the tokens are " + " ".join("%" + t for t in tokens)
+            )
+    if variables:
+        for name, closed in _VARIABLE.findall(text):
+            if not closed or not name:
+                raise place.error("a ${VARIABLE} is not complete")
+    return Template(text, place, variables)
+
+
+# ---------------------------------------------------------------- lines
+
+_KEYWORD: Final = re.compile(r'"([^"]*)"[ \t\r\n]*|([^ \t\r\n"=]+)[ \t\r\n]*=?[ \t\r\n]*')
+
+
+def split_words(text: str) -> list[str]:
+    """Split arguments as ssh does: quotes of either kind, a few backslashes, ``#`` ends the line.
+
+    A backslash stands for itself except before a quote, a backslash or, outside quotes, a space.
+
+    Raises:
+        ValueError: A quote is never closed.
+
+    Source: argv_split() of OpenSSH misc.c.
+    """
+    words: list[str] = []
+    at, end = 0, len(text)
+    while at < end:
+        if text[at] in " \t":
+            at += 1
+            continue
+        if text[at] == "#":
+            break
+        word: list[str] = []
+        quote = ""
+        while at < end and (quote or text[at] not in " \t"):
+            char = text[at]
+            following = text[at + 1 : at + 2]
+            if char == "\\" and following and (following in "'\"\\" or (following == " " and not quote)):
+                at += 1
+                word.append(following)
+            elif not quote and char in "'\"":
+                quote = char
+            elif char == quote:
+                quote = ""
+            else:
+                word.append(char)
+            at += 1
+        if quote:
+            raise ValueError(quote)
+        words.append("".join(word))
+    return words
+
+
+def read_line(line: str, place: Place) -> Directive | None:
+    """Read one line; ``None`` for a blank one or a comment.
+
+    Raises:
+        UsageError: It has no argument, or a quote is not closed.
+    """
+    stripped = line.strip(_BLANKS + "\f")
+    if not stripped or stripped.startswith("#"):
+        return None
+    found = _KEYWORD.match(stripped)
+    if found is None:
+        raise place.error("a line begins with a keyword")
+    keyword = (found[1] if found[1] is not None else found[2]).lower()
+    rest = stripped[found.end() :]
+    if not keyword:
+        raise place.error("a line begins with a keyword")
+    if not rest:
+        raise place.error(f"{keyword} needs an argument")
+    try:
+        words = split_words(rest)
+    except ValueError:
+        raise place.error("a quote is not closed") from None
+    return Directive(ALIASES.get(keyword, keyword), tuple(words), rest, place)
+
+
+def read_lines(text: str, source: str) -> Iterator[Directive]:
+    """Read a file's text, line by line.
+
+    Raises:
+        UsageError: As ``read_line``.
+    """
+    for number, line in enumerate(text.split("\n"), 1):
+        directive = read_line(line, Place(source, number))
+        if directive is not None:
+            yield directive
+
+
+# ---------------------------------------------------------------- values
+
+Reader = Callable[[Directive], Any]
+"""From a directive to its value; ``None`` says "not said", and a later line may still say it."""
+
+
+def _one(directive: Directive) -> str:
+    if not directive.words or not directive.words[0]:
+        raise directive.place.error(f"{directive.keyword} needs an argument")
+    if len(directive.words) > 1:
+        raise directive.place.error(f"{directive.keyword} takes one argument, not {len(directive.words)}")
+    return directive.words[0]
+
+
+def _some(directive: Directive) -> tuple[str, ...]:
+    if "" in directive.words:
+        raise directive.place.error(f"{directive.keyword} has an empty argument")
+    return directive.words
+
+
+def _choice(choices: Mapping[str, Any]) -> Reader:
+    def read(directive: Directive) -> Any:
+        word = _one(directive).lower()
+        if word not in choices:
+            raise directive.place.error(f"{directive.keyword} is one of {', '.join(choices)}, not {word!r}")
+        return choices[word]
+
+    return read
+
+
+_YES_NO: Final[Mapping[str, bool]] = {"yes": True, "no": False, "true": True, "false": False}
+
+
+def _count(directive: Directive) -> int:
+    word = _one(directive)
+    if not re.fullmatch(r"[0-9]{1,10}", word) or int(word) > _LARGEST:
+        raise directive.place.error(f"{directive.keyword} is a whole number, not {word!r}")
+    return int(word)
+
+
+_TIME: Final = re.compile(r"([0-9]{1,10})([smhdw]?)", re.IGNORECASE)
+_SECONDS: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def _seconds(word: str, directive: Directive) -> int | None:
+    """Read a time such as ``90``, ``1m30s``; ``none`` is ``None`` (sshd_config(5), TIME FORMATS)."""
+    if word == "none":
+        return None
+    total = 0
+    position = 0
+    while (found := _TIME.match(word, position)) is not None:
+        total += int(found[1]) * _SECONDS[found[2].lower()]
+        position = found.end()
+    if not word or position != len(word) or total > _LARGEST:
+        raise directive.place.error(f"{directive.keyword} is a time such as 90 or 1m30s, not {word!r}")
+    return total
+
+
+def _time(directive: Directive) -> int | None:
+    return _seconds(_one(directive), directive)
+
+
+def read_port(word: str) -> int | None:
+    """Read a port, a number from 1 to 65535 or a service's name; ``None`` if it is neither."""
+    if re.fullmatch(r"[0-9]+", word):
+        return int(word) if len(word) < 10 and 0 < int(word) <= 65535 else None  # noqa: PLR2004 - named above
+    try:
+        return socket.getservbyname(word, "tcp")
+    except (OSError, UnicodeError, ValueError):
+        return None
+
+
+def _port(directive: Directive) -> int:
+    port = read_port(word := _one(directive))
+    if port is None:
+        raise directive.place.error(f"{word!r} is not a port (1-65535)")
+    return port
+
+
+def _template(tokens: str, *, variables: bool) -> Reader:
+    def read(directive: Directive) -> Template:
+        return template(_one(directive), directive.place, tokens=tokens, variables=variables)
+
+    return read
+
+
+def _known_hosts_files(directive: Directive) -> tuple[Template, ...]:
+    words = _some(directive)
+    if len(words) > 1 and any(word.lower() == "none" for word in words):
+        raise directive.place.error(f"{directive.keyword} none stands alone")
+    if words and words[0].lower() == "none":
+        return ()
+    tokens, variables = (PATH_TOKENS, True) if directive.keyword == "userknownhostsfile" else ("", False)
+    if not tokens:  # the system's files are plain paths, in which % means itself
+        return tuple(Template(word.replace("%", "%%"), directive.place, variables=False) for word in words)
+    return tuple(template(word, directive.place, tokens=tokens, variables=variables) for word in words)
+
+
+_SIZE: Final = re.compile(r"([0-9]{1,18})([bkmgt]?)", re.IGNORECASE)
+_BYTES: Final[Mapping[str, int]] = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SMALLEST_REKEY: Final = 16
+
+
+def _rekey_bytes(directive: Directive) -> int:
+    words = directive.words
+    if not 1 <= len(words) <= 2:  # noqa: PLR2004 - an amount, and perhaps a time
+        raise directive.place.error("rekeylimit is an amount and, if wanted, a time")
+    if words[0] == "default":
+        return 0
+    found = _SIZE.fullmatch(words[0])
+    if found is None:
+        raise directive.place.error(f"rekeylimit is an amount such as 1G, not {words[0]!r}")
+    amount = int(found[1]) * _BYTES[found[2].lower()]
+    if amount and amount < _SMALLEST_REKEY:
+        raise directive.place.error("rekeylimit is too small")
+    return amount
+
+
+def _rekey_seconds(directive: Directive) -> int | None:
+    return None if len(directive.words) < 2 else _seconds(directive.words[1], directive)  # noqa: PLR2004 - see above
+
+
+def _send_env(directive: Directive) -> tuple[str, ...]:
+    words = _some(directive)
+    if any("=" in word for word in words):
+        raise directive.place.error("sendenv takes names, without =")
+    return words
+
+
+def _set_env(directive: Directive) -> tuple[tuple[str, str], ...]:
+    pairs: dict[str, str] = {}
+    for word in directive.words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise directive.place.error("setenv takes NAME=VALUE")
+        pairs.setdefault(name, value)
+    return tuple(pairs.items())
+
+
+_ENV_NAME: Final = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _agent(directive: Directive) -> Template:
+    word = _one(directive)
+    if word.startswith("$") and not word.startswith("${") and not _ENV_NAME.fullmatch(word):
+        raise directive.place.error(f"{word!r} is not the name of an environment variable")
+    return template(word, directive.place, tokens=PATH_TOKENS, variables=True)
+
+
+def _words_of_forward_agent(directive: Directive) -> bool:
+    """Read ``ForwardAgent``: yes, no, or a socket, which means yes."""
+    return _YES_NO.get(_one(directive).lower(), True)
+
+
+def _names(directive: Directive) -> tuple[str, ...]:
+    return tuple(_one(directive).split(","))
+
+
+# ---------------------------------------------------------------- jump hosts
+
+
+def read_hop(text: str) -> Hop | None:
+    """Read ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; ``None`` if it is neither."""
+    scheme = "ssh://"
+    if text.startswith(scheme):
+        text = text[len(scheme) :].removesuffix("/")
+        if "/" in text:
+            return None
+    user, at, address = text.rpartition("@")
+    if at and not user:
+        return None
+    if address.startswith("["):
+        host, bracket, after = address[1:].partition("]")
+        if not bracket or (after and not after.startswith(":")):
+            return None
+        port_text = after[1:]
+    else:
+        host, _, port_text = address.partition(":")
+        if ":" in port_text:
+            return None
+    # A leading dash would be an option to whoever passes the name on; the rest has no place in a name.
+    if not host or host.startswith("-") or re.search(r"[\s/'\"`$\\;&<>|(){},]", host):
+        return None
+    port = read_port(port_text) if port_text else None
+    if port_text and port is None:
+        return None
+    return Hop(user or None, host, port)
+
+
+def read_jump(text: str, place: Place) -> tuple[Hop, ...]:
+    """Read a list of jump hosts, the first to connect to standing first; ``none`` is no jump.
+
+    Args:
+        text: As ``ProxyJump`` and ``-J`` have it: ``[user@]host[:port][,...]``.
+        place: Where it was written.
+
+    Raises:
+        UsageError: One of them is not a host.
+    """
+    if text.lower() == "none":
+        return ()
+    hops: list[Hop] = []
+    for part in text.split(","):
+        hop = read_hop(part)
+        if hop is None:
+            raise place.error(f"{part!r} is not a jump host", hint="a jump host is [user@]host[:port]")
+        hops.append(hop)
+    return tuple(hops)
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """``ProxyJump``: through these hosts; none of them says "directly"."""
+
+    hops: tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``ProxyCommand``: through this command; ``None`` says "directly"."""
+
+    template: Template | None
+
+
+def _jump(directive: Directive) -> Jump:
+    return Jump(read_jump(directive.rest.partition("#")[0].strip(_BLANKS), directive.place))
+
+
+def _command(directive: Directive) -> Command:
+    text = directive.rest.lstrip(_BLANKS + "=")
+    if not text:
+        raise directive.place.error(f"{directive.keyword} needs an argument")
+    if text.lower() == "none":
+        return Command(None)
+    return Command(template(text, directive.place, tokens=PROXY_TOKENS, variables=False))
+
+
+# ---------------------------------------------------------------- keywords
+
+_STRICTNESS: Final[Mapping[str, HostKeyPolicy]] = {
+    "yes": HostKeyPolicy.STRICT,
+    "ask": HostKeyPolicy.STRICT,  # nobody can be asked about each of a thousand hosts
+    "accept-new": HostKeyPolicy.ACCEPT_NEW,
+    "no": HostKeyPolicy.OFF,
+    "off": HostKeyPolicy.OFF,
+    "true": HostKeyPolicy.STRICT,
+    "false": HostKeyPolicy.OFF,
+}
+
+READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
+    "addressfamily": (("addressfamily", _choice({family.value: family for family in AddressFamily})),),
+    "batchmode": (("batchmode", _choice(_YES_NO)),),
+    "bindaddress": (("bindaddress", _one),),
+    "canonicaldomains": (("canonicaldomains", _some),),
+    "canonicalizehostname": (("canonicalizehostname", _choice({**_YES_NO, "always": True})),),
+    "canonicalizemaxdots": (("canonicalizemaxdots", _count),),
+    "casignaturealgorithms": (("casignaturealgorithms", _one),),
+    "certificatefile": (("certificatefile", _template(PATH_TOKENS, variables=True)),),
+    "ciphers": (("ciphers", _one),),
+    "compression": (("compression", _choice({"yes": True, "no": False})),),
+    "connecttimeout": (("connecttimeout", _time),),
+    "forwardagent": (("forwardagent", _words_of_forward_agent),),
+    "globalknownhostsfile": (("globalknownhostsfile", _known_hosts_files),),
+    "hashknownhosts": (("hashknownhosts", _choice(_YES_NO)),),
+    "hostkeyalgorithms": (("hostkeyalgorithms", _one),),
+    "hostkeyalias": (("hostkeyalias", _one),),
+    "hostname": (("hostname", _template(HOSTNAME_TOKENS, variables=False)),),
+    "identitiesonly": (("identitiesonly", _choice(_YES_NO)),),
+    "identityagent": (("identityagent", _agent),),
+    "identityfile": (("identityfile", _template(PATH_TOKENS, variables=True)),),
+    "kbdinteractiveauthentication": (("kbdinteractiveauthentication", _choice(_YES_NO)),),
+    "kexalgorithms": (("kexalgorithms", _one),),
+    "macs": (("macs", _one),),
+    "passwordauthentication": (("passwordauthentication", _choice(_YES_NO)),),
+    "port": (("port", _port),),
+    "preferredauthentications": (("preferredauthentications", _names),),
+    "proxycommand": (("proxycommand", _command),),
+    "proxyjump": (("proxyjump", _jump),),
+    "pubkeyacceptedalgorithms": (("pubkeyacceptedalgorithms", _one),),
+    "pubkeyauthentication": (
+        ("pubkeyauthentication", _choice({**_YES_NO, "unbound": True, "host-bound": True})),
+    ),
+    # The amount and the time are two values: a later line may still give the time.
+    "rekeylimit": (("rekeybytes", _rekey_bytes), ("rekeyseconds", _rekey_seconds)),
+    "revokedhostkeys": (("revokedhostkeys", _template(PATH_TOKENS, variables=True)),),
+    "sendenv": (("sendenv", _send_env),),
+    "serveralivecountmax": (("serveralivecountmax", _count),),
+    "serveraliveinterval": (("serveraliveinterval", _time),),
+    "setenv": (("setenv", _set_env),),
+    "stricthostkeychecking": (("stricthostkeychecking", _choice(_STRICTNESS)),),
+    "tag": (("tag", _one),),
+    "tcpkeepalive": (("tcpkeepalive", _choice(_YES_NO)),),
+    "user": (("user", _one),),
+    "userknownhostsfile": (("userknownhostsfile", _known_hosts_files),),
+}
+"""Keywords that are honoured: which values each gives, by name, and how they are read."""
+
+ALIASES: Final[Mapping[str, str]] = {
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "dsaauthentication": "pubkeyauthentication",
+    "hostbasedkeytypes": "hostbasedacceptedalgorithms",
+    "identityfile2": "identityfile",
+    "keepalive": "tcpkeepalive",
+    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+    "skeyauthentication": "kbdinteractiveauthentication",
+    "tisauthentication": "kbdinteractiveauthentication",
+}
+"""Old names."""
+
+STRUCTURE: Final = frozenset({"host", "match", "include", "ignoreunknown"})
+
+PASSED_OVER: Final = frozenset(
+    """
+    addkeystoagent afstokenpassing canonicalizefallbacklocal canonicalizepermittedcnames channeltimeout
+    checkhostip cipher clearallforwardings compressionlevel connectionattempts controlmaster controlpath
+    controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar exitonforwardfailure
+    fallbacktorsh fingerprinthash forkafterauthentication forwardx11 forwardx11timeout forwardx11trusted
+    gatewayports globalknownhostsfile2 gssapiauthentication gssapiclientidentity gssapidelegatecredentials
+    gssapikexalgorithms gssapikeyexchange gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns
+    hostbasedacceptedalgorithms hostbasedauthentication ipqos kbdinteractivedevices kerberosauthentication
+    kerberostgtpassing localcommand localforward loglevel logverbose nohostauthenticationforlocalhost
+    numberofpasswordprompts obscurekeystroketiming permitlocalcommand permitremoteopen protocol
+    proxyusefdpass refuseconnection remotecommand remoteforward requesttty requiredrsasize
+    rhostsauthentication rhostsrsaauthentication rsaauthentication securitykeyprovider sessiontype
+    smartcarddevice stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tunnel tunneldevice
+    updatehostkeys usekeychain useprivilegedport userknownhostsfile2 useroaming usersh verifyhostkeydns
+    versionaddendum visualhostkey warnweakcrypto xauthlocation
+    """.split()  # noqa: SIM905 - a hundred quoted words would be harder to read
+)
+"""Keywords of ssh that say nothing about running a command on many hosts; their arguments are not checked."""
+
+MISSED: Final = frozenset({"bindinterface", "knownhostscommand", "pkcs11provider"})
+"""Keywords that would matter and are not supported: passed over with a warning."""
+
+KNOWN: Final = frozenset(READERS) | frozenset(ALIASES) | STRUCTURE | PASSED_OVER | MISSED
+
+
+def values_of(directive: Directive) -> tuple[tuple[str, Any], ...]:
+    """Read the values that an honoured directive gives, by name.
+
+    Raises:
+        UsageError: An argument is missing, of the wrong kind, or one too many.
+    """
+    if not directive.words:
+        raise directive.place.error(f"{directive.keyword} needs an argument")
+    return tuple(
+        (name, value) for name, read in READERS[directive.keyword] if (value := read(directive)) is not None
+    )
+
+
+def ignored_keywords(directive: Directive) -> list[str]:
+    """Read the patterns of an ``IgnoreUnknown`` line."""
+    return [word.lower() for words in directive.words for word in words.split(",")]
+
+
+def check_keyword(directive: Directive, ignored: PatternList | None) -> bool:
+    """Whether the directive is to be read, and not just passed over.
+
+    Args:
+        directive: The directive.
+        ignored: What ``IgnoreUnknown`` said so far.
+
+    Raises:
+        UsageError: ssh has no such keyword, and it is not in ``ignored``.
+    """
+    if directive.keyword in KNOWN:
+        return directive.keyword not in PASSED_OVER and directive.keyword not in MISSED
+    if ignored is not None and ignored.matches(directive.keyword):
+        return False
+    near = difflib.get_close_matches(directive.keyword, KNOWN, n=1)
+    raise directive.place.error(
+        f"bad configuration option: {directive.keyword}",
+        hint=f"did you mean {near[0]}?"
+        if near
+        else "IgnoreUnknown passes over keywords that ssh does not have",
+    )
