@@ -1,0 +1,1 @@
+"""Tests; each room's are in the folder of its name."""
