@@ -278,16 +278,17 @@ class ScriptedServer:
             case ReadLine() | ReadSome() | ReadOn():
                 await self._read(connection, conversation, step)
             case Fin():
-                connection.shutdown(socket.SHUT_WR)
+                # Noted first, here and below: a client that has met the end finds it in the record.
                 self._note(conversation, Seen.OUR_FIN)
+                connection.shutdown(socket.SHUT_WR)
             case Close():
-                connection.close()
                 if Seen.OUR_FIN not in conversation.seen:
                     self._note(conversation, Seen.OUR_FIN)
+                connection.close()
             case Reset():
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-                connection.close()
                 self._note(conversation, Seen.OUR_RESET)
+                connection.close()
             case Hold():
                 await loop.create_future()
 
