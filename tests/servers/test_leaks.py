@@ -12,7 +12,6 @@ import pytest
 from tests.servers import leaks
 from tests.servers.leaks import Belongings, stray_tasks
 
-
 pytest_plugins = ["pytester"]
 
 
