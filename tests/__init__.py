@@ -1,1 +1,1 @@
-"""Tests; the folders mirror the package."""
+"""Tests; each room's are in the folder of its name."""

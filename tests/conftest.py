@@ -12,14 +12,18 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
 from tests.servers.daemon import Daemon
 from tests.servers.dropbear import start_dropbear
+from tests.servers.hooked import Conduct, HookedServer
 from tests.servers.leaks import Belongings, stray_tasks
+from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
+from tests.servers.scripted import RefusingPort, Script, ScriptedServer
 from tests.servers.sshd import start_sshd
 
 StartServer = Callable[..., Daemon]
@@ -84,6 +88,83 @@ def dropbear_here(namespace: Namespace) -> Iterator[StartServer]:
         yield lambda **settings: servers.enter_context(start(**settings))
 
 
+class StartScripted(Protocol):
+    """What the ``scripted`` fixture is."""
+
+    def __call__(
+        self, script: Script, *, address: str = ..., port: int | None = ..., receive_buffer: int | None = ...
+    ) -> ScriptedServer:
+        """Start one."""
+
+
+@pytest.fixture
+def scripted(request: pytest.FixtureRequest) -> Iterator[StartScripted]:
+    """Start scripted servers, all in one thread: ``scripted(SILENT).port``.
+
+    They stand in ``namespace`` or ``module_namespace`` where the test asked for either, else in the machine's
+    own network on loopback.
+    """
+    namespace = _namespace_of(request)
+    with ExitStack() as servers:
+        thread = LoopThread(namespace)
+        servers.callback(thread.stop)
+
+        def start(
+            script: Script,
+            *,
+            address: str = "127.0.0.1",
+            port: int | None = None,
+            receive_buffer: int | None = None,
+        ) -> ScriptedServer:
+            return servers.enter_context(
+                ScriptedServer(
+                    script,
+                    namespace=namespace,
+                    address=address,
+                    port=port,
+                    loop_thread=thread,
+                    receive_buffer=receive_buffer,
+                )
+            )
+
+        yield start
+
+
+@pytest.fixture
+def refusing_port(request: pytest.FixtureRequest) -> Iterator[RefusingPort]:
+    """A port that refuses, where ``scripted`` would stand."""
+    with RefusingPort(namespace=_namespace_of(request)) as port:
+        yield port
+
+
+class StartHooked(Protocol):
+    """What the ``hooked`` fixture is."""
+
+    def __call__(self, conduct: Conduct | None = ..., *, address: str = ...) -> HookedServer:
+        """Start one."""
+
+
+@pytest.fixture
+def hooked(request: pytest.FixtureRequest) -> Iterator[StartHooked]:
+    """Start asyncssh servers that misbehave: ``hooked(Conduct(session=drops()))``; where, as ``scripted``."""
+    namespace = _namespace_of(request)
+    with ExitStack() as servers:
+
+        def start(conduct: Conduct | None = None, *, address: str = "127.0.0.1") -> HookedServer:
+            return servers.enter_context(HookedServer(conduct, namespace=namespace, address=address))
+
+        yield start
+
+
+def _namespace_of(request: pytest.FixtureRequest) -> Namespace | None:
+    for name in ("namespace", "module_namespace"):
+        if name in request.fixturenames:
+            found = request.getfixturevalue(name)
+            assert isinstance(found, Namespace)
+            return found
+    return None
+
+
 @pytest_asyncio.fixture
 async def no_stray_tasks() -> AsyncIterator[None]:
     """Fail where a test leaves asyncio tasks behind; the loop's owner would cancel them in silence."""
@@ -96,9 +177,9 @@ async def no_stray_tasks() -> AsyncIterator[None]:
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail where a test leaves descriptors, children or tasks behind.
 
-    Put ``pytestmark = pytest.mark.usefixtures("no_leaks")`` atop a file of wire tests: marked fixtures come first
-    in line, so what the test's own fixtures hold is gone before the second look is taken. A fixture of the module
-    that is first asked for by ``getfixturevalue`` within a test looks like a leak; ask for it by name.
+    Put ``pytestmark = pytest.mark.usefixtures("no_leaks")`` atop a file of wire tests: marked fixtures come
+    first in line, so what the test's own fixtures hold is gone before the second look is taken. A fixture of
+    the module that is first asked for by ``getfixturevalue`` within a test looks like a leak; ask by name.
     """
     function = getattr(request.node, "function", None)
     if inspect.iscoroutinefunction(function):

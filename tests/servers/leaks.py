@@ -36,7 +36,7 @@ class Belongings:
         for entry in Path("/proc/self/fd").iterdir():
             # The descriptor that lists the folder is in the list, and gone.
             with suppress(OSError):
-                descriptors[int(entry.name)] = os.readlink(entry)
+                descriptors[int(entry.name)] = str(entry.readlink())
         return cls(descriptors, frozenset(children_of(os.getpid())))
 
     def added_in(self, later: Belongings) -> list[str]:

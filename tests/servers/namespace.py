@@ -16,6 +16,7 @@ import errno
 import ipaddress
 import os
 import subprocess
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -254,6 +255,26 @@ class Namespace:
     ) -> tuple[SocketRow, ...]:
         """List the ends whose peer is a server: on loopback both ends show, and only the client's counts."""
         return tuple(row for row in self.sockets(state) if row.peer.port in server_ports)
+
+    def wait_client_side(
+        self, server_ports: Collection[int], states: Sequence[str], *, timeout_s: float = 2
+    ) -> None:
+        """Wait until the clients' ends are in exactly ``states``, in any order.
+
+        For states that need an acknowledgement of the other end, which the kernel may delay by 40 ms; what
+        must hold at once is asserted on ``client_side``.
+
+        Raises:
+            AssertionError: They were not in time; what they were in is in the message.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            rows = self.client_side(server_ports)
+            if sorted(row.state for row in rows) == sorted(states):
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{list(states)} not within {timeout_s} s; there are: {rows}")
+            time.sleep(0.005)
 
     def _await_holder(self) -> None:
         """Wait until the holder echoes a line: by then ``unshare`` has made the namespace."""
