@@ -175,6 +175,7 @@ class ErrorKind(enum.StrEnum):
     PORTS = "ports"
     FILES = "files"
     MEMORY = "memory"
+    SETTINGS = "settings"
     STOPPED = "stopped"
     INTERNAL = "internal"
 

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -95,7 +95,7 @@ class Run:
 
     # Reading.
 
-    async def __aiter__(self) -> AsyncIterator[HostResult]:
+    async def __aiter__(self) -> AsyncGenerator[HostResult, None]:
         """One result a host, each as soon as it is known."""
         async with contextlib.aclosing(self._items()) as items:
             written: dict[tuple[str, Stream], list[bytes]] = {}
@@ -115,14 +115,14 @@ class Run:
         """Every host's result, when all have ended and every connection is closed."""
         return Results({result.host.name: result async for result in self})
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Everything that happens, as it happens."""
         async with contextlib.aclosing(self.event_batches()) as batches:
             async for batch in batches:
                 for event in batch:
                     yield event
 
-    async def event_batches(self) -> AsyncIterator[list[Event]]:
+    async def event_batches(self) -> AsyncGenerator[list[Event], None]:
         """The same events, those that wait together given together: for a reader that writes them out."""
         async with contextlib.aclosing(self._items()) as items:
             async for batch in items:
@@ -154,7 +154,7 @@ class Run:
 
     # Driving.
 
-    async def _items(self) -> AsyncIterator[list[_Item]]:
+    async def _items(self) -> AsyncGenerator[list[_Item], None]:
         if self._driver is not None:
             raise RuntimeError("a run is read once; start another with fleet.run()")
         self._began = asyncio.get_running_loop().time()
@@ -250,24 +250,16 @@ class Run:
         """Open and run, each within its time; every way it can end, as data."""
         try:
             async with self._stoppable():
-                limit = self._means.timeouts.connect
-                try:
-                    async with asyncio.timeout(limit) as scope:
-                        await connection.open()
-                except TimeoutError:
-                    if not scope.expired():
-                        raise
-                    return _timed_out(connection.phase, f"not logged in within {limit:g} s")
-                limit = self._means.timeouts.command
-                try:
-                    async with asyncio.timeout(limit) as scope:
-                        return _ended(await connection.run(self._command, sink))
-                except TimeoutError:
-                    if not scope.expired():
-                        raise
-                    return _timed_out(connection.phase, f"the command did not end within {limit:g} s")
+                limits = self._means.timeouts
+                async with _deadline(limits.connect, "not logged in within {:g} s"):
+                    await connection.open()
+                async with _deadline(limits.command, "the command did not end within {:g} s"):
+                    return _ended(await connection.run(self._command, sink))
         except HostError as error:
             return _Ending(status=error.status, failure=error.failure)
+        except _DeadlinePassed as passed:
+            failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
+            return _Ending(status=Status.TIMEOUT, failure=failure)
         except _Stopped:
             failure = Failure(ErrorKind.STOPPED, connection.phase, "the run was stopped")
             return _Ending(status=Status.CANCELLED, failure=failure)
@@ -277,19 +269,19 @@ class Run:
             return _Ending(status=Status.LOCAL, failure=failure)
 
     @contextlib.asynccontextmanager
-    async def _stoppable(self) -> AsyncIterator[None]:
+    async def _stoppable(self) -> AsyncGenerator[None, None]:
         """Raise ``_Stopped`` inside when the run is stopped."""
+        scope = asyncio.timeout(0 if self._stopped else None)
+        self._scopes.add(scope)
         try:
-            async with asyncio.timeout(0 if self._stopped else None) as scope:
-                self._scopes.add(scope)
-                try:
-                    yield
-                finally:
-                    self._scopes.discard(scope)
+            async with scope:
+                yield
         except TimeoutError:
             if not scope.expired():
                 raise
             raise _Stopped from None
+        finally:
+            self._scopes.discard(scope)
 
     # Telling.
 
@@ -364,6 +356,23 @@ class _Stopped(Exception):  # noqa: N818 - not an error: the run was told to sto
     """The run was stopped while a host was in flight."""
 
 
+class _DeadlinePassed(Exception):  # noqa: N818 - a TimeoutError would look like the system's own
+    """A step took too long; its words say what was waited for."""
+
+
+@contextlib.asynccontextmanager
+async def _deadline(seconds: float | None, words: str) -> AsyncGenerator[None, None]:
+    """Bound what is inside; a ``TimeoutError`` of the system's own passes as it is."""
+    scope = asyncio.timeout(seconds)
+    try:
+        async with scope:
+            yield
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise _DeadlinePassed(words.format(seconds)) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending:
     status: Status
@@ -401,10 +410,6 @@ def _ended(outcome: Outcome) -> _Ending:
             return _Ending(status=Status.FAILED, exit_status=status)
         case Signalled(signal=name):
             return _Ending(status=Status.SIGNALLED, signal=name)
-
-
-def _timed_out(phase: Phase, message: str) -> _Ending:
-    return _Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, phase, message))
 
 
 def _spent(connection: Connection, started: float, ended: float) -> Seconds:

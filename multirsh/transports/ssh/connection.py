@@ -7,11 +7,12 @@ from typing import Protocol
 
 import asyncssh
 
-from multirsh.errors import HostError
+from multirsh.errors import HostError, MultirshError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, Status
 from multirsh.transports.base import Sink
 from multirsh.transports.dialler import DialError, Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.ssh.directives import Hop
 from multirsh.transports.ssh.failures import command_failure, login_failure
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.plan import Plan
@@ -27,10 +28,14 @@ class Surroundings(Protocol):
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
 
-    def plan(self, host: Host) -> Plan:
-        """How to reach ``host``."""
+    async def plan(self, host: Host) -> Plan:
+        """How to reach ``host``.
 
-    async def through(self, jump: str) -> SshConnection:
+        Raises:
+            MultirshError: It cannot be said: a value of ssh_config that only shows with this host.
+        """
+
+    async def through(self, jump: tuple[Hop, ...]) -> SshConnection:
         """The shared, open connection to the last host of ``jump``.
 
         Raises:
@@ -86,10 +91,10 @@ class SshConnection:
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
         try:
-            plan = self._around.plan(self._host)
+            plan = await self._around.plan(self._host)
             check = plan.host_key_check()
             waiter: asyncio.Future[None] = loop.create_future()
-            options = plan.options(waiter=waiter, client=check)
+            options = plan.options(waiter=waiter, check=check)
             link = self._link = PoliteConnection(loop, options, on_phase=self._enter)
             try:
                 await self._carry(link, plan)
@@ -101,6 +106,11 @@ class SshConnection:
                 waiter.cancel()
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
+        except MultirshError as error:
+            if isinstance(error, HostError):
+                raise
+            failure = Failure(ErrorKind.SETTINGS, self._phase, str(error))
+            raise HostError(self._host.name, Status.LOCAL, failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
             status, failure = login_failure(error, self._phase)
             if check is not None and check.refusal is not None:
@@ -172,7 +182,7 @@ class SshConnection:
 
     async def _carry(self, link: PoliteConnection, plan: Plan) -> None:
         """Give ``link`` something to run over: a jump host's channel, a proxy's pipe, or a socket."""
-        if plan.jump is not None:
+        if plan.jump:
             self._enter(Phase.CONNECT)
             try:
                 bastion = await self._around.through(plan.jump)
@@ -202,10 +212,10 @@ class SshConnection:
         return self._link
 
 
-def _behind(host: Host, jump: str, error: HostError) -> HostError:
+def _behind(host: Host, jump: tuple[Hop, ...], error: HostError) -> HostError:
     """The same failure, seen from a host behind the jump host that had it."""
     failure = error.failure
     if failure is None or failure.kind is ErrorKind.JUMP:
         return HostError(host.name, error.status, failure)
-    worded = f"jump host {jump}: {failure.message}"
+    worded = f"jump host {jump[-1]}: {failure.message}"
     return HostError(host.name, Status.UNREACHABLE, Failure(ErrorKind.JUMP, failure.phase, worded))

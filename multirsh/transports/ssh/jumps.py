@@ -4,65 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TypeAlias
 
 from multirsh.errors import HostError
 from multirsh.model import Host, Settings
 from multirsh.transports.ssh.connection import SshConnection
+from multirsh.transports.ssh.directives import Hop
 
-DIRECT = "none"
-"""ProxyJump's word for "no jump"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One jump host of a chain.
-
-    Attributes:
-        address: Name or IP literal, without brackets.
-        user: As written, or ``None``.
-        port: As written, or ``None``.
-    """
-
-    address: str
-    user: str | None
-    port: int | None
-
-
-def parse_hop(text: str) -> Hop:
-    """Parse ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; IPv6 in brackets.
-
-    Raises:
-        ValueError: It is not that.
-    """
-    rest = text.removeprefix("ssh://").removesuffix("/")
-    user, at, rest = rest.rpartition("@")
-    if rest.startswith("["):
-        address, bracket, tail = rest[1:].partition("]")
-        if not bracket or (tail and not tail.startswith(":")):
-            raise ValueError(f"{text!r} is not [user@]host[:port]")
-        port_text = tail[1:]
-    elif rest.count(":") > 1:  # a bare IPv6 literal
-        address, port_text = rest, ""
-    else:
-        address, _, port_text = rest.partition(":")
-    if not address or address.startswith("-") or (at and not user):
-        raise ValueError(f"{text!r} is not [user@]host[:port]")
-    port = None
-    if port_text:
-        if not port_text.isascii() or not port_text.isdigit() or not 0 < int(port_text) < 65536:  # noqa: PLR2004 - TCP
-            raise ValueError(f"{port_text!r} in {text!r} is not a port")
-        port = int(port_text)
-    return Hop(address, user or None, port)
-
-
-def parse_chain(text: str) -> tuple[Hop, ...]:
-    """Parse ``hop[,hop...]``, nearest to us first; empty for ``none``.
-
-    Raises:
-        ValueError: A hop is not one.
-    """
-    return () if text == DIRECT else tuple(parse_hop(part.strip()) for part in text.split(","))
+Chain: TypeAlias = tuple[Hop, ...]
+"""The hosts to go through, nearest to us first."""
 
 
 class JumpHosts:
@@ -80,11 +30,11 @@ class JumpHosts:
             connect: Makes a connection to a jump host, not yet begun.
         """
         self._connect = connect
-        self._open: dict[str, SshConnection] = {}
-        self._failed: dict[str, HostError] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._open: dict[Chain, SshConnection] = {}
+        self._failed: dict[Chain, HostError] = {}
+        self._locks: dict[Chain, asyncio.Lock] = {}
 
-    async def reach(self, chain: str) -> SshConnection:
+    async def reach(self, chain: Chain) -> SshConnection:
         """The shared connection to the last host of ``chain``.
 
         The first to ask opens it, within its own connect timeout; the others wait for it within theirs.
@@ -98,7 +48,7 @@ class JumpHosts:
             known = self._open.get(chain)
             if known is not None and known.is_open:
                 return known
-            connection = self._connect(_host_of(chain))
+            connection = self._connect(host_of(chain))
             try:
                 await connection.open()
             except HostError as error:
@@ -113,17 +63,21 @@ class JumpHosts:
 
     async def release(self) -> None:
         """Close them all, those reached through others first."""
-        for chain in sorted(self._open, key=lambda chain: -chain.count(",")):
+        for chain in sorted(self._open, key=lambda chain: -len(chain)):
             connection = self._open.pop(chain)
             connection.close()
             await connection.closed()
         self._failed.clear()
 
 
-def _host_of(chain: str) -> Host:
+def host_of(chain: Chain) -> Host:
     """The chain's last hop as a host, reached through those before it."""
-    before, _, last = chain.rpartition(",")
-    hop = parse_hop(last.strip())
+    *before, last = chain
     # Without hops before it, ssh_config may name some: that is how ssh itself nests them.
-    settings = Settings(user=hop.user, port=hop.port, jump=before.strip() or None)
-    return Host(name=hop.address, settings=settings)
+    jump = ",".join(map(str, before)) or None
+    return Host(name=last.host, settings=Settings(user=last.user, port=last.port, jump=jump))
+
+
+def worded(chain: Chain) -> str:
+    """The chain as ``-J`` has it."""
+    return ",".join(map(str, chain))

@@ -15,7 +15,7 @@ from multirsh.model import NO_SETTINGS, Settings
 Ask: TypeAlias = Callable[[str], str]
 """Asks a person for a secret with the given prompt, unechoed; called outside the event loop."""
 
-NO_CONFIG = Path("none")
+NO_CONFIG = "none"
 """``-F none``: no configuration file at all, as in ssh."""
 
 
@@ -49,7 +49,7 @@ class SshOptions:
     """
 
     settings: Settings = NO_SETTINGS
-    config_file: Path | None = None
+    config_file: str | None = None
     overrides: tuple[str, ...] = ()
     password: PasswordSource = field(default_factory=PasswordSource)
     ask: Ask | None = None

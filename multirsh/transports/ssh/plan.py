@@ -1,0 +1,192 @@
+"""How to reach one host: the settings that hold for it, and asyncssh's options made of them, once for many.
+
+asyncssh takes a quarter of a millisecond to make its options, loads keys from
+files with them, and reads ssh_config for each connection. Here the options
+are made once for each distinct ``SshSettings``; a connection gets a shallow
+copy with its own few fields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncssh
+
+from multirsh.model import HostKeyPolicy
+from multirsh.transports.ssh.config import AddressFamily, SshSettings
+from multirsh.transports.ssh.directives import Hop
+from multirsh.transports.ssh.host_keys import HostKeyCheck
+from multirsh.transports.ssh.known_hosts import KnownHosts
+
+KEEPALIVE_SECONDS: Final = 15
+"""Where ServerAliveInterval is not set: a dead peer must not hold a place for ever, which asyncssh's and
+ssh's default of never would let it."""
+
+_FAMILIES: Final = {
+    AddressFamily.ANY: socket.AF_UNSPEC,
+    AddressFamily.INET: socket.AF_INET,
+    AddressFamily.INET6: socket.AF_INET6,
+}
+
+KeyPairs = Callable[[], Sequence[asyncssh.SSHKeyPair]]
+Password = Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all hosts with the same settings share.
+
+    Attributes:
+        settings: They.
+        known_hosts: Their known_hosts files, indexed.
+        policy: What is done with unknown host keys.
+        key_pairs: Gives key pairs to offer, fresh copies for each connection: asyncssh changes them.
+        password: Gives the login password, if there is one.
+        base: asyncssh's options; copied, never used.
+    """
+
+    settings: SshSettings
+    known_hosts: KnownHosts
+    policy: HostKeyPolicy
+    key_pairs: KeyPairs
+    password: Password
+    base: asyncssh.SSHClientConnectionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to reach one host.
+
+    Attributes:
+        address: Name or IP literal to connect to.
+        prepared: What it shares with others.
+    """
+
+    address: str
+    prepared: Prepared
+
+    @property
+    def port(self) -> int:
+        """The port to connect to."""
+        return self.prepared.settings.port
+
+    @property
+    def jump(self) -> tuple[Hop, ...]:
+        """The hosts to go through, nearest first."""
+        return self.prepared.settings.proxy_jump
+
+    @property
+    def proxy_command(self) -> str | None:
+        """The program to go through."""
+        return self.prepared.settings.proxy_command
+
+    @property
+    def family(self) -> int:
+        """Which addresses may be used."""
+        return _FAMILIES[self.prepared.settings.address_family]
+
+    @property
+    def bind_address(self) -> str | None:
+        """The local address to leave from."""
+        return self.prepared.settings.bind_address
+
+    def host_key_check(self) -> HostKeyCheck:
+        """Who answers for the host's key."""
+        settings = self.prepared.settings
+        alias = settings.host_key_alias
+        return HostKeyCheck(
+            self.prepared.known_hosts,
+            name=self.address if alias is None else alias,
+            port=self.port if alias is None else asyncssh.DEFAULT_PORT,
+            policy=self.prepared.policy,
+            hash_names=settings.hash_known_hosts,
+        )
+
+    def options(
+        self, *, waiter: asyncio.Future[None], check: HostKeyCheck
+    ) -> asyncssh.SSHClientConnectionOptions:
+        """asyncssh's options for one connection.
+
+        Args:
+            waiter: Done by asyncssh when the login is through, or has failed.
+            check: Answers for the host's key.
+        """
+        prepared = self.prepared
+        options = copy.copy(prepared.base)
+        options.waiter = waiter
+        options.host = options.orig_host = self.address
+        options.port = self.port
+        options.protocol_factory = lambda: check
+        options.client_keys = list(prepared.key_pairs())
+        trust = check.trust
+        options.known_hosts = lambda _host, _addr, _port: (
+            trust.host_keys,
+            trust.ca_keys,
+            trust.revoked_keys,
+        )
+        if prepared.settings.host_key_algorithms is None and not trust.ca_keys:
+            options.server_host_key_algs = check.algorithms()
+        if prepared.password() is not None:
+            options.password = _told_only_to(check, prepared.password)  # type: ignore[assignment]  # it may be a callable
+        return options
+
+
+def base_options(settings: SshSettings, *, agent_path: str | None) -> asyncssh.SSHClientConnectionOptions:
+    """Make asyncssh's options of ssh's settings; everything that would read a file or ask is off.
+
+    Args:
+        settings: What ssh_config and the command line say.
+        agent_path: The agent to forward, or ``None``.
+
+    Raises:
+        ValueError: asyncssh does not know an algorithm that the settings name.
+    """
+    wanted: dict[str, Any] = {
+        "kex_algs": settings.kex_algorithms,
+        "encryption_algs": settings.ciphers,
+        "mac_algs": settings.macs,
+        "signature_algs": settings.pubkey_accepted_algorithms,
+        "server_host_key_algs": settings.host_key_algorithms,
+        "preferred_auth": settings.preferred_authentications,
+        "rekey_bytes": settings.rekey_bytes or None,
+        "rekey_seconds": settings.rekey_seconds or None,
+    }
+    interval = settings.server_alive_interval
+    return asyncssh.SSHClientConnectionOptions(
+        config=None,
+        known_hosts=b"",
+        username=settings.user,
+        client_keys=None,
+        agent_path=None,
+        agent_forwarding=agent_path or False,
+        public_key_auth=settings.pubkey_authentication,
+        password_auth=settings.password_authentication,
+        kbdint_auth=settings.kbdinteractive_authentication,
+        host_based_auth=False,
+        gss_host=None,
+        gss_kex=False,
+        gss_auth=False,
+        x509_trusted_certs=None,
+        x509_trusted_cert_paths=[],
+        compression_algs="zlib@openssh.com,zlib,none" if settings.compression else "none",
+        keepalive_interval=KEEPALIVE_SECONDS if interval is None else interval,
+        keepalive_count_max=max(1, settings.server_alive_count_max),
+        tcp_keepalive=settings.tcp_keepalive,
+        login_timeout=0,  # the engine's connect timeout covers the login
+        send_env=list(settings.send_env),
+        env=dict(settings.set_env),
+        encoding=None,
+        **{name: value for name, value in wanted.items() if value is not None},
+    )
+
+
+def _told_only_to(check: HostKeyCheck, password: Password) -> Callable[[], Awaitable[str | None]]:
+    async def tell() -> str | None:
+        return password() if await check.may_have_the_password() else None
+
+    return tell
