@@ -47,16 +47,12 @@ class Drive:
     output: OutputOptions
     exit_rule: ExitRule
 
-    def run(self) -> int:
+    async def drive(self) -> int:
         """Run to the end, and say how to exit.
 
         Raises:
             MultirshError: Nothing was run.
         """
-        return asyncio.run(self.drive())
-
-    async def drive(self) -> int:
-        """The same, inside an event loop."""
         loop = asyncio.get_running_loop()
         printer = Printer(self.output, began=loop.time())
         with _writer() as writer:

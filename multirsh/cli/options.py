@@ -7,8 +7,8 @@ its ``MULTIRSH_*`` variable; flags win over those, and those over config.toml.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import When
 
+Taken = TypeVar("Taken")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _MOST_PORTS: Final = 65535
@@ -50,8 +51,11 @@ def _seconds(*, least: float = 0.0) -> click.FloatRange:
     return click.FloatRange(min=least, min_open=True)
 
 
-SELECTION = _together(
-    option("-f", "--file", "files", multiple=True, metavar="FILE", help="Hosts file; '-' is standard input."),
+FILES = option(
+    "-f", "--file", "files", multiple=True, metavar="FILE", help="Hosts file; '-' is standard input."
+)
+
+CHOICE = _together(
     option(
         "-w",
         "--nodes",
@@ -61,9 +65,26 @@ SELECTION = _together(
         help="These: web[01-12],db[1-9/2],@group,web*; '!' takes away, '&' keeps what both have, '^' what one has.",
     ),
     option("-x", "--exclude", multiple=True, metavar="NODES", help="Not these."),
-    option("-g", "--group", "groups", multiple=True, metavar="GROUP", configurable=False, help="The hosts of a group."),
-    option("-a", "--all", "everything", is_flag=True, configurable=False, help="All hosts of the file (the default)."),
-    option("--pick", type=click.IntRange(min=1), metavar="N", configurable=False, help="N of them, at random."),
+    option(
+        "-g",
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="GROUP",
+        configurable=False,
+        help="The hosts of a group.",
+    ),
+    option(
+        "-a",
+        "--all",
+        "everything",
+        is_flag=True,
+        configurable=False,
+        help="All hosts of the file (the default).",
+    ),
+    option(
+        "--pick", type=click.IntRange(min=1), metavar="N", configurable=False, help="N of them, at random."
+    ),
 )
 
 CONNECTION = _together(
@@ -72,7 +93,9 @@ CONNECTION = _together(
     option("-i", "--identity", metavar="KEY", help="Log in with this private key."),
     option("-J", "--jump", metavar="JUMP", help="Go through [user@]host[:port][,...]."),
     option("-F", "--ssh-config", metavar="FILE", help="Read this ssh_config only; 'none' reads none."),
-    option("-o", "--ssh-option", "ssh_options", multiple=True, metavar="K=V", help="An option of ssh_config."),
+    option(
+        "-o", "--ssh-option", "ssh_options", multiple=True, metavar="K=V", help="An option of ssh_config."
+    ),
     option(
         "-R",
         "--transport",
@@ -85,17 +108,15 @@ CONNECTION = _together(
         help="What to do with unknown host keys.  [default: ssh_config's StrictHostKeyChecking, else strict]",
     ),
     option(
-        "-t",
-        "--connect-timeout",
-        type=_seconds(),
-        default=10.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="From the name's look-up to logged in.",
+        "-A", "--forward-agent", is_flag=True, configurable=False, help="Let the hosts use your ssh agent."
     ),
-    option("-A", "--forward-agent", is_flag=True, configurable=False, help="Let the hosts use your ssh agent."),
     option("--ask-pass", is_flag=True, help="Ask for the login password, once."),
-    option("--password-file", type=click.Path(path_type=Path), metavar="FILE", help="Its first line is the password."),
+    option(
+        "--password-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Its first line is the password.",
+    ),
     option("--password-command", metavar="CMD", help="The first line that CMD prints is the password."),
 )
 
@@ -109,6 +130,15 @@ RUNNING = _together(
         metavar="N",
         help="Hosts in flight at once.",
     ),
+    option(
+        "-t",
+        "--connect-timeout",
+        type=_seconds(),
+        default=10.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="From the name's look-up to logged in.",
+    ),
     option("-u", "--command-timeout", type=_seconds(), metavar="SECONDS", help="The time of one command."),
 )
 
@@ -116,7 +146,12 @@ OUTPUT = _together(
     option("-N", "--no-prefix", is_flag=True, help="Lines without host names."),
     option("--json", "as_json", is_flag=True, help="NDJSON events on stdout."),
     option("-q", "--quiet", is_flag=True, help="Only errors, and the hosts that are not ok."),
-    option("--progress", type=click.Choice([when.value for when in When]), default="auto", help="A progress line."),
+    option(
+        "--progress",
+        type=click.Choice([when.value for when in When]),
+        default="auto",
+        help="A progress line.",
+    ),
     option("--color", type=click.Choice([when.value for when in When]), default="auto", help="Colours."),
 )
 
@@ -129,41 +164,40 @@ CLOSING = _together(
         metavar="SECONDS",
         help="How long to wait for a remote to close, before its connection is reset.",
     ),
-    option("--require-remote-close", is_flag=True, help="Fail the run if a connection was not closed by the remote."),
+    option(
+        "--require-remote-close",
+        is_flag=True,
+        help="Fail the run if a connection was not closed by the remote.",
+    ),
 )
 
 EXITING = option("-S", "--largest-status", is_flag=True, help="Exit with the largest remote status.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """What was said of which hosts; the fields are the options."""
+class Choice:
+    """Which of the hosts; the fields are the options."""
 
-    files: tuple[str, ...]
     nodes: tuple[str, ...]
     exclude: tuple[str, ...]
     groups: tuple[str, ...]
     everything: bool
     pick: int | None
 
-    def inventory(self) -> Inventory | None:
+    def inventory(self, files: Sequence[str]) -> Inventory | None:
         """The hosts files, read; ``None`` if none was given."""
-        return Inventory.load(*self.files, stdin=sys.stdin.buffer) if self.files else None
+        return Inventory.load(*files, stdin=sys.stdin.buffer) if files else None
 
-    def hosts(self, overriding: Settings) -> list[Host]:
+    def hosts(self, files: Sequence[str]) -> list[Host]:
         """The selected hosts.
-
-        Args:
-            overriding: What options say for all hosts; it goes before what the files say.
 
         Raises:
             InventoryError: A file, or an expression, with its place.
             UsageError: Nobody is selected, or nothing was given to select from.
         """
-        selected = select(self)
-        return [replace(host, settings=overriding.or_else(host.settings)) for host in selected]
+        raise NotImplementedError
 
 
-def take(kind: type[Any], parameters: dict[str, Any]) -> Any:
-    """Make a ``kind`` of its fields among ``parameters``, and take those out."""
-    return kind(**{name: parameters.pop(name) for name in kind.__dataclass_fields__})
+def take(kind: type[Taken], parameters: dict[str, Any]) -> Taken:
+    """Make a ``kind``, a dataclass, of its fields among ``parameters``, and take those out."""
+    return kind(**{field.name: parameters.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]  # checked by fields() itself

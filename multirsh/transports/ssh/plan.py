@@ -124,11 +124,7 @@ class Plan:
         options.protocol_factory = lambda: check
         options.client_keys = list(prepared.key_pairs())
         trust = check.trust
-        options.known_hosts = lambda _host, _addr, _port: (
-            trust.host_keys,
-            trust.ca_keys,
-            trust.revoked_keys,
-        )
+        options.known_hosts = (trust.host_keys, trust.ca_keys, trust.revoked_keys, [], [], [], [])
         if prepared.settings.host_key_algorithms is None and not trust.ca_keys:
             options.server_host_key_algs = check.algorithms()
         if prepared.password() is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostKeyPolicy, Settings
@@ -114,7 +114,11 @@ class SshTransport:
         import asyncssh
         from pathlib import Path
 
-        files = (settings.user_known_hosts_files, settings.global_known_hosts_files, settings.revoked_host_keys)
+        files = (
+            settings.user_known_hosts_files,
+            settings.global_known_hosts_files,
+            settings.revoked_host_keys,
+        )
         if files not in self._known_hosts:
             self._known_hosts[files] = await asyncio.to_thread(
                 KnownHosts.read, files[0], files[1], revoked_file=files[2]
@@ -131,9 +135,9 @@ class SshTransport:
         )
 
 
-def _settings_of(options: Sequence[Directive]) -> Settings:
+def _settings_of(options: Iterable[Directive]) -> Settings:
     """What ``-o`` says of what a hosts file may say too: the command line comes first."""
-    said = {}
+    said: dict[str, Directive] = {}
     for directive in options:
         said.setdefault(directive.keyword, directive)
     user, port, jump = said.get("user"), said.get("port"), said.get("proxyjump")
