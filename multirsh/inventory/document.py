@@ -1,0 +1,288 @@
+"""A YAML hosts file into a draft: which keys there are, and what each may hold.
+
+::
+
+    defaults: SETTINGS
+    hosts:    [ NAMES | NAMES: {address: NAMES, SETTINGS} ... ]
+    groups:   { GROUP: {hosts: [NAMES ...], groups: [GROUP ...], SETTINGS} ... }
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from multirsh.inventory.draft import NOTHING, Draft, Layer, Said
+from multirsh.inventory.names import ORDINARY_NAME, check_group, check_user, split_endpoint
+from multirsh.inventory.place import Fragment, Place
+from multirsh.inventory.ranges import Pattern, parse_pattern, split_items
+from multirsh.inventory.scalars import as_port, as_text, as_variable, as_word, unknown_key
+from multirsh.inventory.tree import Entries, Items, Node, Text, parse_tree
+from multirsh.model import HostKeyPolicy, Scalar, SourcePort, TransportName
+
+SECTIONS: Final = ("defaults", "hosts", "groups")
+"""The keys at the top."""
+
+FOREIGN_KEYS: Final[Mapping[str, str]] = {
+    "ansible_host": "address",
+    "ansible_port": "port",
+    "ansible_ssh_private_key_file": "identity",
+    "ansible_user": "user",
+    "bastion": "jump",
+    "children": "groups",
+    "hostname": "address",
+    "identity_file": "identity",
+    "identityfile": "identity",
+    "ip": "address",
+    "key": "identity",
+    "login": "user",
+    "nodes": "hosts",
+    "private_key": "identity",
+    "proxyjump": "jump",
+    "username": "user",
+    "variables": "vars",
+}
+"""Other tools' words for our keys."""
+
+
+def read_document(text: str, source: str, draft: Draft) -> None:
+    """Read a YAML hosts file.
+
+    Args:
+        text: Its text, lines ending in ``\\n``.
+        source: Its name, for errors.
+        draft: Gets what the file says.
+
+    Raises:
+        InventoryError: The file cannot be read as a hosts file, or contradicts itself or the draft.
+    """
+    root = parse_tree(text, source)
+    if root is None:
+        raise Place(source, 1).error("there is nothing in it but comments")
+    sections = _mapping(root, "the file", hint="it begins with hosts: or groups:")
+    for key, value in sections.entries.items():
+        match key:
+            case "defaults":
+                draft.add_defaults(_layer(_mapping(value, "defaults"), others=(), owner="defaults"))
+            case "hosts":
+                _read_hosts(value, draft)
+            case "groups":
+                _read_groups(value, draft)
+            case _:
+                raise _unknown_section(sections.keys[key], value)
+        draft.check_size(sections.keys[key].place)
+
+
+def _unknown_section(key: Text, value: Node) -> Exception:
+    if isinstance(value, Entries) and {"hosts", "groups", "children"} & value.keys.keys():
+        return key.place.error(f"the group {key.value!r} stands at the top", hint="put it under groups:")
+    return unknown_key(key, SECTIONS, foreign=FOREIGN_KEYS.get(key.value))
+
+
+def _read_hosts(node: Node, draft: Draft) -> None:
+    for item in _list(node, "hosts", hint="put '- ' before each host"):
+        if isinstance(item, Text):
+            draft.add_hosts(_names(item, draft))
+        elif isinstance(item, Entries):
+            _read_host(item, draft)
+        else:
+            raise item.place.error("a host must be a name, not a list", hint=_QUOTE_BRACKETS)
+
+
+_QUOTE_BRACKETS: Final = 'quote names that start with a bracket: "[::1]"'
+
+
+def _read_host(item: Entries, draft: Draft) -> None:
+    """Read ``name: {settings}``."""
+    if len(item.entries) != 1:
+        raise _not_one_host(item)
+    ((name, value),) = item.entries.items()
+    key = item.keys[name]
+    if not isinstance(value, Entries):
+        raise value.place.error(
+            f"the settings of {name!r} must be a mapping",
+            hint="write - NAME: {user: ...}, or just - NAME",
+        )
+    layer = _layer(value, others=("address",), owner="a host")
+    names = list(_names(key, draft))
+    draft.add_hosts(names, layer)
+    if "address" in value.entries:
+        _read_addresses(names, value.entries["address"], draft)
+
+
+def _not_one_host(item: Entries) -> Exception:
+    if not item.entries:
+        return item.place.error("a host is missing here")
+    keys = list(item.keys.values())
+    first = item.entries[keys[0].value]
+    if isinstance(first, Text) and not first.value:
+        hint = f"indent the settings of {keys[0].value!r} further than the name"
+    else:
+        hint = "put '- ' before each host"
+    return keys[1].place.error("one item holds one host", hint=hint)
+
+
+def _read_addresses(names: list[str], node: Node, draft: Draft) -> None:
+    """Give each of the names its address: as many of them, in the same order."""
+    text = as_text(node, "address")
+    patterns = list(_patterns(text.fragment))
+    count = sum(pattern.count for pattern in patterns)
+    if count != len(names):
+        raise text.place.error(
+            f"{count:,} {'address' if count == 1 else 'addresses'} for {len(names):,} "
+            f"{'host' if len(names) == 1 else 'hosts'}",
+            hint="give an address for each host, such as 10.0.0.[1-4] for web[1-4]",
+        )
+    addresses = itertools.chain.from_iterable(pattern.names() for pattern in patterns)
+    for name, address in zip(names, addresses, strict=True):
+        draft.add_address(name, Said(address, text.place))
+
+
+def _read_groups(node: Node, draft: Draft) -> None:
+    groups = _mapping(node, "groups", hint="write groups: {web: {hosts: [...]}}")
+    for name, value in groups.entries.items():
+        check_group(as_text(groups.keys[name], "a group's name").fragment)
+        entries = _mapping(value, f"the group {name}", hint=f"write {name}: {{hosts: [...]}}")
+        group = draft.add_group(name, _layer(entries, others=("hosts", "groups"), owner="a group"))
+        if "hosts" in entries.entries:
+            for item in _list_or_text(entries.entries["hosts"], "hosts"):
+                names = list(_names(_group_member(item), draft))
+                draft.add_hosts(names)
+                group.hosts.update(dict.fromkeys(names))
+        if "groups" in entries.entries:
+            for item in _list_or_text(entries.entries["groups"], "groups"):
+                text = as_text(item, "a group's name")
+                group.groups.setdefault(check_group(text.fragment), text.place)
+
+
+def _group_member(item: Node) -> Text:
+    if isinstance(item, Entries):
+        raise item.place.error(
+            "a host's settings cannot stand in a group", hint="give them under the top-level hosts:"
+        )
+    if isinstance(item, Items):
+        raise item.place.error("a host must be a name, not a list", hint=_QUOTE_BRACKETS)
+    return item
+
+
+def _names(node: Text, draft: Draft) -> Iterator[str]:
+    """The hosts that an item stands for, each once."""
+    text = as_text(node, "a host name")
+    if ORDINARY_NAME.fullmatch(text.value):
+        draft.count(1, text.fragment)
+        return iter((text.value,))
+    whole = text.fragment
+    patterns = list(_patterns(whole))
+    draft.count(sum(pattern.count for pattern in patterns), whole)
+    return iter(dict.fromkeys(itertools.chain.from_iterable(pattern.names() for pattern in patterns)))
+
+
+def _patterns(text: Fragment) -> Iterator[Pattern]:
+    for _, item in split_items(text, ","):
+        name = item.strip()
+        _refuse_login(name)
+        yield parse_pattern(name)
+
+
+def _refuse_login(name: Fragment) -> None:
+    """Refuse ``user@host`` and ``host:port``, and ``@group``, with the way to say them here."""
+    if name.text[:1] == "@":
+        raise name.error("a group cannot stand among hosts", hint="name groups under groups:")
+    if "@" not in name.text and ":" not in name.text:
+        return
+    endpoint = split_endpoint(name)
+    said = [f"user: {endpoint.user}"] if endpoint.user is not None else []
+    said += [f"port: {endpoint.port}"] if endpoint.port is not None else []
+    if said:
+        parse_pattern(endpoint.host)
+        raise name.error(
+            "a user or a port cannot stand in a name here",
+            hint=f"write {endpoint.host.text}: {{{', '.join(said)}}} under hosts:",
+        )
+
+
+def _user(node: Node) -> Scalar:
+    return check_user(as_text(node, "user").fragment)
+
+
+def _identity(node: Node) -> Scalar:
+    return as_text(node, "identity").value
+
+
+def _jump(node: Node) -> Scalar:
+    """Check each hop of ``[user@]host[:port][,...]``; ssh's word ``none`` is a host's name to us."""
+    text = as_text(node, "jump")
+    for _, hop in split_items(text.fragment, ","):
+        endpoint = split_endpoint(hop)
+        if parse_pattern(endpoint.host).count != 1:
+            raise hop.error("a hop is one host", hint="hops stand in order, with commas between")
+    return text.value
+
+
+SETTINGS: Final[Mapping[str, Callable[[Node], Scalar]]] = {
+    "user": _user,
+    "port": as_port,
+    "identity": _identity,
+    "jump": _jump,
+    "transport": lambda node: as_word(node, "transport", TransportName),
+    "source_port": lambda node: as_word(node, "source_port", SourcePort),
+    "host_keys": lambda node: as_word(node, "host_keys", HostKeyPolicy),
+}
+"""How the value of each setting is read."""
+
+
+def _layer(node: Entries, *, others: tuple[str, ...], owner: str) -> Layer:
+    """Read settings and variables.
+
+    Args:
+        node: The mapping they stand in.
+        others: Keys that may stand there too, and are read elsewhere.
+        owner: Whose they are, for errors.
+    """
+    settings: dict[str, Said] = {}
+    variables: dict[str, Said] = {}
+    for key, value in node.entries.items():
+        if key in SETTINGS:
+            settings[key] = Said(SETTINGS[key](value), value.place)
+        elif key == "vars":
+            variables = _variables(value)
+        elif key == "address" and key not in others:
+            raise node.keys[key].place.error(
+                f"{owner} cannot have an address", hint="only a host under the top-level hosts: has one"
+            )
+        elif key not in others:
+            known = (*others, *SETTINGS, "vars")
+            raise unknown_key(node.keys[key], known, foreign=FOREIGN_KEYS.get(key.lower()))
+    return Layer(settings, variables) if settings or variables else NOTHING
+
+
+def _variables(node: Node) -> dict[str, Said]:
+    variables = _mapping(node, "vars", hint="write vars: {name: value}")
+    for key in variables.keys.values():
+        as_text(key, "a variable's name")
+    return {
+        name: Said(as_variable(value, f"the variable {name}"), value.place)
+        for name, value in variables.entries.items()
+    }
+
+
+def _mapping(node: Node, what: str, *, hint: str | None = None) -> Entries:
+    if not isinstance(node, Entries):
+        empty = isinstance(node, Text) and not node.value
+        raise node.place.error(f"{what} {'is empty' if empty else 'must be a mapping'}", hint=hint)
+    return node
+
+
+def _list(node: Node, what: str, *, hint: str) -> list[Node]:
+    if not isinstance(node, Items):
+        empty = isinstance(node, Text) and not node.value
+        raise node.place.error(f"{what} {'is empty' if empty else 'must be a list'}", hint=hint)
+    return node.items
+
+
+def _list_or_text(node: Node, what: str) -> list[Node]:
+    """A list's items; one text stands for a list of it."""
+    if isinstance(node, Text) and node.value:
+        return [node]
+    return _list(node, what, hint=f"write {what}: [...]")

@@ -1,0 +1,237 @@
+"""One pattern into names: ``web[01-12].example.com`` stands for twelve.
+
+::
+
+    pattern    name with any number of brackets; the last bracket varies fastest
+    bracket    [ run , run ... ]
+    run        7 | 01-12 | 1-9/2 | 01:12 | 1:9:2     (the last two as Ansible writes them)
+
+A low end with leading zeros pads the run to its width, and numbers that have
+outgrown it stand as they are: ``[08-10]`` is 08 09 10, ``[98-101]`` and
+``[098-101]`` differ. Brackets around an IPv6 literal, ``[::1]``, are no range.
+
+How many names a pattern stands for is known before any of them is made;
+above ``MAX_NAMES`` it is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from multirsh.inventory.names import (
+    MAX_NAME,
+    ORDINARY_NAME,
+    check_host_characters,
+    check_host_start,
+    is_ipv6,
+)
+from multirsh.inventory.place import Fragment, Place
+
+MAX_NAMES: Final = 1_000_000
+"""Names that one pattern, one expression or one inventory may stand for."""
+
+MAX_DIGITS: Final = 18
+"""Digits in a number of a range: as many as surely fit 64 bits."""
+
+_RUN: Final = re.compile(
+    r"(?P<low>[0-9]+)"
+    r"(?:-(?P<high>[0-9]+)(?:/(?P<step>[0-9]+))?|:(?P<ansible_high>[0-9]+)(?::(?P<ansible_step>[0-9]+))?)?"
+)
+_SEPARATORS: Final = re.compile(r"\[[^\]]*\]?|([,!&^])")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Numbers at equal distances, written with at least ``width`` digits.
+
+    Attributes:
+        numbers: The numbers, in order; not empty.
+        width: Digits to pad to with zeros; 1 for no padding.
+    """
+
+    numbers: range
+    width: int
+
+    def texts(self) -> Iterator[str]:
+        """The numbers as they stand in names."""
+        width = self.width
+        return (str(number).zfill(width) for number in self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Literal text and brackets by turns; it begins and ends with literal text, maybe empty.
+
+    Attributes:
+        literals: One more than there are brackets.
+        brackets: The runs of each bracket.
+    """
+
+    literals: tuple[str, ...]
+    brackets: tuple[tuple[Run, ...], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many names it stands for, repeated ones counted again."""
+        return math.prod(sum(len(run.numbers) for run in runs) for runs in self.brackets)
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether its names are globs."""
+        return any("*" in literal or "?" in literal for literal in self.literals)
+
+    def names(self) -> Iterator[str]:
+        """The names in order; a name that is written twice comes twice."""
+        first, *rest = self.literals
+        columns: list[list[str]] = [
+            [text + literal for run in runs for text in run.texts()]
+            for runs, literal in zip(self.brackets, rest, strict=True)
+        ]
+        return map("".join, itertools.product([first], *columns))
+
+
+def expand(text: str, *, source: str = "-w") -> list[str]:
+    """Expand comma-separated patterns.
+
+    Args:
+        text: Such as ``web[01-12],db1,fe80::1%eth0``.
+        source: What an error names as the text's origin.
+
+    Returns:
+        The names in the order written, each once.
+
+    Raises:
+        NodeSetError: A pattern cannot be read, or there would be more than ``MAX_NAMES`` names.
+    """
+    patterns = []
+    total = 0
+    for _, item in split_items(Fragment.of(text, Place(source)), ","):
+        pattern = parse_pattern(item.strip())
+        total += pattern.count
+        check_count(total, item)
+        patterns.append(pattern)
+    return list(dict.fromkeys(itertools.chain.from_iterable(pattern.names() for pattern in patterns)))
+
+
+def split_items(text: Fragment, separators: str) -> Iterator[tuple[str, Fragment]]:
+    """Split at separators that stand outside brackets.
+
+    Args:
+        text: What to split.
+        separators: Those of ``,!&^`` that split here; the others are left in the items.
+
+    Yields:
+        Each item with the separator before it; ``","`` before the first.
+    """
+    separator, start = ",", 0
+    for match in _SEPARATORS.finditer(text.text):
+        found = match.group(1)
+        if found is not None and found in separators:
+            yield separator, text.cut(start, match.start())
+            separator, start = found, match.end()
+    yield separator, text.cut(start)
+
+
+def parse_pattern(text: Fragment, *, wildcards: bool = False) -> Pattern:
+    """Read one pattern.
+
+    Args:
+        text: The pattern, without blanks around it.
+        wildcards: ``*`` and ``?`` may stand in it; then the names are globs.
+
+    Returns:
+        The pattern; all its names are valid host names.
+
+    Raises:
+        NodeSetError: It cannot be read, holds what no host name may hold, or stands for more than
+            ``MAX_NAMES`` names.
+    """
+    if ORDINARY_NAME.fullmatch(text.text):
+        return Pattern((text.text,))
+    check_host_start(text)
+    if text.text[0] == "[" and text.text[-1] == "]" and is_ipv6(text.text[1:-1]):
+        return Pattern((text.text[1:-1],))
+    pattern = _brackets_apart(text, wildcards=wildcards)
+    check_count(pattern.count, text)
+    if not wildcards:
+        _check_names(pattern, text)
+    return pattern
+
+
+def check_count(count: int, text: Fragment) -> None:
+    """Refuse more names than ``MAX_NAMES``.
+
+    Raises:
+        NodeSetError: ``count`` is above it; the error points at ``text``.
+    """
+    if count > MAX_NAMES:
+        raise text.error(f"{count:,} names are too many", hint=f"the limit is {MAX_NAMES:,}")
+
+
+def _brackets_apart(text: Fragment, *, wildcards: bool) -> Pattern:
+    literals: list[str] = []
+    brackets: list[tuple[Run, ...]] = []
+    start = 0
+    while True:
+        opening = text.text.find("[", start)
+        literal = text.cut(start, None if opening < 0 else opening)
+        stray = literal.text.find("]")
+        if stray >= 0:
+            raise literal.error("this ']' closes nothing", at=stray)
+        check_host_characters(literal, wildcards=wildcards)
+        literals.append(literal.text)
+        if opening < 0:
+            return Pattern(tuple(literals), tuple(brackets))
+        closing = text.text.find("]", opening)
+        if closing < 0:
+            raise text.error("this '[' is never closed", at=opening)
+        brackets.append(_runs(text.cut(opening + 1, closing)))
+        start = closing + 1
+
+
+def _runs(bracket: Fragment) -> tuple[Run, ...]:
+    nested = bracket.text.find("[")
+    if nested >= 0:
+        raise bracket.error("brackets cannot stand inside brackets", at=nested)
+    return tuple(_run(item) for _, item in split_items(bracket, ","))
+
+
+def _run(text: Fragment) -> Run:
+    match = _RUN.fullmatch(text.text)
+    if match is None:
+        raise text.error(
+            f"{text.text!r} is not a range" if text.text else "a number is missing here",
+            hint="write numbers as 7, 01-12 or 1-9/2",
+        )
+    low = match["low"]
+    high = match["high"] or match["ansible_high"] or low
+    step = match["step"] or match["ansible_step"] or "1"
+    if max(len(low), len(high), len(step)) > MAX_DIGITS:
+        raise text.error("a number in a range is too long", hint=f"the limit is {MAX_DIGITS} digits")
+    if int(high) < int(low):
+        raise text.error(f"the range runs backwards, from {low} down to {high}", hint="put the low end first")
+    if len(high) < len(low) or (high[0] == "0" and len(high) > len(low)):
+        raise text.error(
+            f"{low} and {high} are padded differently", hint="give both ends as many digits, or pad neither"
+        )
+    if int(step) == 0:
+        raise text.error("a range cannot go in steps of 0")
+    return Run(range(int(low), int(high) + 1, int(step)), len(low) if low[0] == "0" else 1)
+
+
+def _check_names(pattern: Pattern, text: Fragment) -> None:
+    """Check what only whole names show: their length, and that a colon means IPv6."""
+    longest = sum(map(len, pattern.literals)) + sum(
+        max(max(run.width, len(str(run.numbers[-1]))) for run in runs) for runs in pattern.brackets
+    )
+    if longest > MAX_NAME:
+        raise text.error(f"a host name of {longest} characters", hint=f"the limit is {MAX_NAME}")
+    if any(":" in literal or "%" in literal for literal in pattern.literals):
+        for name in pattern.names():
+            if not is_ipv6(name):
+                raise text.error(f"{name!r} is neither a host name nor an IPv6 address")
