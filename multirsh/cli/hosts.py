@@ -9,21 +9,42 @@ import click
 
 from multirsh.cli import options
 from multirsh.inventory import Inventory, fold
-from multirsh.model import NO_SETTINGS, Host
+from multirsh.model import Host
 
 
 @click.command("hosts", context_settings={"help_option_names": ["--help"]})
-@options.SELECTION
+@options.FILES
+@options.CHOICE
 @click.option("--expand", is_flag=True, help="One name a line.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a host and line.")
-def hosts(*, expand: bool, as_json: bool, **parameters: Any) -> None:
-    """Show which hosts a selection means, and how each would be reached."""
-    selection: options.Selection = options.take(options.Selection, parameters)
-    inventory, selected = selection.read(NO_SETTINGS)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a host, with all that the file says of it."
+)
+def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: Any) -> None:
+    """Show which hosts a selection means, without running anything."""
+    inventory = options.read_inventory(files)
+    chosen = options.take(options.Choice, parameters).hosts(inventory)
     if as_json:
-        for host in selected:
-            click.echo(json.dumps(_row(host, inventory), ensure_ascii=False, separators=(",", ":")))
+        lines = [json.dumps(described(host, inventory), ensure_ascii=False) for host in chosen]
     elif expand:
-        click.echo("\n".join(host.name for host in selected))
+        lines = [host.name for host in chosen]
     else:
-        click.echo(fold(host.name for host in selected))
+        lines = [fold(host.name for host in chosen)]
+    click.echo("\n".join(lines))
+
+
+def described(host: Host, inventory: Inventory) -> dict[str, Any]:
+    """All that the hosts file says of a host; what it does not say is ``null``."""
+    settings = host.settings
+    return {
+        "host": host.name,
+        "address": host.target,
+        "user": settings.user,
+        "port": settings.port,
+        "identity": settings.identity,
+        "jump": settings.jump,
+        "transport": settings.transport,
+        "source_port": settings.source_port,
+        "host_keys": settings.host_keys,
+        "vars": dict(host.vars),
+        "groups": list(inventory.groups_of(host.name)),
+    }

@@ -51,7 +51,7 @@ async def _run_on(fleet: LabOptions, command: Sequence[str], parameters: dict[st
     showing = options.take(Showing, parameters)
     bounds = options.take(Bounds, parameters)
     async with Lab(fleet) as running:
-        hosts = choice.hosts([str(running.hosts_file)])
+        hosts = choice.hosts(options.read_inventory([str(running.hosts_file)]))
         connecting = Connecting(ssh_config=str(running.ssh_config))
         return await prepared(command, hosts, connecting=connecting, showing=showing, bounds=bounds).drive()
 

@@ -14,9 +14,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from multirsh.errors import InventoryError, UsageError
-from multirsh.inventory import Inventory
-from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
+from multirsh.inventory import Inventory, load
+from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
 
 Taken = TypeVar("Taken")
@@ -184,18 +183,29 @@ class Choice:
     everything: bool
     pick: int | None
 
-    def inventory(self, files: Sequence[str]) -> Inventory | None:
-        """The hosts files, read; ``None`` if none was given."""
-        return Inventory.load(*files, stdin=sys.stdin.buffer) if files else None
-
-    def hosts(self, files: Sequence[str]) -> list[Host]:
-        """The selected hosts.
+    def hosts(self, inventory: Inventory) -> tuple[Host, ...]:
+        """The chosen hosts.
 
         Raises:
-            InventoryError: A file, or an expression, with its place.
-            UsageError: Nobody is selected, or nothing was given to select from.
+            InventoryError: An expression, with its place.
+            UsageError: Nobody is chosen, or there is nothing to choose from.
         """
-        raise NotImplementedError
+        return inventory.select(
+            nodes=self.nodes,
+            exclude=self.exclude,
+            groups=self.groups,
+            everything=self.everything,
+            pick=self.pick,
+        )
+
+
+def read_inventory(files: Sequence[str]) -> Inventory:
+    """Read the hosts files; ``-`` is our standard input.
+
+    Raises:
+        InventoryError: A file, with the place in it.
+    """
+    return load(*files, stdin=sys.stdin.buffer)
 
 
 def take(kind: type[Taken], parameters: dict[str, Any]) -> Taken:

@@ -137,7 +137,7 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], **parameters: Any) 
     standard input is at end of file. Options after the first word belong to COMMAND.
     """
     connecting = options.take(Connecting, parameters)
-    hosts = options.take(options.Choice, parameters).hosts(files)
+    hosts = options.take(options.Choice, parameters).hosts(options.read_inventory(files))
     return asyncio.run(
         prepared(
             command,

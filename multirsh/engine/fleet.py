@@ -22,7 +22,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
-from multirsh.ports import Ledger
+from multirsh.ports import Ledger, LedgerStatistics
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.registry import load
@@ -108,6 +108,14 @@ class Fleet:
         self._runs.clear()
         self._means = None
 
+    def statistics(self) -> LedgerStatistics:
+        """The local ports that the fleet's connections hold and have held.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        return self._entered().ledger.statistics()
+
     def run(self, command: str, *, exit_rule: ExitRule | None = None) -> Run:
         """Run ``command`` on every host, through its login shell.
 
@@ -122,15 +130,19 @@ class Fleet:
             UsageError: There is nothing to run.
             RuntimeError: Outside ``async with``.
         """
-        if self._means is None:
-            raise RuntimeError("a fleet runs commands inside 'async with'")
+        means = self._entered()
         if not command.strip():
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
-        run = Run(self._means, self._hosts, command, exit_rule or ExitRule())
+        run = Run(means, self._hosts, command, exit_rule or ExitRule())
         self._runs.append(run)
         return run
+
+    def _entered(self) -> Means:
+        if self._means is None:
+            raise RuntimeError("a fleet works inside 'async with'")
+        return self._means
 
     def _by_transport(self) -> Mapping[TransportName, list[Host]]:
         found: dict[TransportName, list[Host]] = {}

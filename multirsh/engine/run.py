@@ -152,6 +152,11 @@ class Run:
         self.stop()
         self._means.dialler.abandon()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Output that has come and that the reader has not taken; bounded."""
+        return self._stream.waiting_bytes
+
     # Driving.
 
     async def _items(self) -> AsyncGenerator[list[_Item], None]:

@@ -77,4 +77,6 @@ class Inventory:
         wish = Wish(nodes=nodes, exclude=exclude, groups=groups, everything=everything, pick=pick)
         if not self.sources:
             return select_unlisted(wish, rng=rng)
-        return select_listed(wish, Known(self.hosts, self.graph, " ".join(self.sources), is_listed=True), rng=rng)
+        return select_listed(
+            wish, Known(self.hosts, self.graph, " ".join(self.sources), is_listed=True), rng=rng
+        )

@@ -154,7 +154,9 @@ def _build(events: Iterator[yaml.Event], source: str) -> Node | None:
                 hint='a group can hold shared settings; in quotes, "*..." is text',
             )
         elif isinstance(event, yaml.DocumentStartEvent) and builder.root is not None:
-            raise _place(event, source).error("a second document begins here", hint="put it into its own file")
+            raise _place(event, source).error(
+                "a second document begins here", hint="put it into its own file"
+            )
     return builder.root
 
 

@@ -45,7 +45,8 @@ def yaml_settings() -> str:
 
 def yaml_groups() -> str:
     racks = "".join(
-        f'  rack{rack}: {{hosts: ["r{rack}n[1-1000]"], vars: {{rack: {rack}}}}}\n' for rack in range(HOSTS // 1000)
+        f'  rack{rack}: {{hosts: ["r{rack}n[1-1000]"], vars: {{rack: {rack}}}}}\n'
+        for rack in range(HOSTS // 1000)
     )
     return "defaults: {user: deploy}\ngroups:\n" + racks
 

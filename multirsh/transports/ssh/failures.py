@@ -22,7 +22,8 @@ def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
     message = one_line(error)
     match error:
         case asyncssh.HostKeyNotVerifiable():
-            return Status.HOSTKEY, Failure(ErrorKind.HOSTKEY_INVALID, Phase.HANDSHAKE, message)
+            kind = ErrorKind.HOSTKEY_REVOKED if "is revoked" in message else ErrorKind.HOSTKEY_INVALID
+            return Status.HOSTKEY, Failure(kind, Phase.HANDSHAKE, message)
         case asyncssh.PermissionDenied():
             return Status.AUTH, Failure(ErrorKind.DENIED, Phase.AUTH, message)
         case asyncssh.DisconnectError() if _LOGIN_ATTEMPTS_SPENT in message:

@@ -29,7 +29,12 @@ async def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
         ours.setblocking(False)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                SHELL, "-c", f"exec {command}", stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True
+                SHELL,
+                "-c",
+                f"exec {command}",
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                start_new_session=True,
             )
     except BaseException:
         ours.close()

@@ -1,0 +1,61 @@
+"""A slow way to a server: a relay that holds every chunk for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from tests.servers.loop_thread import LoopThread
+from tests.servers.namespace import Namespace
+from tests.servers.ports import free_port
+
+
+class SlowRelay:
+    """Relays TCP to a port of 127.0.0.1, each chunk ``delay_s`` late in either direction.
+
+    It runs in a thread of its own and ends as a context manager does.
+
+    Attributes:
+        port: Where it listens, on 127.0.0.1.
+    """
+
+    def __init__(self, target_port: int, *, delay_s: float, namespace: Namespace | None = None) -> None:
+        self._target_port = target_port
+        self._delay_s = delay_s
+        self.port = free_port(namespace)
+        self._thread = LoopThread(namespace)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server = self._thread.call(asyncio.start_server(self._relay, "127.0.0.1", self.port))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.call(self._end())
+        self._thread.stop()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers |= {writer, far_writer}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pump(reader, far_writer))
+            group.create_task(self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                await asyncio.sleep(self._delay_s)
+                writer.write(data)
+                await writer.drain()
+        with suppress(ConnectionError):
+            await asyncio.sleep(self._delay_s)
+            writer.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
