@@ -1,0 +1,1 @@
+"""A fleet on loopback to practise on: real SSH servers in one process."""
