@@ -100,7 +100,7 @@ class Host:
     name: str
     address: str | None = None
     settings: Settings = NO_SETTINGS
-    vars: Mapping[str, Scalar] = field(default=NO_VARS, hash=False, compare=False)
+    vars: Mapping[str, Scalar] = field(default_factory=lambda: NO_VARS, hash=False, compare=False)
 
     @property
     def target(self) -> str:

@@ -18,7 +18,7 @@ FALLBACK_SHELL: Final = "/bin/sh"
 HOST_VARIABLE: Final = "MULTIRSH_LAB_HOST"
 """Tells a command on which of the lab's hosts it runs; all else is the same machine."""
 
-KEPT: Final = ("HOME", "LANG", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+KEPT: Final = ("HOME", "LANG", "PATH", "TMPDIR", "TZ")
 """Variables of the lab's own environment that its hosts have too, beside ``LC_*``."""
 
 RFC_SIGNALS: Final = frozenset(
@@ -52,13 +52,20 @@ def command_words(shell: str, command: str | None) -> tuple[str, ...]:
 
 
 def command_environment(
-    environ: Mapping[str, str], *, host: str, shell: str, requested: Mapping[str, str], connection: str
+    environ: Mapping[str, str],
+    *,
+    host: str,
+    account: str,
+    shell: str,
+    requested: Mapping[str, str],
+    connection: str,
 ) -> dict[str, str]:
     """Make the environment of a command.
 
     Args:
         environ: The lab's environment.
         host: The lab host's name.
+        account: Name of the user as whom the command runs.
         shell: The shell that will run.
         requested: What the client asked to set (``SendEnv``); only ``LANG`` and ``LC_*`` are taken, which
             is what Debian's sshd accepts.
@@ -66,7 +73,13 @@ def command_environment(
     """
     made = {name: value for name, value in environ.items() if name in KEPT or name.startswith("LC_")}
     made |= {name: value for name, value in requested.items() if name == "LANG" or name.startswith("LC_")}
-    return made | {"SHELL": shell, "SSH_CONNECTION": connection, HOST_VARIABLE: host}
+    return made | {
+        "USER": account,
+        "LOGNAME": account,
+        "SHELL": shell,
+        "SSH_CONNECTION": connection,
+        HOST_VARIABLE: host,
+    }
 
 
 def outcome_of(returncode: int) -> Outcome:
