@@ -1,0 +1,110 @@
+"""Fixtures for tests on real sockets; what they are made of is in ``tests/servers``.
+
+A test stands in a namespace by asking for ``in_namespace`` (a fresh one, with
+no TIME_WAIT of earlier tests in it) or ``in_module_namespace`` (one for the
+file, with ``sshd`` and ``dropbear`` in it). Then its sockets, its threads, its
+children and its asyncio connections are there too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+import pytest_asyncio
+
+from tests.servers.daemon import Daemon
+from tests.servers.dropbear import start_dropbear
+from tests.servers.leaks import Belongings, stray_tasks
+from tests.servers.namespace import Namespace
+from tests.servers.sshd import start_sshd
+
+StartServer = Callable[..., Daemon]
+"""``start_sshd`` or ``start_dropbear`` with the test's namespace filled in; ended after the test."""
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    """A fresh network namespace; the test still stands outside."""
+    with Namespace() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_namespace() -> Iterator[Namespace]:
+    """One network namespace for the file; the test still stands outside."""
+    with Namespace() as made:
+        yield made
+
+
+@pytest.fixture
+def in_namespace(namespace: Namespace) -> Iterator[Namespace]:
+    """Stand in ``namespace`` during the test."""
+    with namespace.entered():
+        yield namespace
+
+
+@pytest.fixture
+def in_module_namespace(module_namespace: Namespace) -> Iterator[Namespace]:
+    """Stand in ``module_namespace`` during the test."""
+    with module_namespace.entered():
+        yield module_namespace
+
+
+@pytest.fixture(scope="module")
+def sshd(module_namespace: Namespace) -> Iterator[Daemon]:
+    """One sshd for the file, in ``module_namespace``, where it is every 127.x.y.z."""
+    with start_sshd(namespace=module_namespace) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def dropbear(module_namespace: Namespace) -> Iterator[Daemon]:
+    """One dropbear for the file, in ``module_namespace``, where it is every 127.x.y.z."""
+    with start_dropbear(namespace=module_namespace) as server:
+        yield server
+
+
+@pytest.fixture
+def sshd_here(namespace: Namespace) -> Iterator[StartServer]:
+    """Start an sshd with options of the test's own, in ``namespace``: ``sshd_here(options={...})``."""
+    with ExitStack() as servers:
+        start = partial(start_sshd, namespace=namespace)
+        yield lambda **settings: servers.enter_context(start(**settings))
+
+
+@pytest.fixture
+def dropbear_here(namespace: Namespace) -> Iterator[StartServer]:
+    """Start a dropbear with arguments of the test's own, in ``namespace``."""
+    with ExitStack() as servers:
+        start = partial(start_dropbear, namespace=namespace)
+        yield lambda **settings: servers.enter_context(start(**settings))
+
+
+@pytest_asyncio.fixture
+async def no_stray_tasks() -> AsyncIterator[None]:
+    """Fail where a test leaves asyncio tasks behind; the loop's owner would cancel them in silence."""
+    yield
+    left = await stray_tasks()
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail where a test leaves descriptors, children or tasks behind.
+
+    Put ``pytestmark = pytest.mark.usefixtures("no_leaks")`` atop a file of wire tests: marked fixtures come first
+    in line, so what the test's own fixtures hold is gone before the second look is taken. A fixture of the module
+    that is first asked for by ``getfixturevalue`` within a test looks like a leak; ask for it by name.
+    """
+    function = getattr(request.node, "function", None)
+    if inspect.iscoroutinefunction(function):
+        # Before the first look, so that the loop's own descriptors are in both.
+        request.getfixturevalue("no_stray_tasks")
+    before = Belongings.now()
+    yield
+    left = before.added_since()
+    assert not left, f"left behind: {left}"
