@@ -102,6 +102,7 @@ class Lab:
         known_hosts: The hosts' keys.
         client_key: The private key that gets in, without a passphrase.
         names: The hosts' names, in order.
+        user: The login name that gets in.
     """
 
     folder: Path
@@ -110,6 +111,7 @@ class Lab:
     known_hosts: Path
     client_key: Path
     names: tuple[str, ...]
+    user: str
 
     def __init__(self, options: LabOptions | None = None) -> None:
         self.options = LabOptions() if options is None else options
@@ -166,7 +168,7 @@ class Lab:
         roster = plan_roster(options.hosts)
         addressing = choose_addressing(forced=options.addressing, has_range=has_loopback_range())
         account = _current_user()
-        user = account if options.user is None else options.user
+        self.user = account if options.user is None else options.user
 
         self.folder = opened.enter_context(_private_folder(options.parent))
         opened.enter_context(_quiet_asyncssh())
@@ -178,10 +180,10 @@ class Lab:
         self._endpoints = MappingProxyType(dict(plan.pairs()))
         client_key = asyncssh.generate_private_key(KEY_ALGORITHM)
         host_keys = {name: asyncssh.generate_private_key(KEY_ALGORITHM) for name in roster.names}
-        self._write_files(plan, user=user, client_key=client_key, host_keys=host_keys)
+        self._write_files(plan, client_key=client_key, host_keys=host_keys)
 
         service = Service(
-            user=user,
+            user=self.user,
             account=account,
             client_key=client_key.public_data,
             endpoints=frozenset(plan.endpoints),
@@ -201,7 +203,6 @@ class Lab:
         self,
         plan: Plan,
         *,
-        user: str,
         client_key: asyncssh.SSHKey,
         host_keys: Mapping[str, asyncssh.SSHKey],
     ) -> None:
@@ -218,9 +219,9 @@ class Lab:
         }
         self.known_hosts.write_text(known_hosts(plan, keys=public_keys))
         self.ssh_config.write_text(
-            ssh_config(plan, user=user, identity=self.client_key, known_hosts=self.known_hosts)
+            ssh_config(plan, user=self.user, identity=self.client_key, known_hosts=self.known_hosts)
         )
-        self.hosts_file.write_text(hosts_yaml(plan, user=user, identity=self.client_key))
+        self.hosts_file.write_text(hosts_yaml(plan, user=self.user, identity=self.client_key))
 
 
 @contextlib.contextmanager

@@ -21,11 +21,15 @@ class Gate(asyncssh.SSHServer):
         self._host = host
         self._service = service
         self._connection: asyncssh.SSHServerConnection | None = None
+        self._ends = ""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """Count a connection; one that was on its way when the lab closed goes no further."""
         census = self._service.census
         self._connection = conn
+        # Now, for asyncssh forgets them as soon as the connection is lost.
+        client, server = conn.get_extra_info("peername"), conn.get_extra_info("sockname")
+        self._ends = f"{client[0]} {client[1]} {server[0]} {server[1]}"
         census.connections.add(conn)
         census.connections_total += 1
         if census.is_closing:
@@ -50,7 +54,7 @@ class Gate(asyncssh.SSHServer):
 
     def session_requested(self) -> CommandSession:
         """A session for each that is asked for; one connection may have several."""
-        return CommandSession(host=self._host, service=self._service)
+        return CommandSession(host=self._host, ends=self._ends, service=self._service)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
         """Forward to the lab's own hosts and nowhere else.

@@ -20,10 +20,17 @@ CANNOT_EXECUTE = 126
 
 
 class CommandSession(asyncssh.SSHServerSession[bytes]):
-    """A session of one lab host: no terminal, no subsystem, one command or shell."""
+    """A session of one lab host: no terminal, no subsystem, one command or shell.
 
-    def __init__(self, *, host: str, service: Service) -> None:
+    Args:
+        host: The host's name.
+        ends: The connection's four numbers, as in sshd's ``SSH_CONNECTION``.
+        service: What all hosts of the lab share.
+    """
+
+    def __init__(self, *, host: str, ends: str, service: Service) -> None:
         self._host = host
+        self._ends = ends
         self._service = service
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._requested: str | None = None
@@ -145,7 +152,6 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
         if channel is None:
             raise ConnectionError("the channel is gone")
         service = self._service
-        client, server = channel.get_extra_info("peername"), channel.get_extra_info("sockname")
         return await Command.start(
             command_words(service.shell, self._requested),
             environment=command_environment(
@@ -154,7 +160,7 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
                 account=service.account,
                 shell=service.shell,
                 requested=channel.get_environment(),
-                connection=f"{client[0]} {client[1]} {server[0]} {server[1]}",
+                connection=self._ends,
             ),
             folder=service.folder,
             receiver=self,
