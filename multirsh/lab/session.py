@@ -7,6 +7,7 @@ pipes are not read; while the command does not read, the channel is not.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import asyncssh
 
@@ -15,7 +16,10 @@ from multirsh.lab.service import Service
 from multirsh.lab.shell import command_environment, command_words, outcome_of, signal_by_name
 from multirsh.model import Exited
 
-CANNOT_EXECUTE = 126
+LOOK_SECONDS: Final = 0.5
+"""How often a channel whose input must wait is looked at."""
+
+CANNOT_EXECUTE: Final = 126
 """What a shell exits with when it finds a command but cannot run it (POSIX, 2.8.2)."""
 
 
@@ -38,6 +42,7 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
         self._command: Command | None = None
         self._early_input: list[bytes] = []
         self._has_input_ended = False
+        self._look: asyncio.TimerHandle | None = None
 
     # From the channel
 
@@ -100,6 +105,7 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - gone is gone
         """The channel is gone: nobody waits for the command any more."""
         self._channel = None
+        self._forget_close()
         if self._task is not None:
             self._task.cancel()
 
@@ -115,11 +121,31 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
         """Let the client's window run out."""
         if self._channel is not None:
             self._channel.pause_reading()
+            self._expect_close(self._channel)
 
     def input_may_resume(self) -> None:
         """Open the client's window again."""
+        self._forget_close()
         if self._channel is not None:
             self._channel.resume_reading()
+
+    # While reading is paused, asyncssh keeps the news of a close behind the input that came before it
+    # (channel.py, _flush_recv_buf): it has to be looked for.
+
+    def _expect_close(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._forget_close()
+        self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_for_close, channel)
+
+    def _look_for_close(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        if channel.is_closing():
+            channel.resume_reading()
+        else:
+            self._expect_close(channel)
+
+    def _forget_close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     # The whole of it
 

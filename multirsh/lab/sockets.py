@@ -66,7 +66,7 @@ def open_listeners(count: int, *, addressing: Addressing, port: int | None) -> l
         try:
             wishes = plan_endpoints(count, addressing=addressing, port=choice)
         except ValueError as error:
-            raise UsageError(str(error), hint="choose a smaller --port") from error
+            raise UsageError(str(error), hint="choose a smaller port") from error
         for _ in range(1 if choice else SHARED_PORT_TRIES):
             try:
                 return _listen_on(wishes, one_port=addressing is Addressing.ADDRESSES)
@@ -76,7 +76,7 @@ def open_listeners(count: int, *, addressing: Addressing, port: int | None) -> l
     wanted = "any free port" if port == 0 else f"port {port}"
     raise UsageError(
         f"a lab of {count} cannot listen on {wanted}: it is in use or not allowed",
-        hint="choose another --port, or none at all",
+        hint="choose another port, or none at all",
     )
 
 
@@ -115,7 +115,7 @@ def make_room(hosts: int) -> None:
     if hard != resource.RLIM_INFINITY and hosts + DESCRIPTORS_BESIDE > hard:
         raise UsageError(
             f"a lab of {hosts} hosts needs more than the {hard} open files that this process may have",
-            hint="ask for fewer --hosts, or raise the limit (ulimit -Hn)",
+            hint="ask for fewer hosts, or raise the limit (ulimit -Hn)",
         )
     wanted = hosts * DESCRIPTORS_PER_BUSY_HOST + DESCRIPTORS_BESIDE
     if soft == resource.RLIM_INFINITY or soft >= wanted:

@@ -116,6 +116,29 @@ async def test_a_dropped_connection_ends_the_tree(family: Family) -> None:
         assert lab.statistics().commands_total == 1
 
 
+async def test_a_dropped_connection_ends_a_command_that_still_has_input_to_read(family: Family) -> None:
+    async with Lab(ONE) as lab:
+        async with connect(lab, "web01") as connection:
+            process = await connection.create_process("echo ready; exec sleep 1000", encoding=None)
+            assert await process.stdout.readline() == b"ready\n"
+            process.stdin.write(bytes(5_000_000))
+            tree = family()
+            connection.abort()
+        assert not await asyncio.to_thread(wait_until_gone, tree)
+        await until_idle(lab)
+
+
+async def test_a_closed_channel_ends_a_command_that_still_has_input_to_read(family: Family) -> None:
+    async with Lab(ONE) as lab, connect(lab, "web01") as connection:
+        process = await connection.create_process("echo ready; exec sleep 1000", encoding=None)
+        assert await process.stdout.readline() == b"ready\n"
+        process.stdin.write(bytes(5_000_000))
+        # An answer to this shows that the lab has taken all it will take.
+        await connection.run("true", stdin=asyncssh.DEVNULL)
+        process.channel.abort()
+        assert not await asyncio.to_thread(wait_until_gone, family())
+
+
 async def test_a_closed_channel_ends_the_tree_and_the_connection_lives(family: Family) -> None:
     async with Lab(ONE) as lab, connect(lab, "web01") as connection:
         process = await connection.create_process("sleep 1000 & echo ready; wait", encoding=None)
