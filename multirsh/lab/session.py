@@ -1,0 +1,217 @@
+"""One SSH session channel (RFC 4254, section 6) joined to one command.
+
+Both directions push back: while the client's window is shut, the command's
+pipes are not read; while the command does not read, the channel is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import asyncssh
+
+from multirsh.lab.command import Command, Stream
+from multirsh.lab.service import Service
+from multirsh.lab.shell import command_environment, command_words, outcome_of, signal_by_name
+from multirsh.model import Exited
+
+LOOK_SECONDS: Final = 0.5
+"""How often a channel whose input must wait is looked at."""
+
+CANNOT_EXECUTE: Final = 126
+"""What a shell exits with when it finds a command but cannot run it (POSIX, 2.8.2)."""
+
+
+class CommandSession(asyncssh.SSHServerSession[bytes]):
+    """A session of one lab host: no terminal, no subsystem, one command or shell.
+
+    Args:
+        host: The host's name.
+        ends: The connection's four numbers, as in sshd's ``SSH_CONNECTION``.
+        service: What all hosts of the lab share.
+    """
+
+    def __init__(self, *, host: str, ends: str, service: Service) -> None:
+        self._host = host
+        self._ends = ends
+        self._service = service
+        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
+        self._requested: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._command: Command | None = None
+        self._early_input: list[bytes] = []
+        self._has_input_ended = False
+        self._look: asyncio.TimerHandle | None = None
+
+    # From the channel
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open."""
+        self._channel = chan
+
+    def pty_requested(
+        self,
+        term_type: str,  # noqa: ARG002
+        term_size: tuple[int, int, int, int],  # noqa: ARG002
+        term_modes: object,  # noqa: ARG002
+    ) -> bool:
+        """There are no terminals here; ssh says so and goes on without one."""
+        return False
+
+    def exec_requested(self, command: str) -> bool:
+        """A command is asked for."""
+        self._requested = command
+        return not self._service.census.is_closing
+
+    def shell_requested(self) -> bool:
+        """A shell is asked for: it reads its commands from standard input."""
+        return not self._service.census.is_closing
+
+    def session_started(self) -> None:
+        """The request was granted: begin."""
+        self._task = self._service.tasks.create_task(self._serve(), name=f"lab command on {self._host}")
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002 - clients send one kind
+        """Input arrived; before the command is up it is kept, which the channel's window bounds."""
+        if self._command is None:
+            self._early_input.append(data)
+        else:
+            self._command.write(data)
+
+    def eof_received(self) -> bool:
+        """Input ended; the channel stays open for output."""
+        self._has_input_ended = True
+        if self._command is not None:
+            self._command.end_input()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not take output."""
+        if self._command is not None:
+            self._command.pause_output()
+
+    def resume_writing(self) -> None:
+        """The client takes output again."""
+        if self._command is not None:
+            self._command.resume_output()
+
+    def signal_received(self, signal: str) -> None:
+        """Pass a signal on to the command's group; what SSH does not define is ignored, as in sshd."""
+        number = signal_by_name(signal)
+        if self._command is not None and number is not None:
+            self._command.send_signal(number)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - gone is gone
+        """The channel is gone: nobody waits for the command any more."""
+        self._channel = None
+        self._forget_close()
+        if self._task is not None:
+            self._task.cancel()
+
+    # From the command
+
+    def output_received(self, stream: Stream, data: bytes) -> None:
+        """Send what the command wrote; what the channel cannot carry any more is dropped."""
+        channel = self._channel
+        if channel is not None and not channel.is_closing():
+            channel.write(data, None if stream is Stream.STDOUT else asyncssh.EXTENDED_DATA_STDERR)
+
+    def input_must_wait(self) -> None:
+        """Let the client's window run out."""
+        if self._channel is not None:
+            self._channel.pause_reading()
+            self._expect_close(self._channel)
+
+    def input_may_resume(self) -> None:
+        """Open the client's window again."""
+        self._forget_close()
+        if self._channel is not None:
+            self._channel.resume_reading()
+
+    # While reading is paused, asyncssh keeps the news of a close behind the input that came before it
+    # (channel.py, _flush_recv_buf): it has to be looked for.
+
+    def _expect_close(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._forget_close()
+        self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_for_close, channel)
+
+    def _look_for_close(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
+        if channel.is_closing():
+            channel.resume_reading()
+        else:
+            self._expect_close(channel)
+
+    def _forget_close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    # The whole of it
+
+    async def _serve(self) -> None:
+        """Run the command and report its end; cancelled when the channel goes away."""
+        census = self._service.census
+        census.commands_running += 1
+        census.commands_total += 1
+        try:
+            await self._run()
+        finally:
+            census.commands_running -= 1
+
+    async def _run(self) -> None:
+        try:
+            command = await self._start()
+        except (OSError, ValueError) as error:
+            self._report_failed_start(error)
+            return
+        try:
+            self._command = command
+            self._hand_over_early_input(command)
+            await command.finished()
+        finally:
+            returncode = await command.end(grace=self._service.grace)
+        self._report(returncode)
+
+    async def _start(self) -> Command:
+        channel = self._channel
+        if channel is None:
+            raise ConnectionError("the channel is gone")
+        service = self._service
+        return await Command.start(
+            command_words(service.shell, self._requested),
+            environment=command_environment(
+                service.environ,
+                host=self._host,
+                account=service.account,
+                shell=service.shell,
+                requested=channel.get_environment(),
+                connection=self._ends,
+            ),
+            folder=service.folder,
+            receiver=self,
+        )
+
+    def _hand_over_early_input(self, command: Command) -> None:
+        for data in self._early_input:
+            command.write(data)
+        self._early_input.clear()
+        if self._has_input_ended:
+            command.end_input()
+
+    def _report(self, returncode: int) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        channel.write_eof()
+        outcome = outcome_of(returncode)
+        if isinstance(outcome, Exited):
+            channel.exit(outcome.status)
+        else:
+            channel.exit_with_signal(outcome.signal)
+
+    def _report_failed_start(self, error: Exception) -> None:
+        channel = self._channel
+        if channel is not None and not channel.is_closing():
+            channel.write_stderr(f"multirsh lab: {self._service.shell} does not start: {error}\n".encode())
+            channel.exit(CANNOT_EXECUTE)
