@@ -8,9 +8,9 @@ check_hostkeys_by_key_or_type; 9.2):
 
 - A host is looked up as ``[name]:port``; on port 22, or under a HostKeyAlias, as ``name`` alone. Never by
   its address, unless it is named by it.
-- Any key of the host other than the one it shows makes that one *changed*, of whatever type: a host of which
-  only an RSA key is known and that shows an Ed25519 key is refused, under ``accept-new`` too. (So the types of
-  the known keys have to be asked for first; asyncssh does, for the keys it is given.)
+- Any key of the host other than the one it shows makes that one *changed*, of whatever type: a host of
+  which only an RSA key is known and that shows an Ed25519 key is refused, under ``accept-new`` too. (So the
+  types of the known keys have to be asked for first; asyncssh does, for the keys it is given.)
 - Where nothing is known of ``[name]:port``, a key known for ``name`` is trusted; but other keys of ``name``
   are not held against the host: another port may be another machine.
 
