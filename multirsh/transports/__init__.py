@@ -1,1 +1,1 @@
-"""One protocol a room: how a host is reached, and how its connection ends."""
+"""Ways to reach a host: one protocol (``base``), the dialler, and the transport that closes last."""

@@ -1,1 +1,1 @@
-"""SSH: the files of ssh that multirsh reads itself, and the sessions made from them."""
+"""SSH, by asyncssh: its files read once, its connections closed by the remote first."""
