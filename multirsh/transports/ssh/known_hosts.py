@@ -8,9 +8,9 @@ check_hostkeys_by_key_or_type; 9.2):
 
 - A host is looked up as ``[name]:port``; on port 22, or under a HostKeyAlias, as ``name`` alone. Never by
   its address, unless it is named by it.
-- Any key of the host other than the one it shows makes that one *changed*, of whatever type: a host of which
-  only an RSA key is known and that shows an Ed25519 key is refused, under ``accept-new`` too. (So the types of
-  the known keys have to be asked for first; asyncssh does, for the keys it is given.)
+- Any key of the host other than the one it shows makes that one *changed*, of whatever type: a host of
+  which only an RSA key is known and that shows an Ed25519 key is refused, under ``accept-new`` too. (So the
+  types of the known keys have to be asked for first; asyncssh does, for the keys it is given.)
 - Where nothing is known of ``[name]:port``, a key known for ``name`` is trusted; but other keys of ``name``
   are not held against the host: another port may be another machine.
 
@@ -261,7 +261,7 @@ class KnownHosts:
             trust = self._trust.get(own_name)
             if trust is None:
                 own = self._index.find(own_name)
-                bare = self._index.find(bare_name) if bare_name != own_name else []
+                bare = [entry for entry in self._index.find(bare_name) if entry not in own]
                 trust = self._trust[own_name] = self._weigh(own, bare)
             return trust
 
@@ -279,8 +279,8 @@ class KnownHosts:
 
         Returns:
             The verdict under ``accept-new``: ``NEW`` where the key was added. ``UNKNOWN`` where it cannot be,
-            as in ssh: the name cannot stand in a file, or there is no user's file. A file that is not a regular
-            one, such as ``/dev/null``, takes nothing; the key is remembered for as long as we run.
+            as in ssh: the name cannot stand in a file, or there is no user's file. A file that is not a
+            regular one, such as ``/dev/null``, takes nothing; the key is remembered for as long as we run.
 
         Raises:
             CredentialError: The file cannot be written, or stays locked by somebody else.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import binascii
 import enum
+import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Final
@@ -115,6 +116,17 @@ def _parse_hash(names: str) -> tuple[bytes, bytes]:
     return raw
 
 
+_INNER: Final = bytes(value ^ 0x36 for value in range(256))
+_OUTER: Final = bytes(value ^ 0x5C for value in range(256))
+_BLOCK_BYTES: Final = 64
+
+
+def _pads(salt: bytes) -> tuple[bytes, bytes]:
+    """Make the two blocks that HMAC puts before what it hashes (RFC 2104 section 2)."""
+    block = salt.ljust(_BLOCK_BYTES, b"\0")
+    return block.translate(_INNER), block.translate(_OUTER)
+
+
 class _Found:
     """The entries of one name, as far as the hashed lines were tried."""
 
@@ -131,7 +143,7 @@ class Index:
     def __init__(self) -> None:
         self._by_name: dict[str, list[Entry]] = {}
         self._by_pattern: list[tuple[PatternList, Entry]] = []
-        self._hashed: list[tuple[bytes, bytes, Entry] | None] = []
+        self._hashed: list[tuple[bytes, bytes, bytes, Entry] | None] = []
         self._found: dict[str, _Found] = {}
         self._count = 0
 
@@ -146,7 +158,8 @@ class Index:
             return
         names = entry.names
         if names.startswith("|"):
-            self._hashed.append((*_parse_hash(names), entry))
+            salt, digest = _parse_hash(names)
+            self._hashed.append((*_pads(salt), digest, entry))
         elif any(char in names for char in "*?!"):
             pattern = PatternList.split(names, fold_case=True)
             self._by_pattern.append((pattern, entry))
@@ -178,10 +191,13 @@ class Index:
 
     def _try_hashed(self, name: str, found: _Found) -> None:
         message = name.encode(errors="surrogateescape")
-        digest = hmac.digest
+        sha1 = hashlib.sha1
         for at in range(found.tried, len(self._hashed)):
             line = self._hashed[at]
-            if line is not None and digest(line[0], message, _HASH) == line[1]:
-                found.entries.append(line[2])
-                self._hashed[at] = None  # it is of this host, so it is of no other
+            if line is not None:
+                inner, outer, digest, entry = line
+                # hmac.digest() spelt out, with the pads made beforehand: it takes half the time.
+                if sha1(outer + sha1(inner + message).digest()).digest() == digest:
+                    found.entries.append(entry)
+                    self._hashed[at] = None  # it is of this host, so it is of no other
         found.tried = len(self._hashed)

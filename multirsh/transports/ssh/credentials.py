@@ -1,0 +1,324 @@
+"""The keys to offer: from files, from agents, with certificates; loaded once for all hosts.
+
+Who names a key decides what is made of its absence. A key given with ``-i``
+or in the hosts file must work, or nothing starts. A key that ssh_config names
+is passed over when it is missing, as ssh does, and must be opened when it is
+encrypted. The usual files in ``~/.ssh`` are used if they can be.
+
+Differences from ssh: passphrases are asked for at the start, not when a host
+accepts the key; a certificate that is no user's, or not valid now, is passed
+over with a warning; FIDO keys are used through an agent only.
+
+Source: the order of keys from pubkey_prepare() of OpenSSH 9.2 sshconnect2.c.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import asyncssh
+
+from multirsh.errors import CredentialError
+from multirsh.transports.ssh.config import Identity, IdentitySource, SshSettings
+from multirsh.transports.ssh.key_files import KeyFile, KeyState, read_certificate_file, read_key_file, unlock
+from multirsh.transports.ssh.passwords import Ask
+
+AGENT_PATIENCE_S: Final = 5.0
+"""How long an agent may take to answer for its keys."""
+TRIES: Final = 3
+"""How often a passphrase is asked for (NumberOfPasswordPrompts of ssh)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChoice:
+    """Which keys may be offered to a host.
+
+    Attributes:
+        identities: Private keys, in order.
+        certificates: Paths of certificates; where there are any, those beside the keys are not looked for.
+        agent: Path of the agent's socket, or ``None``.
+        only_these: Of the agent's keys, offer only those that ``identities`` name.
+    """
+
+    identities: tuple[Identity, ...]
+    certificates: tuple[str, ...] = ()
+    agent: str | None = None
+    only_these: bool = False
+
+    @classmethod
+    def of(cls, settings: SshSettings) -> KeyChoice:
+        """Take what ssh_config says."""
+        return cls(
+            identities=settings.identity_files,
+            certificates=settings.certificate_files,
+            agent=settings.identity_agent,
+            only_these=settings.identities_only,
+        )
+
+
+class KeyRing:
+    """All keys of a run: each file is read once, each passphrase asked for once, each agent called once.
+
+    Attributes:
+        warnings: What a user should be told, one line each.
+    """
+
+    def __init__(self, *, ask: Ask | None = None, agent_patience_s: float = AGENT_PATIENCE_S) -> None:
+        """Hold no key yet.
+
+        Args:
+            ask: Asks a person for a passphrase; called in a thread. ``None`` where nobody can be asked.
+            agent_patience_s: How long an agent may take to tell its keys, in seconds.
+        """
+        self.warnings: list[str] = []
+        self._ask = ask
+        self._agent_patience_s = agent_patience_s
+        self._loading = asyncio.Lock()
+        self._agents: dict[str, asyncssh.SSHAgentClient] = {}
+        self._agent_keys: dict[str | None, Sequence[asyncssh.SSHKeyPair]] = {None: ()}
+        self._files: dict[str, KeyFile] = {}
+        self._certificates: dict[str, asyncssh.SSHCertificate | None] = {}
+        self._offers: dict[KeyChoice, tuple[asyncssh.SSHKeyPair, ...]] = {}
+
+    async def load(self, choices: Iterable[KeyChoice], *, open_usual: bool = True) -> None:
+        """Read what the choices name and is not read yet; ask for passphrases.
+
+        Args:
+            choices: Those of all hosts and jump hosts, so that everything is asked for before anything runs.
+            open_usual: Whether to ask for the passphrases of the usual files where there is nothing else to
+                offer; false where there is a password.
+
+        Raises:
+            CredentialError: A key that was named cannot be used: it is missing, exposed, no key, or locked
+                and not opened.
+        """
+        async with self._loading:
+            new = [choice for choice in dict.fromkeys(choices) if choice not in self._offers]
+            for path in dict.fromkeys(choice.agent for choice in new):
+                if path is not None and path not in self._agent_keys:
+                    self._agent_keys[path] = await self._keys_of_agent(path)
+            await asyncio.to_thread(self._load_files, new, open_usual=open_usual)
+            for choice in new:
+                self._offers[choice] = self._offer(choice)
+
+    def pairs(self, choice: KeyChoice) -> list[asyncssh.SSHKeyPair]:
+        """Give the keys to offer, in order, for one connection.
+
+        They are copies: a connection chooses a signature algorithm for each, and must not choose for others.
+        Give them to asyncssh as ``client_keys``, with ``agent_path=None``; an empty list there would mean the
+        usual files, so give ``None`` then.
+
+        Raises:
+            KeyError: The choice was not loaded.
+        """
+        return [copy.copy(pair) for pair in self._offers[choice]]
+
+    async def close(self) -> None:
+        """Let go of the agents."""
+        while self._agents:
+            _, agent = self._agents.popitem()
+            agent.close()
+            await agent.wait_closed()
+
+    # ------------------------------------------------------------ agents
+
+    async def _keys_of_agent(self, path: str) -> Sequence[asyncssh.SSHKeyPair]:
+        """Ask an agent for its keys; one that is dead or silent has none."""
+        try:
+            async with asyncio.timeout(self._agent_patience_s):
+                agent = self._agents[path] = await asyncssh.connect_agent(path)
+                return await agent.get_keys()
+        except TimeoutError:
+            reason = f"no answer within {self._agent_patience_s:g} s"
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "it hung up"
+        self.warnings.append(f"the agent at {path} is not used: {reason}")
+        if path in self._agents:
+            self._agents.pop(path).close()
+        return ()
+
+    # ------------------------------------------------------------ files
+
+    def _load_files(self, choices: Sequence[KeyChoice], *, open_usual: bool) -> None:
+        """Read all files and ask for what is needed. Runs in a thread."""
+        named = _by_strongest_source(choices)
+        for path, source in named.items():
+            if path not in self._files:
+                self._files[path] = self._usable(read_key_file(path), source)
+        for path in {path: None for choice in choices for path in choice.certificates}:
+            if path not in self._certificates:
+                self._certificates[path] = self._certificate(path)
+        held = {pair.public_data for keys in self._agent_keys.values() for pair in keys}
+        for path, source in named.items():
+            if source is not IdentitySource.DEFAULT:
+                self._open(path, held, self._refuse)
+        for choice in choices:
+            if open_usual and not self._offer(choice):
+                for identity in choice.identities:
+                    self._open(identity.path, held, self._pass_over)
+
+    def _usable(self, file: KeyFile, source: IdentitySource) -> KeyFile:
+        """Decide what to make of a file that holds no key to use."""
+        hint = f"chmod 600 {file.path}" if file.state is KeyState.EXPOSED else None
+        message = f"the key {file.path} cannot be used: {file.reason}"
+        match file.state, source:
+            case (KeyState.READY | KeyState.LOCKED | KeyState.PUBLIC, _):
+                pass
+            case (KeyState.HARDWARE, _):
+                pass  # the agent may hold it; _open looks
+            case (KeyState.MISSING, IdentitySource.CONFIG | IdentitySource.DEFAULT):
+                pass
+            case (KeyState.EXPOSED, IdentitySource.CONFIG) | (_, IdentitySource.OPTION):
+                raise CredentialError(message, hint=hint)
+            case _:
+                self.warnings.append(message if hint is None else f"{message}; {hint}")
+        return file
+
+    def _certificate(self, path: str) -> asyncssh.SSHCertificate | None:
+        found = read_certificate_file(path)
+        if isinstance(found, asyncssh.SSHCertificate):
+            return found
+        self.warnings.append(f"the certificate {path} is not used: {found or 'there is no such file'}")
+        return None
+
+    def _open(
+        self, path: str, held: set[bytes], otherwise: Callable[[KeyFile, str, str | None], None]
+    ) -> None:
+        """Open a key that is locked and that no agent holds; what cannot be opened goes to ``otherwise``."""
+        file = self._files[path]
+        if file.public is not None and file.public.public_data in held:
+            return
+        if file.state is KeyState.HARDWARE:
+            otherwise(file, file.reason, f"ssh-add {path}")
+        elif file.state is KeyState.LOCKED:
+            if self._ask is None:
+                hint = f"add it to an agent (ssh-add {path}), or run at a terminal"
+                otherwise(
+                    file, "it is encrypted, and there is no terminal to ask for its passphrase on", hint
+                )
+            elif (private := self._ask_for(path, self._ask)) is None:
+                otherwise(file, "it was not opened by the passphrases given", None)
+            else:
+                public = private.convert_to_public()
+                self._files[path] = replace(file, state=KeyState.READY, private=private, public=public)
+
+    @staticmethod
+    def _ask_for(path: str, ask: Ask) -> asyncssh.SSHKey | None:
+        """Ask for a passphrase up to ``TRIES`` times; an empty one gives up, as in ssh."""
+        for _ in range(TRIES):
+            passphrase = ask(f"Enter passphrase for key '{path}': ")
+            if not passphrase:
+                return None
+            try:
+                key = unlock(path, passphrase)
+            except OSError as error:
+                raise CredentialError(f"the key {path} cannot be used: {error.strerror}") from error
+            if key is not None:
+                return key
+        return None
+
+    @staticmethod
+    def _refuse(file: KeyFile, reason: str, hint: str | None) -> None:
+        raise CredentialError(f"the key {file.path} cannot be used: {reason}", hint=hint)
+
+    def _pass_over(self, file: KeyFile, reason: str, hint: str | None) -> None:
+        self._files[file.path] = replace(file, state=KeyState.UNREADABLE)  # not to be asked for again
+        message = f"the key {file.path} is not used: {reason}"
+        self.warnings.append(message if hint is None else f"{message}; {hint}")
+
+    # ------------------------------------------------------------ the offer
+
+    def _offer(self, choice: KeyChoice) -> tuple[asyncssh.SSHKeyPair, ...]:
+        named = [self._certificates[path] for path in choice.certificates]
+        return _in_order(
+            self._agent_keys[choice.agent],
+            [self._files[identity.path] for identity in choice.identities],
+            [certificate for certificate in named if certificate is not None],
+            certified=not choice.certificates,
+            only_these=choice.only_these,
+        )
+
+
+def _by_strongest_source(choices: Iterable[KeyChoice]) -> dict[str, IdentitySource]:
+    """Collect the files, each with who most firmly named it."""
+    order = list(IdentitySource)
+    named: dict[str, IdentitySource] = {}
+    for choice in choices:
+        for identity in choice.identities:
+            known = named.get(identity.path, identity.source)
+            named[identity.path] = min(known, identity.source, key=order.index)
+    return named
+
+
+class _Pairer:
+    """Joins public halves and certificates with private keys: the agent's, then those of files."""
+
+    def __init__(self, agent: Sequence[asyncssh.SSHKeyPair], files: Sequence[KeyFile]) -> None:
+        self.agent = {pair.public_data: pair for pair in agent}
+        self._private = {file.private.public_data: file.private for file in files if file.private is not None}
+
+    def plain(self, blob: bytes) -> asyncssh.SSHKeyPair | None:
+        """Find the private key of a public one, or what can sign for it."""
+        if blob in self.agent:
+            return copy.copy(self.agent[blob])
+        private = self._private.get(blob)
+        return None if private is None else asyncssh.load_keypairs([private])[0]
+
+    def certified(self, certificate: asyncssh.SSHCertificate) -> asyncssh.SSHKeyPair | None:
+        """Pair a certificate with its private key; an agent may hold the two together."""
+        if certificate.public_data in self.agent:
+            return copy.copy(self.agent[certificate.public_data])
+        pair = self.plain(certificate.key.public_data)
+        if pair is not None:
+            pair.set_certificate(certificate)
+        return pair
+
+    def of_files(
+        self, files: Sequence[KeyFile], *, certified: bool
+    ) -> dict[bytes, asyncssh.SSHKeyPair | None]:
+        """Find what the files name, with ``None`` where the private key is nowhere."""
+        named: dict[bytes, asyncssh.SSHKeyPair | None] = {}
+        for file in files:
+            if file.public is not None:
+                named.setdefault(file.public.public_data, self.plain(file.public.public_data))
+            if certified and file.certificate is not None:
+                named.setdefault(file.certificate.public_data, self.certified(file.certificate))
+        return named
+
+
+def _in_order(
+    agent: Sequence[asyncssh.SSHKeyPair],
+    files: Sequence[KeyFile],
+    certificates: Sequence[asyncssh.SSHCertificate],
+    *,
+    certified: bool,
+    only_these: bool,
+) -> tuple[asyncssh.SSHKeyPair, ...]:
+    """Put keys in ssh's order.
+
+    First certificates that were named; then the agent's keys that are named; then its others, unless only
+    named ones are wanted; then the rest of the files.
+
+    Args:
+        agent: The agent's keys.
+        files: The files that name keys.
+        certificates: The certificates that were named.
+        certified: Whether the certificate beside a key is offered, after the key.
+        only_these: Whether the agent's other keys are left out.
+    """
+    pairer = _Pairer(agent, files)
+    named = pairer.of_files(files, certified=certified)
+    held = pairer.agent.items()
+    order = [(certificate.public_data, pairer.certified(certificate)) for certificate in certificates]
+    order += [(blob, pair) for blob, pair in held if blob in named]
+    order += [(blob, pair) for blob, pair in held if not only_these]
+    order += named.items()
+    wanted: dict[bytes, asyncssh.SSHKeyPair] = {}
+    for blob, pair in order:
+        if pair is not None:
+            wanted.setdefault(blob, pair)
+    return tuple(wanted.values())
