@@ -175,7 +175,6 @@ class ErrorKind(enum.StrEnum):
     PORTS = "ports"
     FILES = "files"
     MEMORY = "memory"
-    SETTINGS = "settings"
     STOPPED = "stopped"
     INTERNAL = "internal"
 

@@ -1,4 +1,4 @@
-"""Fleets for tests: hosts that a test's own server stands for, reached with its key and nothing of this user's."""
+"""Fleets for tests: hosts that a test's own server stands for, reached with nothing of this user's."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def fleet_of(
         limits=Limits(fanout=fanout),
         timeouts=Timeouts(connect=connect_s, command=command_s, close=close_s),
         ssh=replace(ssh, password=PasswordSource(file=password)),
-        warn=lambda message: None,
+        warn=lambda _message: None,
     )
 
 

@@ -36,7 +36,7 @@ def read_defaults(subcommands: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for file in reversed(files()):
         values |= _read(file)
-    return {name: values for name in subcommands} if values else {}
+    return dict.fromkeys(subcommands, values) if values else {}
 
 
 def _read(file: Path) -> dict[str, Any]:

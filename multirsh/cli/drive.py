@@ -1,4 +1,4 @@
-"""Runs a fleet for a person or a pipe: events to the printer, its bytes to our streams, signals to the run."""
+"""A run for a person or a pipe: events to the printer, its bytes to our streams, signals to the run."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class DefaultGroup(click.Group):
 @click.version_option(multirsh.__version__, prog_name="multirsh")
 @click.pass_context
 def group(ctx: click.Context) -> None:
-    """Run COMMAND on many hosts at once.
+    r"""Run COMMAND on many hosts at once.
 
     \b
       multirsh -f hosts.yaml uptime             on every host of a file

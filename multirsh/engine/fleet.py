@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -70,6 +71,7 @@ class Fleet:
         self._warn = warn or logger.warning
         self._means: Means | None = None
         self._runs: list[Run] = []
+        self._opened = AsyncExitStack()
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -85,11 +87,14 @@ class Fleet:
         """
         ledger = Ledger()
         dialler = Dialler(ledger=ledger, close_timeout=self._timeouts.close)
-        transports: dict[TransportName, Transport] = {}
-        for name, hosts in self._by_transport().items():
-            transport = load(name, dialler=dialler, ssh=self._ssh, warn=self._warn, hosts=hosts)
-            await transport.prepare(hosts)
-            transports[name] = transport
+        async with AsyncExitStack() as opened:
+            transports: dict[TransportName, Transport] = {}
+            for name, hosts in self._by_transport().items():
+                transport = load(name, dialler=dialler, ssh=self._ssh, warn=self._warn, hosts=hosts)
+                opened.push_async_callback(transport.close)
+                await transport.prepare(hosts)
+                transports[name] = transport
+            self._opened = opened.pop_all()
         self._means = Means(
             transports=transports,
             dialler=dialler,
@@ -107,6 +112,7 @@ class Fleet:
             await run.aclose()
         self._runs.clear()
         self._means = None
+        await self._opened.aclose()
 
     def statistics(self) -> LedgerStatistics:
         """The local ports that the fleet's connections hold and have held.

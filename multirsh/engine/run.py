@@ -32,7 +32,6 @@ from multirsh.model import (
     Failure,
     Host,
     Outcome,
-    Phase,
     Seconds,
     Signalled,
     Status,

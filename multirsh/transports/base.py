@@ -97,7 +97,10 @@ class Transport(Protocol):
         """A connection to ``host``, not yet begun."""
 
     async def release(self) -> None:
-        """Close what hosts shared, such as the connections of jump hosts, in order."""
+        """At the end of a run: close what hosts shared, such as connections to jump hosts, in order."""
+
+    async def close(self) -> None:
+        """At the end of the fleet: let go of what ``prepare`` got."""
 
 
 Warn: TypeAlias = Callable[[str], None]

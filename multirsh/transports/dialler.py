@@ -12,7 +12,6 @@ import ipaddress
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +19,7 @@ from typing import Any, Final
 from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, Status
 from multirsh.ports import Endpoint, Ledger
 from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.threads import in_daemon_thread
 
 LOOKUPS_AT_ONCE: Final = 32
 """Threads in getaddrinfo(3) at the most; each may block for as long as the resolver's own timeout."""
@@ -70,9 +70,7 @@ class DialError(Exception):
 class Resolver:
     """Looks names up, each in a thread of its own.
 
-    Not in the loop's executor: its few threads would be held by a slow resolver and everything else that
-    uses it would wait; and it joins its threads at exit, so that a dead resolver would hold the prompt.
-    These are daemon threads, and a semaphore bounds them.
+    A semaphore bounds the threads; hosts wait for it in order, and their timeouts run.
     """
 
     def __init__(self, lookups_at_once: int = LOOKUPS_AT_ONCE) -> None:
@@ -90,7 +88,9 @@ class Resolver:
         except socket.gaierror:
             pass
         async with self._slots:
-            return await _in_daemon_thread(lambda: _addresses(host, port, family, socket.AI_NUMERICSERV))
+            return await in_daemon_thread(
+                lambda: _addresses(host, port, family, socket.AI_NUMERICSERV), name="multirsh-resolve"
+            )
 
 
 class Dialler:
@@ -230,31 +230,3 @@ def _addresses(host: str, port: int, family: int, flags: int) -> list[Address]:
 def _endpoint(sockaddr: tuple[Any, ...]) -> Endpoint:
     address, _, _zone = str(sockaddr[0]).partition("%")
     return Endpoint(str(ipaddress.ip_address(address)), int(sockaddr[1]))
-
-
-async def _in_daemon_thread(call: Callable[[], list[Address]]) -> list[Address]:
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Address]] = loop.create_future()
-
-    def settle(result: list[Address] | None, error: Exception | None) -> None:
-        if answer.done():  # cancelled meanwhile: nobody wants it any more
-            return
-        if result is None:
-            answer.set_exception(error or RuntimeError("a look-up without an answer"))
-        else:
-            answer.set_result(result)
-
-    def work() -> None:
-        result: list[Address] | None = None
-        failure: Exception | None = None
-        try:
-            result = call()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
-            failure = error
-        try:
-            loop.call_soon_threadsafe(settle, result, failure)
-        except RuntimeError:
-            return  # the loop is closed: the run is over
-
-    threading.Thread(target=work, name="multirsh-resolve", daemon=True).start()
-    return await answer

@@ -48,11 +48,10 @@ async def test_the_failure_comes_after_what_waited() -> None:
     stream: BoundedStream[str] = BoundedStream()
     stream.put("a")
     stream.close(RuntimeError("bug"))
-    seen: list[str] = []
+    batches = stream.batches()
+    assert await anext(batches) == ["a"]
     with pytest.raises(RuntimeError, match="bug"):
-        async for batch in stream.batches():
-            seen += batch
-    assert seen == ["a"]
+        await anext(batches)
 
 
 async def test_a_full_stream_holds_sources_back_and_lets_them_go() -> None:

@@ -15,7 +15,7 @@ def start_dropbear(
     *,
     namespace: Namespace | None = None,
     port: int | None = None,
-    address: str = "0.0.0.0",  # noqa: S104 - in a namespace of its own, so that every 127.x.y.z is a host
+    address: str = "0.0.0.0",
     arguments: Sequence[str] = (),
 ) -> Daemon:
     """Start dropbear and wait until it listens.

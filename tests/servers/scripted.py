@@ -343,6 +343,8 @@ class RefusingPort:
         with namespace.entered() if namespace is not None else nullcontext():
             self._socket = socket.socket()
         try:
+            # Old connections of a server on this port may be in TIME_WAIT.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((address, self.port))
         except BaseException:
             self._socket.close()

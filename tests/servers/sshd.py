@@ -23,7 +23,7 @@ def start_sshd(
     *,
     namespace: Namespace | None = None,
     port: int | None = None,
-    address: str = "0.0.0.0",  # noqa: S104 - in a namespace of its own, so that every 127.x.y.z is a host
+    address: str = "0.0.0.0",
     options: Options | None = None,
 ) -> Daemon:
     """Start sshd and wait until it listens.

@@ -128,7 +128,7 @@ class SshSettings:
         bind_address: Local address to connect from, or ``None``.
         address_family: Which addresses of the host's name may be used.
         connect_timeout: In seconds; ``None`` if not said, 0 for the system's.
-        server_alive_interval: In seconds between keepalive messages; 0 for none.
+        server_alive_interval: In seconds between keepalive messages; 0 for none, ``None`` if not said.
         server_alive_count_max: Messages without an answer before the connection counts as lost.
         compression: Whether compression is wanted.
         ciphers: Names with commas, with ssh's ``+`` ``-`` ``^`` in front; ``None`` for the defaults.
@@ -167,7 +167,7 @@ class SshSettings:
     bind_address: str | None
     address_family: AddressFamily
     connect_timeout: int | None
-    server_alive_interval: int
+    server_alive_interval: int | None
     server_alive_count_max: int
     compression: bool
     ciphers: str | None
@@ -756,7 +756,7 @@ class SshConfig:
             bind_address=get("bindaddress"),
             address_family=get("addressfamily", AddressFamily.ANY),
             connect_timeout=get("connecttimeout"),
-            server_alive_interval=get("serveraliveinterval", 0),
+            server_alive_interval=get("serveraliveinterval"),
             server_alive_count_max=get("serveralivecountmax", 3),
             compression=get("compression", False),
             ciphers=get("ciphers"),

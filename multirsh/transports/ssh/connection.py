@@ -7,7 +7,7 @@ from typing import Protocol
 
 import asyncssh
 
-from multirsh.errors import HostError, MultirshError
+from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, Status
 from multirsh.transports.base import Sink
 from multirsh.transports.dialler import DialError, Dialler
@@ -28,12 +28,8 @@ class Surroundings(Protocol):
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
 
-    async def plan(self, host: Host) -> Plan:
-        """How to reach ``host``.
-
-        Raises:
-            MultirshError: It cannot be said: a value of ssh_config that only shows with this host.
-        """
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
 
     async def through(self, jump: tuple[Hop, ...]) -> SshConnection:
         """The shared, open connection to the last host of ``jump``.
@@ -91,7 +87,7 @@ class SshConnection:
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
         try:
-            plan = await self._around.plan(self._host)
+            plan = self._around.plan(self._host)
             check = plan.host_key_check()
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
@@ -106,11 +102,6 @@ class SshConnection:
                 waiter.cancel()
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
-        except MultirshError as error:
-            if isinstance(error, HostError):
-                raise
-            failure = Failure(ErrorKind.SETTINGS, self._phase, str(error))
-            raise HostError(self._host.name, Status.LOCAL, failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
             status, failure = login_failure(error, self._phase)
             if check is not None and check.refusal is not None:

@@ -26,6 +26,7 @@ from multirsh.errors import CredentialError
 from multirsh.transports.ssh.config import Identity, IdentitySource, SshSettings
 from multirsh.transports.ssh.key_files import KeyFile, KeyState, read_certificate_file, read_key_file, unlock
 from multirsh.transports.ssh.passwords import Ask
+from multirsh.transports.threads import in_daemon_thread
 
 AGENT_PATIENCE_S: Final = 5.0
 """How long an agent may take to answer for its keys."""
@@ -101,7 +102,7 @@ class KeyRing:
             for path in dict.fromkeys(choice.agent for choice in new):
                 if path is not None and path not in self._agent_keys:
                     self._agent_keys[path] = await self._keys_of_agent(path)
-            await asyncio.to_thread(self._load_files, new, open_usual=open_usual)
+            await in_daemon_thread(lambda: self._load_files(new, open_usual=open_usual), name="multirsh-keys")
             for choice in new:
                 self._offers[choice] = self._offer(choice)
 

@@ -5,15 +5,11 @@ Kept free of asyncssh, so that a command line can be read without loading it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 from multirsh.model import NO_SETTINGS, Settings
-
-Ask: TypeAlias = Callable[[str], str]
-"""Asks a person for a secret with the given prompt, unechoed; called outside the event loop."""
+from multirsh.transports.ssh.passwords import Ask
 
 NO_CONFIG = "none"
 """``-F none``: no configuration file at all, as in ssh."""

@@ -22,6 +22,7 @@ from multirsh.transports.ssh.config import AddressFamily, SshSettings
 from multirsh.transports.ssh.directives import Hop
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
+from multirsh.transports.ssh.passwords import Password
 
 KEEPALIVE_SECONDS: Final = 15
 """Where ServerAliveInterval is not set: a dead peer must not hold a place for ever, which asyncssh's and
@@ -33,9 +34,6 @@ _FAMILIES: Final = {
     AddressFamily.INET6: socket.AF_INET6,
 }
 
-KeyPairs = Callable[[], Sequence[asyncssh.SSHKeyPair]]
-Password = Callable[[], str | None]
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -44,17 +42,15 @@ class Prepared:
     Attributes:
         settings: They.
         known_hosts: Their known_hosts files, indexed.
-        policy: What is done with unknown host keys.
-        key_pairs: Gives key pairs to offer, fresh copies for each connection: asyncssh changes them.
-        password: Gives the login password, if there is one.
+        key_pairs: Gives the keys to offer: fresh copies for each connection, since asyncssh changes them.
+        password: The login password, if there is one.
         base: asyncssh's options; copied, never used.
     """
 
     settings: SshSettings
     known_hosts: KnownHosts
-    policy: HostKeyPolicy
-    key_pairs: KeyPairs
-    password: Password
+    key_pairs: Callable[[], Sequence[asyncssh.SSHKeyPair]]
+    password: Password | None
     base: asyncssh.SSHClientConnectionOptions
 
 
@@ -64,10 +60,12 @@ class Plan:
 
     Attributes:
         address: Name or IP literal to connect to.
+        policy: What is done with an unknown host key.
         prepared: What it shares with others.
     """
 
     address: str
+    policy: HostKeyPolicy
     prepared: Prepared
 
     @property
@@ -103,7 +101,7 @@ class Plan:
             self.prepared.known_hosts,
             name=self.address if alias is None else alias,
             port=self.port if alias is None else asyncssh.DEFAULT_PORT,
-            policy=self.prepared.policy,
+            policy=self.policy,
             hash_names=settings.hash_known_hosts,
         )
 
@@ -127,17 +125,19 @@ class Plan:
         options.known_hosts = (trust.host_keys, trust.ca_keys, trust.revoked_keys, [], [], [], [])
         if prepared.settings.host_key_algorithms is None and not trust.ca_keys:
             options.server_host_key_algs = check.algorithms()
-        if prepared.password() is not None:
+        if prepared.password is not None:
             options.password = _told_only_to(check, prepared.password)  # type: ignore[assignment]  # it may be a callable
         return options
 
 
-def base_options(settings: SshSettings, *, agent_path: str | None) -> asyncssh.SSHClientConnectionOptions:
+def base_options(
+    settings: SshSettings, *, forwarded_agent: str | None
+) -> asyncssh.SSHClientConnectionOptions:
     """Make asyncssh's options of ssh's settings; everything that would read a file or ask is off.
 
     Args:
         settings: What ssh_config and the command line say.
-        agent_path: The agent to forward, or ``None``.
+        forwarded_agent: The socket of the agent that the remote may use, or ``None``.
 
     Raises:
         ValueError: asyncssh does not know an algorithm that the settings name.
@@ -159,7 +159,7 @@ def base_options(settings: SshSettings, *, agent_path: str | None) -> asyncssh.S
         username=settings.user,
         client_keys=None,
         agent_path=None,
-        agent_forwarding=agent_path or False,
+        agent_forwarding=forwarded_agent or False,
         public_key_auth=settings.pubkey_authentication,
         password_auth=settings.password_authentication,
         kbdint_auth=settings.kbdinteractive_authentication,
@@ -183,6 +183,6 @@ def base_options(settings: SshSettings, *, agent_path: str | None) -> asyncssh.S
 
 def _told_only_to(check: HostKeyCheck, password: Password) -> Callable[[], Awaitable[str | None]]:
     async def tell() -> str | None:
-        return password() if await check.may_have_the_password() else None
+        return password.reveal() if await check.may_have_the_password() else None
 
     return tell

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from multirsh.errors import UsageError
-from multirsh.model import Host, HostKeyPolicy, Settings
+from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.config import SshConfig, SshSettings, SshTarget
 from multirsh.transports.ssh.config_files import read_config, read_options
 from multirsh.transports.ssh.connection import SshConnection
+from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.directives import Directive, Hop, Place, read_jump
 from multirsh.transports.ssh.jumps import JumpHosts, host_of
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.ssh.passwords import (
+    Password,
+    ask_password,
+    read_password_file,
+    run_password_command,
+)
 from multirsh.transports.ssh.plan import Plan, Prepared, base_options
+from multirsh.transports.threads import in_daemon_thread
 
 DEEPEST_JUMP = 8
 """Hosts behind hosts behind hosts: beyond this, ssh_config names a jump host as its own."""
@@ -37,14 +45,15 @@ class SshTransport:
         self._options = options
         self._warn = warn
         self._config: SshConfig | None = None
-        self._said: Settings = Settings()
-        self._prepared: dict[tuple[int, HostKeyPolicy], Prepared] = {}
-        self._preparing = asyncio.Lock()
+        self._said = NO_SETTINGS
+        self._keys = KeyRing()
+        self._password: Password | None = None
         self._known_hosts: dict[tuple[object, ...], KnownHosts] = {}
+        self._prepared: dict[SshSettings, Prepared] = {}
         self._jumps = JumpHosts(self.connection)
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """Read ssh_config, keys and known hosts for ``hosts`` and for those on the way to them.
+        """Read ssh_config, keys, known hosts and the password, for ``hosts`` and those on the way to them.
 
         Raises:
             UsageError: A line of ssh_config, or an option of it.
@@ -54,10 +63,18 @@ class SshTransport:
         self._config = await asyncio.to_thread(
             read_config, file=options.config_file, options=options.overrides
         )
-        for warning in self._config.warnings:
-            self._warn(warning)
         self._said = _settings_of(read_options(options.overrides, ignored=[]))
-        await self._prepare_way_to(hosts, depth=0)
+        settings: dict[SshSettings, None] = {}
+        for host in hosts:
+            self._collect(host, settings)
+        self._password = await in_daemon_thread(self._read_password, name="multirsh-password")
+        is_batch = any(found.batch_mode for found in settings)
+        self._keys = KeyRing(ask=None if is_batch else options.ask)
+        await self._keys.load(map(KeyChoice.of, settings), open_usual=self._password is None)
+        for found in settings:
+            self._prepared[found] = self._prepare(found)
+        for warning in (*self._config.warnings, *self._keys.warnings, *self._known_hosts_warnings()):
+            self._warn(warning)
 
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""
@@ -67,29 +84,18 @@ class SshTransport:
         """Close the connections to jump hosts, in order."""
         await self._jumps.release()
 
-    async def plan(self, host: Host) -> Plan:
-        """How to reach ``host``; what it shares with others is prepared if it is not yet."""
+    async def close(self) -> None:
+        """Let go of the agents."""
+        await self._keys.close()
+
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
         target, policy = self._target(host)
-        prepared = self._prepared.get((id(target.settings), policy))
-        if prepared is None:
-            async with self._preparing:
-                prepared = await self._prepare(target.settings, policy)
-        return Plan(address=target.hostname, prepared=prepared)
+        return Plan(address=target.hostname, policy=policy, prepared=self._prepared[target.settings])
 
     async def through(self, jump: tuple[Hop, ...]) -> SshConnection:
         """The shared, open connection to the last host of ``jump``."""
         return await self._jumps.reach(jump)
-
-    async def _prepare_way_to(self, hosts: Sequence[Host], *, depth: int) -> None:
-        if depth > DEEPEST_JUMP:
-            raise UsageError(f"{hosts[0].name} is reached through itself", hint="see ProxyJump in ssh_config")
-        jumps: dict[tuple[Hop, ...], None] = {}
-        for host in hosts:
-            jump = (await self.plan(host)).jump
-            for hops in range(1, len(jump) + 1):
-                jumps[jump[:hops]] = None
-        if jumps:
-            await self._prepare_way_to([host_of(jump) for jump in jumps], depth=depth + 1)
 
     def _target(self, host: Host) -> tuple[SshTarget, HostKeyPolicy]:
         if self._config is None:
@@ -104,35 +110,60 @@ class SshTransport:
         )
         return target, settings.host_keys or target.settings.strict_host_key_checking
 
-    async def _prepare(self, settings: SshSettings, policy: HostKeyPolicy) -> Prepared:
-        key = (id(settings), policy)
-        if key not in self._prepared:
-            self._prepared[key] = await self._made(settings, policy)
-        return self._prepared[key]
+    def _collect(self, host: Host, found: dict[SshSettings, None], *, depth: int = 0) -> None:
+        """Add the settings of ``host``, and those of every host that it is reached through.
 
-    async def _made(self, settings: SshSettings, policy: HostKeyPolicy) -> Prepared:
-        import asyncssh
-        from pathlib import Path
+        Raises:
+            UsageError: A host is reached through itself.
+        """
+        if depth > DEEPEST_JUMP:
+            raise UsageError(
+                f"{host.name} is reached through itself",
+                hint="give the jump host a Host block of its own with 'ProxyJump none' in ssh_config",
+            )
+        settings = self._target(host)[0].settings
+        if settings.proxy_jump and (depth or settings not in found):
+            self._collect(host_of(settings.proxy_jump), found, depth=depth + 1)
+        found[settings] = None
 
+    def _prepare(self, settings: SshSettings) -> Prepared:
         files = (
             settings.user_known_hosts_files,
             settings.global_known_hosts_files,
             settings.revoked_host_keys,
         )
         if files not in self._known_hosts:
-            self._known_hosts[files] = await asyncio.to_thread(
-                KnownHosts.read, files[0], files[1], revoked_file=files[2]
-            )
-        keys = [str(i.path) for i in settings.identity_files if Path(i.path).exists()]
-        pairs = asyncssh.load_keypairs(keys)
+            self._known_hosts[files] = KnownHosts.read(files[0], files[1], revoked_file=files[2])
+        choice = KeyChoice.of(settings)
+        try:
+            base = base_options(settings, forwarded_agent=self._forwarded_agent(settings))
+        except ValueError as error:
+            raise UsageError(f"ssh_config: {error}") from error
         return Prepared(
             settings=settings,
             known_hosts=self._known_hosts[files],
-            policy=policy,
-            key_pairs=lambda: list(pairs),
-            password=lambda: None,
-            base=base_options(settings, agent_path=None),
+            key_pairs=lambda: self._keys.pairs(choice),
+            password=self._password,
+            base=base,
         )
+
+    def _forwarded_agent(self, settings: SshSettings) -> str | None:
+        """The agent that remotes may use: none unless *we* were told so, whatever ssh_config says."""
+        return settings.identity_agent if self._options.forward_agent else None
+
+    def _read_password(self) -> Password | None:
+        source = self._options.password
+        if source.ask:
+            return ask_password(self._options.ask)
+        if source.file is not None:
+            return read_password_file(str(source.file))
+        if source.command is not None:
+            return run_password_command(source.command)
+        return None
+
+    def _known_hosts_warnings(self) -> Iterator[str]:
+        for known_hosts in self._known_hosts.values():
+            yield from known_hosts.warnings
 
 
 def _settings_of(options: Iterable[Directive]) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,22 @@ from tests.servers.scripted import (
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 HOST = "127.1.2.3"
+
+RELAY = """
+import os, socket, sys, threading
+
+far = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+
+def back():
+    while data := far.recv(65536):
+        os.write(1, data)
+    os._exit(0)
+
+threading.Thread(target=back, daemon=True).start()
+while data := os.read(0, 65536):
+    far.sendall(data)
+"""
+"""A ProxyCommand: nc(1), for machines that have none."""
 
 
 @dataclass(frozen=True)
@@ -581,8 +598,11 @@ class TestJumpHosts:
 async def test_a_proxy_command_carries_the_connection_and_ends(
     sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
 ) -> None:
-    relay = 'python3 -c \'import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));t=threading.Thread(target=lambda:[os.write(1,d) for d in iter(lambda:s.recv(65536),b"")]+[os._exit(0)],daemon=True);t.start();[s.sendall(d) for d in iter(lambda:os.read(0,65536),b"")]\''
-    ending = await run_one(fleet_on(sshd, tmp_path, f"ProxyCommand={relay} %h %p"), "echo proxied")
+    relay = tmp_path / "relay.py"
+    relay.write_text(RELAY)
+    ending = await run_one(
+        fleet_on(sshd, tmp_path, f"ProxyCommand={sys.executable} {relay} %h %p"), "echo proxied"
+    )
     assert ending.output("stdout") == b"proxied\n"
     assert (ending.finished.status, ending.finished.closed_by) == (Status.OK, None)
 
