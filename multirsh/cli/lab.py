@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import signal
 from collections.abc import Sequence
@@ -38,7 +37,9 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
     The servers are real, and COMMAND really runs: on this machine, as you. Without COMMAND they stay up until
     Ctrl-C, for another terminal. They listen on loopback only, and only a key made for the occasion gets in.
     """
-    from multirsh.lab import LabOptions  # noqa: PLC0415 - asyncssh is not needed for --help
+    import asyncio  # noqa: PLC0415 - not needed for --help, and asyncssh still less
+
+    from multirsh.lab import LabOptions  # noqa: PLC0415
 
     fleet = LabOptions(hosts=hosts, port=lab_port)
     return asyncio.run(_run_on(fleet, command, parameters) if command else _keep_up(fleet))
@@ -57,7 +58,9 @@ async def _run_on(fleet: LabOptions, command: Sequence[str], parameters: dict[st
 
 
 async def _keep_up(fleet: LabOptions) -> int:
-    from multirsh.lab import Lab  # noqa: PLC0415 - as above
+    import asyncio  # noqa: PLC0415 - as above
+
+    from multirsh.lab import Lab  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()

@@ -66,8 +66,8 @@ class DefaultGroup(click.Group):
 )
 @click.version_option(multirsh.__version__, prog_name="multirsh")
 @click.pass_context
-def group(ctx: click.Context) -> None:
-    r"""Run COMMAND on many hosts at once.
+def group(ctx: click.Context) -> None:  # noqa: D301 - click reads the \b
+    """Run COMMAND on many hosts at once.
 
     \b
       multirsh -f hosts.yaml uptime             on every host of a file

@@ -61,7 +61,7 @@ CHOICE = _together(
         multiple=True,
         metavar="NODES",
         configurable=False,
-        help="These: web[01-12],db[1-9/2],@group,web*; '!' takes away, '&' keeps what both have, '^' what one has.",
+        help="These: web[01-12],db[1-9/2],@group,web*; with ! for less, & for both, ^ for either.",
     ),
     option("-x", "--exclude", multiple=True, metavar="NODES", help="Not these."),
     option(

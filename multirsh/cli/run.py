@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -136,6 +135,8 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], **parameters: Any) 
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
     standard input is at end of file. Options after the first word belong to COMMAND.
     """
+    import asyncio  # noqa: PLC0415 - not needed for --help
+
     connecting = options.take(Connecting, parameters)
     hosts = options.take(options.Choice, parameters).hosts(options.read_inventory(files))
     return asyncio.run(

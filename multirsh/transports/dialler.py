@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 import struct
 import sys
@@ -218,7 +219,7 @@ def _dial_error(error: OSError) -> DialError:
         kind = ErrorKind.NO_ROUTE
     else:
         kind = ErrorKind.RESET
-    reason = (error.strerror or str(error)).lower()
+    reason = os.strerror(code).lower() if code else str(error)  # asyncio's words repeat the address
     return DialError(Status.UNREACHABLE, Failure(kind, Phase.CONNECT, reason))
 
 
