@@ -121,9 +121,7 @@ def parse_group_list(text: str, *, source: str = "-g") -> tuple[Operand, ...]:
     return tuple(operands)
 
 
-def evaluate(
-    terms: Iterable[Term], resolve: Callable[[Operand], Iterable[str]]
-) -> dict[str, None]:
+def evaluate(terms: Iterable[Term], resolve: Callable[[Operand], Iterable[str]]) -> dict[str, None]:
     """Apply the terms from left to right.
 
     Args:

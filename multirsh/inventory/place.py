@@ -65,9 +65,7 @@ class Fragment:
     def strip(self) -> Fragment:
         """The fragment without the blanks around it."""
         shorter = self.text.lstrip()
-        return Fragment(
-            shorter.rstrip(), self.whole, self.offset + len(self.text) - len(shorter), self.place
-        )
+        return Fragment(shorter.rstrip(), self.whole, self.offset + len(self.text) - len(shorter), self.place)
 
     def error(self, message: str, *, at: int = 0, hint: str | None = None) -> NodeSetError:
         """Make the error that points at character ``at`` of the fragment; the caller raises it."""
