@@ -66,7 +66,7 @@ class DefaultGroup(click.Group):
 )
 @click.version_option(multirsh.__version__, prog_name="multirsh")
 @click.pass_context
-def group(ctx: click.Context) -> None:  # noqa: D301 - click reads the \b
+def group(ctx: click.Context) -> None:
     """Run COMMAND on many hosts at once.
 
     \b
@@ -77,7 +77,7 @@ def group(ctx: click.Context) -> None:  # noqa: D301 - click reads the \b
 
     Lines come as they are written, each with its host's name; at the end, the hosts that failed, by reason.
     Every connection is closed by the remote end first, so that no local port is left in TIME_WAIT.
-    """
+    """  # noqa: D301 - click reads the backspace
     ctx.default_map = read_defaults(SUBCOMMANDS)
 
 

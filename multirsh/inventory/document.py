@@ -21,6 +21,8 @@ from multirsh.inventory.scalars import as_port, as_text, as_variable, as_word, u
 from multirsh.inventory.tree import Entries, Items, Node, Text, parse_tree
 from multirsh.model import HostKeyPolicy, Scalar, SourcePort, TransportName
 
+HOST: Final = "a host name"
+
 SECTIONS: Final = ("defaults", "hosts", "groups")
 """The keys at the top."""
 
@@ -50,7 +52,7 @@ def read_document(text: str, source: str, draft: Draft) -> None:
     """Read a YAML hosts file.
 
     Args:
-        text: Its text, lines ending in ``\\n``.
+        text: Its text, LF after each line.
         source: Its name, for errors.
         draft: Gets what the file says.
 
@@ -61,8 +63,8 @@ def read_document(text: str, source: str, draft: Draft) -> None:
     if root is None:
         raise Place(source, 1).error("there is nothing in it but comments")
     sections = _mapping(root, "the file", hint="it begins with hosts: or groups:")
-    for key, value in sections.entries.items():
-        match key:
+    for name, (key, value) in sections.entries.items():
+        match name:
             case "defaults":
                 draft.add_defaults(_layer(_mapping(value, "defaults"), others=(), owner="defaults"))
             case "hosts":
@@ -70,12 +72,12 @@ def read_document(text: str, source: str, draft: Draft) -> None:
             case "groups":
                 _read_groups(value, draft)
             case _:
-                raise _unknown_section(sections.keys[key], value)
-        draft.check_size(sections.keys[key].place)
+                raise _unknown_section(key, value)
+        draft.check_size(key.place)
 
 
 def _unknown_section(key: Text, value: Node) -> Exception:
-    if isinstance(value, Entries) and {"hosts", "groups", "children"} & value.keys.keys():
+    if isinstance(value, Entries) and {"hosts", "groups", "children"} & value.entries.keys():
         return key.place.error(f"the group {key.value!r} stands at the top", hint="put it under groups:")
     return unknown_key(key, SECTIONS, foreign=FOREIGN_KEYS.get(key.value))
 
@@ -83,7 +85,7 @@ def _unknown_section(key: Text, value: Node) -> Exception:
 def _read_hosts(node: Node, draft: Draft) -> None:
     for item in _list(node, "hosts", hint="put '- ' before each host"):
         if isinstance(item, Text):
-            draft.add_hosts(_names(item, draft))
+            draft.add_hosts(_names(item, HOST, draft))
         elif isinstance(item, Entries):
             _read_host(item, draft)
         else:
@@ -97,61 +99,57 @@ def _read_host(item: Entries, draft: Draft) -> None:
     """Read ``name: {settings}``."""
     if len(item.entries) != 1:
         raise _not_one_host(item)
-    ((name, value),) = item.entries.items()
-    key = item.keys[name]
+    ((key, value),) = item.entries.values()
     if not isinstance(value, Entries):
         raise value.place.error(
-            f"the settings of {name!r} must be a mapping",
+            f"the settings of {key.value!r} must be a mapping",
             hint="write - NAME: {user: ...}, or just - NAME",
         )
     layer = _layer(value, others=("address",), owner="a host")
-    names = list(_names(key, draft))
+    names = _names(key, HOST, draft)
     draft.add_hosts(names, layer)
     if "address" in value.entries:
-        _read_addresses(names, value.entries["address"], draft)
+        _read_addresses(names, value.entries["address"].value, draft)
 
 
 def _not_one_host(item: Entries) -> Exception:
     if not item.entries:
         return item.place.error("a host is missing here")
-    keys = list(item.keys.values())
-    first = item.entries[keys[0].value]
-    if isinstance(first, Text) and not first.value:
-        hint = f"indent the settings of {keys[0].value!r} further than the name"
+    first, second, *_ = item.entries.values()
+    if isinstance(first.value, Text) and not first.value.value:
+        hint = f"indent the settings of {first.key.value!r} further than the name"
     else:
         hint = "put '- ' before each host"
-    return keys[1].place.error("one item holds one host", hint=hint)
+    return second.key.place.error("one item holds one host", hint=hint)
 
 
 def _read_addresses(names: list[str], node: Node, draft: Draft) -> None:
     """Give each of the names its address: as many of them, in the same order."""
-    text = as_text(node, "address")
-    patterns = list(_patterns(text.fragment))
-    count = sum(pattern.count for pattern in patterns)
-    if count != len(names):
-        raise text.place.error(
-            f"{count:,} {'address' if count == 1 else 'addresses'} for {len(names):,} "
-            f"{'host' if len(names) == 1 else 'hosts'}",
-            hint="give an address for each host, such as 10.0.0.[1-4] for web[1-4]",
+    if not isinstance(node, Text):
+        raise node.place.error("address must be text")
+    addresses = _names(node, "address", draft)
+    if len(addresses) != len(names):
+        raise node.place.error(
+            f"the hosts are {len(names):,} and the addresses {len(addresses):,}",
+            hint="give each its own, such as 10.0.0.[1-4] to web[1-4]",
         )
-    addresses = itertools.chain.from_iterable(pattern.names() for pattern in patterns)
     for name, address in zip(names, addresses, strict=True):
-        draft.add_address(name, Said(address, text.place))
+        draft.add_address(name, Said(address, node.place))
 
 
 def _read_groups(node: Node, draft: Draft) -> None:
     groups = _mapping(node, "groups", hint="write groups: {web: {hosts: [...]}}")
-    for name, value in groups.entries.items():
-        check_group(as_text(groups.keys[name], "a group's name").fragment)
+    for key, value in groups.entries.values():
+        name = check_group(as_text(key, "a group's name").fragment)
         entries = _mapping(value, f"the group {name}", hint=f"write {name}: {{hosts: [...]}}")
         group = draft.add_group(name, _layer(entries, others=("hosts", "groups"), owner="a group"))
         if "hosts" in entries.entries:
-            for item in _list_or_text(entries.entries["hosts"], "hosts"):
-                names = list(_names(_group_member(item), draft))
+            for item in _list_or_text(entries.entries["hosts"].value, "hosts"):
+                names = _names(_group_member(item), HOST, draft)
                 draft.add_hosts(names)
                 group.hosts.update(dict.fromkeys(names))
         if "groups" in entries.entries:
-            for item in _list_or_text(entries.entries["groups"], "groups"):
+            for item in _list_or_text(entries.entries["groups"].value, "groups"):
                 text = as_text(item, "a group's name")
                 group.groups.setdefault(check_group(text.fragment), text.place)
 
@@ -166,16 +164,14 @@ def _group_member(item: Node) -> Text:
     return item
 
 
-def _names(node: Text, draft: Draft) -> Iterator[str]:
-    """The hosts that an item stands for, each once."""
-    text = as_text(node, "a host name")
+def _names(node: Text, what: str, draft: Draft) -> list[str]:
+    """The names that a text stands for, each once."""
+    text = as_text(node, what)
     if ORDINARY_NAME.fullmatch(text.value):
-        draft.count(1, text.fragment)
-        return iter((text.value,))
-    whole = text.fragment
-    patterns = list(_patterns(whole))
-    draft.count(sum(pattern.count for pattern in patterns), whole)
-    return iter(dict.fromkeys(itertools.chain.from_iterable(pattern.names() for pattern in patterns)))
+        return [text.value]
+    patterns = list(_patterns(text.fragment))
+    draft.count(sum(pattern.count for pattern in patterns), text.fragment)
+    return list(dict.fromkeys(itertools.chain.from_iterable(pattern.names() for pattern in patterns)))
 
 
 def _patterns(text: Fragment) -> Iterator[Pattern]:
@@ -242,28 +238,28 @@ def _layer(node: Entries, *, others: tuple[str, ...], owner: str) -> Layer:
     """
     settings: dict[str, Said] = {}
     variables: dict[str, Said] = {}
-    for key, value in node.entries.items():
-        if key in SETTINGS:
-            settings[key] = Said(SETTINGS[key](value), value.place)
-        elif key == "vars":
+    for name, (key, value) in node.entries.items():
+        if name in SETTINGS:
+            settings[name] = Said(SETTINGS[name](value), value.place)
+        elif name == "vars":
             variables = _variables(value)
-        elif key == "address" and key not in others:
-            raise node.keys[key].place.error(
+        elif name == "address" and name not in others:
+            raise key.place.error(
                 f"{owner} cannot have an address", hint="only a host under the top-level hosts: has one"
             )
-        elif key not in others:
+        elif name not in others:
             known = (*others, *SETTINGS, "vars")
-            raise unknown_key(node.keys[key], known, foreign=FOREIGN_KEYS.get(key.lower()))
+            raise unknown_key(key, known, foreign=FOREIGN_KEYS.get(name.lower()))
     return Layer(settings, variables) if settings or variables else NOTHING
 
 
 def _variables(node: Node) -> dict[str, Said]:
     variables = _mapping(node, "vars", hint="write vars: {name: value}")
-    for key in variables.keys.values():
-        as_text(key, "a variable's name")
     return {
-        name: Said(as_variable(value, f"the variable {name}"), value.place)
-        for name, value in variables.entries.items()
+        as_text(key, "a variable's name").value: Said(
+            as_variable(value, f"the variable {key.value}"), value.place
+        )
+        for key, value in variables.entries.values()
     }
 
 

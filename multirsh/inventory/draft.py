@@ -16,7 +16,8 @@ from multirsh.inventory.ranges import MAX_NAMES, check_count
 from multirsh.model import Scalar
 
 MAX_MENTIONS: Final = 5 * MAX_NAMES
-"""Names that all lists of all files may hold together: a host may be in several groups."""
+"""Names that all ranges of all files may stand for together: a host may be in several groups. Names that
+are written out are bounded by the size of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Draft:
         hosts: Settings of each host itself, in the order of first mention, be it in a group.
         addresses: By host, where it has one.
         groups: By name, in order.
-        mentions: Names in all lists so far, repeated ones counted again.
+        mentions: Names that ranges in lists stood for so far, repeated ones counted again.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -89,7 +90,7 @@ class Draft:
         check_count(names, text)
         self.mentions += names
         if self.mentions > MAX_MENTIONS:
-            raise text.error(f"with these, the lists hold more than {MAX_MENTIONS:,} names")
+            raise text.error(f"with these, the ranges stand for more than {MAX_MENTIONS:,} names")
 
     def add_defaults(self, layer: Layer) -> None:
         """Add what holds for every host.

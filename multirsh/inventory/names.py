@@ -65,7 +65,7 @@ def check_host_characters(literal: Fragment, *, wildcards: bool = False) -> None
             raise literal.error(
                 f"{_named(character)} cannot be in a host name",
                 at=match.start(),
-                hint=_ascii_form(literal.text) if ord(character) > 0x7F else _misplaced(character),
+                hint=_ascii_form(literal.text) if not character.isascii() else _misplaced(character),
             )
 
 

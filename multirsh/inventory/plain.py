@@ -18,7 +18,7 @@ def read_plain(text: str, source: str, draft: Draft) -> None:
     """Read a plain list.
 
     Args:
-        text: Its text, lines ending in ``\\n``.
+        text: Its text, LF after each line.
         source: Its name, for errors.
         draft: Gets the hosts.
 

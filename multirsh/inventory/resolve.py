@@ -1,4 +1,4 @@
-"""A draft into an inventory: groups checked, and each host's settings worked out.
+"""A draft into hosts and groups: groups checked, and each host's settings worked out.
 
 The nearest word wins, key by key: the host's own, then that of the groups that
 list it, then that of the groups around those, and so on, then the defaults.
@@ -18,13 +18,15 @@ from typing import Any
 from multirsh.errors import InventoryError
 from multirsh.inventory.draft import Draft, Layer, Said, Sayings, contradiction, same
 from multirsh.inventory.groups import Group, GroupGraph
-from multirsh.inventory.inventory import Inventory
 from multirsh.inventory.suggest import did_you_mean
 from multirsh.model import NO_SETTINGS, NO_VARS, Host, Scalar, Settings
 
 
-def resolve(draft: Draft) -> Inventory:
+def resolve(draft: Draft) -> tuple[dict[str, Host], GroupGraph]:
     """Work out what the files say.
+
+    Returns:
+        The hosts by name, in the order of the files, and the groups.
 
     Raises:
         InventoryError: A group is not known or contains itself, two groups contradict each other
@@ -38,8 +40,7 @@ def resolve(draft: Draft) -> Inventory:
         Group(name, tuple(group.hosts), tuple(group.groups)) for name, group in draft.groups.items()
     )
     resolver = _Resolver(draft, graph)
-    hosts = {name: resolver.host(name, layer) for name, layer in draft.hosts.items()}
-    return Inventory(hosts=hosts, graph=graph, sources=tuple(draft.sources))
+    return {name: resolver.host(name, layer) for name, layer in draft.hosts.items()}, graph
 
 
 def _check_known(draft: Draft) -> None:

@@ -12,7 +12,7 @@ merge, value) and the YAML 1.2 core schema (section 10.3.2).
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import re
 from collections.abc import Iterable
@@ -169,4 +169,4 @@ def _meaning(value: str) -> str | None:
         return {None: "null", True: "true", False: "false"}[meaning]
     if isinstance(meaning, int | float):
         return f"the number {meaning}"
-    return "a date" if isinstance(meaning, datetime.date) else None
+    return "a date" if isinstance(meaning, dt.date) else None

@@ -1,6 +1,6 @@
 """Bytes of a hosts file into text, or an error that names the line.
 
-A byte order mark is dropped and every way to end a line becomes ``\\n``, so
+A byte order mark is dropped and every way to end a line becomes LF, so
 that line numbers are those an editor shows.
 """
 
@@ -25,7 +25,7 @@ def decode(data: bytes, source: str) -> str:
         source: The file's name, for errors.
 
     Returns:
-        The text, with ``\\n`` after each line.
+        The text, with LF after each line.
 
     Raises:
         InventoryError: The bytes are not UTF-8, or hold NUL or another control character.

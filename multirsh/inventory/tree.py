@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
 
 import yaml
 
@@ -28,19 +28,29 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RANGE_IN_FLOW: Final = re.compile(r"[A-Za-z0-9._-]\[[0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A scalar.
+class Text(NamedTuple):
+    """A scalar; a tuple, and its place in parts, because a file has half a million of them.
 
     Attributes:
         value: Its text.
-        place: Where the first character of ``value`` stands.
+        source: The file.
+        line: Where the first character of ``value`` stands, from 1.
+        column: From 1.
+        exact: As in ``Place``.
         plain: Whether it was written without quotes, so that YAML would guess its type.
     """
 
     value: str
-    place: Place
+    source: str
+    line: int
+    column: int
+    exact: bool
     plain: bool
+
+    @property
+    def place(self) -> Place:
+        """Where the first character of ``value`` stands."""
+        return Place(self.source, self.line, self.column, self.exact)
 
     @property
     def fragment(self) -> Fragment:
@@ -56,19 +66,24 @@ class Items:
     items: list[Node] = field(default_factory=list)
 
 
+class Entry(NamedTuple):
+    """A key and its value."""
+
+    key: Text
+    value: Node
+
+
 @dataclass(frozen=True, slots=True)
 class Entries:
     """A mapping; its keys are scalars, each there once.
 
     Attributes:
         place: Where it begins.
-        entries: Values by the key's text.
-        keys: Keys by their text.
+        entries: By the key's text, in order.
     """
 
     place: Place
-    entries: dict[str, Node] = field(default_factory=dict)
-    keys: dict[str, Text] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
 
 
 Node: TypeAlias = Text | Items | Entries
@@ -78,7 +93,7 @@ def parse_tree(text: str, source: str) -> Node | None:
     """Read one YAML document.
 
     Args:
-        text: The file's text, lines ending in ``\\n``.
+        text: The file's text, LF after each line.
         source: The file's name, for errors.
 
     Returns:
@@ -120,7 +135,7 @@ class _Builder:
         if key is None:
             self.key[-1] = _new_key(parent, node)
         else:
-            parent.entries[key.value] = node
+            parent.entries[key.value] = Entry(key, node)
             self.key[-1] = None
 
     def enter(self, node: Items | Entries) -> None:
@@ -163,26 +178,24 @@ def _build(events: Iterator[yaml.Event], source: str) -> Node | None:
 def _new_key(parent: Entries, node: Node) -> Text:
     if not isinstance(node, Text):
         raise node.place.error("a key must be text here", hint="quote names that start with [ or {")
-    earlier = parent.keys.get(node.value)
+    earlier = parent.entries.get(node.value)
     if earlier is not None:
         raise node.place.error(
-            f"the key {node.value!r} is here twice", hint=f"the first is on line {earlier.place.line}"
+            f"the key {node.value!r} is here twice", hint=f"the first is on line {earlier.key.line}"
         )
-    parent.keys[node.value] = node
     return node
 
 
 def _scalar(event: yaml.ScalarEvent, source: str) -> Text:
-    place = _place(event, source)
-    _refuse_properties(event.anchor, event.tag, place)
-    plain = not event.style
     start, end = event.start_mark, event.end_mark
-    if start is None or end is None or start.line != end.line:
-        return Text(event.value, replace(place, exact=False), plain)
+    if event.anchor is not None or event.tag is not None or start is None or end is None:
+        _refuse_properties(event.anchor, event.tag, _place(event, source))
+        return Text(event.value, source, 1, 1, exact=False, plain=not event.style)
+    plain = not event.style
     quote = 0 if plain else 1
-    if end.column - start.column != len(event.value) + 2 * quote:
-        return Text(event.value, replace(place, exact=False), plain)
-    return Text(event.value, replace(place, column=place.column + 1) if quote else place, plain)
+    exact = start.line == end.line and end.column - start.column == len(event.value) + 2 * quote
+    column = start.column + 1 + (quote if exact else 0)
+    return Text(event.value, source, start.line + 1, column, exact, plain)
 
 
 def _place_of_collection(event: yaml.SequenceStartEvent | yaml.MappingStartEvent, source: str) -> Place:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from multirsh.inventory import Inventory, expand, fold, load
+from multirsh.inventory import Inventory, expand, fold
 
 HOSTS = 100_000
 ROUNDS = 5
@@ -67,10 +67,10 @@ def measure(shape: str) -> None:
         path.write_text(SHAPES[shape](), encoding="utf-8")
         before = _peak_kib()
         start = time.perf_counter()
-        inventory = load(path)
+        inventory = Inventory.load(path)
         read = time.perf_counter() - start
         start = time.perf_counter()
-        hosts = inventory.select(nodes=["*"], exclude=[next(iter(inventory.hosts))])
+        hosts = inventory.select(nodes=["*"], exclude=[inventory.hosts[0].name])
         select = time.perf_counter() - start
         peak = _peak_kib() - before
         kept = _kept_bytes(path)
@@ -87,7 +87,7 @@ def _peak_kib() -> int:
 
 def _kept_bytes(path: Path) -> int:
     tracemalloc.start()
-    inventory: Inventory = load(path)
+    inventory = Inventory.load(path)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return kept if inventory.hosts else 0

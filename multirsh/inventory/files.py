@@ -10,8 +10,6 @@ from typing import BinaryIO, Final
 from multirsh.errors import InventoryError, UsageError
 from multirsh.inventory.draft import Draft
 from multirsh.inventory.formats import reader_of
-from multirsh.inventory.inventory import Inventory
-from multirsh.inventory.resolve import resolve
 from multirsh.inventory.text import decode
 
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -20,32 +18,28 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 STDIN: Final = "<stdin>"
 
 
-def load(*paths: str | os.PathLike[str], stdin: BinaryIO | None = None) -> Inventory:
-    """Read hosts files into one inventory.
+def read_files(*paths: str | os.PathLike[str], stdin: BinaryIO | None = None) -> Draft:
+    """Read hosts files into one draft.
 
     Args:
-        paths: YAML files or plain lists, in order; ``-`` is ``stdin``. None gives an inventory
-            whose ``select`` takes the names of ``-w`` as they are.
+        paths: YAML files or plain lists, in order; ``-`` is ``stdin``.
         stdin: What ``-`` reads, to its end.
 
     Returns:
-        The inventory.
+        What they say, not yet worked out.
 
     Raises:
         InventoryError: A file cannot be read, or what it says cannot be meant.
         UsageError: ``-`` is given twice, or without ``stdin``.
     """
-    if not paths:
-        return Inventory()
     names = [os.fspath(path) for path in paths]
     if names.count("-") > 1:
         raise UsageError("standard input can be read only once", hint="give -f - once")
     draft = Draft()
     for name in names:
-        source = STDIN if name == "-" else name
         data = _read_stdin(stdin) if name == "-" else _read_file(name)
-        _read(data, source, draft)
-    return resolve(draft)
+        _read(data, STDIN if name == "-" else name, draft)
+    return draft
 
 
 def _read(data: bytes, source: str, draft: Draft) -> None:
