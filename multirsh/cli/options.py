@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from multirsh.inventory import Inventory, load
+from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
 
@@ -205,7 +205,7 @@ def read_inventory(files: Sequence[str]) -> Inventory:
     Raises:
         InventoryError: A file, with the place in it.
     """
-    return load(*files, stdin=sys.stdin.buffer)
+    return Inventory.load(*files, stdin=sys.stdin.buffer)
 
 
 def take(kind: type[Taken], parameters: dict[str, Any]) -> Taken:
