@@ -117,11 +117,6 @@ class Inventory:
         )
         if not self.sources:
             return select_unlisted(wish, rng=rng)
-<<<<<<< HEAD
-        return select_listed(
-            wish, Known(self.hosts, self.graph, " ".join(self.sources), is_listed=True), rng=rng
-        )
-=======
         known = Known(self.by_name, self.graph, " ".join(self.sources), is_listed=True)
         return select_listed(wish, known, rng=rng)
 
@@ -144,4 +139,3 @@ def _collector_paused() -> Iterator[None]:
 def _several(texts: str | Sequence[str]) -> Sequence[str]:
     """One text as a sequence of it: a string is a sequence too, but of letters."""
     return (texts,) if isinstance(texts, str) else texts
->>>>>>> inventory
