@@ -421,14 +421,16 @@ print(*opened, sep="\\n")
 class TestHostKeyAlgorithms:
     """``HostKeyCheck.algorithms``: asyncssh asks only for kinds of key that are known."""
 
-    async def test_known_kinds_are_all_that_is_asked_for_so_a_changed_key_looks_like_no_common_algorithm(
+    async def test_known_kinds_are_all_that_is_asked_for_so_a_changed_key_is_never_seen(
         self, hooked: StartHooked, tmp_path: Path
     ) -> None:
         server = hooked(Conduct())
         known = trusting(other_kind_of_key(tmp_path))
         async with attempt(server.port, known_hosts=known) as made:
-            with pytest.raises(asyncssh.KeyExchangeFailed, match="host key"):
+            # No common algorithm; a server that finds it out sooner closes, and its FIN may come first.
+            with pytest.raises((asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost)):
                 await made.waiter
+            assert made.client.asked_about == []
 
     async def test_unless_they_are_named_and_then_the_key_is_judged(
         self, hooked: StartHooked, tmp_path: Path
