@@ -228,7 +228,7 @@ async def test_the_lab_closes_first_when_a_client_says_goodbye_and_waits(in_name
         port = lab.address_of("web01").port
         rows = in_namespace.sockets("TIME-WAIT")
         # Not always all 20: an ACK of the client's that crosses its FIN draws an answer to a socket that is
-        # gone, and the reset for that ends the lab's TIME_WAIT early (RFC 1337). Whose it was is not in doubt.
+        # gone, and the reset for that ends the lab's TIME_WAIT early (RFC 1337).
         assert 0 < len([row for row in rows if row.local.port == port]) <= 20
         assert not in_namespace.client_side({port})
         assert not in_namespace.sockets("CLOSE-WAIT")
