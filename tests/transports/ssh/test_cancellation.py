@@ -123,7 +123,6 @@ def give_up_at(turn: int, host: Host, ssh: SshOptions) -> Trial:
 
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         runner.run(go())
-        gc.collect()  # a future whose error nobody looked at complains when it goes
     return trial
 
 
@@ -139,6 +138,7 @@ def sweep(host: Host, ssh: SshOptions, look: Callable[[], None]) -> int:
     """Give up at each turn until the scenario ends by itself; how many turns it has."""
     for turn in range(TURNS_AT_MOST):
         trial = give_up_at(turn, host, ssh)
+        gc.collect()  # a future whose error nobody looked at complains when it goes
         assert not trial.complaints, f"given up on at turn {turn}"
         look()
         if not trial.gave_up:
