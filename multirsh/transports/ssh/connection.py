@@ -98,7 +98,7 @@ class SshConnection:
                 await check.settled(waiter)
                 await waiter
             finally:
-                _forget(waiter)
+                waiter.cancel()  # if it is done, asyncio then drops a failure that nobody looked at
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
@@ -192,7 +192,7 @@ class SshConnection:
                 raise _behind(self._host, plan.jump, error) from error
         elif plan.proxy_command is not None:
             self._enter(Phase.CONNECT)
-            (await start_proxy(plan.proxy_command, self._around.dialler)).attach(link)
+            start_proxy(plan.proxy_command, self._around.dialler).attach(link)
         else:
             self._socket = await self._around.dialler.dial(
                 plan.address,
@@ -211,12 +211,6 @@ class SshConnection:
         if self._link is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
         return self._link
-
-
-def _forget(waiter: asyncio.Future[None]) -> None:
-    """Nobody asks how the login ended any more; a failure that nobody looked at would be complained about."""
-    if not waiter.cancel() and not waiter.cancelled():
-        waiter.exception()
 
 
 def _leave(tunnelling: asyncio.Task[None], link: asyncssh.SSHClientConnection) -> None:
