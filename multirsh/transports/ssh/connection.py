@@ -12,17 +12,16 @@ from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, S
 from multirsh.transports.base import Sink
 from multirsh.transports.dialler import DialError, Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
-from multirsh.transports.ssh.directives import Hop
 from multirsh.transports.ssh.failures import command_failure, login_failure
 from multirsh.transports.ssh.host_keys import HostKeyCheck
-from multirsh.transports.ssh.plan import Plan
+from multirsh.transports.ssh.plan import Chain, Plan
 from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
 
 
 class Surroundings(Protocol):
-    """What a connection asks of its transport."""
+    """What a connection asks of the run's connector."""
 
     @property
     def dialler(self) -> Dialler:
@@ -31,8 +30,8 @@ class Surroundings(Protocol):
     def plan(self, host: Host) -> Plan:
         """How to reach ``host``."""
 
-    async def through(self, jump: tuple[Hop, ...]) -> SshConnection:
-        """The shared, open connection to the last host of ``jump``.
+    async def through(self, chain: Chain) -> SshConnection:
+        """The shared, open connection to the last host of ``chain``.
 
         Raises:
             HostError: It cannot be had.
@@ -203,7 +202,7 @@ class SshConnection:
         return self._link
 
 
-def _behind(host: Host, jump: tuple[Hop, ...], error: HostError) -> HostError:
+def _behind(host: Host, jump: Chain, error: HostError) -> HostError:
     """The same failure, seen from a host behind the jump host that had it."""
     failure = error.failure
     if failure is None or failure.kind is ErrorKind.JUMP:

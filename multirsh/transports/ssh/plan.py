@@ -13,7 +13,7 @@ import copy
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncssh
 
@@ -33,6 +33,10 @@ _FAMILIES: Final = {
     AddressFamily.INET: socket.AF_INET,
     AddressFamily.INET6: socket.AF_INET6,
 }
+
+
+Chain: TypeAlias = tuple[Hop, ...]
+"""The jump hosts on the way to a host, nearest to us first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Plan:
         return self.prepared.settings.port
 
     @property
-    def jump(self) -> tuple[Hop, ...]:
+    def jump(self) -> Chain:
         """The hosts to go through, nearest first."""
         return self.prepared.settings.proxy_jump
 

@@ -119,7 +119,7 @@ def same(ours: SshTarget, theirs: dict[str, list[str]]) -> None:
     assert list(dict.fromkeys(theirs.get("sendenv", []))) == list(got.send_env)
     assert theirs.get("setenv", []) == [f"{name}={value}" for name, value in got.set_env]
     assert theirs["serveralivecountmax"] == [str(got.server_alive_count_max)]
-    assert theirs["serveraliveinterval"] == [str(got.server_alive_interval)]
+    assert theirs["serveraliveinterval"] == [str(got.server_alive_interval or 0)]
     assert policy[theirs["stricthostkeychecking"][0]] == got.strict_host_key_checking
     assert theirs["tcpkeepalive"] == yes_no(got.tcp_keepalive)
     jump = ",".join(str(hop) for hop in got.proxy_jump)

@@ -639,8 +639,9 @@ async def test_cancelling_closes_in_order(
     async with fleet_of(
         hosts_on(server, names), ssh_options(known(server, names, tmp_path)), fanout=4
     ) as fleet:
+        run = fleet.run("sleep 60")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.7):
-                await fleet.run("sleep 60").gather()
+                await run.gather()
         nothing_left(in_namespace, [server.port])
-        assert fleet.statistics().closed_by == {ClosedBy.REMOTE: 4}
+        assert run.statistics().closed_by == {ClosedBy.REMOTE: 4}

@@ -1,40 +1,53 @@
-"""Jump hosts: one shared connection each, made by the first host that needs it."""
+"""The ssh connections of one run, and the jump hosts they share.
+
+A jump host has one connection, made by the first host that needs it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
 
 from multirsh.errors import HostError
 from multirsh.model import Host, Settings
+from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.connection import SshConnection
-from multirsh.transports.ssh.directives import Hop
-
-Chain: TypeAlias = tuple[Hop, ...]
-"""The hosts to go through, nearest to us first."""
+from multirsh.transports.ssh.plan import Chain, Plan
 
 
-class JumpHosts:
-    """The open connections to jump hosts, by the chain that leads to each.
+class SshConnector:
+    """A ``Connector`` (``transports.base``).
 
-    A chain that could not be opened stays so for the run: a thousand hosts
-    behind a dead bastion fail at once instead of each paying its timeout. One
-    that was open and died is opened again.
+    A jump host that could not be entered stays so for the run: a thousand
+    hosts behind a dead bastion fail at once instead of each paying its
+    timeout. One that was entered and died is entered again.
+
+    Attributes:
+        dialler: Makes TCP connections.
     """
 
-    def __init__(self, connect: Callable[[Host], SshConnection]) -> None:
-        """Keep no connection yet.
+    def __init__(self, plan: Callable[[Host], Plan], dialler: Dialler) -> None:
+        """Begin a run.
 
         Args:
-            connect: Makes a connection to a jump host, not yet begun.
+            plan: Says how to reach a host.
+            dialler: Makes TCP connections.
         """
-        self._connect = connect
+        self.dialler = dialler
+        self._plan = plan
         self._open: dict[Chain, SshConnection] = {}
         self._failed: dict[Chain, HostError] = {}
         self._locks: dict[Chain, asyncio.Lock] = {}
 
-    async def reach(self, chain: Chain) -> SshConnection:
+    def connection(self, host: Host) -> SshConnection:
+        """A connection to ``host``, not yet begun."""
+        return SshConnection(self, host)
+
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
+        return self._plan(host)
+
+    async def through(self, chain: Chain) -> SshConnection:
         """The shared connection to the last host of ``chain``.
 
         The first to ask opens it, within its own connect timeout; the others wait for it within theirs.
@@ -48,7 +61,7 @@ class JumpHosts:
             known = self._open.get(chain)
             if known is not None and known.is_open:
                 return known
-            connection = self._connect(host_of(chain))
+            connection = self.connection(host_of(chain))
             try:
                 await connection.open()
             except HostError as error:
@@ -62,12 +75,11 @@ class JumpHosts:
             return connection
 
     async def release(self) -> None:
-        """Close them all, those reached through others first."""
+        """Close the connections to jump hosts, those reached through others first."""
         for chain in sorted(self._open, key=lambda chain: -len(chain)):
             connection = self._open.pop(chain)
             connection.close()
             await connection.closed()
-        self._failed.clear()
 
 
 def host_of(chain: Chain) -> Host:
@@ -76,8 +88,3 @@ def host_of(chain: Chain) -> Host:
     # Without hops before it, ssh_config may name some: that is how ssh itself nests them.
     jump = ",".join(map(str, before)) or None
     return Host(name=last.host, settings=Settings(user=last.user, port=last.port, jump=jump))
-
-
-def worded(chain: Chain) -> str:
-    """The chain as ``-J`` has it."""
-    return ",".join(map(str, chain))
