@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import click
 
-import multirsh
 from multirsh.cli.config_file import read_defaults
 from multirsh.errors import MultirshError
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.version import __version__
 
 DEFAULT: Final = "run"
 
@@ -64,7 +64,7 @@ class DefaultGroup(click.Group):
     options_metavar="[run] [OPTIONS]",
     subcommand_metavar="COMMAND [ARG]...",
 )
-@click.version_option(multirsh.__version__, prog_name="multirsh")
+@click.version_option(__version__, prog_name="multirsh")
 @click.pass_context
 def group(ctx: click.Context) -> None:
     """Run COMMAND on many hosts at once.

@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import multirsh
 from multirsh.engine.admission import Admission
 from multirsh.engine.attempt import Stop, attempt
 from multirsh.engine.limits import Limits, Timeouts
@@ -29,6 +28,7 @@ from multirsh.ports import Ledger, LedgerStatistics
 from multirsh.ports.kernel import TcpState, read_table
 from multirsh.transports.base import Connection, Stream, Transport
 from multirsh.transports.dialler import Dialler
+from multirsh.version import __version__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ class Run:
                     command=self._command,
                     hosts=tuple(host.name for host in self._hosts),
                     fanout=self._means.limits.fanout,
-                    version=multirsh.__version__,
+                    version=__version__,
                 )
             )
             async with asyncio.TaskGroup() as group:
