@@ -376,3 +376,17 @@ def test_any_text_makes_an_inventory_or_an_error_with_a_place(text: str) -> None
 @given(st.binary(max_size=40))
 def test_any_bytes_make_an_inventory_or_an_error_with_a_place(data: bytes) -> None:
     _check(attempt(lambda: read(data)))
+
+
+def test_more_hosts_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multirsh.inventory.draft.MAX_NAMES", 5)
+    error = refused("hosts: ['a[1-3]', 'b[1-3]']")
+    assert place(error) == (1, 1)
+    assert error.message == "6 hosts are too many"
+
+
+def test_more_names_in_all_ranges_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multirsh.inventory.draft.MAX_MENTIONS", 5)
+    error = refused("groups: {a: {hosts: ['h[1-3]']}, b: {hosts: ['h[1-3]']}}")
+    assert place(error) == (1, 47)
+    assert "more than 5 names" in error.message
