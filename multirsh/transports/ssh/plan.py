@@ -18,8 +18,7 @@ from typing import Any, Final, TypeAlias
 import asyncssh
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.config import AddressFamily, SshSettings
-from multirsh.transports.ssh.directives import Hop
+from multirsh.transports.ssh.config import AddressFamily, Hop, SshSettings
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.passwords import Password
