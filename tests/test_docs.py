@@ -22,7 +22,7 @@ from typing import Any, Final
 import click
 import pytest
 
-from multirsh.cli.main import SUBCOMMANDS, group
+from multirsh.cli.main import group
 from multirsh.exit_code import BY_STATUS, ExitCode
 from multirsh.lab import Lab, LabOptions
 from multirsh.model import ErrorKind, Phase, Status
@@ -35,6 +35,8 @@ ARRIVING: Final = {"benchmarks.md", "test_asyncssh_facts.py"}
 """Files that are being written elsewhere."""
 
 LIMIT_S: Final = 60
+
+SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
 OTHERS_OPTIONS: Final = {"--check", "--strict"}
 """Options of programs that are not multirsh and that the pages speak of."""

@@ -52,9 +52,9 @@ _Item: TypeAlias = Event | HostResult
 class Run:
     """A run under way. Read it once: as results, all together, or as events.
 
-    It starts when it is read. Leaving early - ``break``, an exception, a
-    cancelled task - stops it: no further host starts, what is open is closed
-    in order, and only then does the reader go on.
+    It starts when it is read. Leaving early stops it: no further host starts,
+    and what is open is closed in order. A cancelled reader goes on only after
+    that; after a ``break`` it is leaving the fleet that waits for it.
     """
 
     def __init__(self, means: Means, hosts: Sequence[Host], command: str, exit_rule: ExitRule) -> None:
