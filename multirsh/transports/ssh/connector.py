@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from multirsh.errors import HostError
-from multirsh.model import Host, Settings
+from multirsh.model import Failure, Host, Settings, Status
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.plan import Chain, Plan
@@ -36,7 +36,7 @@ class SshConnector:
         self.dialler = dialler
         self._plan = plan
         self._open: dict[Chain, SshConnection] = {}
-        self._failed: dict[Chain, HostError] = {}
+        self._failed: dict[Chain, tuple[Status, Failure | None]] = {}
         self._locks: dict[Chain, asyncio.Lock] = {}
 
     def connection(self, host: Host) -> SshConnection:
@@ -57,7 +57,7 @@ class SshConnector:
         """
         async with self._locks.setdefault(chain, asyncio.Lock()):
             if chain in self._failed:
-                raise self._failed[chain]
+                raise HostError(chain[-1].host, *self._failed[chain])
             known = self._open.get(chain)
             if known is not None and known.is_open:
                 return known
@@ -65,7 +65,7 @@ class SshConnector:
             try:
                 await connection.open()
             except HostError as error:
-                self._failed[chain] = error
+                self._failed[chain] = error.status, error.failure
                 connection.close()
                 raise
             except BaseException:

@@ -96,6 +96,11 @@ class Plan:
         """The local address to leave from."""
         return self.prepared.settings.bind_address
 
+    @property
+    def connect_timeout(self) -> int | None:
+        """ConnectTimeout, in seconds; ``None`` where it is not set, or set to the system's own."""
+        return self.prepared.settings.connect_timeout or None
+
     def host_key_check(self) -> HostKeyCheck:
         """Who answers for the host's key."""
         settings = self.prepared.settings
