@@ -7,12 +7,16 @@ what a run does not use is not loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, TransportName
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.options import SshOptions
+
+AVAILABLE: Final = frozenset({TransportName.SSH})
+"""Those that this version has."""
 
 
 def load(
