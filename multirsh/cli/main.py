@@ -84,7 +84,7 @@ def group(ctx: click.Context) -> None:
       multirsh -f hosts.yaml uptime             on every host of a file
       multirsh -w 'web[01-12],db1' uptime       on hosts named here
       multirsh -f hosts.yaml -g web -- ls -l    on a group
-      multirsh lab uptime                       on a practice fleet on this machine
+      multirsh lab uptime                       on practice hosts on this machine
 
     Lines come as they are written, each with its host's name; at the end, the hosts that failed, by reason.
     Every connection is closed by the remote end first, so that no local port is left in TIME_WAIT.
