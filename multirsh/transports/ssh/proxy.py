@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+from contextlib import suppress
 
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
@@ -43,7 +46,9 @@ async def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
 
     def end_program(_closed: object) -> None:
         if process.returncode is None:
-            process.terminate()
+            # Not process.terminate(): that one polls, and would take the status from under asyncio's watcher.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
 
     transport.closed.add_done_callback(end_program)
     return transport
