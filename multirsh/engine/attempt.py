@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from multirsh.engine.limits import Timeouts
@@ -57,12 +58,8 @@ class Stop:
         scope = asyncio.timeout(0 if self._is_on else None)
         self._scopes.add(scope)
         try:
-            async with scope:
+            async with _raising(_Stopped(), scope):
                 yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise _Stopped from None
         finally:
             self._scopes.discard(scope)
 
@@ -84,9 +81,9 @@ async def attempt(
     """
     try:
         async with stop.guard():
-            async with _deadline(timeouts.connect, "not logged in within {:g} s"):
+            async with _within(timeouts.connect, "not logged in"):
                 await connection.open()
-            async with _deadline(timeouts.command, "the command did not end within {:g} s"):
+            async with _within(timeouts.command, "the command did not end"):
                 return _ended(await connection.run(command, sink))
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)
@@ -110,17 +107,23 @@ class _DeadlinePassed(Exception):  # noqa: N818 - a TimeoutError would look like
     """A step took too long; its words say what was waited for."""
 
 
+def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManager[None]:
+    """Raise ``_DeadlinePassed`` when what is inside takes longer."""
+    if seconds is None:
+        return contextlib.nullcontext()
+    return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), asyncio.timeout(seconds))
+
+
 @contextlib.asynccontextmanager
-async def _deadline(seconds: float | None, words: str) -> AsyncGenerator[None, None]:
-    """Bound what is inside; a ``TimeoutError`` of the system's own passes as it is."""
-    scope = asyncio.timeout(seconds)
+async def _raising(error: Exception, scope: asyncio.Timeout) -> AsyncGenerator[None, None]:
+    """Raise ``error`` when ``scope`` expires; a ``TimeoutError`` of the system's own passes as it is."""
     try:
         async with scope:
             yield
     except TimeoutError:
         if not scope.expired():
             raise
-        raise _DeadlinePassed(words.format(seconds)) from None
+        raise error from None
 
 
 def _ended(outcome: Outcome) -> Ending:

@@ -52,9 +52,9 @@ _Item: TypeAlias = Event | HostResult
 class Run:
     """A run under way. Read it once: as results, all together, or as events.
 
-    It starts when it is read. Leaving early - ``break``, an exception, a
-    cancelled task - stops it: no further host starts, what is open is closed
-    in order, and only then does the reader go on.
+    It starts when it is read. Leaving early stops it: no further host starts,
+    and what is open is closed in order. A cancelled reader goes on only after
+    that; after a ``break`` it is leaving the fleet that waits for it.
     """
 
     def __init__(self, means: Means, hosts: Sequence[Host], command: str, exit_rule: ExitRule) -> None:
@@ -126,8 +126,6 @@ class Run:
         if self._stop.is_on:
             return
         self._stop_signal = signal
-        for host in self._admission.stop():
-            self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
         self._stop.turn_on()
         self._wake.set()
 
@@ -188,18 +186,28 @@ class Run:
                     version=__version__,
                 )
             )
-            async with asyncio.TaskGroup() as group:
-                while not self._admission.is_over:
-                    self._wake.clear()
-                    for host in self._admission.admit():
-                        group.create_task(self._run_host(host), name=f"multirsh {host.name}")
-                    await self._wake.wait()
-            await self._settle()
+            try:
+                await self._run_hosts()
+            finally:
+                await self._settle()
             self._put(self._run_finished())
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
         finally:
             self._stream.close(failure)
+
+    async def _run_hosts(self) -> None:
+        """Start hosts as there are places, until all have ended or the run is stopped."""
+        async with asyncio.TaskGroup() as group:
+            while not self._admission.is_over:
+                self._wake.clear()
+                if self._stop.is_on:
+                    for host in self._admission.stop():
+                        self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
+                for host in self._admission.admit():
+                    group.create_task(self._run_host(host), name=f"multirsh {host.name}")
+                if not self._admission.is_over:
+                    await self._wake.wait()
 
     async def _settle(self) -> None:
         """See to it that nothing of the run is open any more."""

@@ -192,6 +192,19 @@ async def test_a_stop_before_a_host_has_begun_to_connect_cancels_it() -> None:
     assert events[-1].exit_code == 6
 
 
+async def test_a_run_that_is_stopped_before_it_is_read_starts_nobody() -> None:
+    transport = FakeTransport()
+    async with fleet_of(transport, "a b") as fleet:
+        run = fleet.run("true")
+        run.stop(signal=15)
+        events = [event async for event in run.events()]
+    assert isinstance(events[0], RunStarted)
+    assert {ending.status for ending in endings(events).values()} == {Status.NOT_RUN}
+    assert not transport.connections
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].exit_code == 143
+
+
 @pytest.mark.parametrize("read", ["gather", "results", "events"])
 async def test_cancelling_the_reader_closes_everything_and_is_passed_on(read: str) -> None:
     transport = FakeTransport(default=Behaviour(ends_after=asyncio.Event()))

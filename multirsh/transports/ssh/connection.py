@@ -194,15 +194,24 @@ class SshConnection:
             self._enter(Phase.CONNECT)
             start_proxy(plan.proxy_command, self._around.dialler).attach(link)
         else:
-            self._socket = await self._around.dialler.dial(
-                plan.address,
-                plan.port,
-                on_phase=self._enter,
-                family=plan.family,
-                bind_address=plan.bind_address,
-            )
+            self._socket = await self._dialled(plan)
             self._local_port = self._socket.get_extra_info("sockname")[1]
             self._socket.attach(link)
+
+    async def _dialled(self, plan: Plan) -> RemoteFirstTransport:
+        """A TCP connection, within ssh_config's ConnectTimeout; ``-t`` bounds it and all the rest."""
+        try:
+            async with asyncio.timeout(plan.connect_timeout):
+                return await self._around.dialler.dial(
+                    plan.address,
+                    plan.port,
+                    on_phase=self._enter,
+                    family=plan.family,
+                    bind_address=plan.bind_address,
+                )
+        except TimeoutError:
+            message = f"not connected within {plan.connect_timeout} s (ConnectTimeout)"
+            raise DialError(Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, self._phase, message)) from None
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase

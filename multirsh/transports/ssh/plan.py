@@ -18,8 +18,7 @@ from typing import Any, Final, TypeAlias
 import asyncssh
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.config import AddressFamily, SshSettings
-from multirsh.transports.ssh.directives import Hop
+from multirsh.transports.ssh.config import AddressFamily, Hop, SshSettings
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.passwords import Password
@@ -96,6 +95,11 @@ class Plan:
     def bind_address(self) -> str | None:
         """The local address to leave from."""
         return self.prepared.settings.bind_address
+
+    @property
+    def connect_timeout(self) -> int | None:
+        """ConnectTimeout, in seconds; ``None`` where it is not set, or set to the system's own."""
+        return self.prepared.settings.connect_timeout or None
 
     def host_key_check(self) -> HostKeyCheck:
         """Who answers for the host's key."""

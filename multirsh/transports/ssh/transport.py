@@ -9,11 +9,18 @@ from multirsh.errors import UsageError
 from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.ssh.config import SshConfig, SshSettings, SshTarget
-from multirsh.transports.ssh.config_files import read_config, read_options
+from multirsh.transports.ssh.config import (
+    Directive,
+    Place,
+    SshConfig,
+    SshSettings,
+    SshTarget,
+    read_config,
+    read_jump,
+    read_options,
+)
 from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
-from multirsh.transports.ssh.directives import Directive, Place, read_jump
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.passwords import (

@@ -22,7 +22,7 @@ import asyncssh
 import pytest
 
 from multirsh.model import Phase
-from multirsh.transports.ssh.config_files import read_config
+from multirsh.transports.ssh.config import read_config
 from multirsh.transports.ssh.plan import base_options
 from multirsh.transports.ssh.polite import PoliteConnection
 from tests.conftest import StartHooked, StartScripted, StartServer
@@ -403,7 +403,7 @@ class TestOptionsMadeOnce:
 WATCH_OPENS = """
 import sys
 import asyncssh
-from multirsh.transports.ssh.config_files import read_config
+from multirsh.transports.ssh.config import read_config
 from multirsh.transports.ssh.plan import base_options
 
 settings = read_config(file="none").target("host").settings

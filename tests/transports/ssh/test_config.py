@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.config import IdentitySource, Local, SshConfig, SshTarget
-from multirsh.transports.ssh.config_files import local_user, read_config
-from multirsh.transports.ssh.directives import AddressFamily, Hop
+from multirsh.transports.ssh.config import (
+    AddressFamily,
+    Hop,
+    IdentitySource,
+    Local,
+    SshConfig,
+    SshTarget,
+    local_user,
+    read_config,
+)
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="needs openssh-client, to compare with")
 

@@ -385,6 +385,16 @@ class TestBeforeTheLogin:
         assert ending.finished.error.phase is Phase.CONNECT
         assert not in_namespace.client_side([22])
 
+    async def test_connect_timeout_of_ssh_config_is_kept(
+        self, in_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        in_namespace.add_void("10.9.0.0/24")
+        host = Host("victim", address="10.9.0.7")
+        ending = await run_one(fleet_of([host], ssh_options(tmp_path / "none", "ConnectTimeout=1")))
+        assert ending.finished.status is Status.TIMEOUT
+        assert ending.finished.error is not None
+        assert "ConnectTimeout" in ending.finished.error.message
+
     async def test_no_route_is_unreachable(self, in_namespace: Namespace, tmp_path: Path) -> None:
         ending = await run_one(
             fleet_of([Host("victim", address="192.0.2.1")], ssh_options(tmp_path / "none"))
