@@ -62,8 +62,9 @@ class Link(asyncio.Transport):
         self._transport.abort()
 
     def reset(self) -> None:
-        """Reset the connection."""
-        _socket_of(self._transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        """Reset the connection, unless the client was quicker to end it."""
+        if not self._transport.is_closing():
+            _socket_of(self._transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._transport.abort()
 
     def mute(self) -> None:
