@@ -18,6 +18,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from multirsh.version import __version__
+
 if TYPE_CHECKING:
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
         TransportName,
     )
     from multirsh.transports.ssh.options import PasswordSource, SshOptions
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ClosedBy",
@@ -82,6 +82,7 @@ __all__ = [
     "Timeouts",
     "TransportName",
     "UsageError",
+    "__version__",
     "expand",
     "fold",
     "run",
@@ -136,4 +137,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -3,10 +3,11 @@
 ::
 
     MultirshError
-    ├ UsageError            an option or an argument that cannot be meant
+    ├ PlainError
+    │ ├ UsageError          an option or an argument that cannot be meant
+    │ └ CredentialError     a key, password or known_hosts file that cannot be used at all
     ├ InventoryError        a hosts file or a host list, with its place
     │ └ NodeSetError        an expression such as ``web[01-12]!web3``
-    ├ CredentialError       a key, password or known_hosts file that cannot be used at all
     └ HostError             one host could not be reached, entered or finished
 
     IllegalTransition       our bug: a state machine was asked the impossible
@@ -28,11 +29,11 @@ class MultirshError(Exception):
     """Base of what a user or the world can cause."""
 
 
-class UsageError(MultirshError):
-    """An option or an argument cannot be meant as it was given.
+class PlainError(MultirshError):
+    """What is wrong, and the way out.
 
     Attributes:
-        message: What is wrong, naming the option.
+        message: What is wrong, naming the option or the file.
         hint: The way out, or ``None``.
     """
 
@@ -43,6 +44,18 @@ class UsageError(MultirshError):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
+
+class UsageError(PlainError):
+    """An option or an argument cannot be meant as it was given."""
+
+
+class CredentialError(PlainError):
+    """A key, a password source or a known_hosts file that cannot be used at all.
+
+    It is raised before the first connection: what is wrong for every host is
+    said once, and nothing has run.
+    """
 
 
 class InventoryError(MultirshError):
@@ -102,26 +115,6 @@ class NodeSetError(InventoryError):
         )
         self.text = text
         self.position = position
-
-
-class CredentialError(MultirshError):
-    """A key, a password source or a known_hosts file that cannot be used at all.
-
-    It is raised before the first connection: what is wrong for every host is
-    said once, and nothing has run.
-
-    Attributes:
-        message: What is wrong, naming the file or the option.
-        hint: The way out, or ``None``.
-    """
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}; {self.hint}"
 
 
 class HostError(MultirshError):

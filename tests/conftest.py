@@ -9,6 +9,7 @@ children and its asyncio connections are there too.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from tests.servers.daemon import Daemon
 from tests.servers.dropbear import start_dropbear
@@ -25,6 +27,10 @@ from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.scripted import RefusingPort, Script, ScriptedServer
 from tests.servers.sshd import start_sshd
+
+# Inputs decide, not how busy the machine is; and in CI the same inputs each time.
+settings.register_profile("unhurried", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("unhurried")
 
 StartServer = Callable[..., Daemon]
 """``start_sshd`` or ``start_dropbear`` with the test's namespace filled in; ended after the test."""

@@ -14,7 +14,6 @@ from typing import Final
 
 import click
 
-import multirsh
 from multirsh.cli.complaints import worded
 from multirsh.cli.config_file import read_defaults
 from multirsh.cli.descriptors import ReaderGone, abandon_stdout, fill_closed
@@ -22,6 +21,7 @@ from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import write_options
 from multirsh.errors import MultirshError
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.version import __version__
 
 EXIT_CODES: Final = (
     ("0", "All hosts are ok."),
@@ -75,7 +75,7 @@ class DefaultGroup(click.Group):
     options_metavar="[run] [OPTIONS]",
     subcommand_metavar="COMMAND [ARG]...",
 )
-@click.version_option(multirsh.__version__, prog_name="multirsh", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="multirsh", message="%(prog)s %(version)s")
 @click.pass_context
 def group(ctx: click.Context) -> None:
     """Run COMMAND on many hosts at once.

@@ -23,9 +23,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
-from multirsh.ports import Ledger, LedgerStatistics
 from multirsh.transports.base import Transport, Warn
-from multirsh.transports.dialler import Dialler
 from multirsh.transports.registry import load
 from multirsh.transports.ssh.options import SshOptions
 
@@ -47,6 +45,7 @@ class Fleet:
         timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
         warn: Warn | None = None,
+        transports: Mapping[TransportName, Transport] | None = None,
     ) -> None:
         """Gather the means; nothing is read or connected yet.
 
@@ -56,6 +55,7 @@ class Fleet:
             timeouts: For how long.
             ssh: What ssh's options say for all hosts.
             warn: Takes warnings, one line for people each; by default they are logged.
+            transports: To be used for these names instead of multirsh's own; the fleet closes them.
 
         Raises:
             UsageError: A host twice.
@@ -69,6 +69,7 @@ class Fleet:
         self._timeouts = timeouts or Timeouts()
         self._ssh = ssh or SshOptions()
         self._warn = warn or logger.warning
+        self._given = dict(transports or {})
         self._means: Means | None = None
         self._runs: list[Run] = []
         self._opened = AsyncExitStack()
@@ -85,20 +86,16 @@ class Fleet:
             CredentialError: A key, a password or a known_hosts file that cannot be used at all.
             UsageError: A transport that is not there.
         """
-        ledger = Ledger()
-        dialler = Dialler(ledger=ledger, close_timeout=self._timeouts.close)
         async with AsyncExitStack() as opened:
             transports: dict[TransportName, Transport] = {}
             for name, hosts in self._by_transport().items():
-                transport = load(name, dialler=dialler, ssh=self._ssh, warn=self._warn, hosts=hosts)
+                transport = self._given.get(name) or load(name, ssh=self._ssh, warn=self._warn, hosts=hosts)
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
             self._opened = opened.pop_all()
         self._means = Means(
             transports=transports,
-            dialler=dialler,
-            ledger=ledger,
             limits=self._limits,
             timeouts=self._timeouts,
         )
@@ -114,14 +111,6 @@ class Fleet:
         self._means = None
         await self._opened.aclose()
 
-    def statistics(self) -> LedgerStatistics:
-        """The local ports that the fleet's connections hold and have held.
-
-        Raises:
-            RuntimeError: Outside ``async with``.
-        """
-        return self._entered().ledger.statistics()
-
     def run(self, command: str, *, exit_rule: ExitRule | None = None) -> Run:
         """Run ``command`` on every host, through its login shell.
 
@@ -136,19 +125,15 @@ class Fleet:
             UsageError: There is nothing to run.
             RuntimeError: Outside ``async with``.
         """
-        means = self._entered()
+        if self._means is None:
+            raise RuntimeError("a fleet runs commands inside 'async with'")
         if not command.strip():
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
-        run = Run(means, self._hosts, command, exit_rule or ExitRule())
+        run = Run(self._means, self._hosts, command, exit_rule or ExitRule())
         self._runs.append(run)
         return run
-
-    def _entered(self) -> Means:
-        if self._means is None:
-            raise RuntimeError("a fleet works inside 'async with'")
-        return self._means
 
     def _by_transport(self) -> Mapping[TransportName, list[Host]]:
         found: dict[TransportName, list[Host]] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import time
 from collections import Counter
@@ -17,49 +16,32 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import multirsh
 from multirsh.engine.admission import Admission
+from multirsh.engine.attempt import Stop, attempt
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import HostResult, Results
 from multirsh.engine.stream import BoundedStream
-from multirsh.errors import HostError
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
-from multirsh.model import (
-    ClosedBy,
-    ErrorKind,
-    Exited,
-    Failure,
-    Host,
-    Outcome,
-    Seconds,
-    Signalled,
-    Status,
-    TransportName,
-)
-from multirsh.ports import Ledger
+from multirsh.model import ClosedBy, ErrorKind, Host, Seconds, Status, TransportName
+from multirsh.ports import Ledger, LedgerStatistics
 from multirsh.ports.kernel import TcpState, read_table
 from multirsh.transports.base import Connection, Stream, Transport
 from multirsh.transports.dialler import Dialler
-
-logger = logging.getLogger(__name__)
+from multirsh.version import __version__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What a run uses and does not own.
+    """What the runs of a fleet share.
 
     Attributes:
-        transports: Ready to connect, by name.
-        dialler: Knows every socket that is not closed yet.
-        ledger: Knows who closed.
+        transports: Prepared, by name.
         limits: How much at once.
         timeouts: For how long.
     """
 
     transports: Mapping[TransportName, Transport]
-    dialler: Dialler
-    ledger: Ledger
     limits: Limits
     timeouts: Timeouts
 
@@ -70,9 +52,9 @@ _Item: TypeAlias = Event | HostResult
 class Run:
     """A run under way. Read it once: as results, all together, or as events.
 
-    It starts when it is read. Leaving early - ``break``, an exception, a
-    cancelled task - stops it: no further host starts, what is open is closed
-    in order, and only then does the reader go on.
+    It starts when it is read. Leaving early stops it: no further host starts,
+    and what is open is closed in order. A cancelled reader goes on only after
+    that; after a ``break`` it is leaving the fleet that waits for it.
     """
 
     def __init__(self, means: Means, hosts: Sequence[Host], command: str, exit_rule: ExitRule) -> None:
@@ -81,15 +63,20 @@ class Run:
         self._hosts = tuple(hosts)
         self._command = command
         self._exit_rule = exit_rule
+        self._ledger = Ledger()
+        self._dialler = Dialler(ledger=self._ledger, close_timeout=means.timeouts.close)
+        self._connectors = {
+            name: transport.connector(self._dialler) for name, transport in means.transports.items()
+        }
         self._admission = Admission(self._hosts, fanout=means.limits.fanout)
         self._stream: BoundedStream[_Item] = BoundedStream()
         self._counts: Counter[Status] = Counter()
         self._largest_status = 0
-        self._scopes: set[asyncio.Timeout] = set()
+        self._stop = Stop()
         self._wake = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
         self._began = 0.0
-        self._stopped = False
+        self._is_internal_error = False
         self._stop_signal: int | None = None
 
     # Reading.
@@ -136,20 +123,20 @@ class Run:
         Args:
             signal: The number of the signal that asked for it, for the exit code.
         """
-        if self._stopped:
+        if self._stop.is_on:
             return
-        self._stopped = True
         self._stop_signal = signal
-        for host in self._admission.stop():
-            self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
-        for scope in self._scopes:
-            scope.reschedule(0)
+        self._stop.turn_on()
         self._wake.set()
 
     def abandon(self) -> None:
         """Stop, and reset what is open instead of waiting for the remotes."""
         self.stop()
-        self._means.dialler.abandon()
+        self._dialler.abandon()
+
+    def statistics(self) -> LedgerStatistics:
+        """The local ports that the run's connections hold and have held, and who closed them."""
+        return self._ledger.statistics()
 
     @property
     def waiting_bytes(self) -> int:
@@ -196,37 +183,49 @@ class Run:
                     command=self._command,
                     hosts=tuple(host.name for host in self._hosts),
                     fanout=self._means.limits.fanout,
-                    version=multirsh.__version__,
+                    version=__version__,
                 )
             )
-            async with asyncio.TaskGroup() as group:
-                while not self._admission.is_over:
-                    self._wake.clear()
-                    for host in self._admission.admit():
-                        group.create_task(self._run_host(host), name=f"multirsh {host.name}")
-                    await self._wake.wait()
-            await self._settle()
+            try:
+                await self._run_hosts()
+            finally:
+                await self._settle()
             self._put(self._run_finished())
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
         finally:
             self._stream.close(failure)
 
+    async def _run_hosts(self) -> None:
+        """Start hosts as there are places, until all have ended or the run is stopped."""
+        async with asyncio.TaskGroup() as group:
+            while not self._admission.is_over:
+                self._wake.clear()
+                if self._stop.is_on:
+                    for host in self._admission.stop():
+                        self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
+                for host in self._admission.admit():
+                    group.create_task(self._run_host(host), name=f"multirsh {host.name}")
+                if not self._admission.is_over:
+                    await self._wake.wait()
+
     async def _settle(self) -> None:
         """See to it that nothing of the run is open any more."""
-        for transport in self._means.transports.values():
-            await transport.release()
-        await self._means.dialler.drained()
+        for connector in self._connectors.values():
+            await connector.release()
+        await self._dialler.drained()
 
     async def _run_host(self, host: Host) -> None:
         """One host from its start to its one ending."""
-        connection = self._transport_of(host).connection(host)
+        connection = self._connectors[host.settings.transport or TransportName.SSH].connection(host)
         sink = _HostSink(self, host, connection)
         started = self._loop_time()
         self._put(HostStarted(run=self.id, t=self._now(), host=host.name, attempt=1))
         closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
         try:
-            ending = await self._attempt(host, connection, sink)
+            ending = await attempt(
+                connection, self._command, sink, timeouts=self._means.timeouts, stop=self._stop
+            )
         finally:
             connection.close()
             self._stream.forget(connection)
@@ -250,43 +249,6 @@ class Run:
             closing.cancel()  # does nothing to a result
         self._finish(result, sink, self._loop_time() - ended)
 
-    async def _attempt(self, host: Host, connection: Connection, sink: _HostSink) -> _Ending:
-        """Open and run, each within its time; every way it can end, as data."""
-        try:
-            async with self._stoppable():
-                limits = self._means.timeouts
-                async with _deadline(limits.connect, "not logged in within {:g} s"):
-                    await connection.open()
-                async with _deadline(limits.command, "the command did not end within {:g} s"):
-                    return _ended(await connection.run(self._command, sink))
-        except HostError as error:
-            return _Ending(status=error.status, failure=error.failure)
-        except _DeadlinePassed as passed:
-            failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
-            return _Ending(status=Status.TIMEOUT, failure=failure)
-        except _Stopped:
-            failure = Failure(ErrorKind.STOPPED, connection.phase, "the run was stopped")
-            return _Ending(status=Status.CANCELLED, failure=failure)
-        except Exception as error:
-            logger.exception("internal error at host %s", host.name)
-            failure = Failure(ErrorKind.INTERNAL, connection.phase, f"{type(error).__name__}: {error}")
-            return _Ending(status=Status.LOCAL, failure=failure)
-
-    @contextlib.asynccontextmanager
-    async def _stoppable(self) -> AsyncGenerator[None, None]:
-        """Raise ``_Stopped`` inside when the run is stopped."""
-        scope = asyncio.timeout(0 if self._stopped else None)
-        self._scopes.add(scope)
-        try:
-            async with scope:
-                yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise _Stopped from None
-        finally:
-            self._scopes.discard(scope)
-
     # Telling.
 
     def _put(self, item: _Item) -> None:
@@ -299,6 +261,7 @@ class Run:
 
     def _finish(self, result: HostResult, sink: _HostSink | None, close_seconds: float | None) -> None:
         self._counts[result.status] += 1
+        self._is_internal_error |= result.error is not None and result.error.kind is ErrorKind.INTERNAL
         self._largest_status = max(self._largest_status, remote_status(result.status, result.exit_status))
         if sink is None:  # never started, so its result was not told either
             self._put(result)
@@ -321,7 +284,7 @@ class Run:
         )
 
     def _run_finished(self) -> RunFinished:
-        use = self._means.ledger.statistics()
+        use = self._ledger.statistics()
         rule = self._exit_rule
         not_remote = sum(use.closed_by.values()) - use.closed_by.get(ClosedBy.REMOTE, 0)
         return RunFinished(
@@ -331,7 +294,7 @@ class Run:
             exit_code=exit_code(
                 self._counts,
                 signal=self._stop_signal,
-                internal_error=rule.require_remote_close and bool(not_remote),
+                internal_error=self._is_internal_error or (rule.require_remote_close and bool(not_remote)),
                 largest_remote_status=self._largest_status if rule.largest_status else None,
             ),
             seconds=self._now(),
@@ -343,46 +306,14 @@ class Run:
         table = read_table()
         if table is None:
             return None
-        ours = self._means.ledger.recent(self._loop_time())
+        ours = self._ledger.recent(self._loop_time())
         return sum(row.state is TcpState.TIME_WAIT and (row.local, row.remote) in ours for row in table)
-
-    def _transport_of(self, host: Host) -> Transport:
-        return self._means.transports[host.settings.transport or TransportName.SSH]
 
     def _loop_time(self) -> float:
         return asyncio.get_running_loop().time()
 
     def _now(self) -> float:
         return self._loop_time() - self._began
-
-
-class _Stopped(Exception):  # noqa: N818 - not an error: the run was told to stop
-    """The run was stopped while a host was in flight."""
-
-
-class _DeadlinePassed(Exception):  # noqa: N818 - a TimeoutError would look like the system's own
-    """A step took too long; its words say what was waited for."""
-
-
-@contextlib.asynccontextmanager
-async def _deadline(seconds: float | None, words: str) -> AsyncGenerator[None, None]:
-    """Bound what is inside; a ``TimeoutError`` of the system's own passes as it is."""
-    scope = asyncio.timeout(seconds)
-    try:
-        async with scope:
-            yield
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise _DeadlinePassed(words.format(seconds)) from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ending:
-    status: Status
-    exit_status: int | None = None
-    signal: str | None = None
-    failure: Failure | None = None
 
 
 class _HostSink:
@@ -404,16 +335,6 @@ class _HostSink:
         else:
             self.stderr_bytes += len(data)
         self._run.write(self._host, stream, data, self._connection)
-
-
-def _ended(outcome: Outcome) -> _Ending:
-    match outcome:
-        case Exited(status=0):
-            return _Ending(status=Status.OK, exit_status=0)
-        case Exited(status=status):
-            return _Ending(status=Status.FAILED, exit_status=status)
-        case Signalled(signal=name):
-            return _Ending(status=Status.SIGNALLED, signal=name)
 
 
 def _spent(connection: Connection, started: float, ended: float) -> Seconds:

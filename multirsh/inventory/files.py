@@ -38,11 +38,21 @@ def read_files(*paths: str | os.PathLike[str], stdin: BinaryIO | None = None) ->
     draft = Draft()
     for name in names:
         data = _read_stdin(stdin) if name == "-" else _read_file(name)
-        _read(data, STDIN if name == "-" else name, draft)
+        read_bytes(data, STDIN if name == "-" else name, draft)
     return draft
 
 
-def _read(data: bytes, source: str, draft: Draft) -> None:
+def read_bytes(data: bytes, source: str, draft: Draft) -> None:
+    """Read what stands in one file.
+
+    Args:
+        data: The file's content.
+        source: The file's name: says whether it is YAML, and where errors are.
+        draft: Gets what it says.
+
+    Raises:
+        InventoryError: It cannot be read, or what it says cannot be meant.
+    """
     if len(data) > MAX_BYTES:
         raise InventoryError(f"it is larger than {MAX_BYTES // 2**20} MiB", source=source)
     text = decode(data, source)

@@ -81,7 +81,7 @@ def _join(terms: Sequence[Tokens]) -> list[Tokens]:
             joined.append(term)
     sizes = Counter(slot for _, slots in undecided for slot in slots)
     for term, slots in undecided:
-        slot = max(slots, key=sizes.__getitem__)
+        slot = max(reversed(slots), key=sizes.__getitem__)  # of equals the last: 10.0.0.[1-2]
         groups[slot].append(term[slot[0]])
     for (index, rest), numbers in groups.items():
         joined.append((*rest[:index], _bracket(numbers), *rest[index + 1 :]))

@@ -174,9 +174,10 @@ def _named(character: str) -> str:
 def _ascii_form(text: str) -> str:
     """Hint for a name outside ASCII: its A-labels (RFC 5890), where Python can make them."""
     try:
-        return f"write it as {text.encode('idna').decode('ascii')}"
+        name = text.encode("idna").decode("ascii")
     except UnicodeError:
-        return "write such a name in its xn-- form"
+        name = ""
+    return f"write it as {name}" if ORDINARY_NAME.fullmatch(name) else "write such a name in its xn-- form"
 
 
 def _misplaced(character: str) -> str | None:

@@ -31,7 +31,7 @@ Word = TypeVar("Word", bound=enum.StrEnum)
 _NOT_TEXT: Final = re.compile(
     r"""
       | ~ | null                                             # null; the first line is nothing at all
-      | y | yes | n | no | on | off | true | false           # bool
+      | yes | no | on | off | true | false                   # bool; y and n are text to PyYAML too
       | [-+]? [0-9] [0-9_]*                                  # int, octal with a leading 0
       | [-+]? 0 (?: x [0-9a-f_]+ | o [0-7_]+ | b [01_]+ )    # int in another base
       | [-+]? [0-9] [0-9_]* (?: : [0-5]?[0-9] )+ (?: \. [0-9_]* )?    # base 60

@@ -86,7 +86,7 @@ class _Input(asyncio.BaseProtocol):
 
 
 class Command:
-    """A running command; made by ``start``, and to be ended by ``end`` whatever happens."""
+    """A running command; made by ``spawn``, and to be ended by ``end`` whatever happens."""
 
     def __init__(self, process: subprocess.Popen[bytes], receiver: Receiver) -> None:
         self._process = process
@@ -94,13 +94,15 @@ class Command:
         self._input = _Input(receiver)
         self._readers: list[asyncio.ReadTransport] = []
         self._writer: asyncio.WriteTransport | None = None
+        self._is_output_paused = False
         self._is_finished = False
+        self._is_reaped = False
 
     @classmethod
-    async def start(
+    def spawn(
         cls, words: Sequence[str], *, environment: Mapping[str, str], folder: str, receiver: Receiver
     ) -> Command:
-        """Start a command.
+        """Start a command; signals reach it from now on, and ``connect`` is what to do next.
 
         Args:
             words: The program's path and its arguments.
@@ -112,7 +114,7 @@ class Command:
             OSError: It could not be started.
             ValueError: A word or a variable holds a NUL.
         """
-        process = subprocess.Popen(  # noqa: S603, ASYNC220 - the point of a lab; it returns once the child execs
+        process = subprocess.Popen(  # noqa: S603 - running what clients send is the point of a lab
             words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,22 +124,26 @@ class Command:
             cwd=folder,
             start_new_session=True,
         )
-        command = cls(process, receiver)
-        try:
-            await command._connect()
-        except BaseException:
-            command._kill()
-            raise
-        return command
+        return cls(process, receiver)
 
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
+        """Begin to take output; input may be given once this has returned.
+
+        Output, and with it the other side's answers, may come before that.
+        """
         loop = asyncio.get_running_loop()
         process = self._process
-        reader, _ = await loop.connect_read_pipe(lambda: self._outputs[Stream.STDOUT], process.stdout)
-        self._readers.append(reader)
-        reader, _ = await loop.connect_read_pipe(lambda: self._outputs[Stream.STDERR], process.stderr)
-        self._readers.append(reader)
-        self._writer, _ = await loop.connect_write_pipe(lambda: self._input, process.stdin)
+        try:
+            self._writer, _ = await loop.connect_write_pipe(lambda: self._input, process.stdin)
+            stderr, _ = await loop.connect_read_pipe(lambda: self._outputs[Stream.STDERR], process.stderr)
+            self._readers.append(stderr)
+            stdout, _ = await loop.connect_read_pipe(lambda: self._outputs[Stream.STDOUT], process.stdout)
+            self._readers.append(stdout)
+        except BaseException:
+            self._kill()
+            raise
+        if self._is_output_paused:
+            self.pause_output()
 
     def write(self, data: bytes) -> None:
         """Give the command input; what it does not want to read any more is dropped."""
@@ -151,12 +157,14 @@ class Command:
 
     def pause_output(self) -> None:
         """Take no more output: the command blocks once its pipes are full."""
+        self._is_output_paused = True
         for reader in self._readers:
             if not reader.is_closing():
                 reader.pause_reading()
 
     def resume_output(self) -> None:
         """Take output again."""
+        self._is_output_paused = False
         for reader in self._readers:
             if not reader.is_closing():
                 reader.resume_reading()
@@ -186,7 +194,7 @@ class Command:
             Exit status, or the number of the signal that ended it, negated.
         """
         try:
-            if not self._is_finished:
+            if not (self._is_finished or self._is_reaped):
                 self.send_signal(signal.SIGTERM)
                 self.resume_output()  # so that a full pipe does not keep it from leaving
                 with contextlib.suppress(TimeoutError):
@@ -198,9 +206,12 @@ class Command:
 
     def _kill(self) -> None:
         """Kill the group, reap its leader, let go of the pipes: in one step, with nothing between."""
+        if self._is_reaped:
+            return
         process = self._process
         self._signal_group(signal.SIGKILL)
         process.wait()
+        self._is_reaped = True
         for reader in self._readers:
             reader.close()
         # Once a write pipe is closing with nothing left to write, asyncio must not be asked again.

@@ -40,6 +40,7 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
         self._requested: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._command: Command | None = None
+        self._fed: Command | None = None  # the same, from when it takes input
         self._early_input: list[bytes] = []
         self._has_input_ended = False
         self._look: asyncio.TimerHandle | None = None
@@ -73,17 +74,17 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
         self._task = self._service.tasks.create_task(self._serve(), name=f"lab command on {self._host}")
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002 - clients send one kind
-        """Input arrived; before the command is up it is kept, which the channel's window bounds."""
-        if self._command is None:
+        """Input arrived; before the command can take it, it is kept, which the channel's window bounds."""
+        if self._fed is None:
             self._early_input.append(data)
         else:
-            self._command.write(data)
+            self._fed.write(data)
 
     def eof_received(self) -> bool:
         """Input ended; the channel stays open for output."""
         self._has_input_ended = True
-        if self._command is not None:
-            self._command.end_input()
+        if self._fed is not None:
+            self._fed.end_input()
         return True
 
     def pause_writing(self) -> None:
@@ -161,24 +162,24 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
 
     async def _run(self) -> None:
         try:
-            command = await self._start()
+            self._command = command = self._spawn()
         except (OSError, ValueError) as error:
             self._report_failed_start(error)
             return
         try:
-            self._command = command
-            self._hand_over_early_input(command)
+            await command.connect()
+            self._feed(command)
             await command.finished()
         finally:
             returncode = await command.end(grace=self._service.grace)
         self._report(returncode)
 
-    async def _start(self) -> Command:
+    def _spawn(self) -> Command:
         channel = self._channel
         if channel is None:
             raise ConnectionError("the channel is gone")
         service = self._service
-        return await Command.start(
+        return Command.spawn(
             command_words(service.shell, self._requested),
             environment=command_environment(
                 service.environ,
@@ -192,7 +193,8 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
             receiver=self,
         )
 
-    def _hand_over_early_input(self, command: Command) -> None:
+    def _feed(self, command: Command) -> None:
+        self._fed = command
         for data in self._early_input:
             command.write(data)
         self._early_input.clear()

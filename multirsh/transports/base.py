@@ -2,7 +2,7 @@
 
 A connection is made in steps that the engine times and reports on::
 
-    connection = transport.connection(host)
+    connection = connector.connection(host)
     await connection.open()                    # name look-up to logged in
     outcome = await connection.run(command, sink)
     connection.close()                         # returns at once; the socket drains by itself
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from multirsh.model import ClosedBy, Host, Outcome, Phase
+from multirsh.transports.dialler import Dialler
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -83,8 +84,18 @@ class Connection(Protocol):
         """
 
 
+class Connector(Protocol):
+    """Makes the connections of one run."""
+
+    def connection(self, host: Host) -> Connection:
+        """A connection to ``host``, not yet begun."""
+
+    async def release(self) -> None:
+        """At the end of the run: close what its hosts shared, such as connections to jump hosts, in order."""
+
+
 class Transport(Protocol):
-    """A way to reach hosts; one for a fleet."""
+    """A way to reach hosts; one for a fleet, whatever it runs."""
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read what is needed once for all: keys, known hosts, passwords.
@@ -93,14 +104,15 @@ class Transport(Protocol):
             CredentialError: Something is wrong for every host.
         """
 
-    def connection(self, host: Host) -> Connection:
-        """A connection to ``host``, not yet begun."""
+    def connector(self, dialler: Dialler) -> Connector:
+        """Begin a run.
 
-    async def release(self) -> None:
-        """At the end of a run: close what hosts shared, such as connections to jump hosts, in order."""
+        Args:
+            dialler: Makes the run's TCP connections, and knows those that are not closed yet.
+        """
 
     async def close(self) -> None:
-        """At the end of the fleet: let go of what ``prepare`` got."""
+        """Let go of what ``prepare`` got."""
 
 
 Warn: TypeAlias = Callable[[str], None]

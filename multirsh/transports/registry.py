@@ -12,21 +12,17 @@ from typing import Final
 from multirsh.errors import UsageError
 from multirsh.model import Host, TransportName
 from multirsh.transports.base import Transport, Warn
-from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.options import SshOptions
 
 AVAILABLE: Final = frozenset({TransportName.SSH})
 """Those that this version has."""
 
 
-def load(
-    name: TransportName, *, dialler: Dialler, ssh: SshOptions, warn: Warn, hosts: Sequence[Host]
-) -> Transport:
+def load(name: TransportName, *, ssh: SshOptions, warn: Warn, hosts: Sequence[Host]) -> Transport:
     """Make the transport called ``name``.
 
     Args:
         name: As in a hosts file or after ``-R``.
-        dialler: Makes its TCP connections.
         ssh: What ssh's options say for all hosts.
         warn: Takes warnings for people.
         hosts: Those that want it, for the message if it cannot be had.
@@ -37,7 +33,7 @@ def load(
     if name is TransportName.SSH:
         from multirsh.transports.ssh.transport import SshTransport  # noqa: PLC0415 - see the module's docstring
 
-        return SshTransport(dialler=dialler, options=ssh, warn=warn)
+        return SshTransport(ssh, warn)
     wanting = hosts[0].name if len(hosts) == 1 else f"{hosts[0].name} and {len(hosts) - 1} more"
     raise UsageError(
         f"{wanting}: the transport {name.value!r} is not in this version", hint="leave such hosts out with -x"

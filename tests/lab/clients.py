@@ -16,6 +16,11 @@ from tests.servers.requirement import program
 
 LIMIT_S = 20
 
+TREE = "sh -c 'sleep 1000 & echo ready; wait' & sh -c 'sleep 1000 & echo ready; wait' & wait"
+"""A command of five processes, all of them there once it has said ``READY``."""
+
+READY = b"ready\nready\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

@@ -49,8 +49,9 @@ def mark() -> Mapping[str, str]:
 async def running(
     script: str, notes: Notes, mark: Mapping[str, str], *, grace: float = 5
 ) -> AsyncIterator[Command]:
-    command = await Command.start(("/bin/sh", "-c", script), environment=mark, folder="/", receiver=notes)
+    command = Command.spawn(("/bin/sh", "-c", script), environment=mark, folder="/", receiver=notes)
     try:
+        await command.connect()
         async with asyncio.timeout(20):
             yield command
     finally:
@@ -153,12 +154,13 @@ async def test_a_command_is_not_in_our_session(mark: Mapping[str, str]) -> None:
 
 async def test_cancelling_the_end_kills_at_once(mark: Mapping[str, str]) -> None:
     notes = Notes()
-    command = await Command.start(
+    command = Command.spawn(
         ("/bin/sh", "-c", "trap '' TERM; echo ready; sleep 1000; sleep 1000"),
         environment=mark,
         folder="/",
         receiver=notes,
     )
+    await command.connect()
     await notes.heard.wait()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -166,9 +168,9 @@ async def test_cancelling_the_end_kills_at_once(mark: Mapping[str, str]) -> None
     assert not wait_until_gone(family(mark))
 
 
-async def test_a_program_that_is_not_there(mark: Mapping[str, str]) -> None:
+def test_a_program_that_is_not_there(mark: Mapping[str, str]) -> None:
     with pytest.raises(FileNotFoundError):
-        await Command.start(("/nowhere/sh",), environment=mark, folder="/", receiver=Notes())
+        Command.spawn(("/nowhere/sh",), environment=mark, folder="/", receiver=Notes())
 
 
 async def test_without_descriptors_for_processes_the_child_is_polled(
@@ -182,3 +184,29 @@ async def test_without_descriptors_for_processes_the_child_is_polled(
     script = "sleep 1000 >/dev/null 2>&1 & echo out; exit 9"
     assert await result_of(script, mark) == (9, b"out\n", b"")
     assert not wait_until_gone(family(mark))
+
+
+async def test_a_command_cancelled_before_it_is_connected_is_killed(mark: Mapping[str, str]) -> None:
+    command = Command.spawn(("/bin/sleep", "1000"), environment=mark, folder="/", receiver=Notes())
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await command.connect()
+    task.uncancel()
+    assert await command.end(grace=1000) == -signal.SIGKILL
+    assert not wait_until_gone(family(mark))
+
+
+async def test_output_paused_before_it_flows_stays_paused(mark: Mapping[str, str]) -> None:
+    notes = Notes()
+    command = Command.spawn(("/bin/sh", "-c", "echo out"), environment=mark, folder="/", receiver=notes)
+    command.pause_output()
+    await command.connect()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await command.finished()
+    command.resume_output()
+    await command.finished()
+    assert await command.end(grace=0) == 0
+    assert notes.output[Stream.STDOUT] == b"out\n"

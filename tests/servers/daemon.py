@@ -8,8 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.servers import keys
 from tests.servers.accounts import GUEST, PASSWORD, ROOT, Accounts, make_accounts
@@ -17,6 +15,7 @@ from tests.servers.log import ServerLog
 from tests.servers.namespace import Namespace
 from tests.servers.processes import descendants, end_tree
 from tests.servers.requirement import require_root
+from tests.servers.stoppable import Stoppable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def make_site(kind: str) -> Site:
     return Site(directory, accounts, client_key)
 
 
-class Daemon:
+class Daemon(Stoppable):
     """A real SSH server that was started and listens. Ends as a context manager does, or by ``stop()``.
 
     Attributes:
@@ -90,14 +89,6 @@ class Daemon:
         except BaseException:
             self.stop()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def pid(self) -> int:

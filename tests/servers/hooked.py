@@ -18,8 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import asyncssh
 
@@ -29,6 +28,7 @@ from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
 from tests.servers.scripted import RESET_ON_CLOSE
+from tests.servers.stoppable import Stoppable
 
 _CHUNK: Final = 65_536
 
@@ -252,7 +252,7 @@ class Conduct:
     at_close: AtClose = AtClose.CLOSES
 
 
-class HookedServer:
+class HookedServer(Stoppable):
     """An asyncssh server with a ``Conduct``, in a thread. Ends as a context manager does, or by ``stop()``.
 
     Args:
@@ -296,14 +296,6 @@ class HookedServer:
         except BaseException:
             self.stop()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -21,10 +21,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Final
 
 from tests.servers.requirement import program, require_root
+from tests.servers.stoppable import Stoppable
 
 CLONE_NEWNET: Final = 0x40000000
 """Kind of namespace, for setns(2); from <sched.h>."""
@@ -72,7 +72,7 @@ def parse_ss(text: str) -> tuple[SocketRow, ...]:
     return tuple(rows)
 
 
-class Namespace:
+class Namespace(Stoppable):
     """A network namespace with loopback up and ``tcp_tw_reuse`` off, held by a child process.
 
     Every 127.x.y.z is a host in it. Use it as a context manager, or call ``close()``.
@@ -104,23 +104,15 @@ class Namespace:
             for name, value in (sysctls or {}).items():
                 self.set_sysctl(name, value)
         except BaseException:
-            self.close()
+            self.stop()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def pid(self) -> int:
         """Process id of the holder, for ``nsenter -t``."""
         return self._holder.pid
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """End the holder; the namespace goes when its last process has."""
         for pipe in (self._holder.stdin, self._holder.stdout):
             if pipe is not None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
+from tests.servers.stoppable import Stoppable
 
 
-class SlowRelay:
+class SlowRelay(Stoppable):
     """Relays TCP to a port of 127.0.0.1, each chunk ``delay_s`` late in either direction.
 
     It runs in a thread of its own and ends as a context manager does.
@@ -29,12 +28,8 @@ class SlowRelay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server = self._thread.call(asyncio.start_server(self._relay, "127.0.0.1", self.port))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """Close its listener and connections, and end its thread."""
         self._thread.call(self._end())
         self._thread.stop()
 

@@ -21,12 +21,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
-from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, TypeAlias
 
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
+from tests.servers.stoppable import Stoppable
 
 BANNER: Final = b"SSH-2.0-Scripted_1.0\r\n"
 """A good identification string (RFC 4253 section 4.2)."""
@@ -152,7 +152,7 @@ class Conversation:
     finished: bool = False
 
 
-class ScriptedServer:
+class ScriptedServer(Stoppable):
     """Plays one script to every client, from a thread of its own. Ends as a context manager does.
 
     Args:
@@ -199,14 +199,6 @@ class ScriptedServer:
         self._owns_thread = loop_thread is None
         self._thread = LoopThread(namespace) if loop_thread is None else loop_thread
         self._serving = asyncio.run_coroutine_threadsafe(self._serve(), self._thread.loop)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def conversations(self) -> tuple[Conversation, ...]:
@@ -325,7 +317,7 @@ def _has_enough(step: ReadLine | ReadSome | ReadOn, received: bytearray) -> bool
             return False
 
 
-class RefusingPort:
+class RefusingPort(Stoppable):
     """A port that refuses: bound, so that nobody else takes it, and not listened on.
 
     Args:
@@ -349,14 +341,6 @@ class RefusingPort:
         except BaseException:
             self._socket.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Give the port back."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.servers.namespace import Endpoint, Namespace, SocketRow, parse_ss
 from tests.servers.processes import wait_until_gone
+from tests.servers.requirement import require_root
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -62,6 +63,7 @@ def test_settings_are_the_namespaces_own() -> None:
 
 def test_settings_are_written_where_proc_is_read_only() -> None:
     """As in a container: a process that sees /proc/sys read-only still makes a namespace."""
+    require_root()
     script = (
         # /proc is a mount even where the root is none, as in a chroot; private: nobody else sees this.
         "mount --make-rprivate /proc && mount --bind /proc/sys /proc/sys"
@@ -172,6 +174,7 @@ def test_commands_report_what_they_printed(namespace: Namespace) -> None:
 
 def test_the_holder_ends_with_its_owner() -> None:
     """However the owner ends: here it is killed and has no time to tidy."""
+    require_root()
     script = (
         "import os, signal\n"
         "from tests.servers.namespace import Namespace\n"

@@ -12,17 +12,16 @@ from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, S
 from multirsh.transports.base import Sink
 from multirsh.transports.dialler import DialError, Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
-from multirsh.transports.ssh.directives import Hop
 from multirsh.transports.ssh.failures import command_failure, login_failure
 from multirsh.transports.ssh.host_keys import HostKeyCheck
-from multirsh.transports.ssh.plan import Plan
+from multirsh.transports.ssh.plan import Chain, Plan
 from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
 
 
 class Surroundings(Protocol):
-    """What a connection asks of its transport."""
+    """What a connection asks of the run's connector."""
 
     @property
     def dialler(self) -> Dialler:
@@ -31,8 +30,8 @@ class Surroundings(Protocol):
     def plan(self, host: Host) -> Plan:
         """How to reach ``host``."""
 
-    async def through(self, jump: tuple[Hop, ...]) -> SshConnection:
-        """The shared, open connection to the last host of ``jump``.
+    async def through(self, chain: Chain) -> SshConnection:
+        """The shared, open connection to the last host of ``chain``.
 
         Raises:
             HostError: It cannot be had.
@@ -99,7 +98,7 @@ class SshConnection:
                 await check.settled(waiter)
                 await waiter
             finally:
-                waiter.cancel()
+                waiter.cancel()  # if it is done, asyncio then drops a failure that nobody looked at
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
@@ -164,8 +163,19 @@ class SshConnection:
         Raises:
             HostError: The jump host could not reach ``host``.
         """
+        opened = self._opened()
+
+        async def tunnel() -> None:
+            await opened.create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels so; its types say sessions only
+
+        # A channel that was asked for comes even if nobody wants it any more, and could not be closed before:
+        # so this goes on when the host is given up on, at the longest until the jump host is left.
+        tunnelling = asyncio.create_task(tunnel())  # noqa: TID251 - see above
         try:
-            await self._opened().create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels so; its types say sessions only
+            await asyncio.shield(tunnelling)
+        except asyncio.CancelledError:
+            tunnelling.add_done_callback(lambda _: _leave(tunnelling, link))
+            raise
         except (asyncssh.Error, OSError) as error:
             message = f"{self._host.name} could not reach {host} port {port}: {error}"
             failure = Failure(ErrorKind.JUMP, Phase.CONNECT, message)
@@ -182,17 +192,26 @@ class SshConnection:
                 raise _behind(self._host, plan.jump, error) from error
         elif plan.proxy_command is not None:
             self._enter(Phase.CONNECT)
-            (await start_proxy(plan.proxy_command, self._around.dialler)).attach(link)
+            start_proxy(plan.proxy_command, self._around.dialler).attach(link)
         else:
-            self._socket = await self._around.dialler.dial(
-                plan.address,
-                plan.port,
-                on_phase=self._enter,
-                family=plan.family,
-                bind_address=plan.bind_address,
-            )
+            self._socket = await self._dialled(plan)
             self._local_port = self._socket.get_extra_info("sockname")[1]
             self._socket.attach(link)
+
+    async def _dialled(self, plan: Plan) -> RemoteFirstTransport:
+        """A TCP connection, within ssh_config's ConnectTimeout; ``-t`` bounds it and all the rest."""
+        try:
+            async with asyncio.timeout(plan.connect_timeout):
+                return await self._around.dialler.dial(
+                    plan.address,
+                    plan.port,
+                    on_phase=self._enter,
+                    family=plan.family,
+                    bind_address=plan.bind_address,
+                )
+        except TimeoutError:
+            message = f"not connected within {plan.connect_timeout} s (ConnectTimeout)"
+            raise DialError(Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, self._phase, message)) from None
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -203,7 +222,13 @@ class SshConnection:
         return self._link
 
 
-def _behind(host: Host, jump: tuple[Hop, ...], error: HostError) -> HostError:
+def _leave(tunnelling: asyncio.Task[None], link: asyncssh.SSHClientConnection) -> None:
+    """Close ``link`` if its channel has come after all."""
+    if not tunnelling.cancelled() and tunnelling.exception() is None:
+        link.close()
+
+
+def _behind(host: Host, jump: Chain, error: HostError) -> HostError:
     """The same failure, seen from a host behind the jump host that had it."""
     failure = error.failure
     if failure is None or failure.kind is ErrorKind.JUMP:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncssh
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
@@ -38,12 +36,8 @@ def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
             return Status.UNREACHABLE, Failure(ErrorKind.RESET, phase, "the remote reset the connection")
         case OSError():
             return Status.UNREACHABLE, Failure(ErrorKind.CLOSED, phase, message)
-        case asyncio.IncompleteReadError() | ValueError():
-            return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, phase, message)
         case _:
-            return Status.UNREACHABLE, Failure(
-                ErrorKind.INTERNAL, phase, f"{type(error).__name__}: {message}" if message else repr(error)
-            )
+            return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, phase, message or type(error).__name__)
 
 
 def one_line(error: BaseException) -> str:

@@ -13,13 +13,12 @@ import copy
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncssh
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.config import AddressFamily, SshSettings
-from multirsh.transports.ssh.directives import Hop
+from multirsh.transports.ssh.config import AddressFamily, Hop, SshSettings
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.passwords import Password
@@ -33,6 +32,10 @@ _FAMILIES: Final = {
     AddressFamily.INET: socket.AF_INET,
     AddressFamily.INET6: socket.AF_INET6,
 }
+
+
+Chain: TypeAlias = tuple[Hop, ...]
+"""The jump hosts on the way to a host, nearest to us first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Plan:
         return self.prepared.settings.port
 
     @property
-    def jump(self) -> tuple[Hop, ...]:
+    def jump(self) -> Chain:
         """The hosts to go through, nearest first."""
         return self.prepared.settings.proxy_jump
 
@@ -92,6 +95,11 @@ class Plan:
     def bind_address(self) -> str | None:
         """The local address to leave from."""
         return self.prepared.settings.bind_address
+
+    @property
+    def connect_timeout(self) -> int | None:
+        """ConnectTimeout, in seconds; ``None`` where it is not set, or set to the system's own."""
+        return self.prepared.settings.connect_timeout or None
 
     def host_key_check(self) -> HostKeyCheck:
         """Who answers for the host's key."""

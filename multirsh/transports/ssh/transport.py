@@ -9,12 +9,18 @@ from multirsh.errors import UsageError
 from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.ssh.config import SshConfig, SshSettings, SshTarget
-from multirsh.transports.ssh.config_files import read_config, read_options
-from multirsh.transports.ssh.connection import SshConnection
+from multirsh.transports.ssh.config import (
+    Directive,
+    Place,
+    SshConfig,
+    SshSettings,
+    SshTarget,
+    read_config,
+    read_jump,
+    read_options,
+)
+from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
-from multirsh.transports.ssh.directives import Directive, Hop, Place, read_jump
-from multirsh.transports.ssh.jumps import JumpHosts, host_of
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.passwords import (
@@ -33,15 +39,13 @@ DEEPEST_JUMP = 8
 class SshTransport:
     """A ``Transport`` (``transports.base``) by asyncssh."""
 
-    def __init__(self, *, dialler: Dialler, options: SshOptions, warn: Warn) -> None:
+    def __init__(self, options: SshOptions, warn: Warn) -> None:
         """Take what was said; nothing is read yet.
 
         Args:
-            dialler: Makes TCP connections.
             options: What is said for all hosts.
             warn: Takes warnings for people.
         """
-        self.dialler = dialler
         self._options = options
         self._warn = warn
         self._config: SshConfig | None = None
@@ -50,7 +54,6 @@ class SshTransport:
         self._password: Password | None = None
         self._known_hosts: dict[tuple[object, ...], KnownHosts] = {}
         self._prepared: dict[SshSettings, Prepared] = {}
-        self._jumps = JumpHosts(self.connection)
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read ssh_config, keys, known hosts and the password, for ``hosts`` and those on the way to them.
@@ -76,13 +79,9 @@ class SshTransport:
         for warning in (*self._config.warnings, *self._keys.warnings, *self._known_hosts_warnings()):
             self._warn(warning)
 
-    def connection(self, host: Host) -> SshConnection:
-        """A connection to ``host``, not yet begun."""
-        return SshConnection(self, host)
-
-    async def release(self) -> None:
-        """Close the connections to jump hosts, in order."""
-        await self._jumps.release()
+    def connector(self, dialler: Dialler) -> SshConnector:
+        """Begin a run."""
+        return SshConnector(self.plan, dialler)
 
     async def close(self) -> None:
         """Let go of the agents."""
@@ -92,10 +91,6 @@ class SshTransport:
         """How to reach ``host``."""
         target, policy = self._target(host)
         return Plan(address=target.hostname, policy=policy, prepared=self._prepared[target.settings])
-
-    async def through(self, jump: tuple[Hop, ...]) -> SshConnection:
-        """The shared, open connection to the last host of ``jump``."""
-        return await self._jumps.reach(jump)
 
     def _target(self, host: Host) -> tuple[SshTarget, HostKeyPolicy]:
         if self._config is None:

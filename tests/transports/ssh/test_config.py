@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.config import IdentitySource, Local, SshConfig, SshTarget
-from multirsh.transports.ssh.config_files import local_user, read_config
-from multirsh.transports.ssh.directives import AddressFamily, Hop
+from multirsh.transports.ssh.config import (
+    AddressFamily,
+    Hop,
+    IdentitySource,
+    Local,
+    SshConfig,
+    SshTarget,
+    local_user,
+    read_config,
+)
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="needs openssh-client, to compare with")
 
@@ -119,7 +126,7 @@ def same(ours: SshTarget, theirs: dict[str, list[str]]) -> None:
     assert list(dict.fromkeys(theirs.get("sendenv", []))) == list(got.send_env)
     assert theirs.get("setenv", []) == [f"{name}={value}" for name, value in got.set_env]
     assert theirs["serveralivecountmax"] == [str(got.server_alive_count_max)]
-    assert theirs["serveraliveinterval"] == [str(got.server_alive_interval)]
+    assert theirs["serveraliveinterval"] == [str(got.server_alive_interval or 0)]
     assert policy[theirs["stricthostkeychecking"][0]] == got.strict_host_key_checking
     assert theirs["tcpkeepalive"] == yes_no(got.tcp_keepalive)
     jump = ",".join(str(hop) for hop in got.proxy_jump)

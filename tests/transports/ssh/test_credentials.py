@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.errors import CredentialError
-from multirsh.transports.ssh.config import Identity, IdentitySource
-from multirsh.transports.ssh.config_files import read_config
+from multirsh.transports.ssh.config import Identity, IdentitySource, read_config
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.key_files import KeyState, is_encrypted, read_key_file
 

@@ -1,6 +1,6 @@
 """What ssh_config says of a host.
 
-The files are read and parsed once (``config_files``); here the parsed lines
+The files are read and parsed once (``files``, ``blocks``); here the parsed lines
 are asked about one host after another. Hosts for which the same blocks apply
 share one ``SshSettings`` object, so that a fleet of 100,000 costs a few
 pattern matches a host, and options prepared from a ``SshSettings`` can be
@@ -22,20 +22,23 @@ Source: ssh_config(5); the order of things from OpenSSH 9.2 ssh.c and readconf.c
 
 from __future__ import annotations
 
-import enum
 import hashlib
-import ipaddress
-import pwd
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from multirsh.errors import UsageError
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.directives import (
-    EXEC_TOKENS,
-    MISSED,
+from multirsh.transports.ssh.config.blocks import (
+    STEERING,
+    Block,
+    Condition,
+    Criterion,
+    Stretch,
+    Test,
+    asks_for_second_pass,
+)
+from multirsh.transports.ssh.config.directives import (
     AddressFamily,
     Command,
     Directive,
@@ -43,379 +46,23 @@ from multirsh.transports.ssh.directives import (
     Jump,
     Place,
     Template,
-    check_keyword,
-    ignored_keywords,
-    read_jump,
-    template,
     values_of,
+)
+from multirsh.transports.ssh.config.paths import expand_tilde, numeric_address
+from multirsh.transports.ssh.config.settings import (
+    DEFAULT_GLOBAL_KNOWN_HOSTS,
+    DEFAULT_IDENTITIES,
+    DEFAULT_PORT,
+    DEFAULT_USER_KNOWN_HOSTS,
+    Identity,
+    IdentitySource,
+    Local,
+    SshSettings,
+    SshTarget,
 )
 from multirsh.transports.ssh.patterns import PatternList
 
-__all__ = [
-    "AddressFamily",
-    "Criterion",
-    "Hop",
-    "Identity",
-    "IdentitySource",
-    "Local",
-    "SshConfig",
-    "SshSettings",
-    "SshTarget",
-    "parse_blocks",
-    "read_jump",
-]
-
-DEFAULT_PORT: Final = 22
-DEFAULT_IDENTITIES: Final = (
-    "~/.ssh/id_rsa",
-    "~/.ssh/id_ecdsa",
-    "~/.ssh/id_ecdsa_sk",
-    "~/.ssh/id_ed25519",
-    "~/.ssh/id_ed25519_sk",
-    "~/.ssh/id_xmss",
-    "~/.ssh/id_dsa",
-)
-DEFAULT_USER_KNOWN_HOSTS: Final = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
-DEFAULT_GLOBAL_KNOWN_HOSTS: Final = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _SHA1_FOR_SSH: Final = "sha1"
-
-
-class IdentitySource(enum.Enum):
-    """Who named a private key: what a missing or locked one means depends on it."""
-
-    OPTION = "option"
-    """``-i`` or the hosts file: it must be there."""
-    CONFIG = "config"
-    """ssh_config: passed over if it is missing, as ssh does."""
-    DEFAULT = "default"
-    """Nobody: one of the usual files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A private key to offer.
-
-    Attributes:
-        path: File, absolute or relative to the working directory; ``~`` and tokens are expanded.
-        source: Who named it.
-    """
-
-    path: str
-    source: IdentitySource
-
-
-@dataclass(frozen=True, slots=True)
-class SshSettings:
-    """What ssh_config says of a host, but for its name; defaults are filled in.
-
-    Equal settings are one object within an ``SshConfig``: compare with ``is``, key a dict by it.
-
-    Attributes:
-        user: Login name on the remote.
-        port: TCP port, 1-65535.
-        identity_files: Private keys, in the order to offer them.
-        certificate_files: Certificates named by ``CertificateFile``.
-        identities_only: Offer only ``identity_files`` and ``certificate_files``, whatever the agent holds.
-        identity_agent: Path of the agent's socket; ``None`` for no agent.
-        host_key_alias: Name to look the host key up by instead of the host's, without port; in lower case.
-        user_known_hosts_files: Paths; new keys go to the first.
-        global_known_hosts_files: Paths.
-        strict_host_key_checking: What is done with unknown host keys.
-        hash_known_hosts: Whether names are hashed when they are added to known_hosts.
-        revoked_host_keys: Path of a file of keys never to trust, or ``None``.
-        proxy_jump: Hosts to go through, the first to connect to standing first; empty for none.
-        proxy_command: Shell command whose standard input and output are the connection, or ``None``.
-        bind_address: Local address to connect from, or ``None``.
-        address_family: Which addresses of the host's name may be used.
-        connect_timeout: In seconds; ``None`` if not said, 0 for the system's.
-        server_alive_interval: In seconds between keepalive messages; 0 for none, ``None`` if not said.
-        server_alive_count_max: Messages without an answer before the connection counts as lost.
-        compression: Whether compression is wanted.
-        ciphers: Names with commas, with ssh's ``+`` ``-`` ``^`` in front; ``None`` for the defaults.
-        macs: Likewise.
-        kex_algorithms: Likewise.
-        host_key_algorithms: Likewise.
-        pubkey_accepted_algorithms: Likewise.
-        ca_signature_algorithms: Likewise.
-        preferred_authentications: Methods in order; ``None`` for the defaults.
-        pubkey_authentication: Whether keys may be offered.
-        password_authentication: Whether a password may be.
-        kbdinteractive_authentication: Whether prompts of the server may be answered.
-        batch_mode: Nothing may be asked at the terminal.
-        send_env: Names, with ``*`` and ``?``, of environment variables to send.
-        set_env: Variables to set on the remote.
-        rekey_bytes: New keys after so many bytes; 0 for the cipher's default.
-        rekey_seconds: New keys after so many seconds; 0 for never.
-        tcp_keepalive: Whether TCP probes an idle connection.
-        forward_agent_asked: ssh_config asks for agent forwarding. Never acted on.
-    """
-
-    user: str
-    port: int
-    identity_files: tuple[Identity, ...]
-    certificate_files: tuple[str, ...]
-    identities_only: bool
-    identity_agent: str | None
-    host_key_alias: str | None
-    user_known_hosts_files: tuple[str, ...]
-    global_known_hosts_files: tuple[str, ...]
-    strict_host_key_checking: HostKeyPolicy
-    hash_known_hosts: bool
-    revoked_host_keys: str | None
-    proxy_jump: tuple[Hop, ...]
-    proxy_command: str | None
-    bind_address: str | None
-    address_family: AddressFamily
-    connect_timeout: int | None
-    server_alive_interval: int | None
-    server_alive_count_max: int
-    compression: bool
-    ciphers: str | None
-    macs: str | None
-    kex_algorithms: str | None
-    host_key_algorithms: str | None
-    pubkey_accepted_algorithms: str | None
-    ca_signature_algorithms: str | None
-    preferred_authentications: tuple[str, ...] | None
-    pubkey_authentication: bool
-    password_authentication: bool
-    kbdinteractive_authentication: bool
-    batch_mode: bool
-    send_env: tuple[str, ...]
-    set_env: tuple[tuple[str, str], ...]
-    rekey_bytes: int
-    rekey_seconds: int
-    tcp_keepalive: bool
-    forward_agent_asked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SshTarget:
-    """Where a host is and how to enter it.
-
-    Attributes:
-        hostname: Name or address to connect to.
-        settings: Shared with the hosts for which it is the same.
-    """
-
-    hostname: str
-    settings: SshSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """Who and where we are: what tokens and defaults are made of.
-
-    Attributes:
-        user: Login name here.
-        uid: Its number.
-        home: Its home directory, from the password database, as ssh takes it.
-        hostname: This machine's name.
-        environ: The environment.
-    """
-
-    user: str
-    uid: int
-    home: str
-    hostname: str
-    environ: Mapping[str, str]
-
-
-# ---------------------------------------------------------------- blocks
-
-
-class Criterion(enum.Enum):
-    """What a ``Match`` line can ask of a host."""
-
-    ALL = "all"
-    CANONICAL = "canonical"
-    EXEC = "exec"
-    FINAL = "final"
-    HOST = "host"
-    LOCALUSER = "localuser"
-    ORIGINALHOST = "originalhost"
-    TAGGED = "tagged"
-    USER = "user"
-
-
-_BARE: Final = frozenset({Criterion.ALL, Criterion.CANONICAL, Criterion.FINAL})
-_NOT_SUPPORTED: Final = frozenset({"command", "localnetwork", "sessiontype", "version"})
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """One criterion of a ``Match`` line.
-
-    Attributes:
-        criterion: What is asked.
-        negated: Whether ``!`` stood before it.
-        patterns: For those that compare text.
-        command: For ``exec``.
-    """
-
-    criterion: Criterion
-    negated: bool
-    patterns: PatternList | None = None
-    command: Template | None = None
-
-
-Condition: TypeAlias = PatternList | tuple[Test, ...] | None
-"""``Host`` patterns, the tests of a ``Match``, or nothing: a file's first lines hold where the file does."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
-    """Lines that always apply together."""
-
-    values: tuple[tuple[str, Any], ...]
-    steers: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """Lines under one condition; ``inside`` are stretches of lines, and blocks of included files."""
-
-    condition: Condition
-    inside: tuple[Stretch | Block, ...]
-
-
-_STEERING: Final = frozenset({"hostname", "user", "port", "hostkeyalias", "proxycommand", "proxyjump", "tag"})
-"""Values that a later ``Match`` can ask for."""
-
-Includer: TypeAlias = Callable[[Directive], Iterable[Block]]
-"""From an ``Include`` line to the blocks of the files it means, in order."""
-
-
-def _read_criterion(name: str, place: Place) -> Criterion:
-    if name in _NOT_SUPPORTED:
-        raise place.error(f"Match {name} is not supported")
-    try:
-        return Criterion(name)
-    except ValueError:
-        raise place.error(f"Match has no criterion {name!r}") from None
-
-
-def _read_test(word: str, following: Iterator[str], place: Place) -> Test:
-    """Read one criterion; its argument stands after ``=``, or is the next word."""
-    negated = word.startswith("!")
-    name, equals, argument = word.removeprefix("!").partition("=")
-    criterion = _read_criterion(name.lower(), place)
-    if criterion in _BARE:
-        if equals:
-            raise place.error(f"Match {criterion.value} takes no argument")
-        return Test(criterion, negated)
-    if not equals:
-        argument = next(following, "")
-    if (not argument and criterion is not Criterion.TAGGED) or argument.startswith("#"):
-        raise place.error(f"Match {criterion.value} needs an argument")
-    if criterion is Criterion.EXEC:
-        return Test(
-            criterion, negated, command=template(argument, place, tokens=EXEC_TOKENS, variables=False)
-        )
-    fold = criterion in {Criterion.HOST, Criterion.ORIGINALHOST}
-    return Test(criterion, negated, patterns=PatternList.split(argument, fold_case=fold))
-
-
-def _read_match(directive: Directive) -> tuple[Test, ...]:
-    """Read the criteria of a ``Match`` line."""
-    words = iter(directive.words)
-    tests = tuple(_read_test(word, words, directive.place) for word in words)
-    if not tests:
-        raise directive.place.error("Match needs a criterion")
-    if any(test.criterion is Criterion.ALL for test in (*tests[:-1], *tests[2:])):
-        raise directive.place.error("Match all stands alone")  # though ssh lets one criterion stand before it
-    return tests
-
-
-def _read_host(directive: Directive) -> PatternList:
-    """Read the patterns of a ``Host`` line."""
-    if not directive.words or "" in directive.words:
-        raise directive.place.error("host has an empty argument")
-    return PatternList(directive.words)
-
-
-class _BlockBuilder:
-    """A block in the making."""
-
-    __slots__ = ("_condition", "_inside", "_values")
-
-    def __init__(self, condition: Condition) -> None:
-        self._condition = condition
-        self._inside: list[Stretch | Block] = []
-        self._values: list[tuple[str, Any]] = []
-
-    def add(self, values: Iterable[tuple[str, Any]]) -> None:
-        self._values.extend(values)
-
-    def include(self, blocks: Iterable[Block]) -> None:
-        self._end_stretch()
-        self._inside.extend(blocks)
-
-    def build(self) -> Block:
-        self._end_stretch()
-        return Block(self._condition, tuple(self._inside))
-
-    def _end_stretch(self) -> None:
-        if self._values:
-            steers = any(name in _STEERING for name, _ in self._values)
-            self._inside.append(Stretch(tuple(self._values), steers))
-            self._values.clear()
-
-
-def parse_blocks(
-    lines: Iterable[Directive],
-    *,
-    include: Includer,
-    warn: Callable[[str], None],
-    ignored: list[str],
-) -> Iterator[Block]:
-    """Put a file's lines under their conditions.
-
-    Args:
-        lines: The file's lines.
-        include: Called for each ``Include``.
-        warn: Called with one line of text for each keyword that matters to ssh and is not supported.
-        ignored: What ``IgnoreUnknown`` said so far; added to.
-
-    Yields:
-        Blocks in the file's order.
-
-    Raises:
-        UsageError: A line cannot be understood, with its place.
-    """
-    block = _BlockBuilder(None)
-    for directive in lines:
-        keyword = directive.keyword
-        if keyword in {"host", "match"}:
-            yield block.build()
-            block = _BlockBuilder(_read_host(directive) if keyword == "host" else _read_match(directive))
-        elif keyword == "include":
-            if not directive.words or "" in directive.words:
-                raise directive.place.error("include has an empty argument")
-            block.include(include(directive))
-        elif keyword == "ignoreunknown":
-            ignored.extend(ignored_keywords(directive))
-        elif check_keyword(directive, PatternList(ignored)):
-            block.add(values_of(directive))
-        elif keyword in MISSED:
-            warn(f"{directive.place}: {keyword} is not supported and is passed over")
-    yield block.build()
-
-
-def _asks_for_second_pass(blocks: Iterable[Stretch | Block]) -> bool:
-    for block in blocks:
-        if isinstance(block, Block):
-            tests = block.condition if isinstance(block.condition, tuple) else ()
-            if any(test.criterion is Criterion.FINAL for test in tests) or _asks_for_second_pass(
-                block.inside
-            ):
-                return True
-    return False
-
-
-# ---------------------------------------------------------------- evaluation
-
-
 _NO_JUMP: Final = Jump(())
 
 
@@ -448,44 +95,6 @@ def _send_env(known: tuple[str, ...], words: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def numeric_address(host: str) -> str | None:
-    """Write an address as the system does, such as ``127.0.0.1`` for ``127.1``; ``None`` if it is a name."""
-    if ":" in host:
-        bare, percent, scope = host.partition("%")
-        try:
-            return f"{ipaddress.IPv6Address(bare)}{percent}{scope}"
-        except ValueError:
-            return None
-    if not host[:1].isdigit():
-        return None
-    try:
-        return socket.inet_ntoa(socket.inet_aton(host))
-    except (OSError, UnicodeError):
-        return None
-
-
-def tilde_home(user: str, place: Place) -> str:
-    """Find a user's home directory, for ``~user``.
-
-    Raises:
-        UsageError: There is no such user.
-    """
-    try:
-        return pwd.getpwnam(user).pw_dir
-    except (KeyError, UnicodeError, ValueError):
-        raise place.error(f"there is no user {user!r}") from None
-
-
-def _tilde(path: str, place: Place, home: str) -> str:
-    """Expand ``~`` and ``~user`` at the start of a path."""
-    if not path.startswith("~"):
-        return path
-    user, _, rest = path[1:].partition("/")
-    directory = tilde_home(user, place) if user else home
-    # The directory is no template: a % in it is a %.
-    return f"{directory.rstrip('/').replace('%', '%%')}/{rest.lstrip('/')}"
-
-
 class _Walk:
     """One host's way through the blocks: which stretches apply, and what they said that ``Match`` can ask."""
 
@@ -504,7 +113,7 @@ class _Walk:
             if isinstance(block, Stretch):
                 self.stretches.append(block)
                 if block.steers:
-                    _set_first(self.said, (pair for pair in block.values if pair[0] in _STEERING))
+                    _set_first(self.said, (pair for pair in block.values if pair[0] in STEERING))
             elif self._holds(block.condition):
                 self.through(block.inside)
 
@@ -578,7 +187,7 @@ class SshConfig:
         self.warnings = tuple(warnings)
         self._blocks = tuple(blocks)
         self._options = tuple(value for option in options for value in values_of(option))
-        self._second_pass = _asks_for_second_pass(self._blocks)
+        self._second_pass = asks_for_second_pass(self._blocks)
         self._run = run
         self._ran: dict[str, bool] = {}
         self._merged: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -723,7 +332,7 @@ class SshConfig:
         def expand(template: Template) -> str:
             nonlocal steady
             steady = steady and not template.varies
-            at_home = replace(template, text=_tilde(template.text, template.place, self.local.home))
+            at_home = replace(template, text=expand_tilde(template.text, template.place, self.local.home))
             return at_home.expand(tokens, self.local.environ)
 
         def paths(key: str, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.transports.ssh.config import Block, Local, SshConfig, parse_blocks, tilde_home
-from multirsh.transports.ssh.directives import (
+from multirsh.transports.ssh.config.blocks import Block, parse_blocks
+from multirsh.transports.ssh.config.directives import (
     MISSED,
     STRUCTURE,
     Directive,
@@ -29,6 +29,9 @@ from multirsh.transports.ssh.directives import (
     read_lines,
     values_of,
 )
+from multirsh.transports.ssh.config.evaluation import SshConfig
+from multirsh.transports.ssh.config.paths import tilde_home
+from multirsh.transports.ssh.config.settings import Local
 from multirsh.transports.ssh.patterns import PatternList
 
 SYSTEM_DIRECTORY: Final = "/etc/ssh"

@@ -1,0 +1,179 @@
+r"""Fakes for those who test code built on multirsh: hosts that do as they are told, without a network.
+
+::
+
+    fake = FakeTransport({"db1": Behaviour(stdout=b"ok\n"), "db2": Behaviour(fails=refused("db2"))})
+    async with Fleet(hosts, transports={TransportName.SSH: fake}) as fleet:
+        results = await fleet.run("uptime").gather()
+
+They are fakes and no mocks: they keep the rules of ``transports.base``, and
+what they were asked is theirs to tell afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from multirsh.errors import HostError
+from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Outcome, Phase, Status
+from multirsh.transports.base import Sink
+from multirsh.transports.dialler import Dialler
+
+__all__ = ["Behaviour", "FakeConnection", "FakeTransport", "refused"]
+
+
+SUCCESS: Final = Exited(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What one fake host does.
+
+    Attributes:
+        stdout: Written, in one piece, once the command runs.
+        stderr: Likewise.
+        outcome: How the command ends; an error is raised in its place.
+        fails: Raised by ``open``; ``None`` to let everybody in.
+        opens_after: Waited for before ``open`` ends; never set, it never ends.
+        ends_after: Waited for before the command ends.
+        closes_after: Waited for before the connection is closed.
+        closed_by: Who closes it.
+    """
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    outcome: Outcome | Exception = SUCCESS
+    fails: Exception | None = None
+    opens_after: asyncio.Event | None = None
+    ends_after: asyncio.Event | None = None
+    closes_after: asyncio.Event | None = None
+    closed_by: ClosedBy | None = ClosedBy.REMOTE
+
+
+WELL = Behaviour()
+"""Let in, silent, exit status 0, closed by the remote."""
+
+
+def refused(host: str) -> HostError:
+    """The failure of a host on whose port nobody listens."""
+    failure = Failure(ErrorKind.REFUSED, Phase.CONNECT, "connection refused")
+    return HostError(host, Status.UNREACHABLE, failure)
+
+
+@dataclass(slots=True, eq=False)
+class FakeConnection:
+    """A ``Connection`` that does what its ``Behaviour`` says.
+
+    Attributes:
+        host: Whose.
+        behaviour: What it does.
+        phase: Where it is.
+        local_port: None: there is no socket.
+        connected_at: When it was open, on the loop's clock.
+        authenticated_at: The same.
+        commands: What it was asked to run.
+        close_calls: How often it was closed.
+        is_held_back: Whether its output is paused now.
+    """
+
+    host: Host
+    behaviour: Behaviour
+    phase: Phase = Phase.CONNECT
+    local_port: int | None = None
+    connected_at: float | None = None
+    authenticated_at: float | None = None
+    commands: list[str] = field(default_factory=list)
+    close_calls: int = 0
+    is_held_back: bool = False
+
+    async def open(self) -> None:
+        """Let in, or raise what the behaviour says."""
+        if self.behaviour.opens_after is not None:
+            await self.behaviour.opens_after.wait()
+        if self.behaviour.fails is not None:
+            raise self.behaviour.fails
+        self.connected_at = self.authenticated_at = asyncio.get_running_loop().time()
+
+    async def run(self, command: str, sink: Sink) -> Outcome:
+        """Write the output, and end as the behaviour says."""
+        self.phase = Phase.RUN
+        self.commands.append(command)
+        if self.behaviour.stdout:
+            sink.write("stdout", self.behaviour.stdout)
+        if self.behaviour.stderr:
+            sink.write("stderr", self.behaviour.stderr)
+        if self.behaviour.ends_after is not None:
+            await self.behaviour.ends_after.wait()
+        if isinstance(self.behaviour.outcome, Exception):
+            raise self.behaviour.outcome
+        return self.behaviour.outcome
+
+    def pause_output(self) -> None:
+        """Note it."""
+        self.is_held_back = True
+
+    def resume_output(self) -> None:
+        """Note it."""
+        self.is_held_back = False
+
+    def close(self) -> None:
+        """Note it."""
+        self.close_calls += 1
+
+    async def closed(self) -> ClosedBy | None:
+        """Wait as the behaviour says."""
+        if self.behaviour.closes_after is not None:
+            await self.behaviour.closes_after.wait()
+        return self.behaviour.closed_by
+
+
+class FakeTransport:
+    """A ``Transport`` whose hosts do what they are told; its own connector, for any number of runs.
+
+    Attributes:
+        connections: Every connection that was asked for, in order.
+        prepared: The names it was prepared for.
+        releases: How often ``release`` was called: once a run.
+        is_closed: Whether the fleet has let go of it.
+    """
+
+    def __init__(
+        self, behaviours: Mapping[str, Behaviour] | None = None, *, default: Behaviour = WELL
+    ) -> None:
+        """Make one.
+
+        Args:
+            behaviours: By host name.
+            default: Of all other hosts.
+        """
+        self._behaviours = dict(behaviours or {})
+        self._default = default
+        self.connections: list[FakeConnection] = []
+        self.prepared: list[str] = []
+        self.releases = 0
+        self.is_closed = False
+
+    async def prepare(self, hosts: Sequence[Host]) -> None:
+        """Note whom for."""
+        self.prepared += [host.name for host in hosts]
+
+    def connection(self, host: Host) -> FakeConnection:
+        """A connection that behaves as ``host`` was told to."""
+        connection = FakeConnection(host, self._behaviours.get(host.name, self._default))
+        self.connections.append(connection)
+        return connection
+
+    async def release(self) -> None:
+        """Count it."""
+        self.releases += 1
+
+    def connector(self, dialler: Dialler) -> Self:  # noqa: ARG002 - there is nothing to dial
+        """Make connections for one more run."""
+        return self
+
+    async def close(self) -> None:
+        """Note it."""
+        self.is_closed = True

@@ -1,0 +1,209 @@
+"""A file's lines under their conditions: ``Host``, ``Match``, and what an ``Include`` brings. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from multirsh.transports.ssh.config.directives import (
+    EXEC_TOKENS,
+    MISSED,
+    Directive,
+    Place,
+    Template,
+    check_keyword,
+    ignored_keywords,
+    template,
+    values_of,
+)
+from multirsh.transports.ssh.patterns import PatternList
+
+
+class Criterion(enum.Enum):
+    """What a ``Match`` line can ask of a host."""
+
+    ALL = "all"
+    CANONICAL = "canonical"
+    EXEC = "exec"
+    FINAL = "final"
+    HOST = "host"
+    LOCALUSER = "localuser"
+    ORIGINALHOST = "originalhost"
+    TAGGED = "tagged"
+    USER = "user"
+
+
+_BARE: Final = frozenset({Criterion.ALL, Criterion.CANONICAL, Criterion.FINAL})
+_NOT_SUPPORTED: Final = frozenset({"command", "localnetwork", "sessiontype", "version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One criterion of a ``Match`` line.
+
+    Attributes:
+        criterion: What is asked.
+        negated: Whether ``!`` stood before it.
+        patterns: For those that compare text.
+        command: For ``exec``.
+    """
+
+    criterion: Criterion
+    negated: bool
+    patterns: PatternList | None = None
+    command: Template | None = None
+
+
+Condition: TypeAlias = PatternList | tuple[Test, ...] | None
+"""``Host`` patterns, the tests of a ``Match``, or nothing: a file's first lines hold where the file does."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Lines that always apply together."""
+
+    values: tuple[tuple[str, Any], ...]
+    steers: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Lines under one condition; ``inside`` are stretches of lines, and blocks of included files."""
+
+    condition: Condition
+    inside: tuple[Stretch | Block, ...]
+
+
+STEERING: Final = frozenset({"hostname", "user", "port", "hostkeyalias", "proxycommand", "proxyjump", "tag"})
+"""Values that a later ``Match`` can ask for."""
+
+Includer: TypeAlias = Callable[[Directive], Iterable[Block]]
+"""From an ``Include`` line to the blocks of the files it means, in order."""
+
+
+def _read_criterion(name: str, place: Place) -> Criterion:
+    if name in _NOT_SUPPORTED:
+        raise place.error(f"Match {name} is not supported")
+    try:
+        return Criterion(name)
+    except ValueError:
+        raise place.error(f"Match has no criterion {name!r}") from None
+
+
+def _read_test(word: str, following: Iterator[str], place: Place) -> Test:
+    """Read one criterion; its argument stands after ``=``, or is the next word."""
+    negated = word.startswith("!")
+    name, equals, argument = word.removeprefix("!").partition("=")
+    criterion = _read_criterion(name.lower(), place)
+    if criterion in _BARE:
+        if equals:
+            raise place.error(f"Match {criterion.value} takes no argument")
+        return Test(criterion, negated)
+    if not equals:
+        argument = next(following, "")
+    if (not argument and criterion is not Criterion.TAGGED) or argument.startswith("#"):
+        raise place.error(f"Match {criterion.value} needs an argument")
+    if criterion is Criterion.EXEC:
+        return Test(
+            criterion, negated, command=template(argument, place, tokens=EXEC_TOKENS, variables=False)
+        )
+    fold = criterion in {Criterion.HOST, Criterion.ORIGINALHOST}
+    return Test(criterion, negated, patterns=PatternList.split(argument, fold_case=fold))
+
+
+def _read_match(directive: Directive) -> tuple[Test, ...]:
+    """Read the criteria of a ``Match`` line."""
+    words = iter(directive.words)
+    tests = tuple(_read_test(word, words, directive.place) for word in words)
+    if not tests:
+        raise directive.place.error("Match needs a criterion")
+    if any(test.criterion is Criterion.ALL for test in (*tests[:-1], *tests[2:])):
+        raise directive.place.error("Match all stands alone")  # though ssh lets one criterion stand before it
+    return tests
+
+
+def _read_host(directive: Directive) -> PatternList:
+    """Read the patterns of a ``Host`` line."""
+    if not directive.words or "" in directive.words:
+        raise directive.place.error("host has an empty argument")
+    return PatternList(directive.words)
+
+
+class _BlockBuilder:
+    """A block in the making."""
+
+    __slots__ = ("_condition", "_inside", "_values")
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._inside: list[Stretch | Block] = []
+        self._values: list[tuple[str, Any]] = []
+
+    def add(self, values: Iterable[tuple[str, Any]]) -> None:
+        self._values.extend(values)
+
+    def include(self, blocks: Iterable[Block]) -> None:
+        self._end_stretch()
+        self._inside.extend(blocks)
+
+    def build(self) -> Block:
+        self._end_stretch()
+        return Block(self._condition, tuple(self._inside))
+
+    def _end_stretch(self) -> None:
+        if self._values:
+            steers = any(name in STEERING for name, _ in self._values)
+            self._inside.append(Stretch(tuple(self._values), steers))
+            self._values.clear()
+
+
+def parse_blocks(
+    lines: Iterable[Directive],
+    *,
+    include: Includer,
+    warn: Callable[[str], None],
+    ignored: list[str],
+) -> Iterator[Block]:
+    """Put a file's lines under their conditions.
+
+    Args:
+        lines: The file's lines.
+        include: Called for each ``Include``.
+        warn: Called with one line of text for each keyword that matters to ssh and is not supported.
+        ignored: What ``IgnoreUnknown`` said so far; added to.
+
+    Yields:
+        Blocks in the file's order.
+
+    Raises:
+        UsageError: A line cannot be understood, with its place.
+    """
+    block = _BlockBuilder(None)
+    for directive in lines:
+        keyword = directive.keyword
+        if keyword in {"host", "match"}:
+            yield block.build()
+            block = _BlockBuilder(_read_host(directive) if keyword == "host" else _read_match(directive))
+        elif keyword == "include":
+            if not directive.words or "" in directive.words:
+                raise directive.place.error("include has an empty argument")
+            block.include(include(directive))
+        elif keyword == "ignoreunknown":
+            ignored.extend(ignored_keywords(directive))
+        elif check_keyword(directive, PatternList(ignored)):
+            block.add(values_of(directive))
+        elif keyword in MISSED:
+            warn(f"{directive.place}: {keyword} is not supported and is passed over")
+    yield block.build()
+
+
+def asks_for_second_pass(blocks: Iterable[Stretch | Block]) -> bool:
+    """Whether a block asks ``Match final``: then all are gone through again, knowing the first answer."""
+    for block in blocks:
+        if isinstance(block, Block):
+            tests = block.condition if isinstance(block.condition, tuple) else ()
+            if any(test.criterion is Criterion.FINAL for test in tests) or asks_for_second_pass(block.inside):
+                return True
+    return False

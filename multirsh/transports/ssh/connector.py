@@ -1,0 +1,96 @@
+"""The ssh connections of one run, and the jump hosts they share.
+
+A jump host has one connection, made by the first host that needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from multirsh.errors import HostError
+from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.ssh.connection import SshConnection
+from multirsh.transports.ssh.plan import Chain, Plan
+
+
+class SshConnector:
+    """A ``Connector`` (``transports.base``).
+
+    A jump host that could not be entered stays so for the run: a thousand
+    hosts behind a dead bastion fail at once instead of each paying its
+    timeout. One that was entered and died is entered again.
+
+    Attributes:
+        dialler: Makes TCP connections.
+    """
+
+    def __init__(self, plan: Callable[[Host], Plan], dialler: Dialler) -> None:
+        """Begin a run.
+
+        Args:
+            plan: Says how to reach a host.
+            dialler: Makes TCP connections.
+        """
+        self.dialler = dialler
+        self._plan = plan
+        self._open: dict[Chain, SshConnection] = {}
+        self._failed: dict[Chain, tuple[Status, Failure | None]] = {}
+        self._locks: dict[Chain, asyncio.Lock] = {}
+
+    def connection(self, host: Host) -> SshConnection:
+        """A connection to ``host``, not yet begun."""
+        return SshConnection(self, host)
+
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
+        return self._plan(host)
+
+    async def through(self, chain: Chain) -> SshConnection:
+        """The shared connection to the last host of ``chain``.
+
+        The first to ask opens it, within its own connect timeout; the others wait for it within theirs.
+
+        Raises:
+            HostError: It could not be opened.
+        """
+        async with self._locks.setdefault(chain, asyncio.Lock()):
+            if chain in self._failed:
+                # A fresh one: an exception keeps the frames of everybody who raised it.
+                raise HostError(chain[-1].host, *self._failed[chain])
+            known = self._open.get(chain)
+            if known is not None and known.is_open:
+                return known
+            connection = self.connection(host_of(chain))
+            try:
+                await connection.open()
+            except BaseException as error:
+                self._failed[chain] = _reason(error, connection.phase)
+                connection.close()
+                raise
+            self._open[chain] = connection
+            return connection
+
+    async def release(self) -> None:
+        """Close the connections to jump hosts, those reached through others first."""
+        for chain in sorted(self._open, key=lambda chain: -len(chain)):
+            connection = self._open.pop(chain)
+            connection.close()
+            await connection.closed()
+
+
+def _reason(error: BaseException, phase: Phase) -> tuple[Status, Failure | None]:
+    """Why a jump host could not be entered, for those who come later."""
+    if isinstance(error, HostError):
+        return error.status, error.failure
+    # Who opened it was given up on, most likely by its timeout; it had all of that time for the jump host.
+    return Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, phase, "not logged in in time")
+
+
+def host_of(chain: Chain) -> Host:
+    """The chain's last hop as a host, reached through those before it."""
+    *before, last = chain
+    # Without hops before it, ssh_config may name some: that is how ssh itself nests them.
+    jump = ",".join(map(str, before)) or None
+    return Host(name=last.host, settings=Settings(user=last.user, port=last.port, jump=jump))
