@@ -100,7 +100,12 @@ CONNECTION = _together(
     _of_connecting("-l", "--user", metavar="USER", help="Log in as USER."),
     _of_connecting("-p", "--port", type=values.port, metavar="PORT", help="Connect to PORT."),
     _of_connecting("-i", "--identity", metavar="KEY", help="Log in with this private key."),
-    _of_connecting("-J", "--jump", metavar="JUMP", help="Go through [user@]host[:port][,...]."),
+    _of_connecting(
+        "-J",
+        "--jump",
+        metavar="JUMP",
+        help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
+    ),
     _of_connecting(
         "-F",
         "--ssh-config",

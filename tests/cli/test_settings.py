@@ -1,4 +1,4 @@
-"""A flag, then MULTIRSH_*, then the user's config.toml, then the system's; nothing from the current folder."""
+"""A flag, then MULTIRSH_*, then the user's config.toml, then the system's; nothing from where we stand."""
 
 from __future__ import annotations
 

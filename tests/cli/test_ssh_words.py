@@ -72,6 +72,18 @@ def test_through_a_jump_host(on_sshd: Program, sshd: Daemon) -> None:
     assert ended.out.count('"closed_by":null') == 5
 
 
+def test_the_letters_are_not_for_the_jump_host(on_sshd: Program, sshd: Daemon) -> None:
+    """As in ssh: its user and port are in its own words, or in ssh_config."""
+    ended = on_sshd(
+        *(*ONE, "-l", "nobody-here", "-o", "Port=1", "--json", "-J", f"root@127.1.0.9:{sshd.port}", "true")
+    )
+
+    assert '"kind":"jump"' in ended.out  # through the bastion, port 1 refuses
+    assert "127.1.0.1 port 1" in ended.out
+    bare = on_sshd(*ONE, "-o", f"Port={sshd.port}", "-J", "127.1.0.9", "-o", "User=root", "true")
+    assert bare.code == 0  # the bastion's port and user come from ~/.ssh/config
+
+
 def test_the_agent_is_lent_only_where_we_are_told_so(on_sshd: Program, agent: str) -> None:
     """``ForwardAgent yes`` in ssh_config is not enough: the root of any host could use it."""
     config = on_sshd.home / ".ssh/config"
