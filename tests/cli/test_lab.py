@@ -109,5 +109,6 @@ def test_other_signals_end_it_too(
 
     process.send_signal(number)
 
-    assert ended(process).code == 128 + number
+    end = ended(process)
+    assert (end.code, end.err) == (128 + number, "\nmultirsh: the lab ends\n")
     assert left(user) == []
