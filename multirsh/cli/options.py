@@ -131,7 +131,7 @@ CONNECTION = _together(
     _of_connecting(
         "--host-keys",
         type=click.Choice([policy.value for policy in HostKeyPolicy]),
-        metavar="WHICH",
+        metavar="POLICY",
         help="strict: only known host keys; accept-new: unknown ones too, and they become known; off: any.  "
         "[default: ssh_config's StrictHostKeyChecking, else strict]",
     ),
