@@ -2,7 +2,8 @@
 
 A key is an option's long name without its dashes, ``fanout = 32``. Nothing
 is read from the current folder: a cloned repository must not be able to
-redirect anybody's commands.
+redirect anybody's commands. Values have TOML's types: a switch is ``true``, a
+number has no quotes, and what may be given several times is a list.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 from multirsh.errors import UsageError
 
+if TYPE_CHECKING:
+    from multirsh.cli.sections import SectionOption
+
 SYSTEM_FILE: Final = Path("/etc/multirsh/config.toml")
 
-NEVER: Final = frozenset({"help", "version"})
 
-
-def files() -> tuple[Path, Path]:
+def files() -> tuple[Path, ...]:
     """The files, the one whose values win first (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(home).expanduser() / "multirsh" / "config.toml", SYSTEM_FILE
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    if not home.startswith("/"):  # the specification has it ignored, and it would be in the current folder
+        home = os.path.expanduser("~/.config")  # noqa: PTH111 - the path's own raises where there is no home
+    mine = Path(home, "multirsh", "config.toml")
+    return (mine, SYSTEM_FILE) if mine.is_absolute() else (SYSTEM_FILE,)
 
 
 def read_defaults(subcommands: Iterable[str]) -> dict[str, Any]:
@@ -58,5 +65,35 @@ def _read(file: Path) -> dict[str, Any]:
             near = difflib.get_close_matches(key, CONFIGURABLE, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(CONFIGURABLE))}"
             raise UsageError(f"{file}: no option is called {key!r}", hint=hint)
-        values[CONFIGURABLE[key]] = value
+        option = CONFIGURABLE[key]
+        values[str(option.name)] = _checked(file, key, value, option)
     return values
+
+
+def _checked(file: Path, key: str, value: object, option: SectionOption) -> object:
+    """The value as the option would take it from a command line.
+
+    Raises:
+        UsageError: It is not of the option's kind.
+    """
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError(f"{file}: {key} is a switch: {value!r} is neither true nor false")
+        return value
+    if option.multiple:
+        return [_one(file, key, one, option) for one in (value if isinstance(value, list) else [value])]
+    return _one(file, key, value, option)
+
+
+def _one(file: Path, key: str, value: object, option: SectionOption) -> object:
+    is_text = isinstance(option.type, click.Path | click.Choice | type(click.STRING))
+    if is_text != isinstance(value, str) or isinstance(value, bool | list | dict):
+        kind = "text, in quotes" if is_text else "a number, without quotes"
+        raise UsageError(f"{file}: {key} takes {kind}, not {value!r}")
+    if isinstance(option.type, click.Path):
+        value = os.path.expanduser(str(value))  # noqa: PTH111 - as above; and no shell has done it
+    try:
+        option.type.convert(value, None, None)
+    except click.BadParameter as error:
+        raise UsageError(f"{file}: {key}: {error.message.rstrip('.')}") from error
+    return value

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from multirsh.cli.descriptors import STDERR, STDOUT, write_all
+from multirsh.cli.signals import StopSignals
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
@@ -20,9 +20,7 @@ from multirsh.model import Host
 from multirsh.output import Batch, OutputOptions, Printer
 from multirsh.transports.ssh.options import SshOptions
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-_DESCRIPTORS = {"stdout": 1, "stderr": 2}
+_DESCRIPTORS = {"stdout": STDOUT, "stderr": STDERR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +45,11 @@ class Drive:
     output: OutputOptions
     exit_rule: ExitRule
 
-    async def drive(self) -> int:
+    async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
+
+        Args:
+            signals: Until the run begins, they cancel; then they stop it.
 
         Raises:
             MultirshError: Nothing was run.
@@ -61,7 +62,7 @@ class Drive:
                     self.hosts, limits=self.limits, timeouts=self.timeouts, ssh=self.ssh, warn=printer.say
                 ) as fleet:
                     run = fleet.run(self.command, exit_rule=self.exit_rule)
-                    with _signals_stop(run, printer):
+                    with signals.taken_by(_stopper(run, printer)):
                         return await self._follow(run, printer, writer)
             finally:
                 await writer.write(printer.close())
@@ -79,9 +80,11 @@ class Drive:
                 await writer.write(printer.take(loop.time()))
                 if writer.lost_reader:
                     run.stop(signal=signal.SIGPIPE)
+                elif writer.failure is not None:
+                    run.stop()
             ticking.cancel()
         if writer.failure is not None:
-            os.write(2, f"multirsh: cannot write to standard output: {writer.failure}\n".encode())
+            printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
         return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
 
@@ -114,20 +117,21 @@ class _Writer:
         for write in batch.writes:
             if write.stream in self._dead:
                 continue
-            rest = memoryview(write.data)
             try:
-                while rest:
-                    rest = rest[os.write(_DESCRIPTORS[write.stream], rest) :]
+                write_all(_DESCRIPTORS[write.stream], write.data)
+            except BrokenPipeError:
+                self._dead.add(write.stream)
+                if write.stream == "stdout":
+                    self.lost_reader = True
+                    self._dead.add("stderr")  # whoever does not want the output does not want the ending
             except OSError as error:
                 self._dead.add(write.stream)
                 if write.stream == "stdout":
-                    self.lost_reader = isinstance(error, BrokenPipeError)
-                    self.failure = None if self.lost_reader else error.strerror
+                    self.failure = error.strerror
 
 
 @contextmanager
 def _writer() -> Iterator[_Writer]:
-    sys.stdout.flush()
     with ThreadPoolExecutor(1, thread_name_prefix="multirsh-write") as executor:
         yield _Writer(executor)
 
@@ -140,27 +144,14 @@ async def _tick(printer: Printer, writer: _Writer) -> None:
         await writer.write(printer.take(loop.time()))
 
 
-@contextmanager
-def _signals_stop(run: Run, printer: Printer) -> Iterator[None]:
-    """The first signal stops the run in order, the second closes at once, the third is the end."""
-    loop = asyncio.get_running_loop()
-    presses = 0
+def _stopper(run: Run, printer: Printer) -> Callable[[signal.Signals, int], None]:
+    """The first signal stops the run in order, the second closes at once."""
 
-    def stop(number: signal.Signals) -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1:
+    def stop(number: signal.Signals, count: int) -> None:
+        if count == 1:
             printer.say(f"multirsh: {number.name}: stopping; once more to stop waiting for the remotes")
             run.stop(signal=number)
-        elif presses == 2:  # noqa: PLR2004 - the second
-            run.abandon()
         else:
-            os._exit(SIGNAL_BASE + number)
+            run.abandon()
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+    return stop

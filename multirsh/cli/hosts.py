@@ -8,19 +8,31 @@ from typing import Any
 import click
 
 from multirsh.cli import options
+from multirsh.cli.descriptors import print_out
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.sections import SectionCommand
 from multirsh.inventory import Inventory, fold
 from multirsh.model import Host
 
 
-@click.command("hosts", context_settings={"help_option_names": ["--help"]})
+@click.command("hosts", cls=SectionCommand, context_settings={"help_option_names": HELP_NAMES})
 @options.FILES
 @options.CHOICE
-@click.option("--expand", is_flag=True, help="One name a line.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a host, with all that the file says of it."
+@options.option(
+    "--expand", section="Output", is_flag=True, configurable=False, help="One name a line, not folded."
+)
+@options.option(
+    "--json",
+    "as_json",
+    section="Output",
+    is_flag=True,
+    help="One JSON object a host, with all that the file says of it.",
 )
 def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: Any) -> None:
-    """Show which hosts a selection means, without running anything."""
+    """Show which hosts a selection means, without running anything.
+
+    They are folded, as -w takes them; without -w and -g they are all hosts of the file.
+    """
     inventory = options.read_inventory(files)
     chosen = options.take(options.Choice, parameters).hosts(inventory)
     if as_json:
@@ -29,7 +41,7 @@ def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: 
         lines = [host.name for host in chosen]
     else:
         lines = [fold(host.name for host in chosen)]
-    click.echo("\n".join(lines))
+    print_out("".join(f"{line}\n" for line in lines))
 
 
 def described(host: Host, inventory: Inventory) -> dict[str, Any]:

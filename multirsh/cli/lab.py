@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from multirsh.cli import options
-from multirsh.cli.run import Bounds, Connecting, Showing, prepared
-from multirsh.exit_code import SIGNAL_BASE
+from multirsh.cli import options, values
+from multirsh.cli.descriptors import print_out
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.run import Bounds, Connecting, Showing, checked, prepared
+from multirsh.cli.sections import SectionCommand
+from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
 if TYPE_CHECKING:
+    from multirsh.cli.signals import StopSignals
     from multirsh.lab import Lab, LabOptions
 
 
 @click.command(
     "lab",
-    context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
+    short_help="Start SSH servers on this machine, to practise on.",
+    cls=SectionCommand,
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
-@click.option("--hosts", type=int, default=10, show_default=True, metavar="N", help="How many servers.")
-@click.option("--lab-port", type=int, metavar="PORT", help="Where they listen.  [default: 7722, or any free]")
+@options.option(
+    "--hosts",
+    section="Lab",
+    configurable=False,
+    type=values.count,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How many servers.",
+)
+@options.option(
+    "--lab-port",
+    section="Lab",
+    configurable=False,
+    type=values.port,
+    metavar="PORT",
+    help="Where they listen.  [default: 7722, or any that is free]",
+)
 @options.CHOICE
 @options.RUNNING
 @options.OUTPUT
 @options.CLOSING
-@options.EXITING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
 def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **parameters: Any) -> int:
     """Start SSH servers on this machine; with COMMAND, run it on them and end.
@@ -37,15 +57,20 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
     The servers are real, and COMMAND really runs: on this machine, as you. Without COMMAND they stay up until
     Ctrl-C, for another terminal. They listen on loopback only, and only a key made for the occasion gets in.
     """
-    import asyncio  # noqa: PLC0415 - not needed for --help, and asyncssh still less
-
+    # Not needed for --help, which must be quick.
+    from multirsh.cli import signals  # noqa: PLC0415
     from multirsh.lab import LabOptions  # noqa: PLC0415
 
     fleet = LabOptions(hosts=hosts, port=lab_port)
-    return asyncio.run(_run_on(fleet, command, parameters) if command else _keep_up(fleet))
+    if not command:
+        return signals.run(lambda _: _keep_up(fleet))
+    checked(command)
+    return signals.run(lambda taken: _run_on(fleet, command, parameters, taken))
 
 
-async def _run_on(fleet: LabOptions, command: Sequence[str], parameters: dict[str, Any]) -> int:
+async def _run_on(
+    fleet: LabOptions, command: Sequence[str], parameters: dict[str, Any], signals: StopSignals
+) -> int:
     from multirsh.lab import Lab  # noqa: PLC0415 - as above
 
     choice = options.take(options.Choice, parameters)
@@ -54,26 +79,20 @@ async def _run_on(fleet: LabOptions, command: Sequence[str], parameters: dict[st
     async with Lab(fleet) as running:
         hosts = choice.hosts(options.read_inventory([str(running.hosts_file)]))
         connecting = Connecting(ssh_config=str(running.ssh_config))
-        return await prepared(command, hosts, connecting=connecting, showing=showing, bounds=bounds).drive()
+        drive = prepared(command, hosts, connecting=connecting, showing=showing, bounds=bounds)
+        return await drive.drive(signals)
 
 
 async def _keep_up(fleet: LabOptions) -> int:
+    """Until a signal cancels it."""
     import asyncio  # noqa: PLC0415 - as above
 
     from multirsh.lab import Lab  # noqa: PLC0415
 
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[int] = loop.create_future()
-
-    def end(number: int) -> None:
-        if not ended.done():
-            ended.set_result(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, end, number)
     async with Lab(fleet) as running:
-        click.echo(_explanation(running))
-        return SIGNAL_BASE + await ended
+        print_out(_explanation(running))
+        await asyncio.get_running_loop().create_future()
+    return ExitCode.OK
 
 
 def _explanation(lab: Lab) -> str:
@@ -88,5 +107,6 @@ def _explanation(lab: Lab) -> str:
             f"  ssh -F {shlex.quote(str(lab.ssh_config))} {lab.names[0]}",
             "",
             "Ctrl-C ends them and takes their keys and files away.",
+            "",
         )
     )

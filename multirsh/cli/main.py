@@ -10,23 +10,32 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from multirsh.cli.complaints import worded
 from multirsh.cli.config_file import read_defaults
+from multirsh.cli.descriptors import ReaderGone, abandon_stdout, fill_closed
+from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
+from multirsh.cli.sections import write_options
 from multirsh.errors import MultirshError
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
 from multirsh.version import __version__
 
-DEFAULT: Final = "run"
+EXIT_CODES: Final = (
+    ("0", "All hosts are ok."),
+    ("1", "multirsh itself failed."),
+    ("2", "Nothing was run: a wrong option, hosts file or selection."),
+    ("3", "Some host timed out or was lost: its command may still run."),
+    ("4", "Some host was not reached, or did not let us in."),
+    ("5", "Some command failed."),
+    ("6", "The run was stopped early."),
+    ("128+N", "Ended by signal N: 130 for Ctrl-C."),
+)
+"""For ``--help``; of several the first wins, read as 128+N, 1, 6, 3, 4, 5 (``multirsh.exit_code``)."""
 
-SUBCOMMANDS: Final = {
-    DEFAULT: ("multirsh.cli.run", "run"),
-    "hosts": ("multirsh.cli.hosts", "hosts"),
-    "lab": ("multirsh.cli.lab", "lab"),
-}
-"""Name → module and attribute."""
+_ABOUT_US: Final = frozenset({*HELP_NAMES, "--version"})
 
 
 class DefaultGroup(click.Group):
@@ -46,7 +55,7 @@ class DefaultGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put ``run`` in front unless the first word is a subcommand, or asks about multirsh itself."""
-        if args and args[0] not in SUBCOMMANDS and args[0] not in {"--help", "--version"}:
+        if args and args[0] not in SUBCOMMANDS and args[0] not in _ABOUT_US:
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
 
@@ -54,17 +63,19 @@ class DefaultGroup(click.Group):
         """Show the options of ``run``, which is what most people look for, then the subcommands."""
         run = self.get_command(ctx, DEFAULT)
         if run is not None:
-            run.format_options(click.Context(run, info_name=DEFAULT, parent=ctx), formatter)
+            write_options([*run.params, *self.get_params(ctx)], ctx, formatter)
         self.format_commands(ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl(EXIT_CODES)
 
 
 @click.group(
     cls=DefaultGroup,
-    context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+    context_settings={"help_option_names": HELP_NAMES, "max_content_width": 100},
     options_metavar="[run] [OPTIONS]",
     subcommand_metavar="COMMAND [ARG]...",
 )
-@click.version_option(__version__, prog_name="multirsh")
+@click.version_option(__version__, prog_name="multirsh", message="%(prog)s %(version)s")
 @click.pass_context
 def group(ctx: click.Context) -> None:
     """Run COMMAND on many hosts at once.
@@ -73,7 +84,7 @@ def group(ctx: click.Context) -> None:
       multirsh -f hosts.yaml uptime             on every host of a file
       multirsh -w 'web[01-12],db1' uptime       on hosts named here
       multirsh -f hosts.yaml -g web -- ls -l    on a group
-      multirsh lab uptime                       on a practice fleet on this machine
+      multirsh lab uptime                       on practice hosts on this machine
 
     Lines come as they are written, each with its host's name; at the end, the hosts that failed, by reason.
     Every connection is closed by the remote end first, so that no local port is left in TIME_WAIT.
@@ -83,18 +94,31 @@ def group(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    fill_closed()
+    sys.exit(_run(args))
+
+
+def _run(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args=args, prog_name="multirsh", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        return _complain(worded(error), ExitCode.USAGE)
     except MultirshError as error:
-        click.echo(f"multirsh: {error}", err=True)
-        sys.exit(ExitCode.USAGE)
+        return _complain(str(error), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(SIGNAL_BASE + signal.SIGINT)
-    sys.exit(_as_code(code))
+        return SIGNAL_BASE + signal.SIGINT
+    except ReaderGone:
+        return SIGNAL_BASE + signal.SIGPIPE
+    except OSError as error:
+        abandon_stdout()
+        reason = error.strerror or str(error)
+        return _complain(f"{error.filename}: {reason}" if error.filename else reason, ExitCode.INTERNAL)
+    return code if isinstance(code, int) else ExitCode.OK
 
 
-def _as_code(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _complain(message: str, code: ExitCode) -> int:
+    click.echo(f"multirsh: {message}", err=True)
+    return code

@@ -6,14 +6,17 @@ its ``MULTIRSH_*`` variable; flags win over those, and those over config.toml.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from multirsh.cli import values
+from multirsh.cli.descriptors import STDIN
+from multirsh.cli.sections import OTHER, SectionOption
 from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
@@ -21,20 +24,20 @@ from multirsh.output import When
 Taken = TypeVar("Taken")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_MOST_PORTS: Final = 65535
-CONFIGURABLE: dict[str, str] = {}
-"""Key in config.toml → click's parameter name."""
+CONFIGURABLE: dict[str, SectionOption] = {}
+"""Key in config.toml → the option it is a default of."""
 
 
-def option(*names: str, configurable: bool = True, **settings: Any) -> Callable[[Decorated], Decorated]:
-    """Declare an option with its environment variable and its key in config.toml."""
-    long_names = [name for name in names if name.startswith("--")]
-    key = (long_names[0] if long_names else names[0]).lstrip("-")
+def option(
+    *names: str, section: str = OTHER, configurable: bool = True, **settings: Any
+) -> Callable[[Decorated], Decorated]:
+    """Declare an option with its heading, its environment variable and its key in config.toml."""
     if configurable:
-        parameter = next((name for name in names if not name.startswith("-")), key).replace("-", "_")
-        CONFIGURABLE[key] = parameter
+        long_names = [name for name in names if name.startswith("--")]
+        key = long_names[0].lstrip("-")
         settings.setdefault("envvar", f"MULTIRSH_{key.replace('-', '_').upper()}")
-    return click.option(*names, **settings)
+        CONFIGURABLE[key] = SectionOption(names, section=section, **settings)
+    return click.option(*names, cls=SectionOption, section=section, **settings)
 
 
 def _together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
@@ -46,25 +49,34 @@ def _together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decora
     return decorate
 
 
-def _seconds(*, least: float = 0.0) -> click.FloatRange:
-    return click.FloatRange(min=least, min_open=True)
+_of_hosts = partial(option, section="Hosts")
+_of_connecting = partial(option, section="Connection")
+_of_running = partial(option, section="Run")
+_of_output = partial(option, section="Output")
+_of_closing = partial(option, section="Closing")
 
-
-FILES = option(
-    "-f", "--file", "files", multiple=True, metavar="FILE", help="Hosts file; '-' is standard input."
+FILES = _of_hosts(
+    "-f",
+    "--file",
+    "files",
+    type=click.Path(),
+    multiple=True,
+    metavar="FILE",
+    help="Hosts file: YAML, or one host a line; '-' is standard input. Repeatable.",
 )
 
 CHOICE = _together(
-    option(
+    _of_hosts(
         "-w",
         "--nodes",
         multiple=True,
         metavar="NODES",
         configurable=False,
-        help="These: web[01-12],db[1-9/2],@group,web*; with ! for less, & for both, ^ for either.",
+        help="These hosts: web[01-12],db[1-9/2],@group,web*; with ! for less, & for both, ^ for either. "
+        "Without -f, any host.",
     ),
-    option("-x", "--exclude", multiple=True, metavar="NODES", help="Not these."),
-    option(
+    _of_hosts("-x", "--exclude", multiple=True, metavar="NODES", help="Not these."),
+    _of_hosts(
         "-g",
         "--group",
         "groups",
@@ -73,104 +85,142 @@ CHOICE = _together(
         configurable=False,
         help="The hosts of a group.",
     ),
-    option(
+    _of_hosts(
         "-a",
         "--all",
         "everything",
         is_flag=True,
         configurable=False,
-        help="All hosts of the file (the default).",
+        help="All hosts of the file, as without -w and -g.",
     ),
-    option(
-        "--pick", type=click.IntRange(min=1), metavar="N", configurable=False, help="N of them, at random."
-    ),
+    _of_hosts("--pick", type=values.count, metavar="N", configurable=False, help="N of them, at random."),
 )
 
 CONNECTION = _together(
-    option("-l", "--user", metavar="USER", help="Log in as USER."),
-    option("-p", "--port", type=click.IntRange(1, _MOST_PORTS), metavar="PORT", help="Connect to PORT."),
-    option("-i", "--identity", metavar="KEY", help="Log in with this private key."),
-    option("-J", "--jump", metavar="JUMP", help="Go through [user@]host[:port][,...]."),
-    option("-F", "--ssh-config", metavar="FILE", help="Read this ssh_config only; 'none' reads none."),
-    option(
-        "-o", "--ssh-option", "ssh_options", multiple=True, metavar="K=V", help="An option of ssh_config."
+    _of_connecting("-l", "--user", metavar="USER", help="Log in as USER."),
+    _of_connecting("-p", "--port", type=values.port, metavar="PORT", help="Connect to PORT."),
+    _of_connecting("-i", "--identity", metavar="KEY", help="Log in with this private key."),
+    _of_connecting("-J", "--jump", metavar="JUMP", help="Go through [user@]host[:port][,...]."),
+    _of_connecting(
+        "-F",
+        "--ssh-config",
+        type=click.Path(),
+        metavar="FILE",
+        help="Read this ssh_config and no other; 'none' reads none.",
     ),
-    option(
+    _of_connecting(
+        "-o",
+        "--ssh-option",
+        "ssh_options",
+        multiple=True,
+        metavar="K=V",
+        help="An option of ssh_config, before any file.",
+    ),
+    _of_connecting(
         "-R",
         "--transport",
         type=click.Choice([name.value for name in TransportName]),
-        help="How to reach hosts.  [default: ssh]",
+        metavar="NAME",
+        help="How to reach hosts; in this version, ssh only.",
     ),
-    option(
+    _of_connecting(
         "--host-keys",
         type=click.Choice([policy.value for policy in HostKeyPolicy]),
-        help="What to do with unknown host keys.  [default: ssh_config's StrictHostKeyChecking, else strict]",
+        metavar="WHICH",
+        help="strict: only known host keys; accept-new: unknown ones too, and they become known; off: any.  "
+        "[default: ssh_config's StrictHostKeyChecking, else strict]",
     ),
-    option(
-        "-A", "--forward-agent", is_flag=True, configurable=False, help="Let the hosts use your ssh agent."
+    _of_connecting(
+        "-A",
+        "--forward-agent",
+        is_flag=True,
+        configurable=False,
+        help="Let the hosts use your ssh agent; never without this, whatever ssh_config says.",
     ),
-    option("--ask-pass", is_flag=True, help="Ask for the login password, once."),
-    option(
+    _of_connecting("--ask-pass", is_flag=True, help="Ask for the login password, once for all hosts."),
+    _of_connecting(
         "--password-file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Its first line is the password.",
+        help="Its first line is the login password; '-' is standard input.",
     ),
-    option("--password-command", metavar="CMD", help="The first line that CMD prints is the password."),
+    _of_connecting(
+        "--password-command", metavar="CMD", help="The first line that CMD prints is the login password."
+    ),
 )
 
 RUNNING = _together(
-    option(
+    _of_connecting(
+        "-t",
+        "--connect-timeout",
+        type=values.seconds,
+        default=10.0,
+        metavar="S",
+        help="Seconds from the name's look-up to logged in.  [default: 10]",
+    ),
+    _of_running(
         "-j",
         "--fanout",
-        type=click.IntRange(min=1),
+        type=values.count,
         default=64,
         show_default=True,
         metavar="N",
         help="Hosts in flight at once.",
     ),
-    option(
-        "-t",
-        "--connect-timeout",
-        type=_seconds(),
-        default=10.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="From the name's look-up to logged in.",
+    _of_running(
+        "-u",
+        "--command-timeout",
+        type=values.seconds,
+        metavar="S",
+        help="Seconds the command may take on a host.  [default: as many as it takes]",
     ),
-    option("-u", "--command-timeout", type=_seconds(), metavar="SECONDS", help="The time of one command."),
 )
 
 OUTPUT = _together(
-    option("-N", "--no-prefix", is_flag=True, help="Lines without host names."),
-    option("--json", "as_json", is_flag=True, help="NDJSON events on stdout."),
-    option("-q", "--quiet", is_flag=True, help="Only errors, and the hosts that are not ok."),
-    option(
+    _of_output("-N", "--no-prefix", is_flag=True, help="Lines without host names before them."),
+    _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
+    _of_output(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="Of our own words, only errors and who is not ok.",
+    ),
+    _of_output(
         "--progress",
         type=click.Choice([when.value for when in When]),
         default="auto",
-        help="A progress line.",
+        metavar="WHEN",
+        help="A progress line: auto (on a terminal), always, never.",
     ),
-    option("--color", type=click.Choice([when.value for when in When]), default="auto", help="Colours."),
+    _of_output(
+        "--color",
+        type=click.Choice([when.value for when in When]),
+        default="auto",
+        metavar="WHEN",
+        help="Colours: auto (on a terminal), always, never.",
+    ),
+    _of_output(
+        "-S",
+        "--largest-status",
+        is_flag=True,
+        help="Exit with the largest remote status; no status is 255.",
+    ),
 )
 
 CLOSING = _together(
-    option(
+    _of_closing(
         "--close-timeout",
-        type=_seconds(),
+        type=values.seconds,
         default=3.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="How long to wait for a remote to close, before its connection is reset.",
+        metavar="S",
+        help="Seconds a remote may take to close, before its connection is reset.  [default: 3]",
     ),
-    option(
+    _of_closing(
         "--require-remote-close",
         is_flag=True,
-        help="Fail the run if a connection was not closed by the remote.",
+        help="Exit with 1 if any connection was not closed by its remote.",
     ),
 )
-
-EXITING = option("-S", "--largest-status", is_flag=True, help="Exit with the largest remote status.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +232,11 @@ class Choice:
     groups: tuple[str, ...]
     everything: bool
     pick: int | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is named."""
+        return not (self.nodes or self.groups or self.everything)
 
     def hosts(self, inventory: Inventory) -> tuple[Host, ...]:
         """The chosen hosts.
@@ -205,7 +260,8 @@ def read_inventory(files: Sequence[str]) -> Inventory:
     Raises:
         InventoryError: A file, with the place in it.
     """
-    return Inventory.load(*files, stdin=sys.stdin.buffer)
+    with open(STDIN, "rb", closefd=False) as stdin:
+        return Inventory.load(*files, stdin=stdin)
 
 
 def take(kind: type[Taken], parameters: dict[str, Any]) -> Taken:

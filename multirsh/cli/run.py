@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
+from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
+from multirsh.cli.sections import SectionCommand
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
@@ -49,10 +51,20 @@ class Connecting:
         )
 
     def routed(self, hosts: Sequence[Host]) -> Sequence[Host]:
-        """The hosts, with the transport that ``-R`` asks for."""
+        """The hosts, with the transport that ``-R`` asks for.
+
+        Raises:
+            UsageError: This version does not have it.
+        """
         if self.transport is None:
             return hosts
+        from multirsh.transports.registry import AVAILABLE  # noqa: PLC0415 - not needed for --help
+
         transport = TransportName(self.transport)
+        if transport not in AVAILABLE:
+            raise UsageError(
+                f"-R {transport}: this version has no such transport", hint=f"it has {', '.join(AVAILABLE)}"
+            )
         return [replace(host, settings=replace(host.settings, transport=transport)) for host in hosts]
 
     def ssh(self) -> SshOptions:
@@ -118,7 +130,8 @@ class Bounds:
 
 @click.command(
     "run",
-    context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
+    cls=SectionCommand,
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
 @options.FILES
@@ -127,7 +140,6 @@ class Bounds:
 @options.RUNNING
 @options.OUTPUT
 @options.CLOSING
-@options.EXITING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARG]...")
 def run(*, command: tuple[str, ...], files: tuple[str, ...], **parameters: Any) -> int:
     """Run COMMAND on many hosts at once.
@@ -135,18 +147,48 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], **parameters: Any) 
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
     standard input is at end of file. Options after the first word belong to COMMAND.
     """
-    import asyncio  # noqa: PLC0415 - not needed for --help
+    # Not needed for --help, which must be quick.
+    from multirsh.cli import signals  # noqa: PLC0415
 
+    checked(command)
     connecting = options.take(Connecting, parameters)
-    hosts = options.take(options.Choice, parameters).hosts(options.read_inventory(files))
-    return asyncio.run(
-        prepared(
-            command,
-            hosts,
-            connecting=connecting,
-            showing=options.take(Showing, parameters),
-            bounds=options.take(Bounds, parameters),
-        ).drive()
+    choice = options.take(options.Choice, parameters)
+    if not files and choice.is_empty:
+        raise _nobody(command)
+    hosts = choice.hosts(options.read_inventory(files))
+    drive = prepared(
+        command,
+        hosts,
+        connecting=connecting,
+        showing=options.take(Showing, parameters),
+        bounds=options.take(Bounds, parameters),
+    )
+    return signals.run(drive.drive)
+
+
+def checked(command: Sequence[str]) -> str:
+    """The command as one text, joined as ssh does.
+
+    Raises:
+        UsageError: There is none.
+    """
+    joined = " ".join(command)
+    if not joined.strip():
+        raise UsageError(
+            "there is no command to run", hint="it comes after the options: multirsh -f hosts.yaml uptime"
+        )
+    return joined
+
+
+def _nobody(command: Sequence[str]) -> UsageError:
+    if command[0] in SUBCOMMANDS:
+        return UsageError(
+            "no hosts are named",
+            hint=f"if {command[0]} is meant as the subcommand, put it before its options",
+        )
+    return UsageError(
+        "no hosts are named",
+        hint="give a hosts file (-f hosts.yaml) or names (-w web1,web2), or try it out: multirsh lab uptime",
     )
 
 
@@ -158,14 +200,12 @@ def prepared(
     Raises:
         UsageError: The options cannot be meant together, or there is nothing to run.
     """
-    if not command:
-        raise UsageError("there is no command to run", hint="give one, such as: multirsh -w host1 uptime")
     from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
     from multirsh.engine.limits import Limits, Timeouts  # noqa: PLC0415
 
     return Drive(
         hosts=connecting.routed(hosts),
-        command=" ".join(command),
+        command=checked(command),
         limits=Limits(fanout=bounds.fanout),
         timeouts=Timeouts(
             connect=bounds.connect_timeout, command=bounds.command_timeout, close=bounds.close_timeout

@@ -64,7 +64,8 @@ class _Group:
     is_shared: bool = True
 
     def add(self, finished: HostFinished) -> None:
-        message = "" if finished.error is None else finished.error.message
+        # What is said of a host by its own name is the same for all of them without it.
+        message = "" if finished.error is None else finished.error.message.removeprefix(f"{finished.host}: ")
         if not self.hosts:
             self.message = message
         elif message != self.message:

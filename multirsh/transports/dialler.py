@@ -146,11 +146,9 @@ class Dialler:
         last: OSError | None = None
         for address in addresses:
             try:
-                sock = await _connected(address, bind_address)
+                return self._adopt(await _connected(address, bind_address))
             except OSError as error:
                 last = error
-                continue
-            return self._adopt(sock)
         raise _dial_error(last if last is not None else OSError(errno.EHOSTUNREACH, "no address"))
 
     def adopt_pipe(self, sock: socket.socket) -> RemoteFirstTransport:
@@ -168,10 +166,22 @@ class Dialler:
             transport.abandon()
 
     def _adopt(self, sock: socket.socket) -> RemoteFirstTransport:
+        """Take over a connected socket and note its ports.
+
+        Raises:
+            OSError: The peer has come and gone: there is nobody to talk to.
+        """
         loop = asyncio.get_running_loop()
-        local, remote = _endpoint(sock.getsockname()), _endpoint(sock.getpeername())
-        lease = self._ledger.take(local, remote)
-        return self._watch(sock, lambda closed_by: self._ledger.give_back(lease, closed_by, loop.time()))
+        try:
+            transport = self._watch(
+                sock, lambda closed_by: self._ledger.give_back(lease, closed_by, loop.time())
+            )
+        except OSError:
+            sock.close()
+            raise
+        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        lease = self._ledger.take(_endpoint(local), _endpoint(remote))
+        return transport
 
     def _watch(self, sock: socket.socket, on_closed: Callable[[ClosedBy], None]) -> RemoteFirstTransport:
         loop = asyncio.get_running_loop()
@@ -197,7 +207,6 @@ async def _connected(address: Address, bind_address: str | None) -> socket.socke
                 sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((bind_address, 0))
         await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
-        sock.getpeername()  # a peer may have come and gone: then there is nothing to talk to
     except BaseException:
         # If the handshake ended just as we gave up, a plain close would be the first FIN.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -219,6 +228,8 @@ def _dial_error(error: OSError) -> DialError:
         kind = ErrorKind.NO_ROUTE
     else:
         kind = ErrorKind.RESET
+        if code == errno.ENOTCONN:
+            code = errno.ECONNRESET  # the peer was gone before its name was asked for
     reason = os.strerror(code).lower() if code else str(error)  # asyncio's words repeat the address
     return DialError(Status.UNREACHABLE, Failure(kind, Phase.CONNECT, reason))
 

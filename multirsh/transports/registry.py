@@ -7,11 +7,15 @@ what a run does not use is not loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, TransportName
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.ssh.options import SshOptions
+
+AVAILABLE: Final = frozenset({TransportName.SSH})
+"""Those that this version has."""
 
 
 def load(name: TransportName, *, ssh: SshOptions, warn: Warn, hosts: Sequence[Host]) -> Transport:

@@ -98,7 +98,7 @@ class SshConnection:
                 await check.settled(waiter)
                 await waiter
             finally:
-                waiter.cancel()
+                waiter.cancel()  # if it is done, asyncio then drops a failure that nobody looked at
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
@@ -163,8 +163,19 @@ class SshConnection:
         Raises:
             HostError: The jump host could not reach ``host``.
         """
+        opened = self._opened()
+
+        async def tunnel() -> None:
+            await opened.create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels so; its types say sessions only
+
+        # A channel that was asked for comes even if nobody wants it any more, and could not be closed before:
+        # so this goes on when the host is given up on, at the longest until the jump host is left.
+        tunnelling = asyncio.create_task(tunnel())  # noqa: TID251 - see above
         try:
-            await self._opened().create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels so; its types say sessions only
+            await asyncio.shield(tunnelling)
+        except asyncio.CancelledError:
+            tunnelling.add_done_callback(lambda _: _leave(tunnelling, link))
+            raise
         except (asyncssh.Error, OSError) as error:
             message = f"{self._host.name} could not reach {host} port {port}: {error}"
             failure = Failure(ErrorKind.JUMP, Phase.CONNECT, message)
@@ -181,7 +192,7 @@ class SshConnection:
                 raise _behind(self._host, plan.jump, error) from error
         elif plan.proxy_command is not None:
             self._enter(Phase.CONNECT)
-            (await start_proxy(plan.proxy_command, self._around.dialler)).attach(link)
+            start_proxy(plan.proxy_command, self._around.dialler).attach(link)
         else:
             self._socket = await self._dialled(plan)
             self._local_port = self._socket.get_extra_info("sockname")[1]
@@ -209,6 +220,12 @@ class SshConnection:
         if self._link is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
         return self._link
+
+
+def _leave(tunnelling: asyncio.Task[None], link: asyncssh.SSHClientConnection) -> None:
+    """Close ``link`` if its channel has come after all."""
+    if not tunnelling.cancelled() and tunnelling.exception() is None:
+        link.close()
 
 
 def _behind(host: Host, jump: Chain, error: HostError) -> HostError:

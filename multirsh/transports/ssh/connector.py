@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from multirsh.errors import HostError
-from multirsh.model import Failure, Host, Settings, Status
+from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.plan import Chain, Plan
@@ -57,6 +57,7 @@ class SshConnector:
         """
         async with self._locks.setdefault(chain, asyncio.Lock()):
             if chain in self._failed:
+                # A fresh one: an exception keeps the frames of everybody who raised it.
                 raise HostError(chain[-1].host, *self._failed[chain])
             known = self._open.get(chain)
             if known is not None and known.is_open:
@@ -64,11 +65,8 @@ class SshConnector:
             connection = self.connection(host_of(chain))
             try:
                 await connection.open()
-            except HostError as error:
-                self._failed[chain] = error.status, error.failure
-                connection.close()
-                raise
-            except BaseException:
+            except BaseException as error:
+                self._failed[chain] = _reason(error, connection.phase)
                 connection.close()
                 raise
             self._open[chain] = connection
@@ -80,6 +78,14 @@ class SshConnector:
             connection = self._open.pop(chain)
             connection.close()
             await connection.closed()
+
+
+def _reason(error: BaseException, phase: Phase) -> tuple[Status, Failure | None]:
+    """Why a jump host could not be entered, for those who come later."""
+    if isinstance(error, HostError):
+        return error.status, error.failure
+    # Who opened it was given up on, most likely by its timeout; it had all of that time for the jump host.
+    return Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, phase, "not logged in in time")
 
 
 def host_of(chain: Chain) -> Host:

@@ -25,6 +25,7 @@ class PoliteConnection(asyncssh.SSHClientConnection):
     """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1)."""
 
     _goodbye_sent = False
+    _is_known = False
 
     def __init__(
         self,
@@ -37,9 +38,11 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._on_phase = on_phase
 
     def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
-        """Check the host's key; what comes after it is the login."""
+        """Check the host's key; what comes after it the first time is the login."""
         key = super().validate_server_host_key(key_data)
-        self._on_phase(Phase.AUTH)
+        if not self._is_known:  # else it is asked for again in a rekey
+            self._is_known = True
+            self._on_phase(Phase.AUTH)
         return key
 
     def hold(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
+import subprocess
+import threading
 
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
@@ -11,7 +12,7 @@ from multirsh.transports.remote_first import RemoteFirstTransport
 SHELL = "/bin/sh"
 
 
-async def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
+def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
     """Start ``command`` with its standard input and output joined to a transport.
 
     Its end is closed like any other's: we say goodbye, the server closes, the program sees that and
@@ -28,10 +29,8 @@ async def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
     try:
         ours.setblocking(False)
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                SHELL,
-                "-c",
-                f"exec {command}",
+            program = subprocess.Popen(  # noqa: S603 - the user's own command, from ssh_config or -o
+                [SHELL, "-c", f"exec {command}"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 start_new_session=True,
@@ -39,11 +38,8 @@ async def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
     except BaseException:
         ours.close()
         raise
+    # Not asyncio's subprocess: that one belongs to the loop, and the program may outlive it by a moment.
+    threading.Thread(target=program.wait, name="multirsh-proxy", daemon=True).start()
     transport = dialler.adopt_pipe(ours)
-
-    def end_program(_closed: object) -> None:
-        if process.returncode is None:
-            process.terminate()
-
-    transport.closed.add_done_callback(end_program)
+    transport.closed.add_done_callback(lambda _closed_by: program.terminate())
     return transport

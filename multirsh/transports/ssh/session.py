@@ -64,11 +64,14 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, or its connection is gone."""
-        # While output is held back asyncssh keeps what came; when the *connection* dies it would drop it.
-        self.resume()
         self.error = exc
-        if not self.ended.done():
-            self.ended.set_result(None)
+        try:
+            # While output is held back asyncssh keeps what came; when the *connection* dies it would drop it.
+            self.resume()
+        finally:
+            # asyncssh swallows what is raised here; whoever waits must not wait for ever.
+            if not self.ended.done():
+                self.ended.set_result(None)
 
     def pause(self) -> None:
         """Take no more output; the channel's window fills and the remote waits."""

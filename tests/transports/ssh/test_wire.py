@@ -223,6 +223,16 @@ class TestSshd:
         assert ending.output("stdout") == b"begun\n", "what came before the end is kept"
         nothing_left(in_module_namespace, [sshd.port])
 
+    async def test_a_rekey_does_not_look_like_a_login(
+        self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        fleet = fleet_on(sshd, tmp_path, "RekeyLimit=1M", command_s=1.5)
+        ending = await run_one(fleet, "seq 300000; exec sleep 60")
+        assert ending.finished.stdout_bytes > 1024 * 1024, "so there was one"
+        assert ending.finished.status is Status.TIMEOUT
+        assert ending.finished.error is not None
+        assert ending.finished.error.phase is Phase.RUN
+
     async def test_a_login_that_is_allowed_no_session_is_told_so(
         self, sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
     ) -> None:
@@ -591,6 +601,25 @@ class TestJumpHosts:
             assert ending.error is not None
             assert ending.error.kind is ErrorKind.JUMP
             assert "jump host 127.0.0.1" in ending.error.message
+
+    async def test_a_silent_bastion_costs_one_timeout_and_not_one_for_each_host(
+        self, scripted: StartScripted, in_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        server = scripted(SILENT)
+        settings = Settings(jump=f"127.0.0.1:{server.port}")
+        hosts = [Host(name, settings=settings) for name in addresses(20)]
+        fleet = fleet_of(hosts, ssh_options(tmp_path / "none"), fanout=2, connect_s=0.3, close_s=0.3)
+        finished, run, _ = await run_all(fleet, "true")
+        assert len(server.conversations) == 1
+        first, _as_long, *others = (finished[host.name] for host in hosts)
+        assert first.status is Status.TIMEOUT
+        for ending in others:
+            assert ending.status is Status.UNREACHABLE
+            assert ending.error is not None
+            assert ending.error.kind is ErrorKind.JUMP
+            assert "jump host 127.0.0.1" in ending.error.message
+        assert run.ports.closed_by == {ClosedBy.RESET: 1}
+        nothing_left(in_namespace, [server.port])
 
     async def test_a_host_that_the_bastion_cannot_reach(
         self, sshd: Daemon, refusing_port: RefusingPort, in_module_namespace: Namespace, tmp_path: Path

@@ -1,0 +1,17 @@
+"""The subcommands and where they live, and the names that are no subcommand's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT: Final = "run"
+"""The subcommand that is meant where none is named."""
+
+SUBCOMMANDS: Final = {
+    DEFAULT: ("multirsh.cli.run", "run"),
+    "hosts": ("multirsh.cli.hosts", "hosts"),
+    "lab": ("multirsh.cli.lab", "lab"),
+}
+"""Name → module and attribute."""
+
+HELP_NAMES: Final = ("-h", "--help")

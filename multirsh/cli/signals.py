@@ -1,0 +1,94 @@
+"""SIGINT, SIGTERM and SIGHUP: they end what is under way in order, and the exit code tells of them.
+
+::
+
+    first signal    whoever has taken it stops in order; if nobody has, the program's task is cancelled
+    second          the taker is told again; or nothing, since cleaning up goes on
+    third           the end, at once
+
+A signal that our starter ignores stays ignored: ``nohup`` means SIGHUP, and a
+shell without job control means SIGINT for what it runs in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from multirsh.exit_code import SIGNAL_BASE
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_AT_ONCE: Final = 3
+"""The signal, by its place in their order, that no more waits for anything."""
+
+
+class StopSignals:
+    """Who is told of the signals.
+
+    Attributes:
+        first: The first that came, or ``None``.
+    """
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.first: signal.Signals | None = None
+        self._task = task
+        self._count = 0
+        self._taker: Callable[[signal.Signals, int], None] = self._cancel
+
+    def come(self, number: signal.Signals) -> None:
+        """A signal has come."""
+        self._count += 1
+        self.first = self.first or number
+        if self._count >= _AT_ONCE:
+            os._exit(SIGNAL_BASE + number)
+        self._taker(number, self._count)
+
+    @contextmanager
+    def taken_by(self, taker: Callable[[signal.Signals, int], None]) -> Iterator[None]:
+        """Tell ``taker`` of signals, and of which in their order each is, instead of cancelling."""
+        before, self._taker = self._taker, taker
+        try:
+            yield
+        finally:
+            self._taker = before
+
+    def _cancel(self, _number: signal.Signals, count: int) -> None:
+        if count == 1:
+            self._task.cancel()
+
+
+def run(program: Callable[[StopSignals], Coroutine[Any, Any, int]]) -> int:
+    """Run a program in an event loop of its own; its exit code, or 128 and the signal that ended it."""
+
+    async def signalled() -> int:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("not in a task")
+        signals = StopSignals(task)
+        with _listening(signals):
+            try:
+                return await program(signals)
+            except asyncio.CancelledError:
+                if signals.first is None:
+                    raise
+                return SIGNAL_BASE + signals.first
+
+    return asyncio.run(signalled())
+
+
+@contextmanager
+def _listening(signals: StopSignals) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        loop.add_signal_handler(number, signals.come, number)
+    try:
+        yield
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,53 @@
+"""What options hold besides words: whole numbers and seconds, with errors that say what would be right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import click
+
+_MOST_PORTS = 65535
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
+    """Read whole numbers.
+
+    Args:
+        least: The smallest that can be meant.
+        most: The largest; ``None`` for no bound.
+
+    Returns:
+        A type for click. It raises ``click.BadParameter`` with the range that is wanted.
+    """
+    bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+
+    def read(value: str | int) -> int:
+        try:
+            number = int(value)
+            if number != float(value) or number < least or (most is not None and number > most):
+                raise ValueError  # noqa: TRY301 - one wording for all that is wrong
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not a whole number {bounds}") from None
+        return number
+
+    return read
+
+
+def seconds(value: str | float) -> float:
+    """Read a time above zero; ``nan`` and ``inf`` are none.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (number > 0 and math.isfinite(number)):
+        raise click.BadParameter(f"{value!r} is not a number of seconds above 0")
+    return number
+
+
+count = whole(1)
+port = whole(1, _MOST_PORTS)

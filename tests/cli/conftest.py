@@ -1,0 +1,24 @@
+"""A user with a home of its own, and hosts that this user knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import Program
+from tests.servers.daemon import Daemon
+from tests.servers.namespace import Namespace
+
+
+@pytest.fixture
+def multirsh(tmp_path: Path) -> Program:
+    """The program, in a home with nothing in it."""
+    return Program(tmp_path / "home")
+
+
+@pytest.fixture
+def on_sshd(sshd: Daemon, in_module_namespace: Namespace, multirsh: Program) -> Program:
+    """The program, in a namespace where ``h01`` to ``h20`` are one sshd; ``hosts.yaml`` lists them."""
+    multirsh.knows(sshd)
+    return multirsh

@@ -1,0 +1,123 @@
+"""What is typed wrong is said on one line, with the way out, and nothing is connected to."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.program import Program
+
+HOSTS = """\
+hosts:
+  - web[01-12]
+groups:
+  web: {hosts: ["web[01-04]"]}
+"""
+
+WRONG = {
+    ("-f", "hosts.yaml"): "there is no command to run; it comes after the options: "
+    "multirsh -f hosts.yaml uptime",
+    ("-f", "hosts.yaml", " "): "there is no command to run; it comes after the options: "
+    "multirsh -f hosts.yaml uptime",
+    ("web1", "uptime"): "no hosts are named; give a hosts file (-f hosts.yaml) or names (-w web1,web2), "
+    "or try it out: multirsh lab uptime",
+    ("--json", "lab", "uptime"): "no hosts are named; if lab is meant as the subcommand, "
+    "put it before its options",
+    ("-a", "uptime"): "-a needs a hosts file; name one with -f",
+    ("--bogus", "x"): "there is no option --bogus; see multirsh --help",
+    ("hosts", "--bogus"): "there is no option --bogus; see multirsh hosts --help",
+    ("--fanuot", "3", "x"): "there is no option --fanuot; did you mean --fanout?",
+    ("hosts", "x"): "got unexpected extra argument (x); see multirsh hosts --help",
+    ("-f",): "option '-f' requires an argument; see multirsh --help",
+    ("--json=1", "x"): "option '--json' does not take a value; see multirsh --help",
+    ("-f", "32", "x"): "32: there is no such file; -f names a hosts file; for the fanout use -j 32",
+    ("-f", "nowhere", "x"): "nowhere: there is no such file",
+    ("-f", "empty", "x"): "empty: it is empty",
+    ("-f", ".", "x"): ".: this is a directory, not a hosts file",
+    ("-f", "torn.yaml", "x"): "torn.yaml:3:3: this is not YAML: did not find expected '-' indicator",
+    ("-f", "key.yaml", "x"): "key.yaml:2:16: the key 'host' is not known here; did you mean hosts?",
+    ("-f", "port.yaml", "x"): "port.yaml:2:18: ",
+    ("-f", "hosts.yaml", "-g", "wbe", "x"): "-g:1: there is no group wbe in hosts.yaml; did you mean web?",
+    ("-f", "hosts.yaml", "-w", "wen01", "x"): "-w:1: wen01 is not in hosts.yaml; did you mean web01?",
+    ("-f", "hosts.yaml", "-w", "web01!web01", "x"): "no host is selected; "
+    "the groups or the expression hold none",
+    ("-f", "hosts.yaml", "-x", "web*", "x"): "no host is selected; -x excludes all that were",
+    ("-w", "h[1-999999999]", "x"): "-w:1: 999,999,999 names are too many; the limit is 1,000,000",
+    ("-w", "h[1-", "x"): "-w:2: this '[' is never closed",
+    ("-w", "-oProxyCommand=touch here", "x"): "-w:1: a host name cannot start with '-'",
+    ("-w", "a;touch here", "x"): "-w:2: ';' cannot be in a host name",
+    ("-w", "a", "-j", "0", "x"): "-j/--fanout: '0' is not a whole number of 1 or more",
+    ("-w", "a", "-j", "many", "x"): "-j/--fanout: 'many' is not a whole number of 1 or more",
+    ("-w", "a", "-p", "70000", "x"): "-p/--port: '70000' is not a whole number from 1 to 65535",
+    ("-w", "a", "-t", "nan", "x"): "-t/--connect-timeout: 'nan' is not a number of seconds above 0",
+    ("-w", "a", "-t", "-1", "x"): "-t/--connect-timeout: '-1' is not a number of seconds above 0",
+    ("-w", "a", "-u", "inf", "x"): "-u/--command-timeout: 'inf' is not a number of seconds above 0",
+    ("-w", "a", "--close-timeout", "0", "x"): "--close-timeout: '0' is not a number of seconds above 0",
+    ("-w", "a", "-R", "rsh", "x"): "-R rsh: this version has no such transport; it has ssh",
+    ("-w", "a", "-R", "telnet", "x"): "-R/--transport: 'telnet' is not one of 'ssh', 'rsh', 'exec', 'local'",
+    ("-f", "rsh.yaml", "x"): "old: the transport 'rsh' is not in this version; leave such hosts out with -x",
+    ("-w", "a", "-o", "Prot=3", "x"): "-o: bad configuration option: prot; did you mean port?",
+    ("-w", "a", "-o", "Port", "x"): "-o: port needs an argument",
+    ("-w", "a", "-F", "nowhere", "x"): "-F nowhere: No such file or directory",
+    ("-w", "a", "-J", "-x", "x"): "jump of a: '-x' is not a jump host; a jump host is [user@]host[:port]",
+    ("-w", "a", "-i", "nowhere", "x"): "the key nowhere cannot be used: there is no such file",
+    ("-w", "a", "--password-file", "nowhere", "x"): "the password cannot be read from nowhere: "
+    "No such file or directory",
+    ("-w", "a", "--password-file", "open", "x"): "the password file open can be read by others (mode 0644); "
+    "chmod 600 open",
+    ("-w", "a", "--password-command", "exit 3", "x"): "the password command failed with exit status 3",
+    ("-w", "a", "--ask-pass", "--password-file", "open", "x"): "--ask-pass, --password-file and "
+    "--password-command each give the password; use one of them",
+    ("lab", "--hosts", "0", "x"): "--hosts: '0' is not a whole number of 1 or more",
+    ("lab", "--hosts", "100000", "x"): "a lab has 1 to 65024 hosts, not 100000",
+    ("lab", ""): "there is no command to run; it comes after the options: multirsh -f hosts.yaml uptime",
+}
+
+
+@pytest.fixture
+def user(multirsh: Program) -> Program:
+    """Somebody with files, good and bad, in the current folder."""
+    multirsh.write("hosts.yaml", HOSTS)
+    multirsh.write("empty", "")
+    multirsh.write("open", "secret\n")
+    multirsh.write("torn.yaml", "hosts:\n  - web1\n  port: 22\n")
+    multirsh.write("key.yaml", "hosts: [web1]\ngroups: {web: {host: [a]}}\n")
+    multirsh.write("port.yaml", "hosts:\n  - web1: {port: 22:22}\n")
+    multirsh.write("rsh.yaml", "hosts:\n  - old: {transport: rsh}\n")
+    return multirsh
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
+def test_wrong_words(user: Program, args: tuple[str, ...]) -> None:
+    """One line on stderr, exit code 2, and no trace of the command."""
+    ended = user(*args)
+
+    assert ended.err.startswith(f"multirsh: {WRONG[args]}")
+    assert ended.err.count("\n") == 1
+    if not WRONG[args].endswith(" "):
+        assert ended.err == f"multirsh: {WRONG[args]}\n"
+    assert (ended.code, ended.out) == (2, "")
+    assert not (user.home / "here").exists()
+
+
+def test_alone_it_explains_itself(multirsh: Program) -> None:
+    ended = multirsh()
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("Usage: multirsh [run] [OPTIONS] COMMAND [ARG]...\n")
+
+
+@pytest.mark.parametrize("args", [("--help",), ("-h",), ("run", "--help"), ("-w", "a", "-h")])
+def test_help_has_its_sections(multirsh: Program, args: tuple[str, ...]) -> None:
+    ended = multirsh(*args)
+
+    headings = [line for line in ended.out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings[:6] == ["Hosts:", "Connection:", "Run:", "Output:", "Closing:", "Other:"]
+    assert max(map(len, ended.out.splitlines())) <= 80
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_name_that_nobody_has_is_that_hosts_failure(multirsh: Program) -> None:
+    ended = multirsh("-w", "no-such-host.invalid", "x")
+
+    assert (ended.code, ended.out) == (4, "")
+    assert "unreachable (name): no-such-host.invalid\n" in ended.err

@@ -1,0 +1,230 @@
+"""A host given up on at any moment of its connection leaves nothing open and nothing unsaid.
+
+The loop's selector counts its turns. Each scenario is run again and again,
+given up on one turn later each time, until it gets to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import selectors
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multirsh.errors import HostError
+from multirsh.model import ClosedBy, Host, HostKeyPolicy
+from multirsh.ports import Ledger
+from multirsh.transports.base import Stream
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.ssh.connection import SshConnection
+from multirsh.transports.ssh.connector import SshConnector
+from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.ssh.transport import SshTransport
+from tests.conftest import StartHooked
+from tests.fleets import hosts_on, known, ssh_options
+from tests.servers.daemon import Daemon
+from tests.servers.hooked import Conduct, answers
+from tests.servers.keys import make_key
+from tests.servers.leaks import stray_tasks
+from tests.servers.namespace import Namespace
+from tests.transports.ssh.test_wire import RELAY
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
+
+HOST = "127.0.0.1"
+TURNS_AT_MOST = 400
+"""A scenario has some dozens; beyond this it hangs."""
+
+CLOSE_S = 5.0
+"""Nobody here needs it: every server closes when it is told to."""
+
+
+class CountingSelector(selectors.DefaultSelector):
+    """Calls ``at_turn`` at the start of the loop's turn of that number; each turn, something has happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left: int | None = None
+        self._then: Callable[[], object] = lambda: None
+
+    def at_turn(self, turn: int, then: Callable[[], object]) -> None:
+        """Call ``then`` ``turn`` turns from now."""
+        self._left, self._then = turn, then
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Count, then wait as asked; not at all in the turn that was waited for."""
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                self._left = None
+                self._then()
+                timeout = 0
+        return super().select(timeout)
+
+
+@dataclass
+class Deaf:
+    """A sink that forgets."""
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Forget."""
+
+
+@dataclass
+class Trial:
+    """One connection, made and given up on.
+
+    Attributes:
+        gave_up: Whether it had not ended by itself before.
+        complaints: What the loop's exception handler was told.
+    """
+
+    gave_up: bool = True
+    complaints: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def give_up_at(turn: int, host: Host, ssh: SshOptions) -> Trial:
+    """Reach ``host`` and run a command, in a loop of its own; cancel at ``turn``, and look around."""
+    selector, trial = CountingSelector(), Trial()
+
+    async def visit(connection: SshConnection) -> None:
+        await connection.open()
+        await connection.run("any", Deaf())
+
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: trial.complaints.append(context))
+        ledger = Ledger()
+        dialler = Dialler(ledger=ledger, close_timeout=CLOSE_S)
+        transport = SshTransport(ssh, lambda _message: None)
+        await transport.prepare([host])
+        connector = transport.connector(dialler)
+        connection = connector.connection(host)
+        visiting = loop.create_task(visit(connection))
+        selector.at_turn(turn, visiting.cancel)
+        await asyncio.wait([visiting])
+        trial.gave_up = visiting.cancelled()
+        if not trial.gave_up and (error := visiting.exception()) is not None:
+            assert isinstance(error, HostError)
+        connection.close()
+        assert await connection.closed() in {ClosedBy.REMOTE, ClosedBy.RESET, None}
+        await jump_hosts_are_free(connector)
+        await connector.release()
+        await dialler.drained()
+        await transport.close()
+        assert not ledger.statistics().held
+        assert not await stray_tasks()
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(go())
+    return trial
+
+
+async def jump_hosts_are_free(connector: SshConnector) -> None:
+    """Wait until no channel is open on a jump host's connection any more."""
+    links = [shared._link for shared in connector._open.values()]
+    async with asyncio.timeout(CLOSE_S):
+        while any(link is not None and link._channels for link in links):  # noqa: ASYNC110 - asyncssh tells nobody
+            await asyncio.sleep(0.005)
+
+
+def sweep(host: Host, ssh: SshOptions, look: Callable[[], None]) -> int:
+    """Give up at each turn until the scenario ends by itself; how many turns it has."""
+    for turn in range(TURNS_AT_MOST):
+        trial = give_up_at(turn, host, ssh)
+        gc.collect()  # a future whose error nobody looked at complains when it goes
+        assert not trial.complaints, f"given up on at turn {turn}"
+        look()
+        if not trial.gave_up:
+            return turn
+    raise AssertionError(f"not at its end after {TURNS_AT_MOST} turns")
+
+
+def test_a_plain_host(hooked: StartHooked, in_namespace: Namespace, tmp_path: Path) -> None:
+    server = hooked(Conduct(session=answers(b"done")))
+    ssh = ssh_options(known(server, [HOST], tmp_path))
+    (host,) = hosts_on(server, [HOST])
+    assert sweep(host, ssh, lambda: nothing_is_left(in_namespace, server.port)) > 10
+
+
+def test_a_host_that_sshd_is(sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path) -> None:
+    ssh = ssh_options(known(sshd, [HOST], tmp_path))
+    (host,) = hosts_on(sshd, [HOST])
+    assert sweep(host, ssh, lambda: nothing_is_left(in_module_namespace, sshd.port)) > 10
+
+
+def test_a_host_whose_key_is_new_and_is_being_written_down(
+    hooked: StartHooked, in_namespace: Namespace, tmp_path: Path
+) -> None:
+    server = hooked(Conduct(session=answers(b"done")))
+    file = tmp_path / "known_hosts"
+    ssh = ssh_options(file, host_keys=HostKeyPolicy.ACCEPT_NEW)
+    (host,) = hosts_on(server, [HOST])
+
+    def look() -> None:
+        nothing_is_left(in_namespace, server.port)
+        if file.exists():
+            assert file.read_text() in {"", server.known_hosts([HOST])}, "whole, or not at all"
+            file.unlink()
+
+    assert sweep(host, ssh, look) > 10
+
+
+def test_a_host_with_a_password(hooked: StartHooked, in_namespace: Namespace, tmp_path: Path) -> None:
+    server = hooked(Conduct(session=answers(b"done")))
+    secret = tmp_path / "password"
+    secret.write_text(server.password)
+    secret.chmod(0o600)
+    ssh = replace(
+        ssh_options(known(server, [HOST], tmp_path), "PubkeyAuthentication=no"),
+        password=PasswordSource(file=secret),
+    )
+    (host,) = hosts_on(server, [HOST])
+    assert sweep(host, ssh, lambda: nothing_is_left(in_namespace, server.port)) > 10
+
+
+def test_a_host_that_refuses_the_login(hooked: StartHooked, in_namespace: Namespace, tmp_path: Path) -> None:
+    server = hooked(Conduct())
+    ssh = ssh_options(known(server, [HOST], tmp_path))
+    (host,) = hosts_on(server, [HOST], identity=str(make_key(tmp_path / "stranger")))
+    assert sweep(host, ssh, lambda: nothing_is_left(in_namespace, server.port)) > 10
+
+
+def test_a_host_whose_key_is_refused(hooked: StartHooked, in_namespace: Namespace, tmp_path: Path) -> None:
+    server = hooked(Conduct())
+    (host,) = hosts_on(server, [HOST])
+    ssh = ssh_options(tmp_path / "none")
+    assert sweep(host, ssh, lambda: nothing_is_left(in_namespace, server.port)) > 5
+
+
+def test_a_host_behind_a_jump_host(sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path) -> None:
+    jump = "127.9.9.9"
+    ssh = ssh_options(known(sshd, [HOST, jump], tmp_path), f"IdentityFile={sshd.client_key}")
+    (host,) = hosts_on(sshd, [HOST], jump=f"{sshd.user}@{jump}:{sshd.port}")
+
+    def look() -> None:
+        ours = [row for row in in_module_namespace.client_side([sshd.port]) if row.peer.address == jump]
+        assert not ours
+
+    assert sweep(host, ssh, look) > 20
+
+
+def test_a_host_behind_a_proxy_command(
+    sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = tmp_path / "relay.py"
+    relay.write_text(RELAY)
+    ssh = ssh_options(known(sshd, [HOST], tmp_path), f"ProxyCommand={sys.executable} -S {relay} %h %p")
+    (host,) = hosts_on(sshd, [HOST])
+    assert sweep(host, ssh, lambda: None) > 10
+    assert not caplog.records, "asyncio has nothing to say about the program"
+
+
+def nothing_is_left(namespace: Namespace, port: int) -> None:
+    assert not namespace.client_side([port])
