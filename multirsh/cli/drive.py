@@ -62,6 +62,7 @@ class Drive:
                     self.hosts, limits=self.limits, timeouts=self.timeouts, ssh=self.ssh, warn=printer.say
                 ) as fleet:
                     run = fleet.run(self.command, exit_rule=self.exit_rule)
+                    printer.begin(loop.time())
                     with signals.taken_by(_stopper(run, printer)):
                         return await self._follow(run, printer, writer)
             finally:

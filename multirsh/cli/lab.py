@@ -91,7 +91,10 @@ async def _keep_up(fleet: LabOptions) -> int:
 
     async with Lab(fleet) as running:
         print_out(_explanation(running))
-        await asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            click.echo("\nmultirsh: the lab ends", err=True)  # below the terminal's ^C
     return ExitCode.OK
 
 

@@ -100,7 +100,12 @@ CONNECTION = _together(
     _of_connecting("-l", "--user", metavar="USER", help="Log in as USER."),
     _of_connecting("-p", "--port", type=values.port, metavar="PORT", help="Connect to PORT."),
     _of_connecting("-i", "--identity", metavar="KEY", help="Log in with this private key."),
-    _of_connecting("-J", "--jump", metavar="JUMP", help="Go through [user@]host[:port][,...]."),
+    _of_connecting(
+        "-J",
+        "--jump",
+        metavar="JUMP",
+        help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
+    ),
     _of_connecting(
         "-F",
         "--ssh-config",
@@ -126,7 +131,7 @@ CONNECTION = _together(
     _of_connecting(
         "--host-keys",
         type=click.Choice([policy.value for policy in HostKeyPolicy]),
-        metavar="WHICH",
+        metavar="POLICY",
         help="strict: only known host keys; accept-new: unknown ones too, and they become known; off: any.  "
         "[default: ssh_config's StrictHostKeyChecking, else strict]",
     ),

@@ -35,5 +35,6 @@ def _restore(settings: list[object]) -> None:
         try:
             if termios.tcgetattr(descriptor) != settings:
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)  # type: ignore[arg-type]  # as tcgetattr gave it
+                os.write(descriptor, b"\n")  # away from the prompt that was not answered
         finally:
             os.close(descriptor)

@@ -51,6 +51,11 @@ class Printer:
         """``take`` wants to be called this often even when there are no events; ``None``: no need to."""
         return self._status_line.interval_s
 
+    def begin(self, now: float) -> None:
+        """The run begins only now: a person at a password's prompt is none of its time."""
+        self._progress.begin(now)
+        self._status_line.begin(now)
+
     def feed(self, event: Event) -> None:
         """Take the next event of the run."""
         for renderer in self._renderers:

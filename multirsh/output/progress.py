@@ -60,6 +60,10 @@ class Progress:
         self._done: Counter[Status] = Counter()
         self._in_flight: dict[str, None] = {}
 
+    def begin(self, now: float) -> None:
+        """The run begins only now."""
+        self._began = now
+
     def feed(self, event: Event) -> None:
         """Take the next event."""
         match event:

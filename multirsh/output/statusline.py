@@ -51,6 +51,10 @@ class StatusLine:
         self._line = b""
         self._is_shown = False
 
+    def begin(self, now: float) -> None:
+        """The run begins only now."""
+        self._began = now
+
     @property
     def interval_s(self) -> float | None:
         """How often the line wants to be drawn even if nothing happens; ``None``: never."""

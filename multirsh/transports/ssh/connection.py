@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import asyncssh
@@ -27,9 +28,6 @@ class Surroundings(Protocol):
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
 
-    def plan(self, host: Host) -> Plan:
-        """How to reach ``host``."""
-
     async def through(self, chain: Chain) -> SshConnection:
         """The shared, open connection to the last host of ``chain``.
 
@@ -41,9 +39,17 @@ class Surroundings(Protocol):
 class SshConnection:
     """A ``Connection`` (``transports.base``) by asyncssh."""
 
-    def __init__(self, surroundings: Surroundings, host: Host) -> None:
+    def __init__(self, surroundings: Surroundings, host: Host, *, plan: Callable[[], Plan]) -> None:
+        """Begin nothing yet.
+
+        Args:
+            surroundings: The run's connector.
+            host: Whom to reach.
+            plan: Says how; asked when it is opened.
+        """
         self._around = surroundings
         self._host = host
+        self._plan = plan
         self._link: PoliteConnection | None = None
         self._socket: RemoteFirstTransport | None = None
         self._session: CommandSession | None = None
@@ -86,7 +92,7 @@ class SshConnection:
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
         try:
-            plan = self._around.plan(self._host)
+            plan = self._plan()
             check = plan.host_key_check()
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)

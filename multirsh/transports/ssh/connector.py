@@ -6,13 +6,23 @@ A jump host has one connection, made by the first host that needs it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.plan import Chain, Plan
+
+
+class Planner(Protocol):
+    """Who knows how hosts are reached: the transport."""
+
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
+
+    def plan_jump(self, chain: Chain) -> Plan:
+        """How to reach the last host of ``chain``, which others are reached through."""
 
 
 class SshConnector:
@@ -26,26 +36,22 @@ class SshConnector:
         dialler: Makes TCP connections.
     """
 
-    def __init__(self, plan: Callable[[Host], Plan], dialler: Dialler) -> None:
+    def __init__(self, planner: Planner, dialler: Dialler) -> None:
         """Begin a run.
 
         Args:
-            plan: Says how to reach a host.
+            planner: Says how to reach a host.
             dialler: Makes TCP connections.
         """
         self.dialler = dialler
-        self._plan = plan
+        self._planner = planner
         self._open: dict[Chain, SshConnection] = {}
         self._failed: dict[Chain, tuple[Status, Failure | None]] = {}
         self._locks: dict[Chain, asyncio.Lock] = {}
 
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""
-        return SshConnection(self, host)
-
-    def plan(self, host: Host) -> Plan:
-        """How to reach ``host``."""
-        return self._plan(host)
+        return SshConnection(self, host, plan=lambda: self._planner.plan(host))
 
     async def through(self, chain: Chain) -> SshConnection:
         """The shared connection to the last host of ``chain``.
@@ -62,7 +68,7 @@ class SshConnector:
             known = self._open.get(chain)
             if known is not None and known.is_open:
                 return known
-            connection = self.connection(host_of(chain))
+            connection = SshConnection(self, host_of(chain), plan=lambda: self._planner.plan_jump(chain))
             try:
                 await connection.open()
             except BaseException as error:

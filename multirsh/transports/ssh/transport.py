@@ -29,11 +29,13 @@ from multirsh.transports.ssh.passwords import (
     read_password_file,
     run_password_command,
 )
-from multirsh.transports.ssh.plan import Plan, Prepared, base_options
+from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
 
 DEEPEST_JUMP = 8
 """Hosts behind hosts behind hosts: beyond this, ssh_config names a jump host as its own."""
+
+_HOSTS_OWN = frozenset({"hostname", "port", "proxycommand", "proxyjump", "user"})
 
 
 class SshTransport:
@@ -49,6 +51,7 @@ class SshTransport:
         self._options = options
         self._warn = warn
         self._config: SshConfig | None = None
+        self._jump_config: SshConfig | None = None
         self._said = NO_SETTINGS
         self._keys = KeyRing()
         self._password: Password | None = None
@@ -67,6 +70,12 @@ class SshTransport:
             read_config, file=options.config_file, options=options.overrides
         )
         self._said = _settings_of(read_options(options.overrides, ignored=[]))
+        on_the_way = _for_jump_hosts(options.overrides)
+        self._jump_config = self._config
+        if on_the_way != options.overrides:
+            self._jump_config = await asyncio.to_thread(
+                read_config, file=options.config_file, options=on_the_way
+            )
         settings: dict[SshSettings, None] = {}
         for host in hosts:
             self._collect(host, settings)
@@ -81,7 +90,7 @@ class SshTransport:
 
     def connector(self, dialler: Dialler) -> SshConnector:
         """Begin a run."""
-        return SshConnector(self.plan, dialler)
+        return SshConnector(self, dialler)
 
     async def close(self) -> None:
         """Let go of the agents."""
@@ -89,36 +98,49 @@ class SshTransport:
 
     def plan(self, host: Host) -> Plan:
         """How to reach ``host``."""
-        target, policy = self._target(host)
-        return Plan(address=target.hostname, policy=policy, prepared=self._prepared[target.settings])
+        settings = self._settings(host)
+        return self._planned(_target(self._config, host, settings), settings.host_keys)
 
-    def _target(self, host: Host) -> tuple[SshTarget, HostKeyPolicy]:
-        if self._config is None:
-            raise RuntimeError("prepare() comes first")
-        settings = self._options.settings.or_else(self._said).or_else(host.settings)
-        target = self._config.target(
-            host.target,
-            user=settings.user,
-            port=settings.port,
-            identities=() if settings.identity is None else (settings.identity,),
-            jump=None if settings.jump is None else read_jump(settings.jump, Place(f"jump of {host.name}")),
+    def plan_jump(self, chain: Chain) -> Plan:
+        """How to reach the last host of ``chain``, which others are reached through."""
+        return self._planned(self._jump_target(chain), self._options.settings.host_keys)
+
+    def _planned(self, target: SshTarget, host_keys: HostKeyPolicy | None) -> Plan:
+        return Plan(
+            address=target.hostname,
+            policy=host_keys or target.settings.strict_host_key_checking,
+            prepared=self._prepared[target.settings],
         )
-        return target, settings.host_keys or target.settings.strict_host_key_checking
 
-    def _collect(self, host: Host, found: dict[SshSettings, None], *, depth: int = 0) -> None:
+    def _settings(self, host: Host) -> Settings:
+        return self._options.settings.or_else(self._said).or_else(host.settings)
+
+    def _jump_target(self, chain: Chain) -> SshTarget:
+        """A host on the way: ``-l``, ``-p``, ``-i`` and ``-J`` are not meant for it, as in ssh."""
+        host = host_of(chain)
+        return _target(self._jump_config, host, host.settings)
+
+    def _collect(self, host: Host, found: dict[SshSettings, None]) -> None:
         """Add the settings of ``host``, and those of every host that it is reached through.
 
         Raises:
             UsageError: A host is reached through itself.
         """
+        settings = _target(self._config, host, self._settings(host)).settings
+        if settings not in found:
+            self._collect_jumps(settings.proxy_jump, found)
+            found[settings] = None
+
+    def _collect_jumps(self, chain: Chain, found: dict[SshSettings, None], *, depth: int = 1) -> None:
+        if not chain:
+            return
         if depth > DEEPEST_JUMP:
             raise UsageError(
-                f"{host.name} is reached through itself",
+                f"{chain[-1].host} is reached through itself",
                 hint="give the jump host a Host block of its own with 'ProxyJump none' in ssh_config",
             )
-        settings = self._target(host)[0].settings
-        if settings.proxy_jump and (depth or settings not in found):
-            self._collect(host_of(settings.proxy_jump), found, depth=depth + 1)
+        settings = self._jump_target(chain).settings
+        self._collect_jumps(settings.proxy_jump, found, depth=depth + 1)
         found[settings] = None
 
     def _prepare(self, settings: SshSettings) -> Prepared:
@@ -159,6 +181,32 @@ class SshTransport:
     def _known_hosts_warnings(self) -> Iterator[str]:
         for known_hosts in self._known_hosts.values():
             yield from known_hosts.warnings
+
+
+def _target(config: SshConfig | None, host: Host, settings: Settings) -> SshTarget:
+    """What ssh_config makes of ``host`` where ``settings`` are said before it."""
+    if config is None:
+        raise RuntimeError("prepare() comes first")
+    return config.target(
+        host.target,
+        user=settings.user,
+        port=settings.port,
+        identities=() if settings.identity is None else (settings.identity,),
+        jump=None if settings.jump is None else read_jump(settings.jump, Place(f"jump of {host.name}")),
+    )
+
+
+def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
+    """Those ``-o`` that hold on the way, too: all but who, where and by what way, which are the hosts' own.
+
+    ssh passes none of them on (ssh(1), -J); but one known_hosts file, or one key, is meant for a whole run.
+    """
+    ignored: list[str] = []
+    return tuple(
+        option
+        for option in options
+        if not any(directive.keyword in _HOSTS_OWN for directive in read_options([option], ignored=ignored))
+    )
 
 
 def _settings_of(options: Iterable[Directive]) -> Settings:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from multirsh.errors import CredentialError
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh import known_hosts as room
 from multirsh.transports.ssh.known_hosts import KnownHosts, KnownKey, Trust, VerdictKind, judge
-from multirsh.transports.ssh.known_hosts_index import SALT_BYTES, Index, file_name, hashed_name
+from multirsh.transports.ssh.known_hosts import files as room
+from multirsh.transports.ssh.known_hosts.index import SALT_BYTES, Index, file_name, hashed_name
 
 needs_keygen = pytest.mark.skipif(
     shutil.which("ssh-keygen") is None, reason="needs ssh-keygen, to compare with"
