@@ -226,7 +226,7 @@ class TestSshd:
     async def test_a_rekey_does_not_look_like_a_login(
         self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
     ) -> None:
-        fleet = fleet_on(sshd, tmp_path, "RekeyLimit=1M", command_s=1.5)
+        fleet = fleet_on(sshd, tmp_path, "RekeyLimit=1M", command_s=2.5)
         ending = await run_one(fleet, "seq 300000; exec sleep 60")
         assert ending.finished.stdout_bytes > 1024 * 1024, "so there was one"
         assert ending.finished.status is Status.TIMEOUT
