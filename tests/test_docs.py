@@ -31,9 +31,6 @@ ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
 PAGES: Final = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
-ARRIVING: Final = {"benchmarks.md"}
-"""Pages that are being written elsewhere."""
-
 LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
