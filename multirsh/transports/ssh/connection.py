@@ -126,7 +126,7 @@ class SshConnection:
         try:
             channel, _ = await link.create_session(
                 lambda: session,
-                command,
+                _as_bytes(command),  # type: ignore[arg-type]  # asyncssh sends bytes as they are
                 encoding=None,
                 window=WINDOW_BYTES,
                 request_pty=False,
@@ -232,6 +232,11 @@ def _leave(tunnelling: asyncio.Task[None], link: asyncssh.SSHClientConnection) -
     """Close ``link`` if its channel has come after all."""
     if not tunnelling.cancelled() and tunnelling.exception() is None:
         link.close()
+
+
+def _as_bytes(command: str) -> bytes:
+    """The command as it was typed: bytes that were no text came as surrogates (PEP 383), and go as bytes."""
+    return command.encode("utf-8", "surrogateescape")
 
 
 def _behind(host: Host, jump: Chain, error: HostError) -> HostError:

@@ -142,6 +142,14 @@ class TestSshd:
         assert ending.output("stderr") == b"caf\xe9\n"
         assert (ending.finished.stdout_bytes, ending.finished.stderr_bytes) == (17, 5)
 
+    async def test_a_command_goes_as_the_bytes_that_were_typed(
+        self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        """In a shell of another encoding, or with a file name of one, argv is no text."""
+        typed = b"printf %s gr\xfcn gr\xc3\xbcn"
+        ending = await run_one(fleet_on(sshd, tmp_path), typed.decode("utf-8", "surrogateescape"))
+        assert ending.output("stdout") == b"gr\xfcngr\xc3\xbcn"
+
     async def test_a_rekey_in_the_midst_loses_nothing(
         self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
     ) -> None:
