@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from multirsh.cli.descriptors import STDERR, STDOUT, write_all
@@ -19,6 +17,10 @@ from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host
 from multirsh.output import Batch, OutputOptions, Printer
 from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.threads import daemon_thread
+
+LAST_WORDS_S = 1.0
+"""How long stderr may take for the ending once stdout was given up: they may be one terminal, and stopped."""
 
 _DESCRIPTORS = {"stdout": STDOUT, "stderr": STDERR}
 
@@ -56,17 +58,18 @@ class Drive:
         """
         loop = asyncio.get_running_loop()
         printer = Printer(self.output, began=loop.time())
-        with _writer() as writer:
-            try:
-                async with Fleet(
-                    self.hosts, limits=self.limits, timeouts=self.timeouts, ssh=self.ssh, warn=printer.say
-                ) as fleet:
-                    run = fleet.run(self.command, exit_rule=self.exit_rule)
-                    printer.begin(loop.time())
-                    with signals.taken_by(_stopper(run, printer)):
-                        return await self._follow(run, printer, writer)
-            finally:
-                await writer.write(printer.close())
+        writer = _Writer()
+        try:
+            async with Fleet(
+                self.hosts, limits=self.limits, timeouts=self.timeouts, ssh=self.ssh, warn=printer.say
+            ) as fleet:
+                run = fleet.run(self.command, exit_rule=self.exit_rule)
+                printer.begin(loop.time())
+                stopper = _stopper(run, printer, writer, patience=self.timeouts.close)
+                with signals.taken_by(stopper):
+                    return await self._follow(run, printer, writer)
+        finally:
+            await writer.write(printer.close())
 
     async def _follow(self, run: Run, printer: Printer, writer: _Writer) -> int:
         loop = asyncio.get_running_loop()
@@ -101,8 +104,8 @@ class _Writer:
         failure: Why stdout cannot be written, if it is something else.
     """
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
-        self._executor = executor
+    def __init__(self) -> None:
+        self._gave_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._one_at_a_time = asyncio.Lock()
         self._dead: set[str] = set()
         self.lost_reader = False
@@ -112,7 +115,17 @@ class _Writer:
         """Write it all; what a dead stream would have got is dropped."""
         if batch:
             async with self._one_at_a_time:
-                await asyncio.get_running_loop().run_in_executor(self._executor, self._write, batch)
+                writing = daemon_thread(lambda: self._write(batch), name="multirsh-write")
+                if self._gave_up.done():
+                    await asyncio.wait((writing,), timeout=LAST_WORDS_S)
+                else:
+                    await asyncio.wait((writing, self._gave_up), return_when=asyncio.FIRST_COMPLETED)
+
+    def give_up(self) -> None:
+        """Wait no longer for a stdout that takes nothing; what it would have got is dropped."""
+        self._dead.add("stdout")
+        if not self._gave_up.done():
+            self._gave_up.set_result(None)
 
     def _write(self, batch: Batch) -> None:
         for write in batch.writes:
@@ -131,12 +144,6 @@ class _Writer:
                     self.failure = error.strerror
 
 
-@contextmanager
-def _writer() -> Iterator[_Writer]:
-    with ThreadPoolExecutor(1, thread_name_prefix="multirsh-write") as executor:
-        yield _Writer(executor)
-
-
 async def _tick(printer: Printer, writer: _Writer) -> None:
     """Redraw the progress line even when nothing happens."""
     loop = asyncio.get_running_loop()
@@ -145,14 +152,21 @@ async def _tick(printer: Printer, writer: _Writer) -> None:
         await writer.write(printer.take(loop.time()))
 
 
-def _stopper(run: Run, printer: Printer) -> Callable[[signal.Signals, int], None]:
-    """The first signal stops the run in order, the second closes at once."""
+def _stopper(
+    run: Run, printer: Printer, writer: _Writer, *, patience: float
+) -> Callable[[signal.Signals, int], None]:
+    """The first signal stops the run in order, the second closes at once.
+
+    A stdout that is blocked gets as much patience, in seconds, as a remote that does not close.
+    """
 
     def stop(number: signal.Signals, count: int) -> None:
         if count == 1:
             printer.say(f"multirsh: {number.name}: stopping; once more to stop waiting for the remotes")
             run.stop(signal=number)
+            asyncio.get_running_loop().call_later(patience, writer.give_up)
         else:
             run.abandon()
+            writer.give_up()
 
     return stop

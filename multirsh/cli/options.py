@@ -119,6 +119,7 @@ CONNECTION = _together(
         "ssh_options",
         multiple=True,
         metavar="K=V",
+        envvar=None,  # click would part the variable at blanks, and values hold some
         help="An option of ssh_config, before any file.",
     ),
     _of_connecting(

@@ -132,6 +132,7 @@ class Fleet:
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
         run = Run(self._means, self._hosts, command, exit_rule or ExitRule())
+        self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from multirsh.engine.admission import Admission
 from multirsh.engine.attempt import Stop, attempt
@@ -45,6 +45,9 @@ class Means:
     limits: Limits
     timeouts: Timeouts
 
+
+EVENT_BYTES: Final = 512
+"""What an event weighs in memory beside its data: a remote that writes byte by byte is held back, too."""
 
 _Item: TypeAlias = Event | HostResult
 
@@ -137,6 +140,11 @@ class Run:
     def statistics(self) -> LedgerStatistics:
         """The local ports that the run's connections hold and have held, and who closed them."""
         return self._ledger.statistics()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was read and nothing of it is open any more."""
+        return self._driver is not None and self._driver.done()
 
     @property
     def waiting_bytes(self) -> int:
@@ -257,7 +265,7 @@ class Run:
     def write(self, host: Host, stream: Stream, data: bytes, connection: Connection) -> None:
         """Tell of output, and hold the host back if the reader is behind."""
         event = Output(run=self.id, t=self._now(), host=host.name, stream=stream, data=data)
-        self._stream.put(event, weight=len(data), source=connection)
+        self._stream.put(event, weight=len(data) + EVENT_BYTES, source=connection)
 
     def _finish(self, result: HostResult, sink: _HostSink | None, close_seconds: float | None) -> None:
         self._counts[result.status] += 1

@@ -163,6 +163,9 @@ def parse_pattern(text: Fragment, *, wildcards: bool = False) -> Pattern:
     return pattern
 
 
+_UNREADABLE: Final = 10**18
+
+
 def check_count(count: int, text: Fragment) -> None:
     """Refuse more names than ``MAX_NAMES``.
 
@@ -170,7 +173,9 @@ def check_count(count: int, text: Fragment) -> None:
         NodeSetError: ``count`` is above it; the error points at ``text``.
     """
     if count > MAX_NAMES:
-        raise text.error(f"{count:,} names are too many", hint=f"the limit is {MAX_NAMES:,}")
+        # Python refuses to write out a number of more than some thousand digits, and nobody reads one.
+        said = f"{count:,}" if count < _UNREADABLE else "that many"
+        raise text.error(f"{said} names are too many", hint=f"the limit is {MAX_NAMES:,}")
 
 
 def _brackets_apart(text: Fragment, *, wildcards: bool) -> Pattern:

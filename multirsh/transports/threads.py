@@ -10,18 +10,18 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 
-async def in_daemon_thread(call: Callable[[], Answer], *, name: str) -> Answer:
-    """Run ``call`` in a thread of its own, which nobody waits for at exit.
+def daemon_thread(call: Callable[[], Answer], *, name: str) -> asyncio.Future[Answer]:
+    """Start ``call`` in a thread of its own, which nobody waits for at exit.
 
     For a slow resolver, or a person at a prompt: the loop's own executor has few threads, which such
     calls would hold, and it joins them when the program ends, so that Ctrl-C would not end it.
 
     Args:
-        call: Goes on to its end even if the awaiting task is cancelled.
+        call: Goes on to its end, even if nobody wants its answer any more.
         name: The thread's name.
 
-    Raises:
-        Exception: Whatever ``call`` raises.
+    Returns:
+        What ``call`` returns or raises.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Answer] = loop.create_future()
@@ -45,7 +45,16 @@ async def in_daemon_thread(call: Callable[[], Answer], *, name: str) -> Answer:
             return  # the loop is closed: the program is over
 
     threading.Thread(target=work, name=name, daemon=True).start()
-    return await answer
+    return answer
+
+
+async def in_daemon_thread(call: Callable[[], Answer], *, name: str) -> Answer:
+    """The same, awaited.
+
+    Raises:
+        Exception: Whatever ``call`` raises.
+    """
+    return await daemon_thread(call, name=name)
 
 
 Told = TypeVar("Told")

@@ -100,3 +100,17 @@ def test_a_signal_before_the_first_connection(multirsh: Program) -> None:
 
     assert time.monotonic() - sent < 2
     assert (end.code, end.out, end.err) == (143, "", "")
+
+
+def test_a_signal_ends_it_though_stdout_takes_nothing(
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
+) -> None:
+    """Nobody reads the pipe: its writer waits, and the run must not wait for it."""
+    process = on_sshd.start("--close-timeout", "1", "-f", "hosts.yaml", "-j", "5", "yes")
+    wait_for_commands(process, in_module_namespace, sshd.port)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    assert not in_module_namespace.client_side([sshd.port])
+    assert process.stderr is not None
+    assert b"20 hosts: 5 cancelled, 15 not run" in process.stderr.read()
+    ended(process)

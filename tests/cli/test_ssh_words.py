@@ -114,3 +114,21 @@ def test_accept_new_learns_a_key_once(on_sshd: Program, sshd: Daemon, in_module_
     assert on_sshd("-f", "hosts.yaml", "-g", "few", "--host-keys", "accept-new", "true").code == 0
     assert len(known.read_text().splitlines()) == 5
     assert on_sshd("-f", "hosts.yaml", "-g", "few", "true").code == 0
+
+
+def test_the_command_line_goes_before_the_hosts_file_in_host_keys(
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
+) -> None:
+    """What loosens a check for one host in a file must not loosen what was asked for here and now."""
+    file = f"hosts:\n  - h01: {{address: 127.0.0.1, port: {sshd.port}, user: root, host_keys: 'off'}}\n"
+    (on_sshd.home / "loose.yaml").write_text(file)
+    strict = ("-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=/dev/null")
+    end = on_sshd(*strict, "-f", str(on_sshd.home / "loose.yaml"), "echo ran")
+    assert end.code == 4
+    assert "hostkey" in end.err
+    assert not end.out
+
+
+def test_a_port_may_be_a_services_name(on_sshd: Program) -> None:
+    end = on_sshd("-F", "none", "-o", "Port=tcpmux", "-w", "127.0.0.1", "true")
+    assert (end.code, "connection refused" in end.err) == (4, True)

@@ -151,3 +151,8 @@ def test_any_text_makes_safe_names_or_an_error_with_a_place(text: str) -> None:
         assert outcome
         assert all(name[0] not in "-." for name in outcome)
         assert all(is_ipv6(name) or set(name) <= set("ab1290-.") for name in outcome)
+
+
+def test_a_count_of_thousands_of_digits_is_refused_in_words() -> None:
+    with pytest.raises(NodeSetError, match="that many names are too many"):
+        expand("h[1-999999999]" * 700)

@@ -80,10 +80,12 @@ class SshConnector:
 
     async def release(self) -> None:
         """Close the connections to jump hosts, those reached through others first."""
-        for chain in sorted(self._open, key=lambda chain: -len(chain)):
-            connection = self._open.pop(chain)
-            connection.close()
-            await connection.closed()
+        for depth in sorted({len(chain) for chain in self._open}, reverse=True):
+            level = [self._open.pop(chain) for chain in list(self._open) if len(chain) == depth]
+            for connection in level:
+                connection.close()
+            for connection in level:  # together, so that silent ones cost one close timeout and not one each
+                await connection.closed()
 
 
 def _reason(error: BaseException, phase: Phase) -> tuple[Status, Failure | None]:

@@ -6,6 +6,9 @@ import asyncssh
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
 
+LONGEST_MESSAGE = 500
+"""Characters of an error's words that are kept: a remote's goodbye may be 200 kB long."""
+
 _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
 """What OpenSSH says in its DISCONNECT when MaxAuthTries is used up (auth.c)."""
 
@@ -41,8 +44,10 @@ def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's own words, on one line."""
-    return " ".join(str(error).split())
+    """The error's own words, on one line: some are the remote's, so bounded, and without control bytes."""
+    text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
 
 
 def _closed_during(phase: Phase) -> str:

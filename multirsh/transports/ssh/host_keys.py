@@ -19,6 +19,7 @@ from asyncssh.public_key import get_default_public_key_algs
 from multirsh.errors import CredentialError
 from multirsh.model import ErrorKind, Failure, HostKeyPolicy, Phase
 from multirsh.transports.ssh.known_hosts import KnownHosts, Trust, Verdict, VerdictKind, judge
+from multirsh.transports.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from multirsh.transports.ssh.polite import PoliteConnection
@@ -117,8 +118,9 @@ class HostKeyCheck(asyncssh.SSHClient):
             return
         key = self._new_key.result()
         try:
-            verdict = await asyncio.to_thread(
-                self._known_hosts.remember, self._name, self._port, key, hashed=self._hash_names
+            verdict = await in_daemon_thread(
+                lambda: self._known_hosts.remember(self._name, self._port, key, hashed=self._hash_names),
+                name="multirsh-known-hosts",
             )
         except CredentialError as error:
             self.refusal = Failure(ErrorKind.HOSTKEY_UNKNOWN, Phase.HANDSHAKE, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from multirsh.errors import UsageError
 from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
@@ -19,6 +20,7 @@ from multirsh.transports.ssh.config import (
     read_jump,
     read_options,
 )
+from multirsh.transports.ssh.config.directives import values_of
 from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.known_hosts import KnownHosts
@@ -77,8 +79,8 @@ class SshTransport:
                 read_config, file=options.config_file, options=on_the_way
             )
         settings: dict[SshSettings, None] = {}
-        for host in hosts:
-            self._collect(host, settings)
+        # In a thread: Match exec runs the user's commands.
+        await in_daemon_thread(lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config")
         self._password = await in_daemon_thread(self._read_password, name="multirsh-password")
         is_batch = any(found.batch_mode for found in settings)
         self._keys = KeyRing(ask=None if is_batch else options.ask)
@@ -119,6 +121,10 @@ class SshTransport:
         """A host on the way: ``-l``, ``-p``, ``-i`` and ``-J`` are not meant for it, as in ssh."""
         host = host_of(chain)
         return _target(self._jump_config, host, host.settings)
+
+    def _collect_all(self, hosts: Iterable[Host], found: dict[SshSettings, None]) -> None:
+        for host in hosts:
+            self._collect(host, found)
 
     def _collect(self, host: Host, found: dict[SshSettings, None]) -> None:
         """Add the settings of ``host``, and those of every host that it is reached through.
@@ -211,12 +217,17 @@ def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
 
 def _settings_of(options: Iterable[Directive]) -> Settings:
     """What ``-o`` says of what a hosts file may say too: the command line comes first."""
-    said: dict[str, Directive] = {}
+    said: dict[str, Any] = {}
     for directive in options:
-        said.setdefault(directive.keyword, directive)
-    user, port, jump = said.get("user"), said.get("port"), said.get("proxyjump")
+        for name, value in values_of(directive):
+            said.setdefault(name, value)
+    identity, jump = said.get("identityfile"), said.get("proxyjump")
+    if identity is not None and identity.text.lower() == "none":
+        identity = None  # no key of ssh_config's; the hosts file may still name one
     return Settings(
-        user=None if user is None else user.words[0],
-        port=None if port is None else int(port.words[0]),
-        jump=None if jump is None else jump.words[0],
+        user=said.get("user"),
+        port=said.get("port"),
+        identity=None if identity is None else identity.text,
+        jump=None if jump is None else ",".join(map(str, jump.hops)) or "none",
+        host_keys=said.get("stricthostkeychecking"),
     )

@@ -509,7 +509,6 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "canonicaldomains": (("canonicaldomains", _some),),
     "canonicalizehostname": (("canonicalizehostname", _choice({**_YES_NO, "always": True})),),
     "canonicalizemaxdots": (("canonicalizemaxdots", _count),),
-    "casignaturealgorithms": (("casignaturealgorithms", _one),),
     "certificatefile": (("certificatefile", _template(PATH_TOKENS, variables=True)),),
     "ciphers": (("ciphers", _one),),
     "compression": (("compression", _choice({"yes": True, "no": False})),),
@@ -584,7 +583,7 @@ PASSED_OVER: Final = frozenset(
 )
 """Keywords of ssh that say nothing about running a command on many hosts; their arguments are not checked."""
 
-MISSED: Final = frozenset({"bindinterface", "knownhostscommand", "pkcs11provider"})
+MISSED: Final = frozenset({"bindinterface", "casignaturealgorithms", "knownhostscommand", "pkcs11provider"})
 """Keywords that would matter and are not supported: passed over with a warning."""
 
 KNOWN: Final = frozenset(READERS) | frozenset(ALIASES) | STRUCTURE | PASSED_OVER | MISSED

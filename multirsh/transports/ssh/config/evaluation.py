@@ -373,7 +373,6 @@ class SshConfig:
             kex_algorithms=get("kexalgorithms"),
             host_key_algorithms=get("hostkeyalgorithms"),
             pubkey_accepted_algorithms=get("pubkeyacceptedalgorithms"),
-            ca_signature_algorithms=get("casignaturealgorithms"),
             preferred_authentications=get("preferredauthentications"),
             pubkey_authentication=get("pubkeyauthentication", True),
             password_authentication=get("passwordauthentication", True),

@@ -80,7 +80,6 @@ class SshSettings:
         kex_algorithms: Likewise.
         host_key_algorithms: Likewise.
         pubkey_accepted_algorithms: Likewise.
-        ca_signature_algorithms: Likewise.
         preferred_authentications: Methods in order; ``None`` for the defaults.
         pubkey_authentication: Whether keys may be offered.
         password_authentication: Whether a password may be.
@@ -119,7 +118,6 @@ class SshSettings:
     kex_algorithms: str | None
     host_key_algorithms: str | None
     pubkey_accepted_algorithms: str | None
-    ca_signature_algorithms: str | None
     preferred_authentications: tuple[str, ...] | None
     pubkey_authentication: bool
     password_authentication: bool
