@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import time
@@ -114,3 +115,18 @@ def test_a_signal_ends_it_though_stdout_takes_nothing(
     assert process.stderr is not None
     assert b"20 hosts: 5 cancelled, 15 not run" in process.stderr.read()
     ended(process)
+
+
+def test_a_known_hosts_that_somebody_holds_does_not_hold_us(
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
+) -> None:
+    """Each new key waits for the lock in a thread; the end of the run waits for none of them."""
+    file = on_sshd.home / "held"
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        new = ("-o", f"UserKnownHostsFile={file}", "--host-keys", "accept-new")
+        process = on_sshd.start("-t", "1", "--close-timeout", "1", *new, "-f", "hosts.yaml", "true")
+        end = ended(process)
+    assert end.code == 3
+    assert "20 hosts: 20 timeout" in end.err
+    assert not in_module_namespace.client_side([sshd.port])

@@ -13,7 +13,8 @@ from multirsh.errors import HostError, UsageError
 from multirsh.events import HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Phase, Signalled, Status, TransportName
-from multirsh.testing import Behaviour, FakeTransport, refused
+from multirsh.testing import Behaviour, FakeConnection, FakeTransport, refused
+from multirsh.transports.base import Sink
 from tests.fleets import NEVER_S, endings
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -284,6 +285,22 @@ async def test_a_slow_reader_holds_back_those_who_write_and_loses_nothing() -> N
             total += sum(len(event.data) for event in batch if isinstance(event, Output))
     assert total == 5 * len(big)
     assert not any(connection.is_held_back for connection in transport.connections[:2])
+
+
+async def test_many_small_writes_are_held_back_as_few_large_ones_are() -> None:
+    class Dripping(FakeConnection):
+        async def run(self, command: str, sink: Sink) -> Exited:
+            while not self.is_held_back:
+                sink.write("stdout", b"y")
+            return Exited(0)
+
+    class Drips(FakeTransport):
+        def connection(self, host: Host) -> FakeConnection:
+            return Dripping(host, Behaviour())
+
+    async with fleet_of(Drips(), "a") as fleet:
+        (result,) = (await fleet.run("true").gather()).values()
+    assert len(result.stdout) < 100_000
 
 
 def exit_rules() -> Mapping[str, tuple[ExitRule, int]]:

@@ -642,6 +642,23 @@ class TestJumpHosts:
         assert run.ports.closed_by == {ClosedBy.REMOTE: 1}
 
 
+async def test_silent_jump_hosts_cost_one_close_timeout_together(
+    sshd: Daemon, hooked: StartHooked, in_module_namespace: Namespace, tmp_path: Path
+) -> None:
+    """Bastions that carry connections and then do not hear the goodbye."""
+    bastion = hooked(Conduct(at_close=AtClose.IGNORES), address="0.0.0.0")
+    names = addresses(4)
+    file = known(bastion, names, tmp_path)
+    ssh = ssh_options(file, f"IdentityFile={bastion.client_key}", "ConnectTimeout=5")
+    hosts = [
+        Host(f"behind-{name}", settings=Settings(user="root", jump=f"root@{name}:{bastion.port}"))
+        for name in names
+    ]
+    _, run, _ = await run_all(fleet_of(hosts, ssh, close_s=0.5), "true")
+    assert run.ports.closed_by == {ClosedBy.RESET: 4}
+    assert run.seconds < 4 * 0.5, "one after another they would have taken four times the close timeout"
+
+
 async def test_a_proxy_command_carries_the_connection_and_ends(
     sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
 ) -> None:
