@@ -11,9 +11,6 @@ from pathlib import Path
 from multirsh.model import NO_SETTINGS, Settings
 from multirsh.transports.ssh.passwords import Ask
 
-NO_CONFIG = "none"
-"""``-F none``: no configuration file at all, as in ssh."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordSource:
@@ -36,7 +33,7 @@ class SshOptions:
 
     Attributes:
         settings: What goes before every host's own settings: ``-l``, ``-p``, ``-i``, ``-J``, ``--host-keys``.
-        config_file: Read instead of the user's and the system's (``-F``); ``NO_CONFIG`` for none.
+        config_file: Read instead of the user's and the system's (``-F``); ``none``, as in ssh, for no file.
         overrides: ``Keyword=value`` each, before any file (``-o``).
         password: Where the login password comes from.
         ask: How to ask a person; ``None`` where nobody can be asked.

@@ -1,6 +1,6 @@
 """What a line of ssh_config says: text to a keyword and a checked value. Pure.
 
-Which lines apply to a host is decided in ``config``; here a line is only
+Which lines apply to a host is decided in ``evaluation``; here a line is only
 understood. A line that cannot be understood is an error with its place, for
 every host, as it is in ssh.
 
