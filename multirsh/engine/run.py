@@ -25,7 +25,8 @@ from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, R
 from multirsh.exit_code import ExitRule, exit_code, remote_status
 from multirsh.model import ClosedBy, ErrorKind, Host, Seconds, Status, TransportName
 from multirsh.ports import Ledger, LedgerStatistics
-from multirsh.ports.kernel import TcpState, read_table
+from multirsh.ports.kernel import read_table
+from multirsh.ports.sockets import TcpState
 from multirsh.transports.base import Connection, Stream, Transport
 from multirsh.transports.dialler import Dialler
 from multirsh.version import __version__

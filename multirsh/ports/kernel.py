@@ -8,49 +8,15 @@ out in the machine's own order.
 
 from __future__ import annotations
 
-import enum
 import ipaddress
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from multirsh.ports.ledger import Endpoint
+from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
 PROC_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-
-
-class TcpState(enum.IntEnum):
-    """TCP states by the kernel's numbers (include/net/tcp_states.h)."""
-
-    ESTABLISHED = 1
-    SYN_SENT = 2
-    SYN_RECV = 3
-    FIN_WAIT1 = 4
-    FIN_WAIT2 = 5
-    TIME_WAIT = 6
-    CLOSE = 7
-    CLOSE_WAIT = 8
-    LAST_ACK = 9
-    LISTEN = 10
-    CLOSING = 11
-    NEW_SYN_RECV = 12
-
-
-@dataclass(frozen=True, slots=True)
-class TcpSocket:
-    """One row of the kernel's table.
-
-    Attributes:
-        state: Where in TCP's life it is.
-        local: This machine's end.
-        remote: The other end; address ``0.0.0.0`` or ``::`` and port 0 for a listener.
-    """
-
-    state: TcpState
-    local: Endpoint
-    remote: Endpoint
 
 
 def read_table(tables: tuple[Path, ...] = PROC_TABLES) -> list[TcpSocket] | None:
@@ -79,9 +45,7 @@ def parse_table(text: str) -> Iterator[TcpSocket]:
         if len(fields) < 4:  # noqa: PLR2004 - sl, local, remote, state
             continue
         try:
-            yield TcpSocket(
-                state=TcpState(int(fields[3], 16)), local=_endpoint(fields[1]), remote=_endpoint(fields[2])
-            )
+            yield TcpSocket(TcpState(int(fields[3], 16)), _endpoint(fields[1]), _endpoint(fields[2]))
         except ValueError:
             continue
 

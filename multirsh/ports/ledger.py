@@ -14,22 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.model import ClosedBy
+from multirsh.ports.sockets import Endpoint
 
 TIME_WAIT_SECONDS: Final = 60.0
 """How long Linux keeps a socket in TIME_WAIT: TCP_TIMEWAIT_LEN, include/net/tcp.h."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One end of a TCP connection.
-
-    Attributes:
-        address: Numeric IP address, without brackets or zone.
-        port: 1-65535.
-    """
-
-    address: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.ports import Endpoint
-from multirsh.ports.kernel import TcpSocket, TcpState, parse_table, read_table
+from multirsh.ports.kernel import parse_table, read_table
+from multirsh.ports.sockets import TcpSocket, TcpState
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
