@@ -25,6 +25,7 @@ from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.registry import load
+from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
 logger = logging.getLogger("multirsh")
@@ -44,6 +45,7 @@ class Fleet:
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
+        rsh: RshOptions | None = None,
         warn: Warn | None = None,
         transports: Mapping[TransportName, Transport] | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class Fleet:
             limits: How much at once.
             timeouts: For how long.
             ssh: What ssh's options say for all hosts.
+            rsh: What rsh's options say for all hosts.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
 
@@ -68,6 +71,7 @@ class Fleet:
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._ssh = ssh or SshOptions()
+        self._rsh = rsh or RshOptions()
         self._warn = warn or logger.warning
         self._given = dict(transports or {})
         self._means: Means | None = None
@@ -89,7 +93,9 @@ class Fleet:
         async with AsyncExitStack() as opened:
             transports: dict[TransportName, Transport] = {}
             for name, hosts in self._by_transport().items():
-                transport = self._given.get(name) or load(name, ssh=self._ssh, warn=self._warn, hosts=hosts)
+                transport = self._given.get(name) or load(
+                    name, ssh=self._ssh, rsh=self._rsh, warn=self._warn, hosts=hosts
+                )
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
@@ -150,6 +156,7 @@ def run(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     ssh: SshOptions | None = None,
+    rsh: RshOptions | None = None,
 ) -> Results:
     """Run ``command`` on ``hosts`` and wait for all of them: for scripts that have no event loop.
 
@@ -166,7 +173,7 @@ def run(
         raise RuntimeError("multirsh.run() makes its own event loop; inside one, use 'async with Fleet(...)'")
 
     async def together() -> Results:
-        async with Fleet(hosts, limits=limits, timeouts=timeouts, ssh=ssh) as fleet:
+        async with Fleet(hosts, limits=limits, timeouts=timeouts, ssh=ssh, rsh=rsh) as fleet:
             return await fleet.run(command).gather()
 
     return asyncio.run(together())
