@@ -45,7 +45,8 @@ class Holders:
     Attributes:
         by_inode: The processes by the socket's inode, in the order of pids. An inode that no process we
             can see holds is not in it.
-        unseen: Processes whose descriptors we may not read. Run as root to see them.
+        unseen: Processes whose descriptors we may not read: those of others, unless we are root with all
+            of root's capabilities (a container's root may not have them).
         are_others_hidden: Whether /proc does not even show all processes (mounted with hidepid), or is
             not there.
     """
@@ -107,11 +108,6 @@ def _links(folder: Path) -> Iterable[str]:
             yield str(descriptor.readlink())
         except (FileNotFoundError, ProcessLookupError):
             continue
-        except PermissionError:
-            # What the kernel says of a process that has ended, too (proc_fd_access_allowed in fs/proc/base.c).
-            if folder.exists():
-                raise
-            return
 
 
 def _describe(proc: Path, pid: int) -> Process:
