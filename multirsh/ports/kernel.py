@@ -1,67 +1,37 @@
-"""The kernel's own table of TCP sockets, from /proc/net/tcp and /proc/net/tcp6.
+"""The one door to the kernel's own table of TCP sockets.
 
-Source: Documentation/networking/proc_net_tcp.rst and net/ipv4/tcp_ipv4.c
-(``get_tcp4_sock``): addresses are the network-order words printed as host-
-order hexadecimal, so on every machine the bytes of each 32-bit word come
-out in the machine's own order.
+By netlink (``diag``), where the kernel has it and lets us; else by
+``/proc/net/tcp`` (``proc``). UDP is not in it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import struct
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from collections.abc import Collection
 
+from multirsh.ports.diag import dump
+from multirsh.ports.proc import read_proc
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
-PROC_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
+def read_table(
+    *, states: Collection[TcpState] | None = None, towards: Collection[Endpoint] | None = None
+) -> list[TcpSocket] | None:
+    """Read the TCP sockets of this thread's network namespace.
 
-def read_table(tables: tuple[Path, ...] = PROC_TABLES) -> list[TcpSocket] | None:
-    """Read the TCP sockets of this network namespace.
+    It takes milliseconds: about 20 for 10,000 sockets, 2 for one destination's share of them.
+
+    Args:
+        states: Only these; ``None`` for all. SYN_RECV includes what the kernel calls NEW_SYN_RECV inside.
+            Sockets that are merely bound are CLOSE, where the kernel shows them (netlink, Linux 6.8).
+        towards: Only those whose remote end is one of these; ``None`` for any.
 
     Returns:
-        Every socket, IPv4 then IPv6; ``None`` where the kernel shows no such table (not Linux, or
-        /proc is not mounted).
+        Those of IPv4, then those of IPv6; ``None`` where they are not known here: neither netlink nor
+        /proc tells them (not Linux, or a sandbox that has closed both).
     """
-    sockets: list[TcpSocket] = []
-    readable = False
-    for table in tables:
+    for read in (dump, read_proc):
         try:
-            text = table.read_text(encoding="ascii")
+            return read(states=states, towards=towards)
         except OSError:
             continue
-        readable = True
-        sockets.extend(parse_table(text))
-    return sockets if readable else None
-
-
-def parse_table(text: str) -> Iterator[TcpSocket]:
-    """Parse the text of /proc/net/tcp or tcp6; a row that is not one is passed over."""
-    for line in text.splitlines()[1:]:
-        fields = line.split(maxsplit=4)
-        if len(fields) < 4:  # noqa: PLR2004 - sl, local, remote, state
-            continue
-        try:
-            yield TcpSocket(TcpState(int(fields[3], 16)), _endpoint(fields[1]), _endpoint(fields[2]))
-        except ValueError:
-            continue
-
-
-def _endpoint(field: str) -> Endpoint:
-    address, _, port = field.partition(":")
-    words = bytes.fromhex(address)
-    packed = (
-        struct.pack(f">{len(words) // 4}I", *struct.unpack(f"={len(words) // 4}I", words))
-        if _LITTLE_ENDIAN
-        else words
-    )
-    ip = ipaddress.ip_address(packed)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return Endpoint(str(ip), int(port, 16))
-
-
-_LITTLE_ENDIAN: Final = struct.pack("=H", 1) == struct.pack("<H", 1)
+    return None

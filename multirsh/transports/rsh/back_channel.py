@@ -8,7 +8,10 @@ it was given, so an address has one handshake at a time on each listener.
 
 Whoever knows a port may connect to it. Let in is who comes from an address
 that is awaited, and from a reserved port, as a privileged process there
-would (rshd(8), step 3); all others are reset at once.
+would (rshd(8), step 3); all others are reset at once. A host with several
+addresses may come from another one than it was reached at. That is refused,
+too, and where it can only have been meant for one handshake, that one is told
+why instead of waiting for what will not come.
 """
 
 from __future__ import annotations
@@ -136,7 +139,7 @@ class Expectation:
 
     def main_ended(self, error: OSError | None) -> None:
         """The main connection is gone, and so is who would make this one."""
-        self.fail(failures.no_stderr(error, self._listener.strangers))
+        self.fail(failures.no_stderr(error))
 
     def leave(self) -> None:
         """Give up the place, and what has come to it without being taken."""
@@ -153,7 +156,6 @@ class _Listener:
 
     Attributes:
         port: Its number.
-        strangers: How many connections came from addresses that were not awaited.
     """
 
     def __init__(self, dialler: Listening, source: str, on_place_free: Callable[[], None]) -> None:
@@ -166,7 +168,6 @@ class _Listener:
         self._on_place_free = on_place_free
         self._sock, self._lease = dialler.listen_reserved(source, backlog=BACKLOG)
         self.port: int = self._sock.getsockname()[1]
-        self.strangers = 0
         self._awaited: dict[str, Expectation] = {}
         # Their connections were given up on and may still come: they must not be taken for another's.
         self._spoilt: set[str] = set()
@@ -223,8 +224,9 @@ class _Listener:
         sock.close()
         if verdict is Verdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
-        else:
-            self.strangers += 1
+        elif len(self._awaited) == 1 and port in RESERVED:
+            ((expected, expectation),) = self._awaited.items()
+            expectation.fail(failures.stderr_from_elsewhere(expected, address))
 
     def _cannot_accept(self, error: OSError) -> None:
         """No descriptor or memory is left: say so to those who wait, and look again a little later."""

@@ -11,7 +11,9 @@ from typing import Final, Protocol
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Host, Outcome, Phase, SourcePort
 from multirsh.transports.base import Sink, Stream
-from multirsh.transports.dialler import DialError, Dialler
+from multirsh.transports.dial_error import DialError
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures, wrapper
 from multirsh.transports.rsh.back_channel import BackChannels, Expectation, NoStderr
@@ -86,8 +88,11 @@ class RshConnection:
         """When the script on the remote had begun."""
         return self._authenticated_at
 
-    async def open(self) -> None:
+    async def open(self, patience: Patience) -> None:
         """Connect, be connected back to, be let in, and see our script begin.
+
+        Args:
+            patience: Bounds the wait for a reserved port.
 
         Raises:
             HostError: Any of it failed.
@@ -98,7 +103,11 @@ class RshConnection:
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:
             main = self._main = await self._around.dialler.dial(
-                plan.address, plan.port, on_phase=self._enter, source_port=SourcePort.RESERVED
+                plan.address,
+                plan.port,
+                on_phase=self._enter,
+                patience=patience,
+                source_port=SourcePort.RESERVED,
             )
             self._connected_at = loop.time()
             self._attach(main, "stdout")

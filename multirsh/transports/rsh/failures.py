@@ -20,6 +20,8 @@ _SAYS_DENIED: Final = re.compile(_DENIALS, re.IGNORECASE)
 _IS_DENIAL: Final = re.compile(rf"(rshd: *)?({_DENIALS})\.?", re.IGNORECASE)
 """How the servers of BSD, netkit and rsh-redone say that this user may not come from this host."""
 
+_WAY_OUT: Final = " (--rsh-stderr merged does without)"
+
 
 def text_of(words: bytes) -> str:
     """A remote's words for a message: one line, bounded, without control characters."""
@@ -97,12 +99,16 @@ def stderr_from_wrong_port(port: int) -> Reason:
     return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, Phase.HANDSHAKE, message)
 
 
-def no_stderr(error: OSError | None, strangers: int) -> Reason:
+def stderr_from_elsewhere(expected: str, address: str) -> Reason:
+    """A back-connection came, and not from the host's address."""
+    message = f"the connection for stderr came from {address} and not from {expected}: refused{_WAY_OUT}"
+    return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, Phase.HANDSHAKE, message)
+
+
+def no_stderr(error: OSError | None) -> Reason:
     """The connection ended while the back-connection was waited for."""
     how = "reset" if error is not None else "closed"
-    message = f"the remote {how} the connection and made none for stderr; is a firewall or NAT between?"
-    if strangers:
-        message += f" (from other addresses came {strangers}, refused)"
+    message = f"the remote {how} the connection and made none back to us for stderr{_WAY_OUT}"
     return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, Phase.HANDSHAKE, message)
 
 
