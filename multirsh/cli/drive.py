@@ -16,6 +16,7 @@ from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host
 from multirsh.output import Batch, OutputOptions, Printer
+from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread
 
@@ -35,6 +36,7 @@ class Drive:
         limits: How much at once.
         timeouts: For how long.
         ssh: What ssh's options say.
+        rsh: What rsh's options say.
         output: How to print it.
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
@@ -45,6 +47,7 @@ class Drive:
     limits: Limits
     timeouts: Timeouts
     ssh: SshOptions
+    rsh: RshOptions
     output: OutputOptions
     exit_rule: ExitRule
     bind_address: str | None = None
@@ -67,6 +70,7 @@ class Drive:
                 limits=self.limits,
                 timeouts=self.timeouts,
                 ssh=self.ssh,
+                rsh=self.rsh,
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:

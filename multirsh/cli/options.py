@@ -20,6 +20,7 @@ from multirsh.cli.sections import OTHER, SectionOption
 from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
+from multirsh.transports.rsh.options import RshStderr
 
 Taken = TypeVar("Taken")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -127,7 +128,16 @@ CONNECTION = _together(
         "--transport",
         type=click.Choice([name.value for name in TransportName]),
         metavar="NAME",
-        help="How to reach hosts; in this version, ssh only.",
+        help="How to reach hosts; in this version, ssh or rsh.",
+    ),
+    _of_connecting(
+        "--rsh-stderr",
+        type=click.Choice([stderr.value for stderr in RshStderr]),
+        default=RshStderr.SEPARATE.value,
+        show_default=True,
+        metavar="HOW",
+        help="With rsh, stderr comes separate, on a connection that the host makes back to us; or merged into "
+        "stdout.",
     ),
     _of_connecting(
         "--host-keys",

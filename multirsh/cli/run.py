@@ -18,6 +18,7 @@ from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, When
 from multirsh.ports.budget import PortBudget
+from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Connecting:
     ssh_config: str | None = None
     ssh_options: tuple[str, ...] = ()
     transport: str | None = None
+    rsh_stderr: str = RshStderr.SEPARATE.value
     host_keys: str | None = None
     forward_agent: bool = False
     ask_pass: bool = False
@@ -67,6 +69,10 @@ class Connecting:
                 f"-R {transport}: this version has no such transport", hint=f"it has {', '.join(AVAILABLE)}"
             )
         return [replace(host, settings=replace(host.settings, transport=transport)) for host in hosts]
+
+    def rsh(self) -> RshOptions:
+        """What rsh's options say for all hosts."""
+        return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
 
     def ssh(self) -> SshOptions:
         """What ssh's options say for all hosts.
@@ -219,6 +225,7 @@ def prepared(
         ),
         bind_address=bounds.bind_address,
         ssh=connecting.ssh(),
+        rsh=connecting.rsh(),
         output=showing.options(),
         exit_rule=ExitRule(
             largest_status=bounds.largest_status, require_remote_close=bounds.require_remote_close

@@ -66,7 +66,7 @@ class RemoteFirstTransport(asyncio.Transport):
         self._on_closed = on_closed
         self._order = CloseOrder()
         self._protocol: asyncio.Protocol | None = None
-        self._buffer: list[bytes] = []
+        self._buffer: list[bytes | memoryview] = []
         self._buffered_bytes = 0
         self._flush_scheduled = False
         self._writer_watched = False
@@ -266,7 +266,8 @@ class RemoteFirstTransport(asyncio.Transport):
                 self._break(error)
                 return
             self._buffered_bytes -= sent
-            self._buffer = [rest[sent:]] if sent < len(rest) else []
+            # Not copied: what is left may be a whole input, and a send takes little of it.
+            self._buffer = [memoryview(rest)[sent:]] if sent < len(rest) else []
         if self._writing_paused and self._buffered_bytes <= self._low_water and self._protocol is not None:
             self._writing_paused = False
             self._protocol.resume_writing()
