@@ -40,16 +40,16 @@ from multirsh.model import Exited
 
 _PARTS: Final = (
     "exec 3>&2 2>/dev/null",
-    'm(){ printf %s "$0$1";printf %s "$0$1">&3;}',
+    '__m(){ printf %s "$0$1";printf %s "$0$1">&3;}',
     # In a subshell: dash redirects its own stderr, too, while it waits for a command that has redirections.
-    'r(){ (exec "${SHELL:-/bin/sh}" -c "$__c" 2>&3 3>&-);m "]$?;";}',
-    "m [",
+    '__r(){ (exec "${SHELL:-/bin/sh}" -c "$__c" 2>&3 3>&-);__m "]$?;";}',
+    "__m [",
     "IFS= read -r __n&&IFS= read -r __c||exit",
     # The slash keeps trailing line feeds, which command substitution would drop.
     '__c=$(printf %b/ "$__c")',
     "__c=${__c%/}",
     # After the command, cat takes what head still has, so that head reads all that was sent.
-    "case $__n in 0)r</dev/null;;[1-9]*)head -c $__n|{ r;cat>/dev/null;};;esac",
+    "case $__n in 0)__r</dev/null;;[1-9]*)head -c $__n|{ __r;cat>/dev/null;};;esac",
 )
 
 SCRIPT: Final = ";".join(_PARTS)
