@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.ports import Endpoint
+from multirsh.ports.sockets import Endpoint
 from multirsh.ports.proc import parse_table, read_proc
 from multirsh.ports.sockets import TcpSocket, TcpState
 
