@@ -82,7 +82,8 @@ WRONG = {
         "--bind",
         "192.0.2.1",
         "x",
-    ): "192.0.2.1 cannot be left from: Cannot assign requested address; "
+    ): "192.0.2.1 cannot be left from: "
+    "Cannot assign requested address; "
     "give one of those that 'ip address' lists",
     ("lab", "--hosts", "0", "x"): "--hosts: '0' is not a whole number of 1 or more",
     ("lab", "--hosts", "100000", "x"): "a lab has 1 to 65024 hosts, not 100000",
