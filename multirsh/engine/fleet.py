@@ -23,7 +23,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
-from multirsh.ports import PortAllocator
+from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.registry import load
 from multirsh.transports.rsh.options import RshOptions

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from multirsh.errors import UsageError
-from multirsh.ports import EVERY_PORT, PortBudget
+from multirsh.ports.budget import EVERY_PORT, PortBudget
 
 DEFAULT_FANOUT = 64
 DEFAULT_CONNECT_SECONDS = 10.0

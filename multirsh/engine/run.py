@@ -24,9 +24,10 @@ from multirsh.engine.stream import BoundedStream
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
 from multirsh.model import ClosedBy, ErrorKind, Host, Seconds, Status, TransportName
-from multirsh.ports import PortAllocator, PortStatistics, Tally
+from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
+from multirsh.ports.tally import PortStatistics, Tally
 from multirsh.transports.base import Connection, Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.version import __version__

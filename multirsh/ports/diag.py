@@ -198,7 +198,8 @@ def parse_replies(datagram: bytes, family: int) -> Replies:
 
 
 def _state_bits(states: Collection[TcpState] | None) -> int:
-    wanted = set(TcpState if states is None else states)
+    # NEW_SYN_RECV comes with SYN_RECV, and as SYN_RECV; asked for by itself it would, too.
+    wanted = set(TcpState if states is None else states) - {TcpState.NEW_SYN_RECV}
     return sum(1 << state for state in wanted) | (BOUND_ONLY if TcpState.CLOSE in wanted else 0)
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, SourcePort, Status
-from multirsh.ports import Lease, PortAllocator, Route, Tally
+from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.lease import Lease, Route
+from multirsh.ports.tally import Tally
 from multirsh.transports.dial_error import DialError, dial_error, local_error
 from multirsh.transports.patience import Patience, PortWaitOver
 from multirsh.transports.remote_first import RemoteFirstTransport

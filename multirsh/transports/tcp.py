@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Phase
-from multirsh.ports import Endpoint, Lease
+from multirsh.ports.lease import Lease
+from multirsh.ports.sockets import Endpoint
 from multirsh.transports.dial_error import local_error
 from multirsh.transports.resolver import Address
 

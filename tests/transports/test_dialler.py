@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from multirsh.model import ErrorKind
-from multirsh.ports import PortAllocator, Tally
+from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.tally import Tally
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience

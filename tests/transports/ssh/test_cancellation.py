@@ -19,7 +19,8 @@ import pytest
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Host, HostKeyPolicy
-from multirsh.ports import PortAllocator, Tally
+from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
