@@ -136,8 +136,8 @@ CONNECTION = _together(
         default=RshStderr.SEPARATE.value,
         show_default=True,
         metavar="HOW",
-        help="With rsh, stderr comes separate, on a connection that the host makes back to us; or merged into "
-        "stdout.",
+        help="With rsh, stderr comes separate, on a connection that the host makes back to us, or merged "
+        "into stdout.",
     ),
     _of_connecting(
         "--host-keys",

@@ -24,6 +24,9 @@ from tests.servers.stoppable import Stoppable
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER that makes close(2) send RST; socket(7)."""
 
+BACK_PORTS: Final = range(601, 701)
+"""Where its connections for stderr come from."""
+
 FLOOD_BYTES: Final = 256 * 1024
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -235,7 +238,7 @@ class ScriptedRshd(Stoppable):
         if self._back is Back.WRONG_PORT:
             sock.bind((address, 0))
         else:
-            for number in range(700, 600, -1):
+            for number in reversed(BACK_PORTS):
                 with suppress(OSError):
                     sock.bind((address, number))
                     break

@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final, Protocol
 
-from multirsh.ports import Lease
+from multirsh.ports.lease import Lease
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures
 from multirsh.transports.rsh.failures import Reason

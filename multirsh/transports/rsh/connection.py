@@ -24,6 +24,9 @@ from multirsh.transports.rsh.rcmd import request_command, request_stderr
 OTHER_STREAM_S: Final = 1.0
 """Seconds that one connection may still speak after the other one died: then no status will come."""
 
+SAY_SO_S: Final = 0.02
+"""Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
+
 INPUT_CHUNK_BYTES: Final = 64 * 1024
 """Input handed to the socket at once."""
 
@@ -115,7 +118,7 @@ class RshConnection:
                 main.write(request_stderr(None))
             else:
                 self._enter(Phase.HANDSHAKE)
-                self._stderr = await self._connected_back(main)
+                self._stderr = await self._connected_back(main, patience)
                 self._attach(self._stderr, "stderr")
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
@@ -203,7 +206,7 @@ class RshConnection:
             # The script reads all of it before it exits; the close timeout bounds how long we send.
             main.write(self._input)
 
-    async def _connected_back(self, main: RemoteFirstTransport) -> RemoteFirstTransport:
+    async def _connected_back(self, main: RemoteFirstTransport, patience: Patience) -> RemoteFirstTransport:
         """Tell the server where we listen, and wait for its connection.
 
         Raises:
@@ -211,15 +214,20 @@ class RshConnection:
             NoStderr: None came.
         """
         source, remote = main.get_extra_info("sockname")[0], main.get_extra_info("peername")[0]
-        expectation = self._expectation = await self._around.back_channels.expect(source, remote)
+        deadline = patience.deadline
         try:
-            main.write(request_stderr(expectation.port))
-            if main.is_closing():  # while a place was waited for
-                expectation.main_ended(None)
-            return await expectation.connection()
-        finally:
-            self._expectation = None
-            expectation.leave()
+            async with asyncio.timeout_at(None if deadline is None else deadline - SAY_SO_S):
+                expectation = self._expectation = await self._around.back_channels.expect(source, remote)
+                try:
+                    main.write(request_stderr(expectation.port))
+                    if main.is_closing():  # while a place was waited for
+                        expectation.main_ended(None)
+                    return await expectation.connection()
+                finally:
+                    self._expectation = None
+                    expectation.leave()
+        except TimeoutError:
+            raise NoStderr(failures.no_stderr_in_time()) from None
 
     async def _until(self, stage: Stage) -> None:
         """Wait until the conversation has come to ``stage``, or is over."""

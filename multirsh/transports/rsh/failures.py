@@ -108,8 +108,15 @@ def stderr_from_elsewhere(expected: str, address: str) -> Reason:
 def no_stderr(error: OSError | None) -> Reason:
     """The connection ended while the back-connection was waited for."""
     how = "reset" if error is not None else "closed"
-    message = f"the remote {how} the connection and made none back to us for stderr{_WAY_OUT}"
+    message = f"the remote {how} the connection and made none back to us for stderr, as it does if a firewall"
+    message += f" is between or no reserved port is free over there{_WAY_OUT}"
     return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, Phase.HANDSHAKE, message)
+
+
+def no_stderr_in_time() -> Reason:
+    """None came before the connect timeout."""
+    message = f"the remote made no connection back to us for stderr in time; is a firewall between?{_WAY_OUT}"
+    return Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, Phase.HANDSHAKE, message)
 
 
 def no_way_for_stderr(listeners: int) -> Reason:

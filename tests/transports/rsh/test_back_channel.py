@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from multirsh.model import ErrorKind, Phase, Status
-from multirsh.ports import Lease
+from multirsh.ports.lease import Lease
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh.back_channel import (
     LISTENERS_AT_MOST,
