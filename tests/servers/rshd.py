@@ -46,6 +46,16 @@ SHELLS: Final[Mapping[str, str]] = {
 }
 """Users by the name of their login shell; only those are there whose shell this machine has."""
 
+_UNPACKED: Final = Path(__file__).parents[2] / ".rshd/usr/sbin/in.rshd"
+"""Where .ci/setup puts it: its package, installed, would switch it on for the whole machine."""
+
+_PAM: Final = """\
+auth required pam_rhosts.so
+account required pam_unix.so
+session required pam_unix.so
+"""
+"""The package's own /etc/pam.d/rsh, less what reads more of the machine's files."""
+
 _NOBODY: Final = 65534
 _INETD: Final = Path(__file__).parent / "inetd.py"
 
@@ -89,7 +99,8 @@ class RshServer(Stoppable):
             *(program("unshare", package="util-linux"), "--mount", "--propagation", "private"),
             *("sh", "-c", _MOUNT_AND_RUN),
         ]
-        rshd = daemon or program("in.rshd", package="rsh-redone-server")
+        if daemon is None:
+            daemon = _UNPACKED if _UNPACKED.exists() else program("in.rshd", package="rsh-redone-server")
         self.port = port
         self.namespace = namespace
         self.directory = Path(tempfile.mkdtemp(prefix="multirsh-rshd-"))
@@ -97,7 +108,7 @@ class RshServer(Stoppable):
         self.users = _make_users(self.directory)
         _make_etc(self.directory, self.users)
         self._process = subprocess.Popen(
-            namespace.argv([*argv, self.directory, sys.executable, "-I", _INETD, str(port), rshd]),
+            namespace.argv([*argv, self.directory, sys.executable, "-I", _INETD, str(port), daemon]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -173,6 +184,8 @@ def _make_etc(directory: Path, users: Mapping[str, tuple[int, str]]) -> None:
     }
     for name, text in replaced.items():
         (etc / name).write_text(text)
+    (etc / "pam.d").mkdir()
+    (etc / "pam.d" / "rsh").write_text(_PAM)
     for entry in Path("/etc").iterdir():
-        if entry.name not in replaced:
+        if entry.name not in {*replaced, "pam.d"}:
             (etc / entry.name).symlink_to(machines / entry.name)

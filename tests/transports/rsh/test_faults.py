@@ -207,14 +207,6 @@ class TestRunning:
         assert ending.finished.seconds.total < 3
         freed(in_namespace, ending, server.port)
 
-    async def test_who_ends_unasked_is_not_believed(
-        self, scripted_rshd: StartScriptedRshd, in_namespace: Namespace
-    ) -> None:
-        server = scripted_rshd(*BEGIN, ends(0, "stdout"), ends(0, "stderr"), Act.HOLD)
-        ending = await run_one(port=server.port, close_s=0.2)
-        assert ending.finished.status in {Status.UNREACHABLE, Status.OK}
-        freed(in_namespace, ending, server.port)
-
     async def test_a_signal_goes_over_the_second_connection_and_the_remote_closes_first(
         self, scripted_rshd: StartScriptedRshd, in_namespace: Namespace
     ) -> None:

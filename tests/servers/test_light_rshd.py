@@ -1,0 +1,57 @@
+"""The light rsh server does for a client what in.rshd and the script do."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from multirsh.model import ClosedBy, Exited, Status
+from multirsh.transports.rsh.options import RshStderr
+from tests.servers.namespace import Namespace
+from tests.servers.rshd import PORT
+from tests.transports.rsh.rsh_fleets import MERGED, SEPARATE, nothing_left, open_rsh, rsh_host, run_rsh
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
+
+
+@pytest.fixture
+def light_rshd(namespace: Namespace) -> Iterator[None]:
+    """One, in ``namespace``, as a process of its own."""
+    server = namespace.popen([sys.executable, "-m", "tests.servers.light_rshd"])
+    try:
+        assert server.stdout is not None
+        assert b"listening" in server.stdout.readline()
+        yield
+    finally:
+        server.kill()
+        server.communicate()
+
+
+@pytest.mark.parametrize("stderr", [SEPARATE, MERGED])
+async def test_hundreds_of_hosts(stderr: RshStderr, light_rshd: None, in_namespace: Namespace) -> None:
+    hosts = [
+        replace(rsh_host(f"127.1.{number // 200}.{number % 200 + 1}"), settings=rsh_host().settings)
+        for number in range(400)
+    ]
+    finished, run, _, _ = await run_rsh("exit 3", hosts=hosts, stderr=stderr)
+    assert Counter(ended.status for ended in finished.values()) == {Status.FAILED: 400}
+    assert {ended.exit_status for ended in finished.values()} == {3}
+    assert run.ports.closed_by == {ClosedBy.REMOTE: 800 if stderr is SEPARATE else 400}
+    nothing_left(in_namespace, run)
+
+
+async def test_input_comes_back(light_rshd: None, in_namespace: Namespace) -> None:
+    async with open_rsh() as talk:
+        assert await talk.run("cat", b"one\0two") == Exited(0)
+        assert talk.sink.stdout == b"one\0two"
+    assert not in_namespace.client_side([PORT])
+
+
+async def test_a_goodbye(light_rshd: None, in_namespace: Namespace) -> None:
+    async with open_rsh() as talk:
+        pass
+    assert talk.tally.statistics().closed_by == {ClosedBy.REMOTE: 2}
