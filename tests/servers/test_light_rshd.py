@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from multirsh.model import ClosedBy, Exited, Status
 from multirsh.transports.rsh.options import RshStderr
+from tests.fleets import addresses
 from tests.servers.namespace import Namespace
 from tests.servers.rshd import PORT
 from tests.transports.rsh.rsh_fleets import MERGED, SEPARATE, nothing_left, open_rsh, rsh_host, run_rsh
@@ -33,10 +33,7 @@ def light_rshd(namespace: Namespace) -> Iterator[None]:
 
 @pytest.mark.parametrize("stderr", [SEPARATE, MERGED])
 async def test_hundreds_of_hosts(stderr: RshStderr, light_rshd: None, in_namespace: Namespace) -> None:
-    hosts = [
-        replace(rsh_host(f"127.1.{number // 200}.{number % 200 + 1}"), settings=rsh_host().settings)
-        for number in range(400)
-    ]
+    hosts = [rsh_host(name) for name in addresses(400)]
     finished, run, _, _ = await run_rsh("exit 3", hosts=hosts, stderr=stderr)
     assert Counter(ended.status for ended in finished.values()) == {Status.FAILED: 400}
     assert {ended.exit_status for ended in finished.values()} == {3}

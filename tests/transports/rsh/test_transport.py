@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ async def test_what_is_said_for_all_goes_before_the_hosts_own() -> None:
         ({"user": ""}, "cannot be empty"),
     ],
 )
-async def test_what_cannot_be_meant(settings: dict[str, object], words: str) -> None:
+async def test_what_cannot_be_meant(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         await prepared(host("old0"), host(**settings))
     assert caught.value.hint
