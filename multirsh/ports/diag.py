@@ -34,7 +34,11 @@ INET_DIAG_BC_JMP: Final = 1
 INET_DIAG_BC_D_COND: Final = 8
 
 MINI_SOCKET_TIMER: Final = 3
-"""The timer of what is nothing but a timer any more: TIME_WAIT, or FIN_WAIT2 that no process holds."""
+"""The timer of what is nothing but a timer any more: TIME_WAIT, or FIN_WAIT2 that no process holds.
+
+Where ``tcp_fin_timeout`` is above 60 s, FIN_WAIT2 is a whole socket at first; its keepalive timer then ends
+that first part, and the end itself is not known (``tcp_rcv_state_process``).
+"""
 
 BOUND_ONLY: Final = 1 << 13
 """Asks for sockets that are bound and neither listen nor connect (TCP_BOUND_INACTIVE, Linux 6.8); they are
