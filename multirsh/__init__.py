@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Status,
         TransportName,
     )
+    from multirsh.transports.rsh.options import RshOptions, RshStderr
     from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 __all__ = [
@@ -72,6 +73,8 @@ __all__ = [
     "Phase",
     "PortUse",
     "Results",
+    "RshOptions",
+    "RshStderr",
     "Run",
     "RunFinished",
     "RunStarted",
@@ -123,6 +126,7 @@ _ROOMS = {
         "Status",
         "TransportName",
     ),
+    "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
     "multirsh.transports.ssh.options": ("PasswordSource", "SshOptions"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -30,8 +30,11 @@ SAY_SO_S: Final = 0.02
 INPUT_CHUNK_BYTES: Final = 64 * 1024
 """Input handed to the socket at once."""
 
-_KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
-"""A remote that is gone without a word is found out within 30 s (tcp(7); seconds, the last milliseconds)."""
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
+
+No TCP_USER_TIMEOUT: it would also end connections whose remote lives and does not read its input for a while.
+"""
 
 _ASKED: Final = frozenset({Phase.AUTH, Phase.SESSION, Phase.RUN})
 """The phases in which the server has been sent our request."""
@@ -180,6 +183,8 @@ class RshConnection:
         self._input = memoryview(b"")
         for transport in self._transports():
             transport.close()
+        if self._main is not None and self._phase is Phase.HANDSHAKE and not self._is_refused:
+            self._main.abandon()  # the server awaits names; there is no word yet that would make it close
 
     async def closed(self) -> ClosedBy | None:
         """Wait for the end of both sockets.
@@ -191,6 +196,11 @@ class RshConnection:
         if not ends:
             return None
         return next((end for end in ends if end is not ClosedBy.REMOTE), ClosedBy.REMOTE)
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether the server has said no, and so is about to close."""
+        return self._conversation is not None and self._conversation.reason is not None
 
     def _say_goodbye(self) -> None:
         """Whatever makes the remote close, at this stage; not before it was asked for anything."""
@@ -220,6 +230,7 @@ class RshConnection:
                 expectation = self._expectation = await self._around.back_channels.expect(source, remote)
                 try:
                     main.write(request_stderr(expectation.port))
+                    self._tell_expectation()
                     if main.is_closing():  # while a place was waited for
                         expectation.main_ended(None)
                     return await expectation.connection()
@@ -276,8 +287,13 @@ class RshConnection:
         if output and self._sink is not None:
             self._sink.write(stream, output)
         self._changed.set()
-        if self._expectation is not None and self._conversation is not None and self._conversation.reason:
-            self._expectation.fail(self._conversation.reason)
+        self._tell_expectation()
+
+    def _tell_expectation(self) -> None:
+        """A server that refuses makes no connection for stderr."""
+        reason = None if self._conversation is None else self._conversation.reason
+        if self._expectation is not None and reason is not None:
+            self._expectation.fail(reason)
 
     def _give_up(self) -> None:
         if self._conversation is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +222,16 @@ class TestInput:
             pass
         assert talk.tally.statistics().closed_by == {ClosedBy.REMOTE: 2}
         assert not in_module_namespace.client_side([PORT])
+
+    async def test_the_kernel_looks_after_both_connections(
+        self, rshd: RshServer, in_module_namespace: Namespace
+    ) -> None:
+        """A remote that is gone without a word is found out."""
+        async with open_rsh() as talk:
+            for transport in talk.connection._transports():
+                sock = transport.get_extra_info("socket")
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
 
     async def test_a_connection_runs_one_command(
         self, rshd: RshServer, in_module_namespace: Namespace
