@@ -46,7 +46,8 @@ class LightRshd:
 
     async def serve(self, host: str, port: int) -> None:
         """Listen at ``host`` and ``port`` for ever."""
-        listener = socket.create_server((host, port), backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         listener.setblocking(False)
         server = await asyncio.start_server(self._connected, sock=listener, backlog=BACKLOG)
         print(f"light_rshd: listening on port {port}", flush=True)  # noqa: T201 - it is a program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,10 +19,9 @@ from tests.transports.rsh.rsh_fleets import MERGED, SEPARATE, nothing_left, open
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 
-@pytest.fixture
-def light_rshd(namespace: Namespace) -> Iterator[None]:
-    """One, in ``namespace``, as a process of its own."""
-    server = namespace.popen([sys.executable, "-m", "tests.servers.light_rshd"])
+@contextmanager
+def started(namespace: Namespace, host: str) -> Iterator[None]:
+    server = namespace.popen([sys.executable, "-m", "tests.servers.light_rshd", "--host", host])
     try:
         assert server.stdout is not None
         assert b"listening" in server.stdout.readline()
@@ -29,6 +29,13 @@ def light_rshd(namespace: Namespace) -> Iterator[None]:
     finally:
         server.kill()
         server.communicate()
+
+
+@pytest.fixture
+def light_rshd(namespace: Namespace) -> Iterator[None]:
+    """One, in ``namespace``, as a process of its own."""
+    with started(namespace, "0.0.0.0"):
+        yield
 
 
 @pytest.mark.parametrize("stderr", [SEPARATE, MERGED])
@@ -52,3 +59,11 @@ async def test_a_goodbye(light_rshd: None, in_namespace: Namespace) -> None:
     async with open_rsh() as talk:
         pass
     assert talk.tally.statistics().closed_by == {ClosedBy.REMOTE: 2}
+
+
+@pytest.mark.parametrize("stderr", [SEPARATE, MERGED])
+async def test_ipv6(stderr: RshStderr, in_namespace: Namespace) -> None:
+    with started(in_namespace, "::1"):
+        finished, run, _, _ = await run_rsh("exit 3", hosts=[rsh_host("::1")], stderr=stderr)
+    assert finished["::1"].exit_status == 3
+    nothing_left(in_namespace, run)

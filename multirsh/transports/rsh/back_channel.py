@@ -131,9 +131,14 @@ class Expectation:
         else:
             self._arrival.set_result(transport)
 
-    def fail(self, reason: Reason) -> None:
-        """There will be none, and none can come later."""
-        self._is_settled = True
+    def fail(self, reason: Reason, *, may_still_come: bool = False) -> None:
+        """None is waited for any more.
+
+        Args:
+            reason: Why not.
+            may_still_come: Whether the server may make it nevertheless; nobody else may take it then.
+        """
+        self._is_settled = not may_still_come
         if not self._arrival.done():
             self._arrival.set_exception(NoStderr(reason))
 
@@ -226,12 +231,12 @@ class _Listener:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
         elif len(self._awaited) == 1 and port in RESERVED:
             ((expected, expectation),) = self._awaited.items()
-            expectation.fail(failures.stderr_from_elsewhere(expected, address))
+            expectation.fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
 
     def _cannot_accept(self, error: OSError) -> None:
         """No descriptor or memory is left: say so to those who wait, and look again a little later."""
         for expectation in list(self._awaited.values()):
-            expectation.fail(failures.cannot_accept(error))
+            expectation.fail(failures.cannot_accept(error), may_still_come=True)
         self._loop.remove_reader(self._sock)
         self._loop.call_later(LOOK_AGAIN_S, self._watch)
 
