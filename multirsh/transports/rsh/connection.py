@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from multirsh.errors import HostError
@@ -335,8 +336,9 @@ class _Lane(asyncio.Protocol):
 
 def _keep_alive(sock: socket.socket) -> None:
     """Have the kernel find out that the remote is gone; rsh itself has nothing for that."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        option = getattr(socket, name, None)  # not every system has all of them
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    with suppress(OSError):  # some systems have no options for a socket that was reset; the reader finds out
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            option = getattr(socket, name, None)  # not every system has all of them
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
