@@ -15,7 +15,7 @@ from multirsh.transports.base import Transport, Warn
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
-AVAILABLE: Final = frozenset({TransportName.SSH, TransportName.RSH})
+AVAILABLE: Final = (TransportName.SSH, TransportName.RSH)
 """Those that this version has."""
 
 
