@@ -22,6 +22,7 @@ from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpSocket, TcpState
 from tests.cli.program import wait_until
 from tests.servers.namespace import Namespace
+from tests.servers.requirement import require
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -59,14 +60,19 @@ class Server:
         )
 
     @contextmanager
-    def listening(self) -> Iterator[socket.socket]:
-        with socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(self.reuse))
+    def bound(self) -> Iterator[socket.socket]:
+        with socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET) as made:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(self.reuse))
             if ":" in self.address:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self.v6only))
-            listener.bind((self.address, PORT))
-            listener.listen()
-            yield listener
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self.v6only))
+            made.bind((self.address, PORT))
+            yield made
+
+    @contextmanager
+    def listening(self) -> Iterator[socket.socket]:
+        with self.bound() as made:
+            made.listen()
+            yield made
 
 
 SERVERS = [
@@ -211,12 +217,18 @@ def test_a_free_port(in_namespace: Namespace) -> None:
     assert set(probe(PORT, ATTEMPTS).values()) == {Answer.WORKS}
 
 
-def test_what_no_table_shows(in_namespace: Namespace) -> None:
-    """A socket that is bound and does not listen: the prediction cannot know, the probe does."""
-    with socket.socket() as held:
-        held.bind(("0.0.0.0", PORT))
-        assert judge(Attempt("0.0.0.0"), at(PORT)).outcome is Outcome.WORKS
-        assert probe(PORT, [Attempt("0.0.0.0")]) == {Attempt("0.0.0.0"): Answer.IN_USE}
+@pytest.mark.parametrize(
+    ("address", "v6only"),
+    [("0.0.0.0", False), ("127.0.0.1", False), ("::", False), ("::", True), ("::1", False)],
+)
+@pytest.mark.parametrize("reuse", [False, True])
+def test_bound_and_nothing_else(in_namespace: Namespace, address: str, *, v6only: bool, reuse: bool) -> None:
+    server = Server(address, "", reuse=reuse, v6only=v6only)
+    with server.bound():
+        states = [row.state for row in at(PORT)]
+        require(states, "needs a kernel that shows sockets that are only bound (Linux 6.8)")
+        assert states == [TcpState.CLOSE]
+        assert_predicted(PORT, server.options())
 
 
 def test_listen_fails_where_bind_worked(in_namespace: Namespace) -> None:

@@ -5,9 +5,9 @@ they do, does SO_REUSEADDR help? It does only where *both* sockets have it and
 the other one does not listen. The table shows neither SO_REUSEADDR nor
 IPV6_V6ONLY of other sockets, so some answers are "unless".
 
-The rules do not know SO_REUSEPORT or SO_BINDTODEVICE, nor sockets that are
-bound and neither listen nor are connected: no table has those. ``probe`` asks
-the kernel itself.
+The rules do not know SO_REUSEPORT or SO_BINDTODEVICE; and kernels before Linux
+6.8 do not show sockets that are bound and neither listen nor are connected.
+``probe`` asks the kernel itself.
 
 Source: Linux net/ipv4/inet_connection_sock.c (``inet_csk_get_port``,
 ``inet_bind_conflict``, ``ipv6_rcv_saddr_equal``, ``ipv4_rcv_saddr_equal``),
@@ -27,8 +27,11 @@ from multirsh.ports.sockets import TcpSocket, TcpState
 WILDCARD_V4: Final = "0.0.0.0"  # noqa: S104 - what servers bind, and not bound here
 WILDCARD_V6: Final = "::"
 
-UNBOUND: Final = frozenset({TcpState.CLOSE, TcpState.NEW_SYN_RECV, TcpState.SYN_RECV})
+REQUESTS: Final = frozenset({TcpState.NEW_SYN_RECV, TcpState.SYN_RECV})
 """States of a row that holds no port of its own: a connection request is its listener's."""
+
+_BOUND_BY_HAND: Final = frozenset({TcpState.LISTEN, TcpState.CLOSE})
+"""States in which the address is the one that was given to bind(2)."""
 
 
 class Attempt(NamedTuple):
@@ -194,7 +197,7 @@ def _certain_listeners_first(blocker: Blocker) -> tuple[int, bool]:
 
 def _blockers(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Iterator[Blocker]:
     for socket in sockets:
-        if socket.state in UNBOUND:
+        if socket.state in REQUESTS:
             continue
         overlap = _overlap(attempt, socket)
         if overlap is None:
@@ -221,7 +224,7 @@ def _overlap(attempt: Attempt, socket: TcpSocket) -> frozenset[Unless] | None:
         return _ALWAYS if WILDCARD_V4 in {ours, theirs} or ours == theirs else None
     if theirs == WILDCARD_V6:
         return _UNLESS_V6ONLY
-    if socket.state is TcpState.LISTEN or ours != WILDCARD_V4:
+    if socket.state in _BOUND_BY_HAND or ours != WILDCARD_V4:
         return None
     # An IPv6 connection stands in the way of all of IPv4 unless its socket is v6only: one that a :: listener
     # accepted, or that connected without binding an address before.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multirsh.ports.diagnosis import port_advice
 from multirsh.ports.diagnosis.advice import Way
 from multirsh.ports.diagnosis.binding import (
-    UNBOUND,
+    REQUESTS,
     Answer,
     Attempt,
     Outcome,
@@ -33,6 +33,8 @@ class Situation(enum.StrEnum):
 
     LISTENING = "listening"
     """A program listens on it."""
+    BOUND = "bound"
+    """A program has bound it, and does not listen (yet)."""
     SERVING = "serving"
     """No program listens, but connections of a server that did are still open."""
     CONNECTING = "connecting"
@@ -40,7 +42,7 @@ class Situation(enum.StrEnum):
     LINGERING = "lingering"
     """Only what the kernel ends by itself: TIME_WAIT, and connections that no process has open."""
     HIDDEN = "hidden"
-    """Nothing in the table, and yet the kernel refuses: a socket that is bound and does nothing else."""
+    """Nothing in the table, and yet the kernel refuses: before Linux 6.8 it does not show what is only bound."""
     UNKNOWN = "unknown"
     """No table here, and the kernel did not say that it is free."""
     FREE = "free"
@@ -131,7 +133,7 @@ def diagnose_port(
     """
     rows = table or ()
     listening = listening_ports(rows)
-    here = [row for row in rows if row.local.port == port and row.state not in UNBOUND]
+    here = [row for row in rows if row.local.port == port and row.state not in REQUESTS]
     there = [row for row in rows if row.remote.port == port and row.local.port != port]
     groups = grouped(here, listening=listening, kernel=kernel, holders=holders, most_peers=most_peers)
     towards = grouped(
@@ -175,6 +177,8 @@ def _situation(groups: Iterable[Group], binds: Iterable[Bind], *, is_known: bool
     is_refused = any(bind.answer is Answer.IN_USE for bind in binds)
     if any(group.state is TcpState.LISTEN for group in groups):
         return Situation.LISTENING
+    if any(group.state is TcpState.CLOSE for group in groups):
+        return Situation.BOUND
     if groups:
         lasting = [
             group for group in groups if group.state is not TcpState.TIME_WAIT and not group.is_orphaned
@@ -212,6 +216,8 @@ def _ways(
     match situation:
         case Situation.LISTENING:
             return port_advice.somebody_listens(port, groups)
+        case Situation.BOUND:
+            return port_advice.somebody_has_bound_it(port, groups)
         case Situation.SERVING:
             return port_advice.connections_are_open(port, groups)
         case Situation.CONNECTING:

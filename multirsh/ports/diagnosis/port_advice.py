@@ -49,6 +49,19 @@ def somebody_listens(port: int, groups: Iterable[Group]) -> tuple[Way, ...]:
     return tuple(ways)
 
 
+def somebody_has_bound_it(port: int, groups: Iterable[Group]) -> tuple[Way, ...]:
+    """The ways past a program that has bound the port and does not listen."""
+    holders = _holders(group for group in groups if group.state is TcpState.CLOSE)
+    return (
+        *(_stop(holders, "it may be about to listen") or (_ask_as_root(port),)),
+        Way(
+            "set SO_REUSEADDR on the new socket before bind(2)",
+            "it helps only if the other has it too; then whoever is second to listen(2) is refused",
+        ),
+        _ANOTHER_PORT,
+    )
+
+
 def connections_are_open(port: int, groups: Iterable[Group]) -> tuple[Way, ...]:
     """The ways past connections that outlived their listener."""
     groups = tuple(groups)

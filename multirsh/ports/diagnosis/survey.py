@@ -26,6 +26,7 @@ from multirsh.ports.diagnosis.values import (
     Holder,
     Holders,
     Side,
+    bound_ports,
     grouped,
     listening_ports,
     side_of,
@@ -45,8 +46,9 @@ class Ephemeral:
     Attributes:
         range: First to last.
         kept: How many of them ip_local_reserved_ports keeps out.
-        listening: Those on which something listens, kept ones aside: a connection gets none of them.
-        usable: How many are left, for each destination anew.
+        listening: Those on which something listens, kept ones aside.
+        usable: How many there are for each destination anew: those that are neither kept nor bound, since
+            the kernel passes over what anybody has bound, to whatever address.
         in_use: Different local ports of the range that connections have, to any destination.
     """
 
@@ -183,15 +185,14 @@ def survey(
 
 
 def _ephemeral(rows: Sequence[TcpSocket], listening: Collection[int], kernel: KernelPorts) -> Ephemeral:
-    in_the_way = sorted(
-        port for port in listening if port in kernel.ephemeral and port not in kernel.reserved_by_admin
-    )
+    choosable = {*kernel.ephemeral} - kernel.reserved_by_admin
+    bound = bound_ports(rows) & choosable
     return Ephemeral(
         range=kernel.ephemeral,
         kept=len(kernel.ephemeral) - kernel.ephemeral_ports,
-        listening=tuple(in_the_way),
-        usable=kernel.ephemeral_ports - len(in_the_way),
-        in_use=len({row.local.port for row in rows if row.local.port in kernel.ephemeral} - {*listening}),
+        listening=tuple(sorted(bound & {*listening})),
+        usable=len(choosable) - len(bound),
+        in_use=len(({row.local.port for row in rows} & choosable) - bound),
     )
 
 

@@ -135,10 +135,15 @@ def listening_ports(table: Iterable[TcpSocket]) -> frozenset[int]:
     return frozenset(row.local.port for row in table if row.state is TcpState.LISTEN)
 
 
+def bound_ports(table: Iterable[TcpSocket]) -> frozenset[int]:
+    """The local ports that a program has bound by hand, to listen or for whatever it wants next."""
+    return frozenset(row.local.port for row in table if row.state in {TcpState.LISTEN, TcpState.CLOSE})
+
+
 def side_of(socket: TcpSocket, listening: Collection[int], kernel: KernelPorts) -> Side:
     """Tell which part this machine plays; where the listener is gone, by the numbers of both ports."""
     local, remote = socket.local.port, socket.remote.port
-    if socket.state is TcpState.LISTEN or local in listening:
+    if socket.state in {TcpState.LISTEN, TcpState.CLOSE} or local in listening:
         return Side.SERVER
     if local in kernel.ephemeral:
         return Side.CLIENT
@@ -201,11 +206,7 @@ def _group(
         holders=tuple(sorted({*holders.get(first.inode, ())})),
         uids=frozenset(row.uid for row in rows if row.inode),
         has_process=first.inode != 0,
-        peers=tuple(
-            Peer(row.remote, row.seconds_left)
-            for row in longest[:most_peers]
-            if row.state is not TcpState.LISTEN
-        ),
+        peers=tuple(Peer(row.remote, row.seconds_left) for row in longest[:most_peers] if row.remote.port),
         first_ends_s=min(ends, default=None),
         last_ends_s=max(ends, default=None),
     )
