@@ -13,25 +13,25 @@ from functools import lru_cache
 from typing import Final, TypeVar
 
 IPV4_BYTES: Final = 4
-IPV6_BYTES: Final = 16
 
-_Raw = TypeVar("_Raw")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
-class Addresses(dict[_Raw, str]):
-    """Text by what the kernel shows; what is not there yet is worded and kept.
+class Once(dict[_Key, _Value]):
+    """What a function makes of each key, made when it is first looked up, and kept.
 
     Args:
-        word: How to word one.
+        make: The function.
     """
 
-    def __init__(self, word: Callable[[_Raw], str]) -> None:
+    def __init__(self, make: Callable[[_Key], _Value]) -> None:
         super().__init__()
-        self._word = word
+        self._make = make
 
-    def __missing__(self, raw: _Raw) -> str:
-        text = self[raw] = self._word(raw)
-        return text
+    def __missing__(self, key: _Key) -> _Value:
+        value = self[key] = self._make(key)
+        return value
 
 
 def word_ipv4(packed: bytes) -> str:

@@ -12,12 +12,13 @@ printed as host-order hexadecimal, so on every machine the bytes of each
 from __future__ import annotations
 
 import os
+import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from multirsh.ports.addresses import IPV4_BYTES, Addresses, word_ipv4, word_ipv6
+from multirsh.ports.addresses import IPV4_BYTES, Once, word_ipv4, word_ipv6
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
 PROC_TABLES: Final = (Path("/proc/thread-self/net/tcp"), Path("/proc/thread-self/net/tcp6"))
@@ -26,8 +27,15 @@ PROC_TABLES: Final = (Path("/proc/thread-self/net/tcp"), Path("/proc/thread-self
 MINI_SOCKET_TIMER: Final = "03"
 """The timer of what is nothing but a timer any more: TIME_WAIT, or FIN_WAIT2 that no process holds."""
 
-_FIELDS: Final = 10
-"""sl, local, remote, state, queues, timer, retransmits, uid, timeout, inode."""
+_ROW: Final = re.compile(
+    r"^ *[0-9]+:"
+    r" ([0-9A-F]{8}(?:[0-9A-F]{24})?):([0-9A-F]{4})"  # local
+    r" ([0-9A-F]{8}(?:[0-9A-F]{24})?:[0-9A-F]{4})"  # remote
+    r" ([0-9A-F]{2}) [0-9A-F]+:[0-9A-F]+"  # state, queues
+    r" ([0-9A-F]{2}):([0-9A-F]+) [0-9A-F]+"  # timer, retransmits
+    r" +([0-9]+) +[0-9]+ ([0-9]+)",  # uid, timeout, inode
+    re.MULTILINE,
+)
 
 _STATES: Final = {f"{state:02X}": state for state in TcpState}
 
@@ -69,7 +77,7 @@ def read_proc(
     ]
 
 
-def parse_table(text: str, *, ticks_a_second: int | None = None) -> Iterator[TcpSocket]:
+def parse_table(text: str, *, ticks_a_second: int | None = None) -> list[TcpSocket]:
     """Parse the text of /proc/net/tcp or tcp6; a row that is not one is passed over.
 
     Args:
@@ -77,28 +85,25 @@ def parse_table(text: str, *, ticks_a_second: int | None = None) -> Iterator[Tcp
         ticks_a_second: USER_HZ; ``None`` for this machine's.
     """
     ticks = ticks_a_second or os.sysconf("SC_CLK_TCK")
-    addresses = Addresses(_word)
-    make = tuple.__new__
-    for line in text.splitlines()[1:]:
-        fields = line.split(maxsplit=_FIELDS)
-        try:
-            _, local, remote, state, _, timer, _, uid, _, inode = fields[:_FIELDS]
-            local_address, _, local_port = local.partition(":")
-            remote_address, _, remote_port = remote.partition(":")
-            kind, _, when = timer.partition(":")
-            yield make(
-                TcpSocket,
-                (
-                    _STATES[state],
-                    make(Endpoint, (addresses[local_address], int(local_port, 16))),
-                    make(Endpoint, (addresses[remote_address], int(remote_port, 16))),
-                    int(when, 16) / ticks if kind == MINI_SOCKET_TIMER else None,
-                    int(inode),
-                    int(uid),
-                ),
-            )
-        except (ValueError, KeyError):
-            continue
+    addresses = Once(_word)
+    # As in diag.py: tuple's own constructor is quicker than theirs, and many rows share a remote end.
+    remotes: Once[str, Endpoint] = Once(lambda end: Endpoint(addresses[end[:-5]], int(end[-4:], 16)))
+    make, known = tuple.__new__, _STATES
+    return [
+        make(
+            TcpSocket,
+            (
+                known[state],
+                make(Endpoint, (addresses[address], int(port, 16))),
+                remotes[remote],
+                int(when, 16) / ticks if timer == MINI_SOCKET_TIMER else None,
+                int(inode),
+                int(uid),
+            ),
+        )
+        for address, port, remote, state, timer, when, uid, inode in _ROW.findall(text)
+        if state in known
+    ]
 
 
 def _word(text: str) -> str:
