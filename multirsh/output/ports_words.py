@@ -127,7 +127,7 @@ def whose(group: Group, users: Users) -> str:
         return "not known"
     if group.state in {TcpState.ESTABLISHED, TcpState.CLOSE_WAIT}:
         return "nobody yet: it waits to be accepted"
-    return "the kernel, by itself"
+    return "the kernel"
 
 
 def seconds(time: float | None) -> str:

@@ -44,8 +44,8 @@ def survey_report(survey: Survey, users: Users) -> Iterator[RenderableType]:
     yield Text("Local ports of this machine", style=HEADING)
     if not survey.is_known:
         yield Text(
-            "The kernel's table of sockets is not known here (it is Linux's): what follows is what the settings "
-            "say; the counts are missing."
+            "The kernel's table of sockets is not known here: what follows is what the settings say, and the "
+            "counts are missing."
         )
     urgent = [one for one in survey.findings if one.is_urgent]
     if urgent:
@@ -72,7 +72,7 @@ def survey_report(survey: Survey, users: Users) -> Iterator[RenderableType]:
 
 def _use(survey: Survey, users: Users) -> Iterator[RenderableType]:
     yield heading("Sockets")
-    yield indented(_states(survey))
+    yield indented(_states(survey) if survey.states else Text("none"))
     if survey.destinations:
         yield heading("Destinations that use most local ports")
         yield indented(_destinations(survey))
@@ -82,11 +82,10 @@ def _use(survey: Survey, users: Users) -> Iterator[RenderableType]:
 
 
 def _states(survey: Survey) -> Table:
-    shown = table("", "", "", right=("",))
     made = table("state", "how many", "means", right=("how many",))
     for state, count in survey.states.items():
         made.add_row(state.name, number(count), Text(_meaning(survey, state)))
-    return made if survey.states else shown
+    return made
 
 
 def _meaning(survey: Survey, state: TcpState) -> str:
@@ -134,17 +133,9 @@ def _others(states: Mapping[TcpState, int]) -> int:
 
 
 def _reserved(survey: Survey, users: Users) -> Table:
-    made = table("local address", "state", "how many", "whose", right=("how many",))
+    made = table("listening at, or to", "state", "how many", "whose", right=("how many",))
     for group in survey.reserved.groups:
-        towards = "".join(f", to {address(peer.endpoint)}" for peer in group.peers)
-        if group.peers and group.count > 1:
-            towards += " and others"
-        made.add_row(
-            Text(address(group.local)),
-            group.state.name,
-            number(group.count),
-            Text(f"{whose(group, users)}{towards}"),
-        )
+        made.add_row(address(group.end), group.state.name, number(group.count), whose(group, users))
     return made
 
 

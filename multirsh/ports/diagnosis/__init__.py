@@ -5,7 +5,7 @@
 """
 
 from multirsh.ports.diagnosis.advice import Finding, FindingKind, Way
-from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Reason, usual_attempts
+from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Reason, Unless, usual_attempts
 from multirsh.ports.diagnosis.port import Bind, PortReport, Situation, diagnose_port
 from multirsh.ports.diagnosis.survey import Survey, survey
 from multirsh.ports.diagnosis.values import Destination, Group, Holder, Holders, Side
@@ -26,6 +26,7 @@ __all__ = [
     "Side",
     "Situation",
     "Survey",
+    "Unless",
     "Way",
     "diagnose_port",
     "survey",

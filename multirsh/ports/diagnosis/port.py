@@ -23,7 +23,7 @@ from multirsh.ports.diagnosis.binding import (
     judge,
     usual_attempts,
 )
-from multirsh.ports.diagnosis.values import Group, Holders, Side, grouped, listening_ports
+from multirsh.ports.diagnosis.values import Group, Holders, Side, grouped, service_ports
 from multirsh.ports.sockets import TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 
@@ -42,7 +42,7 @@ class Situation(enum.StrEnum):
     LINGERING = "lingering"
     """Only what the kernel ends by itself: TIME_WAIT, and connections that no process has open."""
     HIDDEN = "hidden"
-    """Nothing in the table, and yet the kernel refuses: before Linux 6.8 it does not show what is only bound."""
+    """Nothing in the table, and yet the kernel refuses: before Linux 6.8 what is only bound does not show."""
     UNKNOWN = "unknown"
     """No table here, and the kernel did not say that it is free."""
     FREE = "free"
@@ -93,8 +93,8 @@ class PortReport:
         is_privileged: Whether binding it needs CAP_NET_BIND_SERVICE.
         is_permitted: Whether we could bind it as far as that goes; ``None`` where nobody tried.
         is_ephemeral: Whether the kernel may choose it for a connection.
-        free_in_s: Seconds until all that is there is over by itself; ``None`` where something is there that
-            has no such end, or tells none.
+        free_in_s: Seconds until all that is there is over by itself, as things stand; ``None`` where
+            something is there that has no such end, or tells none.
         ways: The ways out, the best first.
     """
 
@@ -132,18 +132,11 @@ def diagnose_port(
         most_peers: How many far ends a group may list.
     """
     rows = table or ()
-    listening = listening_ports(rows)
+    services = service_ports(rows, kernel)
     here = [row for row in rows if row.local.port == port and row.state not in REQUESTS]
     there = [row for row in rows if row.remote.port == port and row.local.port != port]
-    groups = grouped(here, listening=listening, kernel=kernel, holders=holders, most_peers=most_peers)
-    towards = grouped(
-        there,
-        listening=listening,
-        kernel=kernel,
-        holders=holders,
-        most_peers=most_peers,
-        by_local_port=False,
-    )
+    groups = grouped(here, services=services, kernel=kernel, holders=holders, most_peers=most_peers)
+    towards = grouped(there, services=services, kernel=kernel, holders=holders, by_far_end=True)
     binds = tuple(
         Bind(attempt, None if table is None else judge(attempt, here), (answers or {}).get(attempt))
         for attempt in usual_attempts()
@@ -166,7 +159,7 @@ def diagnose_port(
         is_ephemeral=is_ephemeral,
         free_in_s=free_in_s,
         ways=(
-            *_ways(situation, port, groups, kernel, free_in_s, is_ephemeral=is_ephemeral),
+            *_ways(situation, port, groups, kernel, binds, free_in_s),
             *(port_advice.privileged(port) if is_privileged and is_permitted is False else ()),
         ),
     )
@@ -209,21 +202,22 @@ def _ways(
     port: int,
     groups: tuple[Group, ...],
     kernel: KernelPorts,
+    binds: Iterable[Bind],
     free_in_s: float | None,
-    *,
-    is_ephemeral: bool,
 ) -> tuple[Way, ...]:
+    works = {bind.works for bind in binds if bind.attempt.reuse_address and not bind.attempt.is_v6}
+    reuse_helps = works.pop() if len(works) == 1 else None
     match situation:
         case Situation.LISTENING:
             return port_advice.somebody_listens(port, groups)
         case Situation.BOUND:
             return port_advice.somebody_has_bound_it(port, groups)
         case Situation.SERVING:
-            return port_advice.connections_are_open(port, groups)
+            return port_advice.connections_are_open(port, groups, reuse_helps=reuse_helps)
         case Situation.CONNECTING:
-            return port_advice.clients_have_it(port, groups, kernel, is_ephemeral=is_ephemeral)
+            return port_advice.clients_have_it(port, groups, kernel)
         case Situation.LINGERING:
-            return port_advice.only_the_kernel_has_it(free_in_s)
+            return port_advice.only_the_kernel_has_it(free_in_s, reuse_helps=reuse_helps)
         case Situation.HIDDEN:
             return port_advice.nobody_shows(port)
         case Situation.UNKNOWN:

@@ -19,10 +19,21 @@ _INIT: Final = 1
 """The process that must not be stopped; as systemd it listens for services that do not run yet."""
 
 _ANOTHER_PORT: Final = Way("take another port", "those who connect must know of it")
-_REUSE_ADDRESS: Final = Way(
-    "set SO_REUSEADDR on the new socket before bind(2), as servers should",
-    "it helps only if the old socket had it too; otherwise it is ignored",
-)
+_REUSE_ADDRESS: Final = {
+    True: Way(
+        "set SO_REUSEADDR on the new socket before bind(2), as servers should",
+        "it costs nothing, and it helps here: the old socket had it, too",
+    ),
+    False: Way(
+        "from now on set SO_REUSEADDR before bind(2), as servers should",
+        "it does not help this time: on Linux the old socket must have had it, too",
+    ),
+    None: Way(
+        "set SO_REUSEADDR on the new socket before bind(2), as servers should",
+        "on Linux it helps only if the old socket had it, too",
+    ),
+}
+"""By whether it helps, as far as known."""
 
 
 def somebody_listens(port: int, groups: Iterable[Group]) -> tuple[Way, ...]:
@@ -32,8 +43,8 @@ def somebody_listens(port: int, groups: Iterable[Group]) -> tuple[Way, ...]:
         *_stop(_holders(listeners), "its clients lose it; what supervises it may start it again"),
         _ANOTHER_PORT,
     ]
-    if not any(group.local.address in {WILDCARD_V4, WILDCARD_V6} for group in listeners):
-        taken = ", ".join(sorted(group.local.address for group in listeners))
+    if not any(group.end.address in {WILDCARD_V4, WILDCARD_V6} for group in listeners):
+        taken = ", ".join(sorted(group.end.address for group in listeners))
         ways.append(
             Way(f"bind to another address than {taken}", "those who connect reach you at that address only")
         )
@@ -62,25 +73,24 @@ def somebody_has_bound_it(port: int, groups: Iterable[Group]) -> tuple[Way, ...]
     )
 
 
-def connections_are_open(port: int, groups: Iterable[Group]) -> tuple[Way, ...]:
+def connections_are_open(port: int, groups: Iterable[Group], *, reuse_helps: bool | None) -> tuple[Way, ...]:
     """The ways past connections that outlived their listener."""
     groups = tuple(groups)
     holders = _holders(group for group in groups if group.has_process)
     return (
-        _REUSE_ADDRESS,
+        *((_REUSE_ADDRESS[reuse_helps],) if reuse_helps is not False else ()),
         *(_stop(holders, "its connections are lost") or (_ask_as_root(port),)),
         Way("wait until they are closed", "it may take as long as their programs like"),
         _ANOTHER_PORT,
+        *((_REUSE_ADDRESS[reuse_helps],) if reuse_helps is False else ()),
     )
 
 
-def clients_have_it(
-    port: int, groups: Iterable[Group], kernel: KernelPorts, *, is_ephemeral: bool
-) -> tuple[Way, ...]:
+def clients_have_it(port: int, groups: Iterable[Group], kernel: KernelPorts) -> tuple[Way, ...]:
     """The ways past connections of this machine that leave from the port."""
     holders = _holders(groups)
     ways = [*_stop(holders, "its connection is lost"), Way("wait until the connection is closed")]
-    if is_ephemeral:
+    if port in kernel.ephemeral and port not in kernel.reserved_by_admin:
         ways += [
             Way(
                 "then keep the port for your service",
@@ -97,12 +107,13 @@ def clients_have_it(
     return tuple(ways)
 
 
-def only_the_kernel_has_it(free_in_s: float | None) -> tuple[Way, ...]:
+def only_the_kernel_has_it(free_in_s: float | None, *, reuse_helps: bool | None) -> tuple[Way, ...]:
     """The ways past TIME_WAIT and orphans."""
     wait = "until the kernel lets go of it" if free_in_s is None else f"{max(1, round(free_in_s))} s"
+    waiting = Way(f"wait {wait}", "longer, if more connections are closed from this end")
+    reuse = _REUSE_ADDRESS[reuse_helps]
     return (
-        _REUSE_ADDRESS,
-        Way(f"wait {wait}", "longer, if connections go on to be closed from this end"),
+        *((waiting, reuse) if reuse_helps is False else (reuse, waiting)),
         _ANOTHER_PORT,
         Way(
             "from now on let the clients close first",
@@ -165,7 +176,7 @@ def _stop(holders: Iterable[Holder], price: str) -> tuple[Way, ...]:
 
 
 def _ask_as_root(port: int) -> Way:
-    return Way("find out whose it is, as root", "", f"sudo multirsh ports {port}")
+    return Way("find out whose it is: as root, and outside of containers", "", f"sudo multirsh ports {port}")
 
 
 def _holders(groups: Iterable[Group]) -> tuple[Holder, ...]:

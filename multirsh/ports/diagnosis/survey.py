@@ -29,6 +29,7 @@ from multirsh.ports.diagnosis.values import (
     bound_ports,
     grouped,
     listening_ports,
+    service_ports,
     side_of,
 )
 from multirsh.ports.ledger import TIME_WAIT_SECONDS
@@ -88,7 +89,7 @@ class Reserved:
     """The 512 ports that rsh and NFS connect from.
 
     Attributes:
-        groups: What is at them.
+        groups: What is at them: listeners by their address, connections by their destination.
         taken: How many have anything at all.
         free: How many have nothing.
     """
@@ -154,12 +155,12 @@ def survey(
         most_destinations: How many destinations to list.
     """
     rows = table or ()
-    listening = listening_ports(rows)
-    clients = [row for row in rows if side_of(row, listening, kernel) is Side.CLIENT]
-    ephemeral = _ephemeral(rows, listening, kernel)
+    services = service_ports(rows, kernel)
+    clients = [row for row in rows if side_of(row, services, kernel) is Side.CLIENT]
+    ephemeral = _ephemeral(rows, kernel)
     destinations = _destinations(clients, ephemeral, kernel)[:most_destinations]
     time_wait = _time_wait(rows, clients, kernel)
-    reserved = _reserved(rows, listening, kernel, holders)
+    reserved = _reserved(rows, services, kernel, holders)
     found: list[Finding | None] = [
         *(advice.few_ports_left(one, ephemeral.usable, kernel) for one in destinations),
         advice.reserved_ports_run_out(reserved.taken, len(RESERVED)),
@@ -184,13 +185,13 @@ def survey(
     )
 
 
-def _ephemeral(rows: Sequence[TcpSocket], listening: Collection[int], kernel: KernelPorts) -> Ephemeral:
+def _ephemeral(rows: Sequence[TcpSocket], kernel: KernelPorts) -> Ephemeral:
     choosable = {*kernel.ephemeral} - kernel.reserved_by_admin
     bound = bound_ports(rows) & choosable
     return Ephemeral(
         range=kernel.ephemeral,
         kept=len(kernel.ephemeral) - kernel.ephemeral_ports,
-        listening=tuple(sorted(bound & {*listening})),
+        listening=tuple(sorted(bound & listening_ports(rows))),
         usable=len(choosable) - len(bound),
         in_use=len(({row.local.port for row in rows} & choosable) - bound),
     )
@@ -264,23 +265,16 @@ def _ending(rows: Sequence[TcpSocket]) -> int:
 
 
 def _reserved(
-    rows: Sequence[TcpSocket], listening: Collection[int], kernel: KernelPorts, holders: Holders
+    rows: Sequence[TcpSocket], services: Collection[int], kernel: KernelPorts, holders: Holders
 ) -> Reserved:
     there = [row for row in rows if row.local.port in RESERVED]
     taken = len({row.local.port for row in there})
     listeners = [row for row in there if row.state is TcpState.LISTEN]
     # What services have accepted stands at their listener's port and takes no other.
-    connected = [row for row in there if row.local.port not in listening]
+    connected = [row for row in there if row.local.port not in services]
     groups = [
-        *grouped(listeners, listening=listening, kernel=kernel, holders=holders, most_peers=0),
-        *grouped(
-            connected,
-            listening=listening,
-            kernel=kernel,
-            holders=holders,
-            most_peers=1,
-            by_local_port=False,
-        ),
+        *grouped(listeners, services=services, kernel=kernel, holders=holders),
+        *grouped(connected, services=services, kernel=kernel, holders=holders, by_far_end=True),
     ]
     return Reserved(groups=tuple(groups), taken=taken, free=len(RESERVED) - taken)
 

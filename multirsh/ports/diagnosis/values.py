@@ -63,10 +63,10 @@ class Side(enum.StrEnum):
 
 
 class Peer(NamedTuple):
-    """The far end of one socket, and when the kernel lets go of it by itself.
+    """The other end of one socket of a group, and when the kernel lets go of it by itself.
 
     Attributes:
-        endpoint: The far end.
+        endpoint: The other end.
         seconds_left: As in ``TcpSocket``.
     """
 
@@ -76,24 +76,24 @@ class Peer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Sockets that are alike but for their far ends.
+    """Sockets that have one end in common and are alike.
 
     Attributes:
         state: Of all of them.
-        local: This machine's end; in a group of connections to one destination, port 0.
+        end: The end that they have in common.
         count: How many.
         side: Which part this machine plays.
         holders: Who has them open, as far as known.
         uids: Whose they are; empty where no process holds them.
         has_process: Whether any process has them open. Of connections that are open, those that have none
             wait in their listener's queue.
-        peers: Far ends, those that stay longest first; no more than was asked for.
+        peers: Their other ends, those that stay longest first; no more than was asked for.
         first_ends_s: Seconds until the kernel lets go of the first; ``None`` where no timer says so.
         last_ends_s: Seconds until it lets go of the last.
     """
 
     state: TcpState
-    local: Endpoint
+    end: Endpoint
     count: int
     side: Side
     holders: tuple[Holder, ...]
@@ -135,48 +135,67 @@ def listening_ports(table: Iterable[TcpSocket]) -> frozenset[int]:
     return frozenset(row.local.port for row in table if row.state is TcpState.LISTEN)
 
 
+def service_ports(table: Sequence[TcpSocket], kernel: KernelPorts) -> frozenset[int]:
+    """The local ports at which this machine is connected to.
+
+    Those on which anything listens; and those from which several connections lead to one far address, each to
+    a port of the kind that is chosen for a connection: a server's, whose listener is gone.
+    """
+    far_ports: dict[tuple[int, str], int] = {}
+    found = set(listening_ports(table))
+    for row in table:
+        if _is_chosen(row.remote.port, kernel):
+            first = far_ports.setdefault((row.local.port, row.remote.address), row.remote.port)
+            if first != row.remote.port:
+                found.add(row.local.port)
+    return frozenset(found)
+
+
+def _is_chosen(port: int, kernel: KernelPorts) -> bool:
+    return port in kernel.ephemeral or port >= DYNAMIC_START
+
+
 def bound_ports(table: Iterable[TcpSocket]) -> frozenset[int]:
     """The local ports that a program has bound by hand, to listen or for whatever it wants next."""
     return frozenset(row.local.port for row in table if row.state in {TcpState.LISTEN, TcpState.CLOSE})
 
 
-def side_of(socket: TcpSocket, listening: Collection[int], kernel: KernelPorts) -> Side:
-    """Tell which part this machine plays; where the listener is gone, by the numbers of both ports."""
+def side_of(socket: TcpSocket, services: Collection[int], kernel: KernelPorts) -> Side:
+    """Tell which part this machine plays, by ``service_ports`` and else by the numbers of both ports."""
     local, remote = socket.local.port, socket.remote.port
-    if socket.state in {TcpState.LISTEN, TcpState.CLOSE} or local in listening:
+    if socket.state in {TcpState.LISTEN, TcpState.CLOSE} or local in services:
         return Side.SERVER
     if local in kernel.ephemeral:
         return Side.CLIENT
-    is_from_anywhere = remote in kernel.ephemeral or remote >= DYNAMIC_START
-    return Side.SERVER if is_from_anywhere or local < RESERVED.start else Side.CLIENT
+    return Side.SERVER if _is_chosen(remote, kernel) or local < RESERVED.start else Side.CLIENT
 
 
 def grouped(
     sockets: Iterable[TcpSocket],
     *,
-    listening: Collection[int],
+    services: Collection[int],
     kernel: KernelPorts,
     holders: Holders,
-    most_peers: int,
-    by_local_port: bool = True,
+    most_peers: int = 0,
+    by_far_end: bool = False,
 ) -> tuple[Group, ...]:
     """Put sockets together that are alike, in the order of a connection's life.
 
     Args:
         sockets: Any rows.
-        listening: Ports on which anything listens.
+        services: As ``service_ports`` has them.
         kernel: The settings.
         holders: Who has which socket open.
-        most_peers: How many far ends a group may list.
-        by_local_port: Whether different local ports make different groups.
+        most_peers: How many other ends a group may list.
+        by_far_end: Whether it is the far end that a group has in common, and not this machine's.
     """
     alike: dict[tuple[object, ...], list[TcpSocket]] = {}
     for row in sockets:
-        local = row.local if by_local_port else Endpoint(row.local.address, 0)
-        key = (row.state, local, row.inode == 0, _pids(row, holders), side_of(row, listening, kernel))
+        end = row.remote if by_far_end else row.local
+        key = (row.state, end, row.inode == 0, _pids(row, holders), side_of(row, services, kernel))
         alike.setdefault(key, []).append(row)
     groups = [
-        _group(rows, listening, kernel, holders, most_peers, by_local_port=by_local_port)
+        _group(rows, side_of(rows[0], services, kernel), holders, most_peers, by_far_end=by_far_end)
         for rows in alike.values()
     ]
     return tuple(sorted(groups, key=_place))
@@ -187,30 +206,25 @@ def _pids(row: TcpSocket, holders: Holders) -> frozenset[int]:
 
 
 def _group(
-    rows: Sequence[TcpSocket],
-    listening: Collection[int],
-    kernel: KernelPorts,
-    holders: Holders,
-    most_peers: int,
-    *,
-    by_local_port: bool,
+    rows: Sequence[TcpSocket], side: Side, holders: Holders, most_peers: int, *, by_far_end: bool
 ) -> Group:
     first = rows[0]
     ends = [row.seconds_left for row in rows if row.seconds_left is not None]
-    longest = sorted(rows, key=lambda row: (-(row.seconds_left or 0.0), row.remote))
+    peers = [Peer(row.local if by_far_end else row.remote, row.seconds_left) for row in rows]
+    peers.sort(key=lambda peer: (-(peer.seconds_left or 0.0), peer.endpoint))
     return Group(
         state=first.state,
-        local=first.local if by_local_port else Endpoint(first.local.address, 0),
+        end=first.remote if by_far_end else first.local,
         count=len(rows),
-        side=side_of(first, listening, kernel),
+        side=side,
         holders=tuple(sorted({*holders.get(first.inode, ())})),
         uids=frozenset(row.uid for row in rows if row.inode),
         has_process=first.inode != 0,
-        peers=tuple(Peer(row.remote, row.seconds_left) for row in longest[:most_peers] if row.remote.port),
+        peers=tuple(peer for peer in peers if peer.endpoint.port)[:most_peers],
         first_ends_s=min(ends, default=None),
         last_ends_s=max(ends, default=None),
     )
 
 
 def _place(group: Group) -> tuple[int, bool, Endpoint, int]:
-    return (ORDER.index(group.state), not group.has_process, group.local, -group.count)
+    return (ORDER.index(group.state), not group.has_process, group.end, -group.count)
