@@ -37,8 +37,8 @@ from multirsh.ports.sysctls import read_kernel_ports
 _LONGEST_INTERVAL_S: Final = 3600.0
 _USUAL_INTERVAL_S: Final = "2"
 _MOST_FOR_PROGRAMS: Final = 1000
-_MOST_FOR_PEOPLE: Final = 3
-_MOST_ON_A_SCREEN: Final = 2
+_DESTINATIONS_FOR_PEOPLE: Final = 5
+_PEERS_FOR_PEOPLE: Final = 3
 
 
 def _interval(value: str | float) -> float:
@@ -116,7 +116,7 @@ def ports(*, port: int | None, watch: float | None, as_json: bool, color: str) -
         width=stdio.stdout_width,
     )
     if watch is None:
-        print_out(_look(showing, most=_MOST_FOR_PEOPLE))
+        print_out(_look(showing))
         return ExitCode.OK
     return signals.run(lambda _: _watch(showing, watch))
 
@@ -125,14 +125,14 @@ async def _watch(showing: Showing, interval_s: float) -> int:
     """Look again and again, until a signal cancels it."""
     if not showing.can_redraw:
         while True:
-            print_out(_look(showing, most=_MOST_FOR_PEOPLE) + "\n" * (not showing.as_json))
+            print_out(_look(showing) + "\n" * (not showing.as_json))
             await asyncio.sleep(interval_s)
     console = Console(
         color_system="standard" if showing.color else None, no_color=not showing.color, highlight=False
     )
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            text = _look(showing, most=_MOST_ON_A_SCREEN)
+            text = _look(showing, is_live=True)
             when = f"{time.strftime('%H:%M:%S')}  every {interval_s:g} s  Ctrl-C ends"
             live.update(_screenful(when, text, height=console.height), refresh=True)
             await asyncio.sleep(interval_s)
@@ -148,23 +148,26 @@ def _screenful(when: str, text: str, *, height: int) -> Text:
     return Text.from_ansi("\n".join([when, "", *lines]), no_wrap=True, overflow="crop")
 
 
-def _look(showing: Showing, *, most: int) -> str:
+def _look(showing: Showing, *, is_live: bool = False) -> str:
     """Look once; the report, its last line ended."""
     port, kernel = showing.port, read_kernel_ports()
-    most = _MOST_FOR_PROGRAMS if showing.as_json else most
     answers = None if port is None else probe(port, usual_attempts())
     table = read_table()
     if port is None:
         holders = _holders(row for row in table or () if _is_worth_a_name(row))
+        most = _MOST_FOR_PROGRAMS if showing.as_json else _DESTINATIONS_FOR_PEOPLE
         found = survey(table, kernel, holders, most_destinations=most)
         if showing.as_json:
             return f"{survey_json(found)}\n"
-        return rendered(survey_report(found, _user), width=showing.width(), color=showing.color)
+        return rendered(
+            survey_report(found, _user, brief=is_live), width=showing.width(), color=showing.color
+        )
     holders = _holders(row for row in table or () if port in {row.local.port, row.remote.port})
+    most = _MOST_FOR_PROGRAMS if showing.as_json else _PEERS_FOR_PEOPLE
     report = diagnose_port(port, table, kernel, holders, answers=answers, most_peers=most)
     if showing.as_json:
         return f"{port_json(report)}\n"
-    return rendered(port_report(report, _user), width=showing.width(), color=showing.color)
+    return rendered(port_report(report, _user, brief=is_live), width=showing.width(), color=showing.color)
 
 
 def _is_worth_a_name(row: TcpSocket) -> bool:

@@ -50,12 +50,13 @@ _LISTEN_TOO: Final = (
 )
 
 
-def port_report(report: PortReport, users: Users) -> Iterator[RenderableType]:
+def port_report(report: PortReport, users: Users, *, brief: bool = False) -> Iterator[RenderableType]:
     """The parts of the report, from the answer down to the details.
 
     Args:
         report: What was found.
         users: Names of users, by their ids.
+        brief: Only what changes from look to look, for a window that may have 24 lines.
     """
     yield Text(_headline(report), style=HEADING)
     yield Text(_verdict(report))
@@ -74,6 +75,8 @@ def port_report(report: PortReport, users: Users) -> Iterator[RenderableType]:
         yield heading("Would a new server get it?")
         yield indented(_binds(report))
         yield indented(Text(_how_it_is_known(report), style=FAINT))
+    if brief:
+        return
     if report.ways:
         yield heading("Ways out")
         yield indented(ways_out(report.ways))

@@ -8,6 +8,7 @@ ASCII but names of programs, which are escaped: they are somebody else's.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -131,8 +132,8 @@ def whose(group: Group, users: Users) -> str:
 
 
 def seconds(time: float | None) -> str:
-    """``43 s``; nothing where no time is known."""
-    return "" if time is None else f"{max(0.0, time):.0f} s"
+    """``43 s``, begun ones counted; nothing where no time is known."""
+    return "" if time is None else f"{max(1, math.ceil(time))} s"
 
 
 def ways_out(ways: Iterable[Way]) -> Table:
@@ -148,28 +149,24 @@ def ways_out(ways: Iterable[Way]) -> Table:
     return made
 
 
-def finding(one: Finding) -> Table:
+def finding(one: Finding, *, message_only: bool = False) -> Table:
     """A warning or a note, with what to do and what not to touch."""
-    made = table("", "")
-    made.add_row(
-        Text("!" if one.is_urgent else "-", style=BAD if one.is_urgent else ""),
-        Text(escape_text(one.message)),
-    )
+    more = table("", "")
     for way in one.ways:
-        made.add_row("", ways_out_of_one(way))
+        text = Text(_capital(way.what))
+        if way.price:
+            text.append(f" ({way.price})", style=FAINT)
+        if way.command is not None:
+            text.append(f"\n{escape_text(way.command)}", style=COMMAND)
+        more.add_row("*", text)
     for not_this in one.leave_alone:
-        made.add_row("", Text(f"Leave alone: {not_this}.", style=FAINT))
+        more.add_row("*", Text(f"Leave alone: {not_this}", style=FAINT))
+    made = table("", "")
+    mark = Text("!", style=BAD) if one.is_urgent else Text("-")
+    made.add_row(mark, Text(escape_text(one.message)))
+    if more.row_count and not message_only:
+        made.add_row("", more)
     return made
-
-
-def ways_out_of_one(way: Way) -> Text:
-    """One way within a warning."""
-    text = Text(f"* {_capital(way.what)}")
-    if way.price:
-        text.append(f" ({way.price})", style=FAINT)
-    if way.command is not None:
-        text.append(f"\n  {escape_text(way.command)}", style=COMMAND)
-    return text
 
 
 def _capital(text: str) -> str:

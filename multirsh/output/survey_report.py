@@ -34,12 +34,13 @@ _FEW: Final = 0.2
 _REUSE: Final = {0: "off", 1: "on", 2: "on loopback only, the default"}
 
 
-def survey_report(survey: Survey, users: Users) -> Iterator[RenderableType]:
+def survey_report(survey: Survey, users: Users, *, brief: bool = False) -> Iterator[RenderableType]:
     """The parts of the report, from the warnings down to the settings.
 
     Args:
         survey: What was found.
         users: Names of users, by their ids.
+        brief: Only what changes from look to look, for a window that may have 24 lines.
     """
     yield Text("Local ports of this machine", style=HEADING)
     if not survey.is_known:
@@ -48,6 +49,11 @@ def survey_report(survey: Survey, users: Users) -> Iterator[RenderableType]:
             "counts are missing."
         )
     urgent = [one for one in survey.findings if one.is_urgent]
+    if brief:
+        for one in urgent:
+            yield finding(one, message_only=True)
+        yield from _use(survey, users)
+        return
     if urgent:
         yield heading("Warnings")
         for one in urgent:
@@ -186,7 +192,7 @@ def _settings(survey: Survey) -> Table:
     made.add_row(
         "tcp_timestamps",
         "1" if kernel.timestamps else "0",
-        "tcp_tw_reuse works" if kernel.timestamps else "tcp_tw_reuse does nothing",
+        "tcp_tw_reuse needs them" if kernel.timestamps else "so tcp_tw_reuse does nothing",
     )
     made.add_row(
         "tcp_fin_timeout", str(kernel.fin_timeout), "seconds in FIN_WAIT2; TIME_WAIT is 60 whatever it says"

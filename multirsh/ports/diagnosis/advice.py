@@ -96,13 +96,14 @@ _REMOTE_FIRST: Final = Way(
 
 def few_ports_left(destination: Destination, usable: int, kernel: KernelPorts) -> Finding | None:
     """One destination has most of the ports that there are for it."""
-    if destination.left > (1 - MUCH) * usable or not destination.used:
+    if usable - destination.left < MUCH * usable or not destination.used:
         return None
     return Finding(
         FindingKind.FEW_PORTS_LEFT,
         True,
-        f"{destination.used} of the {usable} ports there are for connections to {worded(destination.remote)} "
-        "are in use. When all are, connect(2) says: Cannot assign requested address (EADDRNOTAVAIL).",
+        f"{destination.used:,} of the {usable:,} ports there are for connections to "
+        f"{worded(destination.remote)} are in use. When all are, connect(2) says: Cannot assign requested "
+        "address (EADDRNOTAVAIL).",
         (
             _REMOTE_FIRST,
             *(() if destination.reuses else _reuse(kernel)),
@@ -164,8 +165,8 @@ def time_wait_is_dropped(buckets: int, kernel: KernelPorts) -> Finding | None:
     return Finding(
         FindingKind.TIME_WAIT_IS_DROPPED,
         True,
-        f"{buckets} connections are in TIME_WAIT, and the kernel keeps {kernel.max_tw_buckets} at the most. "
-        "Beyond that it drops them and logs: TCP: time wait bucket table overflow.",
+        f"{buckets:,} connections are in TIME_WAIT, and the kernel keeps {kernel.max_tw_buckets:,} at the "
+        "most. Beyond that it drops them and logs: TCP: time wait bucket table overflow.",
         (
             Way(
                 "raise the limit",
@@ -185,7 +186,7 @@ def never_closed(program: Holder | None, count: int) -> Finding | None:
     return Finding(
         FindingKind.NEVER_CLOSED,
         True,
-        f"{count} connections of {who} are in CLOSE_WAIT: the other ends have closed, and it has not. They "
+        f"{count:,} connections of {who} are in CLOSE_WAIT: the other ends have closed, and it has not. They "
         "stay until it does.",
         (Way("mend the program: it must close a socket from which it has read end of file"),),
         ("no setting of the kernel ends CLOSE_WAIT",),
@@ -199,7 +200,7 @@ def orphans(count: int) -> Finding | None:
     return Finding(
         FindingKind.ORPHANS,
         False,
-        f"{count} connections were closed by programs here, and the far ends have not closed or do not "
+        f"{count:,} connections were closed by programs here, and the far ends have not closed or do not "
         "answer. The kernel ends them by itself.",
         (Way("see why the far ends do not close: they may have died, or a firewall drops their packets"),),
     )
