@@ -175,11 +175,15 @@ class PortUse:
         closed_by: How many connections each end closed first; jump hosts' own included.
         time_wait_left: Sockets of this run in TIME_WAIT here, as the kernel says; ``None`` where it
             cannot be asked.
+        waited: Connections that had to wait for a local port; not in the contract's object.
+        longest_wait: Seconds that the slowest of them waited; the same.
     """
 
     peak: int
     closed_by: Mapping[ClosedBy, int]
     time_wait_left: int | None
+    waited: int = 0
+    longest_wait: float = 0.0
 
     def to_dict(self) -> JsonObject:
         """The object under ``ports``."""

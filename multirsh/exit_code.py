@@ -28,7 +28,7 @@ class ExitCode(enum.IntEnum):
     UNFINISHED = 3
     """Some host timed out or was lost: its command may still run."""
     UNREACHED = 4
-    """Some host was unreachable, refused us, or found no local port."""
+    """Some host was unreachable, refused us, found no local port, or did not close as was required."""
     COMMAND = 5
     """Some command exited non-zero or was ended by a signal."""
     STOPPED = 6
@@ -74,6 +74,7 @@ def exit_code(
     *,
     signal: int | None = None,
     internal_error: bool = False,
+    close_failed: bool = False,
     largest_remote_status: int | None = None,
 ) -> int:
     """Choose the process's exit code.
@@ -86,6 +87,7 @@ def exit_code(
         signal: Number of the signal that ended the run (2 for Ctrl-C, 13 where stdout's reader went
             away), or ``None``.
         internal_error: Whether multirsh itself failed.
+        close_failed: Whether, under ``--require-remote-close``, a remote did not close first.
         largest_remote_status: With ``-S``, the largest ``remote_status`` of all hosts; else ``None``. It
             takes the place of 6, 3, 4 and 5, unless it is 0: hosts that were never tried have no status,
             and they must not end in a success.
@@ -100,6 +102,8 @@ def exit_code(
     if largest_remote_status:
         return largest_remote_status
     reached = {BY_STATUS[status] for status, hosts in counts.items() if hosts}
+    if close_failed:
+        reached.add(ExitCode.UNREACHED)
     return next((code for code in PRECEDENCE if code in reached), ExitCode.OK)
 
 

@@ -129,6 +129,8 @@ class Phase(enum.StrEnum):
 
     RESOLVE = "resolve"
     """Looking up its name."""
+    PORT = "port"
+    """Waiting for a local port that is free."""
     CONNECT = "connect"
     """TCP's three-way handshake."""
     HANDSHAKE = "handshake"
@@ -173,6 +175,8 @@ class ErrorKind(enum.StrEnum):
     NO_EXIT_STATUS = "no_exit_status"
     KEEPALIVE = "keepalive"
     PORTS = "ports"
+    PRIVILEGE = "privilege"
+    ADDRESS = "address"
     FILES = "files"
     MEMORY = "memory"
     STOPPED = "stopped"

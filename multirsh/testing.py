@@ -21,6 +21,7 @@ from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Outcome, Phase, Status
 from multirsh.transports.base import Sink
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 
 __all__ = ["Behaviour", "FakeConnection", "FakeTransport", "refused"]
 
@@ -89,7 +90,7 @@ class FakeConnection:
     close_calls: int = 0
     is_held_back: bool = False
 
-    async def open(self) -> None:
+    async def open(self, patience: Patience) -> None:  # noqa: ARG002 - it takes no port
         """Let in, or raise what the behaviour says."""
         if self.behaviour.opens_after is not None:
             await self.behaviour.opens_after.wait()

@@ -37,6 +37,7 @@ class Drive:
         ssh: What ssh's options say.
         output: How to print it.
         exit_rule: What the exit code is made of.
+        bind_address: The local address to leave from, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -46,6 +47,7 @@ class Drive:
     ssh: SshOptions
     output: OutputOptions
     exit_rule: ExitRule
+    bind_address: str | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -61,7 +63,12 @@ class Drive:
         writer = _Writer()
         try:
             async with Fleet(
-                self.hosts, limits=self.limits, timeouts=self.timeouts, ssh=self.ssh, warn=printer.say
+                self.hosts,
+                limits=self.limits,
+                timeouts=self.timeouts,
+                ssh=self.ssh,
+                bind_address=self.bind_address,
+                warn=printer.say,
             ) as fleet:
                 run = fleet.run(self.command, exit_rule=self.exit_rule)
                 printer.begin(loop.time())
@@ -75,7 +82,7 @@ class Drive:
         loop = asyncio.get_running_loop()
         code: int = ExitCode.INTERNAL
         async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(_tick(printer, writer))
+            ticking = group.create_task(_tick(run, printer, writer))
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
@@ -144,11 +151,13 @@ class _Writer:
                     self.failure = error.strerror
 
 
-async def _tick(printer: Printer, writer: _Writer) -> None:
+async def _tick(run: Run, printer: Printer, writer: _Writer) -> None:
     """Redraw the progress line even when nothing happens."""
     loop = asyncio.get_running_loop()
     while printer.interval_s is not None:
         await asyncio.sleep(printer.interval_s)
+        ports = run.statistics()
+        printer.wait_for_ports(ports.waiting, ports.next_free)
         await writer.write(printer.take(loop.time()))
 
 

@@ -53,7 +53,7 @@ _of_hosts = partial(option, section="Hosts")
 _of_connecting = partial(option, section="Connection")
 _of_running = partial(option, section="Run")
 _of_output = partial(option, section="Output")
-_of_closing = partial(option, section="Closing")
+_of_closing = partial(option, section="Ports and closing")
 
 FILES = _of_hosts(
     "-f",
@@ -226,7 +226,29 @@ CLOSING = _together(
     _of_closing(
         "--require-remote-close",
         is_flag=True,
-        help="Exit with 1 if any connection was not closed by its remote.",
+        help="Exit with 4 if any connection was not closed by its remote.",
+    ),
+    _of_closing(
+        "--ports",
+        "port_budget",
+        type=values.port_budget,
+        default="100%",
+        metavar="N|P%",
+        help="Local ports to use towards one destination, and reserved ports in all; the rest is for other "
+        "programs.  [default: 100%]",
+    ),
+    _of_closing(
+        "--port-wait",
+        type=values.seconds,
+        default=120.0,
+        metavar="S",
+        help="Seconds a host may wait, beyond -t, for a local port to become free.  [default: 120]",
+    ),
+    _of_closing(
+        "--bind",
+        "bind_address",
+        metavar="ADDR",
+        help="The local address to connect from.",
     ),
 )
 

@@ -17,6 +17,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, When
+from multirsh.ports.budget import PortBudget
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class Bounds:
     command_timeout: float | None
     close_timeout: float
     require_remote_close: bool
+    port_budget: PortBudget
+    port_wait: float
+    bind_address: str | None
     largest_status: bool
 
 
@@ -206,10 +210,14 @@ def prepared(
     return Drive(
         hosts=connecting.routed(hosts),
         command=checked(command),
-        limits=Limits(fanout=bounds.fanout),
+        limits=Limits(fanout=bounds.fanout, ports=bounds.port_budget),
         timeouts=Timeouts(
-            connect=bounds.connect_timeout, command=bounds.command_timeout, close=bounds.close_timeout
+            connect=bounds.connect_timeout,
+            port=bounds.port_wait,
+            command=bounds.command_timeout,
+            close=bounds.close_timeout,
         ),
+        bind_address=bounds.bind_address,
         ssh=connecting.ssh(),
         output=showing.options(),
         exit_rule=ExitRule(

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import click
 
+from multirsh.errors import UsageError
+from multirsh.ports.budget import PortBudget
+
 _MOST_PORTS = 65535
 
 
@@ -47,6 +50,20 @@ def seconds(value: str | float) -> float:
     if not (number > 0 and math.isfinite(number)):
         raise click.BadParameter(f"{value!r} is not a number of seconds above 0")
     return number
+
+
+def port_budget(value: str | PortBudget) -> PortBudget:
+    """Read a number of local ports, or a share of them.
+
+    Raises:
+        click.BadParameter: It is neither.
+    """
+    if isinstance(value, PortBudget):
+        return value
+    try:
+        return PortBudget.parse(value)
+    except UsageError as error:
+        raise click.BadParameter(f"{error.message}; {error.hint}") from None
 
 
 count = whole(1)

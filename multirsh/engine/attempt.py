@@ -13,6 +13,7 @@ from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Exited, Failure, Outcome, Signalled, Status
 from multirsh.transports.base import Connection, Sink
+from multirsh.transports.patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,8 @@ async def attempt(
     """
     try:
         async with stop.guard():
-            async with _within(timeouts.connect, "not logged in"):
-                await connection.open()
+            async with _within(timeouts.connect, "not logged in") as scope:
+                await connection.open(Patience(scope, port_seconds=timeouts.port))
             async with _within(timeouts.command, "the command did not end"):
                 return _ended(await connection.run(command, sink))
     except HostError as error:
@@ -107,19 +108,19 @@ class _DeadlinePassed(Exception):  # noqa: N818 - a TimeoutError would look like
     """A step took too long; its words say what was waited for."""
 
 
-def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManager[None]:
-    """Raise ``_DeadlinePassed`` when what is inside takes longer."""
+def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManager[asyncio.Timeout]:
+    """Raise ``_DeadlinePassed`` when what is inside takes longer; ``None`` is no bound."""
     if seconds is None:
-        return contextlib.nullcontext()
+        return asyncio.timeout(None)
     return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), asyncio.timeout(seconds))
 
 
 @contextlib.asynccontextmanager
-async def _raising(error: Exception, scope: asyncio.Timeout) -> AsyncGenerator[None, None]:
+async def _raising(error: Exception, scope: asyncio.Timeout) -> AsyncGenerator[asyncio.Timeout, None]:
     """Raise ``error`` when ``scope`` expires; a ``TimeoutError`` of the system's own passes as it is."""
     try:
         async with scope:
-            yield
+            yield scope
     except TimeoutError:
         if not scope.expired():
             raise

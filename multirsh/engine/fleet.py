@@ -23,9 +23,11 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
+from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.registry import load
 from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.tcp import own_address
 
 logger = logging.getLogger("multirsh")
 
@@ -44,6 +46,7 @@ class Fleet:
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
+        bind_address: str | None = None,
         warn: Warn | None = None,
         transports: Mapping[TransportName, Transport] | None = None,
     ) -> None:
@@ -54,11 +57,12 @@ class Fleet:
             limits: How much at once.
             timeouts: For how long.
             ssh: What ssh's options say for all hosts.
+            bind_address: The local address that all connections leave from; ``None`` for each route's own.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
 
         Raises:
-            UsageError: A host twice.
+            UsageError: A host twice; a bind address that is none, or not of this machine.
         """
         self._hosts = tuple(hosts)
         names = [host.name for host in self._hosts]
@@ -68,6 +72,7 @@ class Fleet:
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._ssh = ssh or SshOptions()
+        self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
         self._given = dict(transports or {})
         self._means: Means | None = None
@@ -98,6 +103,9 @@ class Fleet:
             transports=transports,
             limits=self._limits,
             timeouts=self._timeouts,
+            ports=PortAllocator(budget=self._limits.ports),
+            warn=self._warn,
+            bind_address=self._bind_address,
         )
         return self
 

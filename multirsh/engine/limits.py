@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 
 from multirsh.errors import UsageError
+from multirsh.ports.budget import EVERY_PORT, PortBudget
 
 DEFAULT_FANOUT = 64
 DEFAULT_CONNECT_SECONDS = 10.0
 DEFAULT_CLOSE_SECONDS = 3.0
+DEFAULT_PORT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +20,14 @@ class Limits:
 
     Attributes:
         fanout: Hosts in flight at once, at the most; a host whose socket only drains is not in flight.
+        ports: Local ports to be used towards one destination, at the most.
 
     Raises:
         UsageError: A figure that cannot be meant.
     """
 
     fanout: int = DEFAULT_FANOUT
+    ports: PortBudget = EVERY_PORT
 
     def __post_init__(self) -> None:
         if self.fanout < 1:
@@ -35,7 +39,10 @@ class Timeouts:
     """For how long, each in seconds.
 
     Attributes:
-        connect: From the name's look-up to logged in; ``None`` for no bound.
+        connect: From the name's look-up to logged in, waits for a local port not counted; ``None`` for no
+            bound.
+        port: How long a host waits for a local port that is free, at the most; ``None`` for no bound.
+            TIME_WAIT ends after 60.
         command: From there to the command's end; ``None`` for no bound.
         close: From the last byte of ours to a reset, if the remote does not close.
 
@@ -44,11 +51,13 @@ class Timeouts:
     """
 
     connect: float | None = DEFAULT_CONNECT_SECONDS
+    port: float | None = DEFAULT_PORT_SECONDS
     command: float | None = None
     close: float = DEFAULT_CLOSE_SECONDS
 
     def __post_init__(self) -> None:
-        for name, seconds in (("connect", self.connect), ("command", self.command), ("close", self.close)):
+        for name in ("connect", "port", "command", "close"):
+            seconds: float | None = getattr(self, name)
             if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
                 raise UsageError(
                     f"a {name} timeout of {seconds} seconds cannot be kept", hint="give more than 0"

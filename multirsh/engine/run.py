@@ -24,10 +24,11 @@ from multirsh.engine.stream import BoundedStream
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
 from multirsh.model import ClosedBy, ErrorKind, Host, Seconds, Status, TransportName
-from multirsh.ports import Ledger, LedgerStatistics
+from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
-from multirsh.transports.base import Connection, Stream, Transport
+from multirsh.ports.tally import PortStatistics, Tally
+from multirsh.transports.base import Connection, Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.version import __version__
 
@@ -40,11 +41,17 @@ class Means:
         transports: Prepared, by name.
         limits: How much at once.
         timeouts: For how long.
+        ports: Leases the local ports.
+        warn: Takes warnings for people.
+        bind_address: The local address to leave from, or ``None``.
     """
 
     transports: Mapping[TransportName, Transport]
     limits: Limits
     timeouts: Timeouts
+    ports: PortAllocator
+    warn: Warn
+    bind_address: str | None = None
 
 
 EVENT_BYTES: Final = 512
@@ -67,8 +74,14 @@ class Run:
         self._hosts = tuple(hosts)
         self._command = command
         self._exit_rule = exit_rule
-        self._ledger = Ledger()
-        self._dialler = Dialler(ledger=self._ledger, close_timeout=means.timeouts.close)
+        self._tally = Tally()
+        self._dialler = Dialler(
+            ports=means.ports,
+            tally=self._tally,
+            close_timeout=means.timeouts.close,
+            bind_address=means.bind_address,
+            warn=means.warn,
+        )
         self._connectors = {
             name: transport.connector(self._dialler) for name, transport in means.transports.items()
         }
@@ -138,9 +151,9 @@ class Run:
         self.stop()
         self._dialler.abandon()
 
-    def statistics(self) -> LedgerStatistics:
-        """The local ports that the run's connections hold and have held, and who closed them."""
-        return self._ledger.statistics()
+    def statistics(self) -> PortStatistics:
+        """The local ports that the run's connections hold, have held and wait for, and who closed them."""
+        return self._tally.statistics()
 
     @property
     def is_over(self) -> bool:
@@ -293,7 +306,7 @@ class Run:
         )
 
     def _run_finished(self) -> RunFinished:
-        use = self._ledger.statistics()
+        use = self._tally.statistics()
         rule = self._exit_rule
         not_remote = sum(use.closed_by.values()) - use.closed_by.get(ClosedBy.REMOTE, 0)
         return RunFinished(
@@ -303,20 +316,27 @@ class Run:
             exit_code=exit_code(
                 self._counts,
                 signal=self._stop_signal,
-                internal_error=self._is_internal_error or (rule.require_remote_close and bool(not_remote)),
+                internal_error=self._is_internal_error,
+                close_failed=rule.require_remote_close and bool(not_remote),
                 largest_remote_status=self._largest_status if rule.largest_status else None,
             ),
             seconds=self._now(),
-            ports=PortUse(peak=use.peak, closed_by=use.closed_by, time_wait_left=self._time_wait_left()),
+            ports=PortUse(
+                peak=use.peak,
+                closed_by=use.closed_by,
+                time_wait_left=self._time_wait_left(),
+                waited=use.waited,
+                longest_wait=use.longest_wait,
+            ),
         )
 
     def _time_wait_left(self) -> int | None:
         """How many of the run's sockets the kernel keeps in TIME_WAIT at our end."""
-        table = read_table()
+        table = read_table(states=[TcpState.TIME_WAIT])
         if table is None:
             return None
-        ours = self._ledger.recent(self._loop_time())
-        return sum(row.state is TcpState.TIME_WAIT and (row.local, row.remote) in ours for row in table)
+        ours = self._tally.recent(self._loop_time())
+        return sum((row.local, row.remote) in ours for row in table)
 
     def _loop_time(self) -> float:
         return asyncio.get_running_loop().time()

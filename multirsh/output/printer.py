@@ -56,6 +56,10 @@ class Printer:
         self._progress.begin(now)
         self._status_line.begin(now)
 
+    def wait_for_ports(self, waiting: int, next_free: float | None) -> None:
+        """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
+        self._progress.wait_for_ports(waiting, next_free)
+
     def feed(self, event: Event) -> None:
         """Take the next event of the run."""
         for renderer in self._renderers:

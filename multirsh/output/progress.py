@@ -59,10 +59,16 @@ class Progress:
         self._total = 0
         self._done: Counter[Status] = Counter()
         self._in_flight: dict[str, None] = {}
+        self._waiting_for_port = 0
+        self._next_port: float | None = None
 
     def begin(self, now: float) -> None:
         """The run begins only now."""
         self._began = now
+
+    def wait_for_ports(self, waiting: int, next_free: float | None) -> None:
+        """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
+        self._waiting_for_port, self._next_port = waiting, next_free
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
@@ -93,6 +99,7 @@ class Progress:
         """
         outlook = self._outlook(max(0.0, now - self._began))
         bar = [_Segment(self._bar(), rank=6, style=Style.FAINT)] if width >= _WIDE else []
+        outlook += self._port_wait(now)
         segments = [*bar, *self._counts(), *outlook]
         if not _says_all_it_must(segments, width):
             # Some of the troubles named and others left out would be half the truth.
@@ -145,6 +152,13 @@ class Progress:
         else:
             segments.append(_Segment(clock(elapsed), rank=2))
         return segments
+
+    def _port_wait(self, now: float) -> list[_Segment]:
+        """Why nothing seems to happen."""
+        if not self._waiting_for_port:
+            return []
+        left = "" if self._next_port is None else f", the first in {clock(max(0.0, self._next_port - now))}"
+        return [_Segment(f"{self._waiting_for_port} waiting for a local port{left}", rank=1)]
 
 
 def _says_all_it_must(segments: list[_Segment], width: int) -> bool:

@@ -8,6 +8,7 @@
       no answer within 10 s
     unreachable (connect refused): sw4
       connection refused by 10.0.0.4 port 22
+    local ports: 64 at once, 498 closed by the remote, in TIME_WAIT 0
 
 Hosts stand together if status and reason are the same. Their message is said
 once; where it differs between them, the first host's, with its name.
@@ -105,7 +106,7 @@ class Summary:
         lists = self._lists()
         if self._quiet:
             return _as_lines(lists)
-        return _as_lines([self._counts(finished), *lists, *_notes(finished.ports)])
+        return _as_lines([self._counts(finished), *lists, *_ports(finished.ports)])
 
     def _counts(self, finished: RunFinished) -> str:
         counts = finished.counts
@@ -148,16 +149,27 @@ def _reason(finished: HostFinished) -> str:
     return " ".join(word for word in words if word != finished.status.value)
 
 
-def _notes(ports: PortUse) -> list[str]:
-    """What is worth knowing of the close order: only where it was not as it should be."""
-    notes: list[str] = []
-    if reset := ports.closed_by.get(ClosedBy.RESET, 0):
-        notes.append(f"{plural(reset, 'connection')} closed by a reset")
-    if local := ports.closed_by.get(ClosedBy.LOCAL, 0):
-        notes.append(f"{plural(local, 'connection')} closed by this end first")
-    if ports.time_wait_left:
-        notes.append(f"{plural(ports.time_wait_left, 'local port')} left in TIME_WAIT")
-    return notes
+def _ports(ports: PortUse) -> list[str]:
+    """The last line: what the run did to this machine's local ports; nothing where it had none."""
+    if not ports.peak:
+        return []
+    closed = [
+        f"{count} {words}"
+        for who, words in _CLOSED.items()
+        if (count := ports.closed_by.get(who, 0)) or who is ClosedBy.REMOTE
+    ]
+    left = "not known here" if ports.time_wait_left is None else str(ports.time_wait_left)
+    parts = [f"{ports.peak} at once", *closed, f"in TIME_WAIT {left}"]
+    if ports.waited:
+        parts.append(f"{ports.waited} waited for one, up to {duration(ports.longest_wait)}")
+    return [f"local ports: {', '.join(parts)}"]
+
+
+_CLOSED: Final = {
+    ClosedBy.REMOTE: "closed by the remote",
+    ClosedBy.RESET: "by a reset",
+    ClosedBy.LOCAL: "by this end first",
+}
 
 
 def _as_lines(lines: list[str]) -> bytes:

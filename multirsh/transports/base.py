@@ -3,7 +3,7 @@
 A connection is made in steps that the engine times and reports on::
 
     connection = connector.connection(host)
-    await connection.open()                    # name look-up to logged in
+    await connection.open(patience)            # name look-up to logged in
     outcome = await connection.run(command, sink)
     connection.close()                         # returns at once; the socket drains by itself
     closed_by = await connection.closed()      # within the close timeout
@@ -19,6 +19,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from multirsh.model import ClosedBy, Host, Outcome, Phase
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -49,8 +50,11 @@ class Connection(Protocol):
     def authenticated_at(self) -> float | None:
         """When the login was through, on the loop's clock, in seconds."""
 
-    async def open(self) -> None:
+    async def open(self, patience: Patience) -> None:
         """Look up the name, connect and log in.
+
+        Args:
+            patience: Bounds what it waits for a local port, and lets the deadlines stand still meanwhile.
 
         Raises:
             HostError: This host could not be reached or entered.

@@ -7,106 +7,85 @@ ledger hears of it, and where all that still drains can be waited for.
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
-import os
 import socket
-import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, Status
-from multirsh.ports import Endpoint, Ledger
+from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, SourcePort, Status
+from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.lease import Lease, Route
+from multirsh.ports.tally import Tally
+from multirsh.transports.dial_error import DialError, dial_error, local_error
+from multirsh.transports.patience import Patience, PortWaitOver
 from multirsh.transports.remote_first import RemoteFirstTransport
-from multirsh.transports.threads import in_daemon_thread
+from multirsh.transports.resolver import Address, Resolver
+from multirsh.transports.tcp import (
+    PortRefused,
+    SockAddr,
+    bind,
+    connected,
+    endpoint,
+    family_of,
+    source_towards,
+)
 
-LOOKUPS_AT_ONCE: Final = 32
-"""Threads in getaddrinfo(3) at the most; each may block for as long as the resolver's own timeout."""
-
-IP_BIND_ADDRESS_NO_PORT: Final = 24
-"""include/uapi/linux/in.h; Python's socket module has it from 3.12 on."""
-
-_LOCAL_ERRORS: Final = {
-    errno.EMFILE: (ErrorKind.FILES, "no file descriptor is left in this process (ulimit -n)"),
-    errno.ENFILE: (ErrorKind.FILES, "no file descriptor is left on this machine (fs.file-max)"),
-    errno.ENOBUFS: (ErrorKind.MEMORY, "no buffer is left in this machine's kernel"),
-    errno.ENOMEM: (ErrorKind.MEMORY, "no memory is left on this machine"),
-    errno.EADDRNOTAVAIL: (ErrorKind.PORTS, "no local port is free towards that address"),
-    errno.EADDRINUSE: (ErrorKind.PORTS, "no local port is free towards that address"),
-}
-"""What is this machine's fault and not the host's."""
-
-_ROUTE_ERRORS: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
+SHORT_WAIT_SECONDS: Final = 1.0
+"""A wait for a port that is not longer is nobody's concern: the run's own connections are about to end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One place to connect to, as getaddrinfo(3) gives it.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asking:
+    """Somebody who wants to connect.
 
     Attributes:
-        family: ``AF_INET`` or ``AF_INET6``.
-        sockaddr: What ``connect`` takes.
+        address: Where to.
+        source: From which local address.
+        is_bound: Whether that was asked for.
+        source_port: From which pool of ports.
+        turn: Its place among those who ask.
+        route: From where to where.
     """
 
-    family: socket.AddressFamily
-    sockaddr: tuple[Any, ...]
+    address: Address
+    source: SockAddr
+    is_bound: bool
+    source_port: SourcePort
+    turn: int
 
-
-class DialError(Exception):
-    """No TCP connection could be made.
-
-    Attributes:
-        status: What the host's result will be.
-        failure: Kind, phase and message.
-    """
-
-    def __init__(self, status: Status, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.status = status
-        self.failure = failure
-
-
-class Resolver:
-    """Looks names up, each in a thread of its own.
-
-    A semaphore bounds the threads; hosts wait for it in order, and their timeouts run.
-    """
-
-    def __init__(self, lookups_at_once: int = LOOKUPS_AT_ONCE) -> None:
-        self._slots = asyncio.Semaphore(lookups_at_once)
-
-    async def resolve(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:
-        """Turn a name or an IP literal into addresses, in the order to try them.
-
-        Raises:
-            socket.gaierror: There are none.
-        """
-        try:
-            # A literal, with a zone or without, needs no look-up and so no thread.
-            return _addresses(host, port, family, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
-        except socket.gaierror:
-            pass
-        async with self._slots:
-            return await in_daemon_thread(
-                lambda: _addresses(host, port, family, socket.AI_NUMERICSERV), name="multirsh-resolve"
-            )
+    @property
+    def route(self) -> Route:
+        return Route(endpoint(self.source).address, endpoint(self.address.sockaddr))
 
 
 class Dialler:
     """Makes the TCP connections of a run and knows those that are not closed yet."""
 
-    def __init__(self, *, ledger: Ledger, close_timeout: float, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ports: PortAllocator,
+        tally: Tally,
+        close_timeout: float,
+        bind_address: str | None = None,
+        warn: Callable[[str], None] = lambda _line: None,
+        resolver: Resolver | None = None,
+    ) -> None:
         """Make a dialler.
 
         Args:
-            ledger: Hears of every connection.
+            ports: Leases a local port to each connection.
+            tally: Hears of every connection.
             close_timeout: Seconds each connection waits for the remote's FIN, at the most.
+            bind_address: The local address to leave from, numeric; ``None`` for the route's own.
+            warn: Takes a line for people, when somebody must wait for a port for the first time.
             resolver: How names are looked up.
         """
-        self._ledger = ledger
+        self._warn: Callable[[str], None] | None = warn
+        self._ports = ports
+        self._tally = tally
         self._close_timeout = close_timeout
+        self._bind_address = bind_address
         self._resolver = resolver or Resolver()
         self._open: set[RemoteFirstTransport] = set()
 
@@ -116,17 +95,21 @@ class Dialler:
         port: int,
         *,
         on_phase: Callable[[Phase], None],
+        patience: Patience,
         family: int = socket.AF_UNSPEC,
         bind_address: str | None = None,
+        source_port: SourcePort = SourcePort.EPHEMERAL,
     ) -> RemoteFirstTransport:
         """Connect to ``host``, trying its addresses in turn.
 
         Args:
             host: A name or an IP literal.
             port: 1-65535.
-            on_phase: Told when the look-up and when each connect begins.
+            on_phase: Told when the look-up, each connect and each wait for a local port begins.
+            patience: How long it may wait for a local port.
             family: ``AF_INET`` or ``AF_INET6`` to allow only one.
-            bind_address: The local address to leave from, numeric.
+            bind_address: The local address to leave from, numeric; the run's own goes before it.
+            source_port: Which local ports to leave from.
 
         Returns:
             A transport to which a protocol is to be attached.
@@ -143,13 +126,73 @@ class Dialler:
                 Status.UNREACHABLE, Failure(ErrorKind.NAME, Phase.RESOLVE, f"{host}: {reason}")
             ) from None
         on_phase(Phase.CONNECT)
+        bound_to = self._bind_address or bind_address
         last: OSError | None = None
         for address in addresses:
+            if bound_to is not None and address.family is not family_of(bound_to):
+                continue
             try:
-                return self._adopt(await _connected(address, bind_address))
+                source = (bound_to, 0) if bound_to is not None else source_towards(address)
+                asking = _Asking(address, source, bound_to is not None, source_port, self._ports.turn())
+                return await self._connect(asking, on_phase, patience)
             except OSError as error:
                 last = error
-        raise _dial_error(last if last is not None else OSError(errno.EHOSTUNREACH, "no address"))
+        if last is None:
+            message = f"{host} has no address of the family of {bound_to}, which we are to leave from"
+            raise DialError(Status.UNREACHABLE, Failure(ErrorKind.NO_ROUTE, Phase.CONNECT, message))
+        raise dial_error(last)
+
+    def listen_reserved(self, source: str, *, backlog: int) -> tuple[socket.socket, Lease]:
+        """Listen on a reserved port, for a server that connects back (rcmd).
+
+        Args:
+            source: The local address to listen on, numeric, without a zone.
+            backlog: As of listen(2).
+
+        Returns:
+            A non-blocking listener, with SO_REUSEADDR, which what it accepts inherits; and the lease of its
+            port, for ``unlisten``.
+
+        Raises:
+            DialError: There is no such port, or we may not have it.
+        """
+        while (lease := self._ports.lease_listener(source)) is not None:
+            sock = socket.socket(family_of(source), socket.SOCK_STREAM)
+            try:
+                sock.setblocking(False)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                bind(sock, (source, 0), lease.port or 0)
+                sock.listen(backlog)
+            except PortRefused:
+                sock.close()
+                self._ports.refused(lease, four_tuple=False)
+                continue
+            except BaseException:
+                self.unlisten(sock, lease)
+                raise
+            return sock, lease
+        raise local_error(ErrorKind.PORTS, "no reserved port is free to listen on", Phase.PORT)
+
+    def unlisten(self, listener: socket.socket, lease: Lease) -> None:
+        """Close what ``listen_reserved`` gave."""
+        listener.close()
+        self._ports.give_back(lease, None)
+
+    def adopt(self, sock: socket.socket) -> RemoteFirstTransport:
+        """Take over a connection that one of our listeners has accepted.
+
+        Raises:
+            OSError: The peer has come and gone; the socket is closed.
+        """
+        sock.setblocking(False)
+        try:
+            route = Route(endpoint(sock.getsockname()).address, endpoint(sock.getpeername()))
+        except OSError:
+            sock.close()
+            raise
+        lease = self._ports.adopt(route, sock.getsockname()[1])
+        self._tally.leased()
+        return self._hold(sock, lease)
 
     def adopt_pipe(self, sock: socket.socket) -> RemoteFirstTransport:
         """Take over a connected socket that holds no port, such as a ProxyCommand's end."""
@@ -165,23 +208,96 @@ class Dialler:
         for transport in list(self._open):
             transport.abandon()
 
-    def _adopt(self, sock: socket.socket) -> RemoteFirstTransport:
-        """Take over a connected socket and note its ports.
+    async def _connect(
+        self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
+    ) -> RemoteFirstTransport:
+        """Connect to one address, from a port that the kernel agrees to.
+
+        Raises:
+            DialError: No port was free in time, or it is not ours to take.
+            OSError: The address could not be connected to.
+        """
+        while True:
+            lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
+            if lease is None:
+                on_phase(Phase.PORT)
+                lease = await self._waited_for(asking, patience)
+                on_phase(Phase.CONNECT)
+            self._tally.leased()
+            try:
+                sock = await connected(
+                    asking.address,
+                    lease,
+                    source=asking.source,
+                    bind_source=asking.is_bound,
+                    window=self._ports.window,
+                )
+            except PortRefused as refusal:
+                self._tally.given_back()
+                self._ports.refused(lease, four_tuple=refusal.four_tuple)
+            except BaseException:
+                self._give_back(lease, None)
+                raise
+            else:
+                return self._hold(sock, lease)
+
+    async def _waited_for(self, asking: _Asking, patience: Patience) -> Lease:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        remote = f"{asking.route.remote.address} port {asking.route.remote.port}"
+
+        def told(until: float | None) -> None:
+            self._tally.waits(asking, until)
+            now = loop.time()
+            is_long = now - began > SHORT_WAIT_SECONDS or (until or 0.0) - now > SHORT_WAIT_SECONDS
+            if is_long and self._warn is not None:
+                about = "" if until is None else f", in about {max(1.0, until - now):.0f} s"
+                self._warn(
+                    f"no local port is free towards {remote}: waiting for the first{about};"
+                    " 'multirsh ports' tells who has them"
+                )
+                self._warn = None
+
+        try:
+            async with patience.for_a_port():
+                return await self._ports.wait_for_lease(
+                    asking.route,
+                    asking.source_port,
+                    turn=asking.turn,
+                    told=told,
+                )
+        except PortWaitOver:
+            message = f"no local port was free towards {remote} for {loop.time() - began:.0f} s"
+            raise local_error(ErrorKind.PORTS, message, Phase.PORT) from None
+        finally:
+            self._tally.waits_no_more(asking, loop.time() - began)
+
+    def _hold(self, sock: socket.socket, lease: Lease) -> RemoteFirstTransport:
+        """Take over a connected socket with its lease.
 
         Raises:
             OSError: The peer has come and gone: there is nobody to talk to.
         """
         loop = asyncio.get_running_loop()
+
+        def closed(closed_by: ClosedBy) -> None:
+            self._tally.closed(local, remote, closed_by, loop.time())
+            self._give_back(lease, closed_by)
+
         try:
-            transport = self._watch(
-                sock, lambda closed_by: self._ledger.give_back(lease, closed_by, loop.time())
-            )
+            transport = self._watch(sock, closed)
         except OSError:
             sock.close()
+            self._give_back(lease, None)
             raise
-        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        lease = self._ledger.take(_endpoint(local), _endpoint(remote))
+        local = endpoint(transport.get_extra_info("sockname"))
+        remote = endpoint(transport.get_extra_info("peername"))
+        self._ports.connected(lease, local.port)
         return transport
+
+    def _give_back(self, lease: Lease, closed_by: ClosedBy | None) -> None:
+        self._tally.given_back()
+        self._ports.give_back(lease, closed_by)
 
     def _watch(self, sock: socket.socket, on_closed: Callable[[ClosedBy], None]) -> RemoteFirstTransport:
         loop = asyncio.get_running_loop()
@@ -193,52 +309,3 @@ class Dialler:
         transport = RemoteFirstTransport(loop, sock, close_timeout=self._close_timeout, on_closed=closed)
         self._open.add(transport)
         return transport
-
-
-async def _connected(address: Address, bind_address: str | None) -> socket.socket:
-    """A connected, non-blocking socket; closed again whatever interrupts."""
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if bind_address is not None:
-            if sys.platform == "linux":
-                # Else bind(2) takes a port for itself alone, whatever the destination (ip(7), Linux 4.2).
-                sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((bind_address, 0))
-        await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
-    except BaseException:
-        # If the handshake ended just as we gave up, a plain close would be the first FIN.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.close()
-        raise
-    return sock
-
-
-def _dial_error(error: OSError) -> DialError:
-    code = error.errno
-    if code in _LOCAL_ERRORS:
-        kind, message = _LOCAL_ERRORS[code]
-        return DialError(Status.LOCAL, Failure(kind, Phase.CONNECT, message))
-    if code == errno.ECONNREFUSED:
-        kind = ErrorKind.REFUSED
-    elif code == errno.ETIMEDOUT:
-        kind = ErrorKind.TIMEOUT
-    elif code in _ROUTE_ERRORS:
-        kind = ErrorKind.NO_ROUTE
-    else:
-        kind = ErrorKind.RESET
-        if code == errno.ENOTCONN:
-            code = errno.ECONNRESET  # the peer was gone before its name was asked for
-    reason = os.strerror(code).lower() if code else str(error)  # asyncio's words repeat the address
-    return DialError(Status.UNREACHABLE, Failure(kind, Phase.CONNECT, reason))
-
-
-def _addresses(host: str, port: int, family: int, flags: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
-    return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
-
-
-def _endpoint(sockaddr: tuple[Any, ...]) -> Endpoint:
-    address, _, _zone = str(sockaddr[0]).partition("%")
-    return Endpoint(str(ipaddress.ip_address(address)), int(sockaddr[1]))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.model import Host, SourcePort, TransportName
+from multirsh.model import Host, TransportName
 from multirsh.transports.base import Transport, Warn
 from multirsh.transports.ssh.options import SshOptions
 
@@ -30,12 +30,6 @@ def load(name: TransportName, *, ssh: SshOptions, warn: Warn, hosts: Sequence[Ho
     Raises:
         UsageError: This version has no such transport.
     """
-    reserved = [host.name for host in hosts if host.settings.source_port is SourcePort.RESERVED]
-    if reserved:
-        raise UsageError(
-            f"{reserved[0]}: 'source_port: reserved' is not in this version",
-            hint="leave such hosts out with -x",
-        )
     if name is TransportName.SSH:
         from multirsh.transports.ssh.transport import SshTransport  # noqa: PLC0415 - see the module's docstring
 

@@ -111,7 +111,7 @@ def test_help_has_its_sections(multirsh: Program, args: tuple[str, ...]) -> None
     ended = multirsh(*args)
 
     headings = [line for line in ended.out.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings[:6] == ["Hosts:", "Connection:", "Run:", "Output:", "Closing:", "Other:"]
+    assert headings[:6] == ["Hosts:", "Connection:", "Run:", "Output:", "Ports and closing:", "Other:"]
     assert max(map(len, ended.out.splitlines())) <= 80
     assert (ended.code, ended.err) == (0, "")
 

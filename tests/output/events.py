@@ -49,23 +49,21 @@ def failure(kind: ErrorKind, phase: Phase, message: str) -> Failure:
     return Failure(kind=kind, phase=phase, message=message)
 
 
+NO_PORTS = PortUse(peak=0, closed_by={}, time_wait_left=0)
+
+
 def run_finished(
     counts: dict[Status, int],
     *,
     seconds: float = 3.21,
-    reset: int = 0,
-    local: int = 0,
-    time_wait: int | None = 0,
+    ports: PortUse = NO_PORTS,
 ) -> RunFinished:
+    """The end of a run; of one that used no local port, unless ``ports`` says otherwise."""
     return RunFinished(
         run="r1",
         t=seconds,
         counts=counts,
         exit_code=0,
         seconds=seconds,
-        ports=PortUse(
-            peak=64,
-            closed_by={ClosedBy.REMOTE: 1, ClosedBy.RESET: reset, ClosedBy.LOCAL: local},
-            time_wait_left=time_wait,
-        ),
+        ports=ports,
     )

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.events import Event, Output, RunStarted
-from multirsh.model import ErrorKind, Phase, Status
+from multirsh.events import Event, Output, PortUse, RunStarted
+from multirsh.model import ClosedBy, ErrorKind, Phase, Status
 from multirsh.output.batch import Outbox
 from multirsh.output.ndjson import Ndjson
 
@@ -56,7 +56,11 @@ def test_a_run_to_the_byte() -> None:
             error=failure(ErrorKind.TIMEOUT, Phase.RUN, "the command ran longer than 5 s"),
             t=5.1234567,
         ),
-        run_finished({Status.TIMEOUT: 1, Status.OK: 0}, seconds=5.2),
+        run_finished(
+            {Status.TIMEOUT: 1, Status.OK: 0},
+            seconds=5.2,
+            ports=PortUse(peak=64, closed_by={ClosedBy.REMOTE: 1}, time_wait_left=0),
+        ),
     )
     assert lines.decode() == GOLDEN
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from multirsh.events import Event
-from multirsh.model import ErrorKind, Phase, Status
+import pytest
+
+from multirsh.events import Event, PortUse
+from multirsh.model import ClosedBy, ErrorKind, Phase, Status
 from multirsh.output.batch import Outbox
 from multirsh.output.options import OutputOptions
 from multirsh.output.summary import Summary
@@ -72,7 +74,15 @@ def test_all_ok_is_one_line() -> None:
 
 def test_quiet_leaves_the_lists_and_nothing_where_all_is_ok() -> None:
     quiet = OutputOptions(quiet=True)
-    assert show(quiet, run_finished({Status.OK: 500}, reset=3)) == ""
+    assert (
+        show(
+            quiet,
+            run_finished(
+                {Status.OK: 500}, ports=PortUse(peak=1, closed_by={ClosedBy.RESET: 3}, time_wait_left=0)
+            ),
+        )
+        == ""
+    )
     assert show(quiet, host_finished("a", Status.LOST), run_finished({Status.LOST: 1})) == "lost: a\n"
 
 
@@ -118,17 +128,38 @@ def test_hostile_words_of_a_remote_are_escaped() -> None:
     ]
 
 
-def test_notes_where_the_close_order_was_not_kept() -> None:
-    ending = show(PLAIN, run_finished({Status.OK: 500}, reset=2, local=1, time_wait=1))
-    assert ending.splitlines()[1:] == [
-        "2 connections closed by a reset",
-        "1 connection closed by this end first",
-        "1 local port left in TIME_WAIT",
-    ]
+@pytest.mark.parametrize(
+    ("ports", "line"),
+    [
+        (
+            PortUse(peak=64, closed_by={ClosedBy.REMOTE: 500}, time_wait_left=0),
+            "local ports: 64 at once, 500 closed by the remote, in TIME_WAIT 0",
+        ),
+        (
+            PortUse(peak=8, closed_by={ClosedBy.RESET: 2, ClosedBy.LOCAL: 1}, time_wait_left=7),
+            (
+                "local ports: 8 at once, 0 closed by the remote, 2 by a reset, 1 by this end first,"
+                " in TIME_WAIT 7"
+            ),
+        ),
+        (
+            PortUse(
+                peak=9, closed_by={ClosedBy.REMOTE: 9}, time_wait_left=None, waited=12, longest_wait=41.2
+            ),
+            (
+                "local ports: 9 at once, 9 closed by the remote, in TIME_WAIT not known here,"
+                " 12 waited for one, up to 41.2 s"
+            ),
+        ),
+    ],
+)
+def test_the_last_line_tells_what_became_of_the_ports(ports: PortUse, line: str) -> None:
+    failed = host_finished("h", Status.FAILED, exit_status=2)
+    assert show(PLAIN, failed, run_finished({Status.FAILED: 1}, ports=ports)).splitlines()[2:] == [line]
 
 
-def test_a_kernel_that_cannot_be_asked_is_no_note() -> None:
-    assert show(PLAIN, run_finished({Status.OK: 1}, time_wait=None)) == "1 host: 1 ok in 3.2 s\n"
+def test_a_run_without_a_port_has_no_line_of_them() -> None:
+    assert show(PLAIN, run_finished({Status.OK: 1})) == "1 host: 1 ok in 3.2 s\n"
 
 
 def test_a_run_that_breaks_off_still_names_its_hosts() -> None:

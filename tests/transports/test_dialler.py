@@ -9,21 +9,24 @@ from collections import Counter
 import pytest
 
 from multirsh.model import ErrorKind
-from multirsh.ports import Ledger
-from multirsh.transports.dialler import DialError, Dialler
+from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.tally import Tally
+from multirsh.transports.dial_error import DialError
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 from tests.conftest import StartScripted
 from tests.servers.scripted import RESET_AT_ONCE
 
 
 @pytest.mark.usefixtures("no_leaks")
 async def test_a_peer_that_is_gone_before_it_is_named_leaves_no_lease_and_no_socket() -> None:
-    ledger = Ledger()
-    dialler = Dialler(ledger=ledger, close_timeout=1)
+    tally = Tally()
+    dialler = Dialler(ports=PortAllocator(), tally=tally, close_timeout=1)
     sock = socket.socket()
     with pytest.raises(OSError, match="not connected"):
-        dialler._adopt(sock)
+        dialler.adopt(sock)
     assert sock.fileno() == -1
-    assert not ledger.statistics().held
+    assert not tally.statistics().held
     await dialler.drained()
 
 
@@ -32,13 +35,15 @@ async def test_a_peer_that_resets_at_once_is_told_as_such_however_early_it_was(
     scripted: StartScripted,
 ) -> None:
     server = scripted(RESET_AT_ONCE)
-    ledger = Ledger()
-    dialler = Dialler(ledger=ledger, close_timeout=1)
+    tally = Tally()
+    dialler = Dialler(ports=PortAllocator(), tally=tally, close_timeout=1)
     told: Counter[tuple[ErrorKind, str]] = Counter()
 
     async def dial() -> None:
         try:
-            transport = await dialler.dial("127.0.0.1", server.port, on_phase=lambda _phase: None)
+            transport = await dialler.dial(
+                "127.0.0.1", server.port, on_phase=lambda _phase: None, patience=Patience()
+            )
         except DialError as error:
             told[error.failure.kind, error.failure.message] += 1
         else:
@@ -49,4 +54,4 @@ async def test_a_peer_that_resets_at_once_is_told_as_such_however_early_it_was(
         await dial()
     await dialler.drained()
     assert set(told) <= {(ErrorKind.RESET, "connection reset by peer")}
-    assert not ledger.statistics().held
+    assert not tally.statistics().held

@@ -9,9 +9,11 @@ from typing import Protocol
 import asyncssh
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, Status
+from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, SourcePort, Status
 from multirsh.transports.base import Sink
-from multirsh.transports.dialler import DialError, Dialler
+from multirsh.transports.dial_error import DialError
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.ssh.failures import command_failure, login_failure
 from multirsh.transports.ssh.host_keys import HostKeyCheck
@@ -28,7 +30,7 @@ class Surroundings(Protocol):
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
 
-    async def through(self, chain: Chain) -> SshConnection:
+    async def through(self, chain: Chain, patience: Patience) -> SshConnection:
         """The shared, open connection to the last host of ``chain``.
 
         Raises:
@@ -83,7 +85,7 @@ class SshConnection:
         """Whether it is logged in and not ended."""
         return self._authenticated_at is not None and self._link is not None and not self._link.is_closed()
 
-    async def open(self) -> None:
+    async def open(self, patience: Patience) -> None:
         """Look up, connect, check the host's key, log in.
 
         Raises:
@@ -98,7 +100,7 @@ class SshConnection:
             options = plan.options(waiter=waiter, check=check)
             link = self._link = PoliteConnection(loop, options, on_phase=self._enter)
             try:
-                await self._carry(link, plan)
+                await self._carry(link, plan, patience)
                 self._connected_at = loop.time()
                 self._enter(Phase.HANDSHAKE)
                 await check.settled(waiter)
@@ -187,12 +189,12 @@ class SshConnection:
             failure = Failure(ErrorKind.JUMP, Phase.CONNECT, message)
             raise HostError(host, Status.UNREACHABLE, failure) from error
 
-    async def _carry(self, link: PoliteConnection, plan: Plan) -> None:
+    async def _carry(self, link: PoliteConnection, plan: Plan, patience: Patience) -> None:
         """Give ``link`` something to run over: a jump host's channel, a proxy's pipe, or a socket."""
         if plan.jump:
             self._enter(Phase.CONNECT)
             try:
-                bastion = await self._around.through(plan.jump)
+                bastion = await self._around.through(plan.jump, patience)
                 await bastion.carry(link, plan.address, plan.port)
             except HostError as error:
                 raise _behind(self._host, plan.jump, error) from error
@@ -200,20 +202,22 @@ class SshConnection:
             self._enter(Phase.CONNECT)
             start_proxy(plan.proxy_command, self._around.dialler).attach(link)
         else:
-            self._socket = await self._dialled(plan)
+            self._socket = await self._dialled(plan, patience)
             self._local_port = self._socket.get_extra_info("sockname")[1]
             self._socket.attach(link)
 
-    async def _dialled(self, plan: Plan) -> RemoteFirstTransport:
+    async def _dialled(self, plan: Plan, patience: Patience) -> RemoteFirstTransport:
         """A TCP connection, within ssh_config's ConnectTimeout; ``-t`` bounds it and all the rest."""
         try:
-            async with asyncio.timeout(plan.connect_timeout):
+            async with patience.within(plan.connect_timeout):
                 return await self._around.dialler.dial(
                     plan.address,
                     plan.port,
                     on_phase=self._enter,
+                    patience=patience,
                     family=plan.family,
                     bind_address=plan.bind_address,
+                    source_port=self._host.settings.source_port or SourcePort.EPHEMERAL,
                 )
         except TimeoutError:
             message = f"not connected within {plan.connect_timeout} s (ConnectTimeout)"

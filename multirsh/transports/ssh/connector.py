@@ -6,11 +6,14 @@ A jump host has one connection, made by the first host that needs it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.plan import Chain, Plan
 
@@ -48,12 +51,13 @@ class SshConnector:
         self._open: dict[Chain, SshConnection] = {}
         self._failed: dict[Chain, tuple[Status, Failure | None]] = {}
         self._locks: dict[Chain, asyncio.Lock] = {}
+        self._opening: dict[Chain, Patience] = {}
 
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""
         return SshConnection(self, host, plan=lambda: self._planner.plan(host))
 
-    async def through(self, chain: Chain) -> SshConnection:
+    async def through(self, chain: Chain, patience: Patience) -> SshConnection:
         """The shared connection to the last host of ``chain``.
 
         The first to ask opens it, within its own connect timeout; the others wait for it within theirs.
@@ -61,7 +65,7 @@ class SshConnector:
         Raises:
             HostError: It could not be opened.
         """
-        async with self._locks.setdefault(chain, asyncio.Lock()):
+        async with self._turn(chain, patience):
             if chain in self._failed:
                 # A fresh one: an exception keeps the frames of everybody who raised it.
                 raise HostError(chain[-1].host, *self._failed[chain])
@@ -70,13 +74,26 @@ class SshConnector:
                 return known
             connection = SshConnection(self, host_of(chain), plan=lambda: self._planner.plan_jump(chain))
             try:
-                await connection.open()
+                await connection.open(patience)
             except BaseException as error:
                 self._failed[chain] = _reason(error, connection.phase)
                 connection.close()
                 raise
             self._open[chain] = connection
             return connection
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, chain: Chain, patience: Patience) -> AsyncGenerator[None, None]:
+        """One at a time; the others' deadlines stand still while the one waits for a local port."""
+        lock = self._locks.setdefault(chain, asyncio.Lock())
+        with patience.beside(self._opening.get(chain)):
+            await lock.acquire()
+        self._opening[chain] = patience
+        try:
+            yield
+        finally:
+            del self._opening[chain]
+            lock.release()
 
     async def release(self) -> None:
         """Close the connections to jump hosts, those reached through others first."""

@@ -19,9 +19,11 @@ import pytest
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Host, HostKeyPolicy
-from multirsh.ports import Ledger
+from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.connector import SshConnector
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
@@ -94,14 +96,14 @@ def give_up_at(turn: int, host: Host, ssh: SshOptions) -> Trial:
     selector, trial = CountingSelector(), Trial()
 
     async def visit(connection: SshConnection) -> None:
-        await connection.open()
+        await connection.open(Patience())
         await connection.run("any", Deaf())
 
     async def go() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: trial.complaints.append(context))
-        ledger = Ledger()
-        dialler = Dialler(ledger=ledger, close_timeout=CLOSE_S)
+        tally = Tally()
+        dialler = Dialler(ports=PortAllocator(), tally=tally, close_timeout=CLOSE_S)
         transport = SshTransport(ssh, lambda _message: None)
         await transport.prepare([host])
         connector = transport.connector(dialler)
@@ -118,7 +120,7 @@ def give_up_at(turn: int, host: Host, ssh: SshOptions) -> Trial:
         await connector.release()
         await dialler.drained()
         await transport.close()
-        assert not ledger.statistics().held
+        assert not tally.statistics().held
         assert not await stray_tasks()
 
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:

@@ -1,0 +1,176 @@
+"""Ephemeral ports: how many are in use towards each destination.
+
+The kernel chooses the port, when the connection is made, and a port is
+unique to a 4-tuple: what can run out is the ports of *one route*, a source
+address and a destination. So they are counted by route, and 30,000 hosts
+need no 30,000 ports.
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from multirsh.ports.lease import Busy, Lease, Route
+from multirsh.ports.sockets import TcpSocket, TcpState
+
+FIRST_RETRY_SECONDS: Final = 0.05
+LONGEST_RETRY_SECONDS: Final = 1.0
+"""When to try again where nothing says when a port will be free; each refusal doubles it."""
+
+LOW_SHARE: Final = 0.1
+"""A route with less than this share of its ports left is running low."""
+
+
+@dataclass(slots=True)
+class _Use:
+    """What is known of one route.
+
+    Attributes:
+        held: Leases that are out, with their ports as far as the kernel has chosen them.
+        kept: Ports that nobody of ours holds and the kernel keeps, with the end of it; ``None`` where
+            that is not known, as of another program's connection.
+        ends: The known ends, soonest first; entries that ``kept`` contradicts are dead.
+        retry_at: After a refusal that the counts do not explain: when to believe them again.
+        retry_seconds: How long that takes next time.
+    """
+
+    held: dict[Lease, int | None] = field(default_factory=dict)
+    kept: dict[int, float | None] = field(default_factory=dict)
+    ends: list[tuple[float, int]] = field(default_factory=list)
+    retry_at: float | None = None
+    retry_seconds: float = FIRST_RETRY_SECONDS
+
+    def keep(self, port: int, until: float | None) -> None:
+        self.kept[port] = until
+        if until is not None:
+            heapq.heappush(self.ends, (until, port))
+
+    def expire(self, now: float) -> None:
+        while self.ends and (self.ends[0][0] <= now or self._is_dead(self.ends[0])):
+            end = heapq.heappop(self.ends)
+            if not self._is_dead(end):
+                del self.kept[end[1]]
+
+    def _is_dead(self, end: tuple[float, int]) -> bool:
+        return self.kept.get(end[1]) != end[0]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.held and not self.kept and self.retry_at is None
+
+
+class EphemeralPool:
+    """The ports the kernel chooses from, by route."""
+
+    def __init__(self, ports: int) -> None:
+        """Begin with nothing in use.
+
+        Args:
+            ports: How many there are to choose from, for each route.
+        """
+        self._ports = ports
+        self._uses: dict[Route, _Use] = {}
+
+    def request(self, route: Route, now: float) -> Lease | Busy:
+        """Count one more connection on ``route``, if there is a port for it."""
+        use = self._uses.get(route)
+        if use is None:
+            if self._ports < 1:
+                return Busy(None)
+            use = self._uses[route] = _Use()
+        use.expire(now)
+        if use.retry_at is not None and now < use.retry_at:
+            return Busy(use.retry_at)
+        if self._free(use) <= 0:
+            return Busy(use.ends[0][0] if use.ends else None)
+        if use.retry_at is not None:
+            use.retry_at = now + use.retry_seconds  # one tries; the others wait for what comes of it
+        lease = Lease(route)
+        use.held[lease] = None
+        return lease
+
+    def connected(self, lease: Lease, port: int) -> None:
+        """Note which port the kernel chose: the counts are right, or right again."""
+        use = self._uses[lease.route]
+        use.held[lease] = port
+        use.kept.pop(port, None)
+        use.retry_at, use.retry_seconds = None, FIRST_RETRY_SECONDS
+
+    def give_back(self, lease: Lease, *, until: float | None) -> None:
+        """Note that nobody holds it any more.
+
+        Args:
+            lease: One that is out.
+            until: When the kernel lets go of the port, where it still keeps it; ``None`` where it does not.
+
+        Raises:
+            KeyError: It is not out.
+        """
+        use = self._uses[lease.route]
+        port = use.held.pop(lease)
+        if until is not None and port is not None:
+            use.keep(port, until)
+        self._drop_if_empty(lease.route, use)
+
+    def refused(self, lease: Lease, now: float) -> None:
+        """Take back a lease for which the kernel had no port, whatever the counts say."""
+        use = self._uses[lease.route]
+        del use.held[lease]
+        use.retry_at = now + use.retry_seconds
+        use.retry_seconds = min(2 * use.retry_seconds, LONGEST_RETRY_SECONDS)
+
+    def correct(self, route: Route, rows: Iterable[TcpSocket], now: float) -> None:
+        """Believe the kernel.
+
+        Args:
+            route: Which route.
+            rows: All of its sockets with a port of this pool.
+            now: When they were read.
+        """
+        use = self._uses.get(route) or _Use()
+        ours = set(use.held.values())
+        # Some leases are in the kernel's hands and have no port that we know of: a row may be theirs.
+        unknown = sum(port is None for port in use.held.values())
+        use.kept.clear()
+        use.ends.clear()
+        for row in rows:
+            port = row.local.port
+            if port in ours:
+                continue
+            if unknown and row.state in _MAY_BE_OURS:
+                unknown -= 1
+                continue
+            # The kernel's timer may be late: not sooner than we would have asked again anyway.
+            left = None if row.seconds_left is None else max(row.seconds_left, use.retry_seconds)
+            use.keep(port, None if left is None else now + left)
+        if self._free(use) <= 0:
+            use.retry_at = None  # the refusal is explained
+        if use.is_empty:
+            self._uses.pop(route, None)
+        else:
+            self._uses[route] = use
+
+    def is_low(self, route: Route) -> bool:
+        """Whether most ports of ``route`` are in use, as far as is known."""
+        use = self._uses.get(route)
+        return use is not None and self._free(use) <= LOW_SHARE * self._ports
+
+    def routes(self) -> int:
+        """How many routes something is known of; for tests."""
+        return len(self._uses)
+
+    def _free(self, use: _Use) -> int:
+        return self._ports - len(use.held) - len(use.kept)
+
+    def _drop_if_empty(self, route: Route, use: _Use) -> None:
+        if use.is_empty:
+            del self._uses[route]
+
+
+_MAY_BE_OURS: Final = frozenset({TcpState.SYN_SENT, TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+"""States that a connection is seen in before we have heard which port it got."""

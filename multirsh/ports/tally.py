@@ -1,0 +1,97 @@
+"""What one run does to the local ports: how many at once, closed by whom, and who had to wait for one."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multirsh.model import ClosedBy
+from multirsh.ports.ledger import TIME_WAIT_SECONDS
+from multirsh.ports.sockets import Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortStatistics:
+    """A snapshot of a run's use of local ports.
+
+    Attributes:
+        held: Ports held now.
+        peak: The most that were held at once.
+        closed_by: Connections that have ended, by who closed first.
+        waiting: Connections that wait for a port now.
+        next_free: When the first of them may have one, on the loop's clock; ``None`` where it is not known.
+        waited: Connections that have waited, or do.
+        longest_wait: Seconds, of those that have.
+    """
+
+    held: int = 0
+    peak: int = 0
+    closed_by: Mapping[ClosedBy, int]
+    waiting: int = 0
+    next_free: float | None = None
+    waited: int = 0
+    longest_wait: float = 0.0
+
+
+class Tally:
+    """Counts for one run what its connections do; pure."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._peak = 0
+        self._closed_by: Counter[ClosedBy] = Counter()
+        self._returned: deque[tuple[float, Endpoint, Endpoint]] = deque()
+        self._waiting: dict[object, float | None] = {}
+        self._waited = 0
+        self._longest_wait = 0.0
+
+    def leased(self) -> None:
+        """A port is held."""
+        self._held += 1
+        self._peak = max(self._peak, self._held)
+
+    def given_back(self) -> None:
+        """It is not any more."""
+        self._held -= 1
+
+    def closed(self, local: Endpoint, remote: Endpoint, closed_by: ClosedBy, now: float) -> None:
+        """A connection has ended."""
+        self._closed_by[closed_by] += 1
+        self._returned.append((now, local, remote))
+        self._forget(now)
+
+    def waits(self, who: object, until: float | None) -> None:
+        """``who`` waits for a port, as far as is known until ``until``; may be told again."""
+        self._waited += who not in self._waiting
+        self._waiting[who] = until
+
+    def waits_no_more(self, who: object, seconds: float) -> None:
+        """``who`` has waited for so long."""
+        del self._waiting[who]
+        self._longest_wait = max(self._longest_wait, seconds)
+
+    def recent(self, now: float) -> frozenset[tuple[Endpoint, Endpoint]]:
+        """The (local, remote) pairs closed so lately that the kernel may still keep them.
+
+        Every one, whoever closed it: what is really kept is the kernel's to say.
+        """
+        self._forget(now)
+        return frozenset((local, remote) for _, local, remote in self._returned)
+
+    def statistics(self) -> PortStatistics:
+        """A snapshot of the counts."""
+        return PortStatistics(
+            held=self._held,
+            peak=self._peak,
+            closed_by=dict(self._closed_by),
+            waiting=len(self._waiting),
+            next_free=min((until for until in self._waiting.values() if until is not None), default=None),
+            waited=self._waited,
+            longest_wait=self._longest_wait,
+        )
+
+    def _forget(self, now: float) -> None:
+        """Drop what no kernel table can hold any more, so that a fleet kept open for days stays small."""
+        while self._returned and self._returned[0][0] < now - TIME_WAIT_SECONDS:
+            self._returned.popleft()

@@ -1,0 +1,121 @@
+"""How long a host may take to be entered: a deadline that stands still while it waits for a local port.
+
+A host that finds no local port is not slow, this machine is full: that wait
+has a bound of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+
+class PortWaitOver(Exception):  # noqa: N818 - the wait is over; what it means the dialler says
+    """No local port was free for as long as this host may wait for one."""
+
+
+class Patience:
+    """The deadlines of one host's way in.
+
+    Attributes:
+        followers: Those that stand still when this one does.
+    """
+
+    def __init__(self, scope: asyncio.Timeout | None = None, *, port_seconds: float | None = None) -> None:
+        """Begin with one deadline, or none.
+
+        Args:
+            scope: What bounds the host's way in; entered and left by the caller.
+            port_seconds: How long the host may wait for local ports in all; ``None`` for no bound.
+        """
+        self._port_left = port_seconds
+        self._scopes = [] if scope is None else [scope]
+        self.followers: list[Patience] = []
+        self._deadlines: dict[asyncio.Timeout, float] = {}
+        self._stopped_at = 0.0
+        self._stops = 0
+
+    @asynccontextmanager
+    async def within(self, seconds: float | None) -> AsyncGenerator[None, None]:
+        """Bound a part of the way, too.
+
+        Raises:
+            TimeoutError: It took longer.
+        """
+        async with asyncio.timeout(seconds) as scope:
+            self._scopes.append(scope)
+            try:
+                yield
+            finally:
+                self._scopes.remove(scope)
+
+    @contextmanager
+    def beside(self, other: Patience | None) -> Iterator[None]:
+        """Stand still also while ``other`` does: it opens what this host needs, too."""
+        if other is None:
+            yield
+            return
+        other.followers.append(self)
+        if other.stands_still:
+            self.stop()
+        try:
+            yield
+        finally:
+            other.followers.remove(self)
+            if other.stands_still:
+                self.go_on()
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether its deadlines do."""
+        return self._stops > 0
+
+    @asynccontextmanager
+    async def for_a_port(self) -> AsyncGenerator[None, None]:
+        """Wait for a port inside: the deadlines stand still, and the bound of such waits holds.
+
+        Raises:
+            PortWaitOver: It took too long.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        bound = asyncio.timeout(self._port_left)
+        self.stop()
+        try:
+            async with bound:
+                yield
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise PortWaitOver from None
+        finally:
+            self.go_on()
+            if self._port_left is not None:
+                self._port_left = max(0.0, self._port_left - (loop.time() - began))
+
+    def stop(self) -> None:
+        """Let the deadlines stand still until as many ``go_on`` have come."""
+        self._stops += 1
+        if self._stops > 1:
+            return
+        self._stopped_at = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            deadline = scope.when()
+            if deadline is not None and not scope.expired():
+                self._deadlines[scope] = deadline
+                scope.reschedule(None)
+        for follower in self.followers:
+            follower.stop()
+
+    def go_on(self) -> None:
+        """Let them go on, later by as long as they stood still."""
+        self._stops -= 1
+        if self._stops:
+            return
+        stood_still = asyncio.get_running_loop().time() - self._stopped_at
+        for scope, deadline in self._deadlines.items():
+            scope.reschedule(deadline + stood_still)
+        self._deadlines.clear()
+        for follower in self.followers:
+            follower.go_on()
