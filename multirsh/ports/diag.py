@@ -34,7 +34,11 @@ INET_DIAG_BC_JMP: Final = 1
 INET_DIAG_BC_D_COND: Final = 8
 
 MINI_SOCKET_TIMER: Final = 3
-"""The timer of what is nothing but a timer any more: TIME_WAIT, or FIN_WAIT2 that no process holds."""
+"""The timer of what is nothing but a timer any more: TIME_WAIT, or FIN_WAIT2 that no process holds.
+
+Where ``tcp_fin_timeout`` is above 60 s, FIN_WAIT2 is a whole socket at first; its keepalive timer then ends
+that first part, and the end itself is not known (``tcp_rcv_state_process``).
+"""
 
 BOUND_ONLY: Final = 1 << 13
 """Asks for sockets that are bound and neither listen nor connect (TCP_BOUND_INACTIVE, Linux 6.8); they are
@@ -198,7 +202,8 @@ def parse_replies(datagram: bytes, family: int) -> Replies:
 
 
 def _state_bits(states: Collection[TcpState] | None) -> int:
-    wanted = set(TcpState if states is None else states)
+    # NEW_SYN_RECV comes with SYN_RECV, and as SYN_RECV; asked for by itself it would, too.
+    wanted = set(TcpState if states is None else states) - {TcpState.NEW_SYN_RECV}
     return sum(1 << state for state in wanted) | (BOUND_ONLY if TcpState.CLOSE in wanted else 0)
 
 

@@ -32,8 +32,8 @@ _ROW: Final = re.compile(
     r" ([0-9A-F]{8}(?:[0-9A-F]{24})?):([0-9A-F]{4})"  # local
     r" ([0-9A-F]{8}(?:[0-9A-F]{24})?:[0-9A-F]{4})"  # remote
     r" ([0-9A-F]{2}) [0-9A-F]+:[0-9A-F]+"  # state, queues
-    r" ([0-9A-F]{2}):([0-9A-F]+) [0-9A-F]+"  # timer, retransmits
-    r" +([0-9]+) +[0-9]+ ([0-9]+)",  # uid, timeout, inode
+    r" ([0-9A-F]{2}):([0-9A-F]{1,16}) [0-9A-F]+"  # timer, retransmits
+    r" +([0-9]{1,10}) +[0-9]+ ([0-9]{1,20})\b",  # uid, timeout, inode
     re.MULTILINE,
 )
 
