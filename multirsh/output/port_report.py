@@ -74,7 +74,8 @@ def port_report(report: PortReport, users: Users, *, brief: bool = False) -> Ite
     if any(bind.reason is not Reason.NOTHING_THERE for bind in report.binds):
         yield heading("Would a new server get it?")
         yield indented(_binds(report))
-        yield indented(Text(_how_it_is_known(report), style=FAINT))
+        if not brief:
+            yield indented(Text(_how_it_is_known(report), style=FAINT))
     if brief:
         return
     if report.ways:
@@ -125,20 +126,31 @@ def _who(report: PortReport, state: TcpState) -> str:
 
 
 def _verdict(report: PortReport) -> str:
-    works = {bind.attempt.reuse_address: bind.works for bind in report.binds if not bind.attempt.is_v6}
-    without, with_it = works.get(False), works.get(True)
     if report.is_permitted is False:
         return (
             f"Ports below {report.kernel.unprivileged_start} need CAP_NET_BIND_SERVICE, which you do not "
             'have: bind(2) says "Permission denied".'
         )
-    if without:
+    without, with_it = (_works(report, reuse_address=reuse) for reuse in (False, True))
+    if without == {True}:
         return "A new server gets it."
-    if with_it:
+    if with_it == {True}:
         return 'A new server gets it with SO_REUSEADDR; without, bind(2) says "Address already in use".'
-    if with_it is None:
-        return "Whether a new server gets it depends on how the old socket was made."
+    if None in with_it:
+        return "Whether a new server gets it depends on what the table does not show."
+    if True in with_it:
+        only = next(bind for bind in report.binds if bind.attempt.reuse_address and bind.works)
+        return f"A new server gets it at {only.attempt.address} alone."
     return 'A new server does not get it: bind(2) says "Address already in use".'
+
+
+def _works(report: PortReport, *, reuse_address: bool) -> set[bool | None]:
+    """What bind(2) says to either wildcard that there is on this machine."""
+    return {
+        bind.works
+        for bind in report.binds
+        if bind.attempt.reuse_address is reuse_address and bind.reason is not Reason.NO_ADDRESS
+    }
 
 
 def _groups(groups: tuple[Group, ...], users: Users, first_column: str) -> Table:

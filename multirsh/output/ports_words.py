@@ -140,12 +140,7 @@ def ways_out(ways: Iterable[Way]) -> Table:
     """Ways out, numbered, each with its command and its price."""
     made = table("", "")
     for place, way in enumerate(ways, 1):
-        text = Text(_capital(way.what))
-        if way.command is not None:
-            text.append(f"\n{escape_text(way.command)}", style=COMMAND)
-        if way.price:
-            text.append(f"\n{way.price}", style=FAINT)
-        made.add_row(f"{place}.", text)
+        made.add_row(f"{place}.", _way(way))
     return made
 
 
@@ -153,12 +148,7 @@ def finding(one: Finding, *, message_only: bool = False) -> Table:
     """A warning or a note, with what to do and what not to touch."""
     more = table("", "")
     for way in one.ways:
-        text = Text(_capital(way.what))
-        if way.price:
-            text.append(f" ({way.price})", style=FAINT)
-        if way.command is not None:
-            text.append(f"\n{escape_text(way.command)}", style=COMMAND)
-        more.add_row("*", text)
+        more.add_row("*", _way(way))
     for not_this in one.leave_alone:
         more.add_row("*", Text(f"Leave alone: {not_this}", style=FAINT))
     made = table("", "")
@@ -167,6 +157,15 @@ def finding(one: Finding, *, message_only: bool = False) -> Table:
     if more.row_count and not message_only:
         made.add_row("", more)
     return made
+
+
+def _way(way: Way) -> Text:
+    text = Text(escape_text(_capital(way.what)))
+    if way.command is not None:
+        text.append(f"\n{escape_text(way.command)}", style=COMMAND)
+    if way.price:
+        text.append(f"\n{way.price}", style=FAINT)
+    return text
 
 
 def _capital(text: str) -> str:

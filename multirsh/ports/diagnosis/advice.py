@@ -4,8 +4,7 @@ Every function decides by figures whether there is anything to say. The words
 name today's settings of Linux, and what not to touch.
 
 Source: Linux Documentation/networking/ip-sysctl.rst; net/ipv4/tcp_ipv4.c
-(``tcp_twsk_unique``); commit 4396e46187ca, which took tcp_tw_recycle out of
-Linux 4.12.
+(``tcp_twsk_unique``).
 """
 
 from __future__ import annotations
