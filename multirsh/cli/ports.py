@@ -101,8 +101,8 @@ def ports(*, port: int | None, watch: float | None, as_json: bool, color: str) -
     """Show what this machine's local TCP ports are doing.
 
     \b
-      multirsh ports           ranges, states, destinations, TIME_WAIT, what is left
-      multirsh ports 8080      "Address already in use": who has it, and the ways out
+      multirsh ports        ranges, states, destinations, TIME_WAIT, what is left
+      multirsh ports 8080   "Address already in use": who has it, and the ways out
 
     Nothing is changed and nothing is connected to. For one port the kernel is also asked whether a server
     would get it, by a bind(2) that is closed at once. Only root sees the programs of other users.

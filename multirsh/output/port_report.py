@@ -35,7 +35,7 @@ _IN_THE_WAY: Final = {
     Reason.LISTENER: "{it}, whatever is set",
     Reason.NOT_SET: "{it}",
     Reason.OTHER_LACKS_IT: "{it}, {lacks}",
-    Reason.OTHER_HAS_IT: "nothing: {it} had {option}, too",
+    Reason.OTHER_HAS_IT: "nothing: {it} {has}",
     Reason.IF_OTHER_HAS_IT: "{it}, unless it had {option}",
     Reason.HIDDEN: "a socket that the table does not show",
     Reason.CHANGED: "nothing any more; {it} a moment ago",
@@ -196,7 +196,9 @@ def _binds(report: PortReport) -> Table:
 
 
 def _in_the_way(bind: Bind) -> str:
-    return _IN_THE_WAY[bind.reason].format(it=_blocker(bind), option=_option(bind), lacks=_lacking(bind))
+    return _IN_THE_WAY[bind.reason].format(
+        it=_blocker(bind), option=_option(bind), lacks=_lacking(bind), has=_having(bind)
+    )
 
 
 def _blocker(bind: Bind) -> str:
@@ -217,6 +219,11 @@ def _option(bind: Bind) -> str:
 def _lacking(bind: Bind) -> str:
     option = _option(bind)
     return "which takes IPv4, too" if option == "IPV6_V6ONLY" else f"which had no {option}"
+
+
+def _having(bind: Bind) -> str:
+    option = _option(bind)
+    return "is for IPv6 alone" if option == "IPV6_V6ONLY" else f"had {option}, too"
 
 
 def _how_it_is_known(report: PortReport) -> str:

@@ -146,7 +146,7 @@ def test_it_explains_itself(multirsh: Program) -> None:
     assert end.code == 0
     assert end.out.startswith("Usage: multirsh ports [OPTIONS] [PORT]\n")
     assert max(map(len, end.out.splitlines())) <= 80
-    assert 'multirsh ports 8080      "Address already in use"' in end.out
+    assert 'multirsh ports 8080   "Address already in use"' in end.out
 
 
 def test_a_pipe_gets_plain_text_and_the_report_is_stdouts(multirsh: Program) -> None:
@@ -220,7 +220,7 @@ def test_watched_at_a_terminal(multirsh: Program) -> None:
         terminal.expect("Sockets")
         terminal.expect("every 0.2 s")
         terminal.type("\x03")
-        after = terminal.expect(r"^code \d+")
+        after = terminal.expect(r"code \d+")
         assert after.endswith("code 130")
         assert after.rfind("\x1b[?1049l") >= 0
         assert after.rfind("\x1b[?25h") > after.rfind("\x1b[?25l")
@@ -235,7 +235,7 @@ def test_watched_at_a_terminal_that_can_do_nothing(multirsh: Program) -> None:
         terminal.expect("Local ports of this machine")
         terminal.expect("Local ports of this machine")
         terminal.type("\x03")
-        terminal.expect(r"^code 130")
+        terminal.expect("code 130")
         assert "\x1b[?" not in terminal.seen
 
 

@@ -68,9 +68,9 @@ def plain(text: str) -> str:
 def test_the_answer_comes_first() -> None:
     report = diagnose_port(8080, [time_wait(8080)], KERNEL, {}, answers=WORKS_WITH_IT)
 
-    first, second, *_ = words(report).split("\n")
+    first, second, *_ = words(report, width=100).split("\n")
     assert first == "Port 8080: nobody has it open, but the kernel still keeps it for 43 s."
-    assert second == 'A new server gets it with SO_REUSEADDR; without, bind(2) says "Address already in'
+    assert second == 'A new server gets it with SO_REUSEADDR; without, bind(2) says "Address already in use".'
     assert "TIME_WAIT at 192.0.2.1:8080 had SO_REUSEADDR, too" in plain(words(report))
 
 
@@ -80,8 +80,8 @@ def test_the_answer_comes_first() -> None:
         ([], dict.fromkeys(usual_attempts(), Answer.WORKS), "Port 8080 is free. A new server gets it."),
         (
             [listener()],
-            None,
-            "Port 8080: shopd (pid 7) listens on it. A new server does not get it",
+            dict.fromkeys(usual_attempts(), Answer.IN_USE),
+            'Port 8080: shopd (pid 7) listens on it. A new server does not get it: bind(2) says "Address',
         ),
         (
             [],
@@ -106,6 +106,18 @@ def test_every_situation_has_its_sentence(
 ) -> None:
     report = diagnose_port(8080, rows, KERNEL, {1: [Holder(7, "shopd")]}, answers=answers)
     assert plain(words(report)).startswith(said)
+
+
+def test_a_listener_for_ipv6_alone_leaves_ipv4() -> None:
+    def said(answers: dict[Attempt, Answer] | None) -> str:
+        return plain(
+            words(diagnose_port(8080, [listener()], KERNEL, {1: [Holder(7, "shopd")]}, answers=answers))
+        )
+
+    v4_works = {one: Answer.IN_USE if one.is_v6 else Answer.WORKS for one in usual_attempts()}
+    assert "A new server gets it at 0.0.0.0 alone." in said(v4_works)
+    assert "LISTEN at [::]:8080 is for IPv6 alone" in said(v4_works)
+    assert "depends on what the table does not show" in said(None)
 
 
 def test_who_may_not_bind_is_told_so() -> None:
