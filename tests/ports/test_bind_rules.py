@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
 
 from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Unless, Verdict, judge
 from multirsh.ports.diagnosis.probe import probe
+from multirsh.ports.diagnosis.survey import reuses
 from multirsh.ports.kernel import read_table
+from multirsh.ports.ledger import TIME_WAIT_SECONDS
 from multirsh.ports.sockets import TcpSocket, TcpState
+from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
 from tests.cli.program import wait_until
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import require
@@ -287,6 +291,85 @@ def test_an_ephemeral_port_is_unique_to_its_destination_only(namespace: Namespac
         assert ports == [40000] * 3
         with pytest.raises(OSError, match="Cannot assign requested address"):
             socket.create_connection(("127.0.0.2", PORT))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.1.1.1"])
+@pytest.mark.parametrize("setting", [0, 1, 2])
+def test_which_time_wait_connect_takes_over(namespace: Namespace, address: str, setting: int) -> None:
+    """tcp_tw_reuse, after its delay: 2 means addresses of loopback, not the interface."""
+    hasten(namespace)
+    namespace.set_sysctl("net.ipv4.tcp_tw_reuse", str(setting))
+    namespace.set_sysctl("net.ipv4.ip_local_port_range", "40000 40000")
+    namespace.run(["ip", "address", "add", "10.1.1.1/32", "dev", "lo"])
+    with namespace.entered(), Server(address, address, reuse=True).listening() as listener:
+        closed_first_by_the_client(listener, (address, PORT))
+        row = next(row for row in at(40000) if row.state is TcpState.TIME_WAIT)
+        assert row.seconds_left is not None
+        wait_until_old_enough()
+        if reuses(row, read_kernel_ports()):
+            closed_first_by_the_client(listener, (address, PORT))
+        else:
+            with pytest.raises(OSError, match="Cannot assign requested address"):
+                socket.create_connection((address, PORT))
+    assert reuses(row, KernelPorts(tw_reuse=setting)) is (
+        setting == 1 or (setting == 2 and address != "10.1.1.1")
+    )
+
+
+def closed_first_by_the_client(listener: socket.socket, to: tuple[str, int]) -> None:
+    client = socket.create_connection(to)
+    with listener.accept()[0] as accepted:
+        client.close()
+        assert accepted.recv(1) == b""
+
+
+def hasten(namespace: Namespace) -> None:
+    """Let connect(2) take over after a tenth of a second, where the kernel lets that be set."""
+    with suppress(FileNotFoundError):
+        namespace.set_sysctl("net.ipv4.tcp_tw_reuse_delay", "100")
+
+
+def wait_until_old_enough() -> None:
+    """Until the TIME_WAIT at port 40000 may be taken over, if ever, by a coarse clock too."""
+    most = TIME_WAIT_SECONDS - 2 * read_kernel_ports().tw_reuse_delay
+
+    def is_old() -> bool:
+        (seconds,) = [row.seconds_left for row in at(40000) if row.state is TcpState.TIME_WAIT]
+        return seconds is not None and seconds < most
+
+    wait_until(is_old, what="a TIME_WAIT that is old enough")
+
+
+def test_reuse_needs_timestamps(namespace: Namespace) -> None:
+    hasten(namespace)
+    namespace.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
+    namespace.set_sysctl("net.ipv4.tcp_timestamps", "0")
+    namespace.set_sysctl("net.ipv4.ip_local_port_range", "40000 40000")
+    with namespace.entered(), Server("127.0.0.1", "127.0.0.1", reuse=True).listening() as listener:
+        closed_first_by_the_client(listener, ("127.0.0.1", PORT))
+        wait_until_old_enough()
+        assert not reuses(at(40000)[0], read_kernel_ports())
+        with pytest.raises(OSError, match="Cannot assign requested address"):
+            socket.create_connection(("127.0.0.1", PORT))
+
+
+@pytest.mark.parametrize("lingers", [False, True])
+def test_a_reset_leaves_nothing(in_namespace: Namespace, *, lingers: bool) -> None:
+    """SO_LINGER of 0, and a close with data that was not read."""
+    with Server("127.0.0.1", "127.0.0.1").listening() as listener:
+        client = socket.create_connection(("127.0.0.1", PORT))
+        port = client.getsockname()[1]
+        with listener.accept()[0] as accepted:
+            if lingers:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                accepted.send(b"unread")
+                wait_until(lambda: client.recv(6, socket.MSG_PEEK) == b"unread", what="data")
+            client.close()
+            with pytest.raises(ConnectionResetError):
+                accepted.recv(1)
+        assert at(port) == []
+        assert [row.state for row in at(PORT)] == [TcpState.LISTEN]
 
 
 def test_a_privileged_port_is_told_from_a_taken_one(namespace: Namespace) -> None:

@@ -329,6 +329,14 @@ def test_connections_to_that_port_elsewhere() -> None:
     assert (group.end, group.count, group.side) == (Endpoint(THERE, 5432), 2, Side.CLIENT)
 
 
+@pytest.mark.parametrize("state", [TcpState.LISTEN, TcpState.CLOSE])
+def test_one_ipv6_address_is_certainly_not_in_the_way_of_ipv4(state: TcpState) -> None:
+    """bind(2) to it makes a socket v6only by itself: there is nothing to be unsure of."""
+    row = TcpSocket(state, Endpoint("2001:db8::1", 8080), Endpoint("::", 0), None, 1)
+    assert judge(Attempt("0.0.0.0"), [row]).outcome is Outcome.WORKS
+    assert judge(Attempt("192.0.2.1"), [row._replace(state=TcpState.ESTABLISHED)]).outcome is Outcome.WORKS
+
+
 # ---------------------------------------------------------------- any table
 
 addresses = st.one_of(
