@@ -108,7 +108,7 @@ def test_another_users_program_is_named_by_its_user(namespace: Namespace, in_nam
     """Without root's rights the report says whose it is, and how to learn more."""
     script = (
         "import os, sys\n"
-        "from multirsh.cli import ports; from multirsh.ports.diagnosis import probe as _\n"
+        "import multirsh.cli.ports_look, multirsh.cli.signals, multirsh.cli.ports\n"
         "from multirsh.cli.main import main\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main(['ports', '8080'])\n"
     )

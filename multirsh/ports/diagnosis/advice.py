@@ -146,7 +146,7 @@ def reserved_ports_run_out(taken: int, there_are: int) -> Finding | None:
         FindingKind.RESERVED_PORTS_RUN_OUT,
         True,
         f"{taken} of the {there_are} reserved ports (512-1023) are taken. rsh, NFS mounts and the like get "
-        'one of what is left, and say "all reserved ports in use" when there is none.',
+        "one of what is left, and fail when there is none.",
         (
             _REMOTE_FIRST,
             Way(f"wait: what is in TIME_WAIT is free after {TIME_WAIT_SECONDS:g} s"),
