@@ -67,6 +67,24 @@ WRONG = {
     ("-w", "a", "--password-command", "exit 3", "x"): "the password command failed with exit status 3",
     ("-w", "a", "--ask-pass", "--password-file", "open", "x"): "--ask-pass, --password-file and "
     "--password-command each give the password; use one of them",
+    ("-w", "a", "--ports", "0", "x"): "--ports: a budget of 0 local ports would connect to nothing; "
+    "give a number such as 500, or a share such as 50%",
+    ("-w", "a", "--ports", "101%", "x"): "--ports: 101% of the local ports cannot be used; "
+    "give a number such as 500, or a share such as 50%",
+    ("-w", "a", "--ports", "many", "x"): "--ports: 'many' is no number of local ports; "
+    "give a number such as 500, or a share such as 50%",
+    ("-w", "a", "--port-wait", "-1", "x"): "--port-wait: '-1' is not a number of seconds above 0",
+    ("-w", "a", "--bind", "eth0", "x"): "'eth0' is not an IP address to leave from; "
+    "give one of those that 'ip address' lists",
+    (
+        "-w",
+        "a",
+        "--bind",
+        "192.0.2.1",
+        "x",
+    ): "192.0.2.1 cannot be left from: "
+    "Cannot assign requested address; "
+    "give one of those that 'ip address' lists",
     ("lab", "--hosts", "0", "x"): "--hosts: '0' is not a whole number of 1 or more",
     ("lab", "--hosts", "100000", "x"): "a lab has 1 to 65024 hosts, not 100000",
     ("lab", ""): "there is no command to run; it comes after the options: multirsh -f hosts.yaml uptime",
