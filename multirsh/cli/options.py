@@ -192,6 +192,14 @@ RUNNING = _together(
     ),
 )
 
+COLOR = _of_output(
+    "--color",
+    type=click.Choice([when.value for when in When]),
+    default="auto",
+    metavar="WHEN",
+    help="Colours: auto (on a terminal), always, never.",
+)
+
 OUTPUT = _together(
     _of_output("-N", "--no-prefix", is_flag=True, help="Lines without host names before them."),
     _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
@@ -208,13 +216,7 @@ OUTPUT = _together(
         metavar="WHEN",
         help="A progress line: auto (on a terminal), always, never.",
     ),
-    _of_output(
-        "--color",
-        type=click.Choice([when.value for when in When]),
-        default="auto",
-        metavar="WHEN",
-        help="Colours: auto (on a terminal), always, never.",
-    ),
+    COLOR,
     _of_output(
         "-S",
         "--largest-status",
