@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from multirsh.cli import values
+from multirsh.cli import stdin, values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import OTHER, SectionOption
 from multirsh.inventory import Inventory
@@ -180,6 +180,14 @@ RUNNING = _together(
         metavar="S",
         help="Seconds the command may take on a host.  [default: as many as it takes]",
     ),
+)
+
+STDIN_OPTION = _of_running(
+    *stdin.NAMES,
+    "stdin",
+    metavar="[FILE]",
+    configurable=False,
+    help="Standard input, or FILE, in full to every host.  [default: the commands see its end at once]",
 )
 
 OUTPUT = _together(
