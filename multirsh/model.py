@@ -179,6 +179,7 @@ class ErrorKind(enum.StrEnum):
     ADDRESS = "address"
     FILES = "files"
     MEMORY = "memory"
+    STDIN = "stdin"
     STOPPED = "stopped"
     INTERNAL = "internal"
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from multirsh.cli import values
+from multirsh.cli import stdin, values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import OTHER, SectionOption
 from multirsh.inventory import Inventory
@@ -198,6 +198,14 @@ COLOR = _of_output(
     default="auto",
     metavar="WHEN",
     help="Colours: auto (on a terminal), always, never.",
+)
+
+STDIN_OPTION = _of_running(
+    *stdin.NAMES,
+    "stdin",
+    metavar="[FILE]",
+    configurable=False,
+    help="Standard input, or FILE, in full to every host.  [default: the commands see its end at once]",
 )
 
 OUTPUT = _together(

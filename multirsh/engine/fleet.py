@@ -19,12 +19,13 @@ from typing import Self
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import Results
 from multirsh.engine.run import Means, Run
+from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
 from multirsh.ports.allocator import PortAllocator
-from multirsh.transports.base import Transport, Warn
+from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.registry import load
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
@@ -125,11 +126,14 @@ class Fleet:
         self._means = None
         await self._opened.aclose()
 
-    def run(self, command: str, *, exit_rule: ExitRule | None = None) -> Run:
+    def run(
+        self, command: str, *, stdin: bytes | Stdin | None = None, exit_rule: ExitRule | None = None
+    ) -> Run:
         """Run ``command`` on every host, through its login shell.
 
         Args:
-            command: What ssh would be given; its standard input is at end of file.
+            command: What ssh would be given.
+            stdin: Its standard input, in full to every host; ``None`` is at end of file.
             exit_rule: What the exit code in ``RunFinished`` is made of.
 
         Returns:
@@ -145,7 +149,8 @@ class Fleet:
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
-        run = Run(self._means, self._hosts, command, exit_rule or ExitRule())
+        given = Given(stdin) if isinstance(stdin, bytes) else stdin
+        run = Run(self._means, self._hosts, command, exit_rule or ExitRule(), given)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run

@@ -96,7 +96,7 @@ class Listening(Protocol):
     def unlisten(self, listener: socket.socket, lease: Lease) -> None:
         """Close it."""
 
-    def adopt(self, sock: socket.socket) -> RemoteFirstTransport:
+    def adopt(self, sock: socket.socket, *, spares_peer: bool = False) -> RemoteFirstTransport:
         """Take over what it has accepted."""
 
 
@@ -223,7 +223,10 @@ class _Listener:
         verdict = judge(address, port, self._awaited)
         if verdict is Verdict.LET_IN:
             with suppress(OSError):  # come and gone; its server will say so on the main connection
-                self._awaited[address].arrived(self._dialler.adopt(sock))
+                # in.rshd binds one of its 512 reserved ports for this, without SO_REUSEADDR: its TIME_WAIT
+                # would stop it at 512 commands a minute.
+                transport = self._dialler.adopt(sock, spares_peer=True)
+                self._awaited[address].arrived(transport)
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         sock.close()

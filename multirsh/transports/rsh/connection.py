@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import socket
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Host, Outcome, Phase, SourcePort
-from multirsh.transports.base import Sink, Stream
+from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
@@ -27,9 +28,6 @@ OTHER_STREAM_S: Final = 1.0
 
 SAY_SO_S: Final = 0.02
 """Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
-
-INPUT_CHUNK_BYTES: Final = 64 * 1024
-"""Input handed to the socket at once."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
@@ -72,7 +70,9 @@ class RshConnection:
         self._changed = asyncio.Event()
         self._giving_up: asyncio.TimerHandle | None = None
         self._sink: Sink | None = None
-        self._input = memoryview(b"")
+        self._stdin: Stdin | None = None
+        self._stdin_left = range(0)
+        self._draining: asyncio.TimerHandle | None = None
         self._is_writable = True
 
     @property
@@ -135,30 +135,32 @@ class RshConnection:
         self._authenticated_at = loop.time()
         self._enter(Phase.SESSION)
 
-    async def run(self, command: str, sink: Sink, *, stdin: bytes = b"") -> Outcome:
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
         """Run ``command``, once.
 
         Args:
             command: As the user gave it.
             sink: Takes all output before this returns.
-            stdin: What the command reads, then end of file. It need not read it: its result does not wait.
+            stdin: What the command reads, then end of file; it is begun once its size is known. The command
+                need not read it: its result does not wait.
 
         Raises:
-            HostError: The command cannot be sent, or the connection died.
+            HostError: The command cannot be sent, the input cannot be read, or the connection died.
         """
         main, conversation = self._main, self._conversation
         if main is None or conversation is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
         self._check(conversation)
+        size = 0 if stdin is None else await self._size_of(stdin)
         try:
-            order = wrapper.order(command.encode("utf-8", "surrogateescape"), len(stdin))
+            order = wrapper.order(command.encode("utf-8", "surrogateescape"), size)
         except ValueError as error:
             raise HostError(self._host.name, *failures.command_refused(str(error))) from error
         conversation.order()
         self._enter(Phase.RUN)
         self._sink = sink
         main.write(order)
-        self._input = memoryview(stdin)
+        self._stdin, self._stdin_left = stdin, range(size)
         self._feed()
         await self._until(Stage.OVER)
         self._check(conversation)
@@ -181,9 +183,15 @@ class RshConnection:
         if self._giving_up is not None:
             self._giving_up.cancel()
         self._say_goodbye()
-        self._input = memoryview(b"")
-        for transport in self._transports():
-            transport.close()
+        if self._main is not None and self._has_unwanted_input:
+            # The script reads all of it before it exits; the close timeout bounds how long we send.
+            loop = asyncio.get_running_loop()
+            self._draining = loop.call_later(self._around.dialler.close_timeout, self._main.abandon)
+            self._feed()
+        elif self._main is not None:
+            self._main.close()
+        if self._stderr is not None:
+            self._stderr.close()
         if self._main is not None and self._phase is Phase.HANDSHAKE and not self._is_refused:
             self._main.abandon()  # the server awaits names; there is no word yet that would make it close
 
@@ -213,9 +221,18 @@ class RshConnection:
                 self._stderr.write(bytes([signal.SIGTERM]))
         elif conversation.stage is not Stage.OVER:
             main.write(wrapper.GOODBYE)
-        elif conversation.outcome is not None:
-            # The script reads all of it before it exits; the close timeout bounds how long we send.
-            main.write(self._input)
+
+    @property
+    def _has_unwanted_input(self) -> bool:
+        """Whether the command has ended before all of its input was sent."""
+        conversation = self._conversation
+        return conversation is not None and conversation.outcome is not None and bool(self._stdin_left)
+
+    async def _size_of(self, stdin: Stdin) -> int:
+        try:
+            return await stdin.size()
+        except OSError as error:
+            raise HostError(self._host.name, *failures.no_input(error)) from None
 
     async def _connected_back(self, main: RemoteFirstTransport, patience: Patience) -> RemoteFirstTransport:
         """Tell the server where we listen, and wait for its connection.
@@ -270,6 +287,8 @@ class RshConnection:
 
     def ended(self, stream: Stream, error: OSError | None) -> None:
         """One of them is closed."""
+        if stream == "stdout" and self._draining is not None:
+            self._draining.cancel()
         conversation = self._conversation
         if conversation is None:
             return
@@ -303,9 +322,28 @@ class RshConnection:
 
     def _feed(self) -> None:
         """Write input for as long as the socket takes it."""
-        while self._is_writable and self._input and self._main is not None:
-            chunk, self._input = self._input[:INPUT_CHUNK_BYTES], self._input[INPUT_CHUNK_BYTES:]
-            self._main.write(chunk)
+        while self._is_writable and self._stdin is not None and self._stdin_left and self._main is not None:
+            self._write_some(self._main, self._stdin)
+        if self._draining is not None and self._main is not None and not self._stdin_left:
+            self._draining.cancel()
+            self._main.close()
+
+    def _write_some(self, main: RemoteFirstTransport, stdin: Stdin) -> None:
+        """Write a part of the input; a file that has shrunk since it was measured ends the conversation."""
+        left, shrunk = self._stdin_left, OSError(errno.EIO, "it has become shorter")
+        try:
+            data, error = stdin.at(left.start)[: len(left)], shrunk
+        except OSError as unreadable:
+            data, error = b"", unreadable
+        if data:
+            main.write(data)
+            self._stdin_left = range(left.start + len(data), left.stop)
+            return
+        self._stdin_left = range(0)
+        if self._conversation is not None:
+            self._conversation.fail(failures.no_input(error))
+        self._changed.set()
+        main.abandon()
 
 
 class _Lane(asyncio.Protocol):

@@ -92,14 +92,14 @@ class Conversation:
             self._reply = None
             if reply.answer is not Answer.ACCEPTED:
                 words = failures.refused if reply.answer is Answer.REFUSED else failures.not_rsh
-                self._fail(words(reply.text))
+                self.fail(words(reply.text))
                 return b""
             self.stage = Stage.ACCEPTED
             data = reply.rest
         finder = self._finders[stream]
         output = finder.feed(data)
         if finder.part is Part.BEFORE and len(finder.prelude) > LONGEST_PRELUDE:
-            self._fail(failures.too_much_said(LONGEST_PRELUDE))
+            self.fail(failures.too_much_said(LONGEST_PRELUDE))
         else:
             self._go_on()
         return output
@@ -121,7 +121,7 @@ class Conversation:
         if stream == "stdout" and self._reply is not None:
             reply = self._reply.end()
             if reply is not None:
-                self._fail(failures.refused(reply.text))
+                self.fail(failures.refused(reply.text))
                 return b""
         output = self._finders[stream].end()
         if all(name in self._ended or finder.part is Part.AFTER for name, finder in self._finders.items()):
@@ -132,14 +132,14 @@ class Conversation:
         """No more is waited for: it is over, without an outcome."""
         match self.stage:
             case Stage.ASKED:
-                self._fail(failures.no_answer(self._error))
+                self.fail(failures.no_answer(self._error))
             case Stage.ACCEPTED:
                 words = b"\n".join(finder.prelude for finder in self._finders.values())
-                self._fail(failures.not_begun(words, self._error))
+                self.fail(failures.not_begun(words, self._error))
             case Stage.READY:
-                self._fail(failures.gone_before_command(self._error))
+                self.fail(failures.gone_before_command(self._error))
             case Stage.RUNNING:
-                self._fail(failures.no_status(self._error))
+                self.fail(failures.no_status(self._error))
             case Stage.OVER:
                 pass
 
@@ -152,8 +152,11 @@ class Conversation:
                 self.stage = Stage.OVER
                 self.outcome = self._finders["stdout"].outcome
             else:
-                self._fail(failures.ended_unasked())
+                self.fail(failures.ended_unasked())
 
-    def _fail(self, reason: Reason) -> None:
+    def fail(self, reason: Reason) -> None:
+        """It is over, and this is why; the first to say so is right."""
+        if self.stage is Stage.OVER:
+            return
         self.stage = Stage.OVER
         self.reason = reason

@@ -8,7 +8,7 @@ import re
 from typing import Final, TypeAlias
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
-from multirsh.transports.words import one_line
+from multirsh.transports.words import input_failure, one_line
 
 Reason: TypeAlias = tuple[Status, Failure]
 
@@ -136,6 +136,11 @@ def cannot_accept(error: OSError) -> Reason:
 def command_refused(reason: str) -> Reason:
     """The command cannot be sent."""
     return Status.UNREACHABLE, Failure(ErrorKind.SESSION_REFUSED, Phase.SESSION, reason)
+
+
+def no_input(error: OSError) -> Reason:
+    """What the command was to read cannot be read here."""
+    return Status.LOCAL, input_failure(error)
 
 
 def _ended(error: OSError | None, phase: Phase, when: str) -> Failure:

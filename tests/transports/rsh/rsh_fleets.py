@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.spool import Given
 from multirsh.events import Event, HostFinished, Output, RunFinished
 from multirsh.model import ClosedBy, ErrorKind, Host, Outcome, Phase, Settings, Status, TransportName
 from multirsh.ports.allocator import PortAllocator
@@ -137,7 +138,7 @@ class Talk:
     sink: Collected = field(default_factory=Collected)
 
     async def run(self, command: str, stdin: bytes = b"") -> Outcome:
-        return await self.connection.run(command, self.sink, stdin=stdin)
+        return await self.connection.run(command, self.sink, Given(stdin))
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ class Listening:
         listener.close()
         self.listeners -= 1
 
-    def adopt(self, sock: socket.socket) -> RemoteFirstTransport:
+    def adopt(self, sock: socket.socket, *, spares_peer: bool = False) -> RemoteFirstTransport:
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         return RemoteFirstTransport(loop, sock, close_timeout=1, on_closed=lambda _: None)
