@@ -175,7 +175,7 @@ class PortAllocator:
             self._ledger.correct(pool.route, pool.source_port, started_with, self._started_at)
         answer = self._request(pool)
         if isinstance(answer, Lease):
-            if answer.port is None and self._ledger.is_low(pool.route):
+            if answer.port is None and self._ledger.is_low(pool.route, _now()):
                 self._correct(pool)
             return answer
         return self._request(pool) if self._correct(pool) else answer
