@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
+from tests.servers.accepting import accept
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
@@ -236,7 +237,7 @@ class ScriptedServer(Stoppable):
         try:
             async with asyncio.TaskGroup() as players:
                 while True:
-                    connection, peer = await loop.sock_accept(self._listener)
+                    connection, peer = await accept(self._listener)
                     conversation = Conversation((peer[0], peer[1]))
                     with self._changed:
                         self._conversations.append(conversation)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from tests.servers.accepting import accept
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
@@ -197,7 +198,7 @@ class ScriptedRshd(Stoppable):
         try:
             async with asyncio.TaskGroup() as players:
                 while True:
-                    main, peer = await loop.sock_accept(self._listener)
+                    main, peer = await accept(self._listener)
                     talk = RshTalk()
                     with self._changed:
                         self._talks.append(talk)

@@ -126,7 +126,7 @@ async def attempt(
         link.close()
         await link.wait_closed()
         waiter.cancel()
-        while sock.fileno() >= 0:  # asyncio closes it a turn after it has told its protocol of the end
+        while sock.fileno() >= 0:  # noqa: ASYNC110 - asyncio closes it a turn after its protocol was told
             await asyncio.sleep(0)
 
 
