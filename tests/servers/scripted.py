@@ -233,7 +233,6 @@ class ScriptedServer(Stoppable):
             self._thread.stop()
 
     async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as players:
                 while True:
