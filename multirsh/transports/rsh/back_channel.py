@@ -247,7 +247,7 @@ class _Listener:
         sock.close()
         if verdict is Verdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
-        elif len(self._awaited) == 1 and port in RESERVED:
+        elif len(self._awaited) == 1 and port in RESERVED and not self.is_spoilt_for(address):
             ((expected, expectation),) = self._awaited.items()
             expectation.fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
 

@@ -278,6 +278,16 @@ async def test_a_stranger_does_no_harm_to_whom_it_cannot_be(channels: BackChanne
     assert not second._arrival.done()
 
 
+async def test_one_that_comes_too_late_is_not_taken_for_a_wrong_one(channels: BackChannels) -> None:
+    late = await channels.expect(HERE, "127.0.0.2", Patience())
+    late.leave()
+    expectation = await channels.expect(HERE, HERE, Patience())
+    assert expectation.port == late.port
+    with closing(connected(late.port, host="127.0.0.2", source_port=700)) as theirs:
+        await asyncio.to_thread(_until_reset, theirs)
+    assert not expectation._arrival.done()
+
+
 def _until_reset(sock: socket.socket) -> None:
     with pytest.raises(ConnectionResetError):
         sock.recv(1)
