@@ -225,6 +225,17 @@ Outcome: TypeAlias = Exited | Signalled
 """What the remote said of its command."""
 
 
+class Fate(enum.StrEnum):
+    """What has become of a remote command that was given up on: whether it has really ended."""
+
+    DEAD = "dead"
+    """Nothing that it started is left, as far as the remote shows its processes."""
+    ALIVE = "alive"
+    """Something that it started is still there: it has gone its own way, or could not be ended."""
+    UNKNOWN = "unknown"
+    """It cannot be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seconds:
     """Where a host's time went, in seconds; ``None`` for what was not reached.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Outcome, Phase, Status
+from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
@@ -42,6 +42,8 @@ class Behaviour:
         ends_after: Waited for before the command ends.
         closes_after: Waited for before the connection is closed.
         closed_by: Who closes it.
+        fate: What becomes of the command when it is to be ended.
+        dies_after: Waited for before that is known; never set, it never is.
     """
 
     stdout: bytes = b""
@@ -52,6 +54,8 @@ class Behaviour:
     ends_after: asyncio.Event | None = None
     closes_after: asyncio.Event | None = None
     closed_by: ClosedBy | None = ClosedBy.REMOTE
+    fate: Fate = Fate.DEAD
+    dies_after: asyncio.Event | None = None
 
 
 WELL = Behaviour()
@@ -77,6 +81,7 @@ class FakeConnection:
         authenticated_at: The same.
         commands: What it was asked to run.
         stdin: What came as standard input.
+        end_calls: The ``kill_after`` of each time that its command was to be ended.
         close_calls: How often it was closed.
         is_held_back: Whether its output is paused now.
     """
@@ -89,6 +94,7 @@ class FakeConnection:
     authenticated_at: float | None = None
     commands: list[str] = field(default_factory=list)
     stdin: bytes = b""
+    end_calls: list[float] = field(default_factory=list)
     close_calls: int = 0
     is_held_back: bool = False
 
@@ -115,6 +121,13 @@ class FakeConnection:
         if isinstance(self.behaviour.outcome, Exception):
             raise self.behaviour.outcome
         return self.behaviour.outcome
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """Note it; tell the fate as the behaviour says."""
+        self.end_calls.append(kill_after)
+        if self.behaviour.dies_after is not None:
+            await self.behaviour.dies_after.wait()
+        return self.behaviour.fate
 
     def pause_output(self) -> None:
         """Note it."""

@@ -5,6 +5,7 @@ A connection is made in steps that the engine times and reports on::
     connection = connector.connection(host)
     await connection.open(patience)            # name look-up to logged in
     outcome = await connection.run(command, sink)
+    fate = await connection.end_command(...)   # in place of an outcome, where ``run`` was given up on
     connection.close()                         # returns at once; the socket drains by itself
     closed_by = await connection.closed()      # within the close timeout
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from multirsh.model import ClosedBy, Host, Outcome, Phase
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -96,6 +97,21 @@ class Connection(Protocol):
 
         Raises:
             HostError: The command was refused, or its connection died.
+        """
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """End what ``run`` started and was given up on: the command, and all that it started in turn.
+
+        Each process is sent TERM, and KILL if it is still there after ``kill_after``. What is written
+        meanwhile goes to the sink. A command that has ended by itself, and one that was never asked for, is
+        dead; nothing is sent then.
+
+        Args:
+            kill_after: Seconds from TERM to KILL; 0 for KILL right after TERM.
+
+        Returns:
+            What has become of it, ``kill_after`` and a few seconds later at the latest. Nothing but a
+            cancellation is raised.
         """
 
     def pause_output(self) -> None:

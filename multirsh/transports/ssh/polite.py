@@ -19,10 +19,15 @@ from collections.abc import Callable
 import asyncssh
 
 from multirsh.model import Phase
+from multirsh.transports.ssh.end_script import forces_command
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
-    """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1)."""
+    """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1).
+
+    Attributes:
+        is_forced: Whether the server has said that it runs the same command whatever it is asked for.
+    """
 
     _goodbye_sent = False
     _is_known = False
@@ -38,6 +43,7 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._on_phase = on_phase
         self._may_write = asyncio.Event()
         self._may_write.set()
+        self.is_forced = False
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: asyncssh itself goes on writing."""
@@ -58,6 +64,12 @@ class PoliteConnection(asyncssh.SSHClientConnection):
             self._is_known = True
             self._on_phase(Phase.AUTH)
         return key
+
+    def take_remark(self, remark: str) -> None:
+        """Take what the server says for the record (SSH_MSG_DEBUG)."""
+        forced = forces_command(remark)
+        if forced is not None:  # of several keys that it has looked at, the last is the one that opened
+            self.is_forced = forced
 
     def hold(self) -> None:
         """Read no further for now; what has been read already may still have its effect."""
