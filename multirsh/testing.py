@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
-from multirsh.transports.base import Sink, Stdin
+from multirsh.transports.base import Destination, Sink, Stdin
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -155,6 +155,7 @@ class FakeTransport:
         connections: Every connection that was asked for, in order.
         prepared: The names it was prepared for.
         releases: How often ``release`` was called: once a run.
+        descriptors_per_host: What a run is to reckon with; nothing is really opened.
         is_closed: Whether the fleet has let go of it.
     """
 
@@ -172,6 +173,7 @@ class FakeTransport:
         self.connections: list[FakeConnection] = []
         self.prepared: list[str] = []
         self.releases = 0
+        self.descriptors_per_host = 1
         self.is_closed = False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
@@ -183,6 +185,10 @@ class FakeTransport:
         connection = FakeConnection(host, self._behaviours.get(host.name, self._default))
         self.connections.append(connection)
         return connection
+
+    def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - nothing is dialled
+        """Nowhere."""
+        return None
 
     async def release(self) -> None:
         """Count it."""

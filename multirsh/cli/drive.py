@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from multirsh.cli.descriptors import STDERR, STDOUT, write_all
+from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
@@ -65,6 +66,7 @@ class Drive:
             MultirshError: Nothing was run.
         """
         loop = asyncio.get_running_loop()
+        raise_descriptor_limit()
         printer = Printer(self.output, began=loop.time())
         writer = _Writer()
         try:

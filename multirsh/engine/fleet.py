@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import Results
 from multirsh.engine.run import Means, Run
@@ -111,6 +112,7 @@ class Fleet:
             limits=self._limits,
             timeouts=self._timeouts,
             ports=PortAllocator(budget=self._limits.ports),
+            descriptors=Descriptors(),
             warn=self._warn,
             bind_address=self._bind_address,
         )

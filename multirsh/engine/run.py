@@ -18,7 +18,9 @@ from typing import Final, TypeAlias
 
 from multirsh.engine.admission import Admission
 from multirsh.engine.attempt import Stop, attempt
+from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.machine import Machine
 from multirsh.engine.results import HostResult, Results
 from multirsh.engine.stream import BoundedStream
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
@@ -28,7 +30,7 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
 from multirsh.ports.tally import PortStatistics, Tally
-from multirsh.transports.base import Connection, Stdin, Stream, Transport, Warn
+from multirsh.transports.base import Connection, Connector, Stdin, Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.version import __version__
 
@@ -42,6 +44,7 @@ class Means:
         limits: How much at once.
         timeouts: For how long.
         ports: Leases the local ports.
+        descriptors: Parts the process's descriptors among the runs.
         warn: Takes warnings for people.
         bind_address: The local address to leave from, or ``None``.
     """
@@ -50,9 +53,13 @@ class Means:
     limits: Limits
     timeouts: Timeouts
     ports: PortAllocator
+    descriptors: Descriptors
     warn: Warn
     bind_address: str | None = None
 
+
+NAMES_AHEAD: Final = 128
+"""The names of so many hosts are looked up before their turn."""
 
 EVENT_BYTES: Final = 512
 """What an event weighs in memory beside its data: a remote that writes byte by byte is held back, too."""
@@ -83,17 +90,29 @@ class Run:
         self._exit_rule = exit_rule
         self._stdin = stdin
         self._tally = Tally()
+        self._machine = Machine(
+            means.descriptors,
+            hosts=len(self._hosts),
+            fanout=means.limits.fanout,
+            per_host=max((each.descriptors_per_host for each in means.transports.values()), default=1),
+            warn=means.warn,
+        )
         self._dialler = Dialler(
             ports=means.ports,
             tally=self._tally,
             close_timeout=means.timeouts.close,
             bind_address=means.bind_address,
             warn=means.warn,
+            resolver=self._machine.resolver,
+            spare=self._machine.spare,
+            on_address=self._machine.note,
         )
         self._connectors = {
             name: transport.connector(self._dialler) for name, transport in means.transports.items()
         }
-        self._admission = Admission(self._hosts, fanout=means.limits.fanout)
+        self._admission = Admission(
+            self._hosts, fanout=self._machine.fanout, open_at_most=self._machine.open_at_most
+        )
         self._stream: BoundedStream[_Item] = BoundedStream()
         self._counts: Counter[Status] = Counter()
         self._largest_status = 0
@@ -212,10 +231,11 @@ class Run:
                     t=self._now(),
                     command=self._command,
                     hosts=tuple(host.name for host in self._hosts),
-                    fanout=self._means.limits.fanout,
+                    fanout=self._machine.fanout,
                     version=__version__,
                 )
             )
+            self._machine.check(self._connector(host).destination(host) for host in self._hosts)
             try:
                 await self._run_hosts()
             finally:
@@ -224,7 +244,11 @@ class Run:
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
         finally:
+            self._machine.release()
             self._stream.close(failure)
+
+    def _connector(self, host: Host) -> Connector:
+        return self._connectors[host.settings.transport or TransportName.SSH]
 
     async def _run_hosts(self) -> None:
         """Start hosts as there are places, until all have ended or the run is stopped."""
@@ -236,8 +260,16 @@ class Run:
                         self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
                 for host in self._admission.admit():
                     group.create_task(self._run_host(host), name=f"multirsh {host.name}")
+                self._look_ahead()
                 if not self._admission.is_over:
                     await self._wake.wait()
+
+    def _look_ahead(self) -> None:
+        """Have the names of those who come next looked up: that needs no place in the fanout."""
+        for host in self._admission.coming(NAMES_AHEAD):
+            destination = self._connector(host).destination(host)
+            if destination is not None:
+                self._dialler.look_ahead(destination.address, destination.family)
 
     async def _settle(self) -> None:
         """See to it that nothing of the run is open any more."""
@@ -247,7 +279,7 @@ class Run:
 
     async def _run_host(self, host: Host) -> None:
         """One host from its start to its one ending."""
-        connection = self._connectors[host.settings.transport or TransportName.SSH].connection(host)
+        connection = self._connector(host).connection(host)
         sink = _HostSink(self, host, connection)
         started = self._loop_time()
         self._put(HostStarted(run=self.id, t=self._now(), host=host.name, attempt=1))
@@ -282,6 +314,8 @@ class Run:
             closing.set_result(await connection.closed())
         finally:
             closing.cancel()  # does nothing to a result
+            self._admission.closed()
+            self._wake.set()
         self._finish(result, sink, self._loop_time() - ended)
 
     # Telling.

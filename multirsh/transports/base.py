@@ -16,7 +16,7 @@ end the connection in the right order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
 from multirsh.transports.dialler import Dialler
@@ -131,8 +131,27 @@ class Connection(Protocol):
         """
 
 
+class Destination(NamedTuple):
+    """Where a TCP connection of ours goes to.
+
+    Attributes:
+        address: A name or an IP literal.
+        family: Which of its addresses may be used: ``AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
+    """
+
+    address: str
+    family: int
+
+
 class Connector(Protocol):
     """Makes the connections of one run."""
+
+    def destination(self, host: Host) -> Destination | None:
+        """Where the connection to ``host`` will go to; ``None`` where it is none of our own.
+
+        It may be asked for any host at any time, and must not fail: what is wrong is told when the connection
+        is opened.
+        """
 
     def connection(self, host: Host) -> Connection:
         """A connection to ``host``, not yet begun."""
@@ -143,6 +162,10 @@ class Connector(Protocol):
 
 class Transport(Protocol):
     """A way to reach hosts; one for a fleet, whatever it runs."""
+
+    @property
+    def descriptors_per_host(self) -> int:
+        """File descriptors that one host's connection may hold; 1 or more."""
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read what is needed once for all: keys, known hosts, passwords.
