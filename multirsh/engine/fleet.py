@@ -13,12 +13,16 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.plan import Ask, Gate, RunPlan
 from multirsh.engine.results import Results
+from multirsh.engine.retry import NO_RETRIES, RetryPolicy
+from multirsh.engine.rolling import RollingPlan
 from multirsh.engine.run import Means, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
@@ -129,14 +133,32 @@ class Fleet:
         await self._opened.aclose()
 
     def run(
-        self, command: str, *, stdin: bytes | Stdin | None = None, exit_rule: ExitRule | None = None
+        self,
+        command: str,
+        *,
+        stdin: bytes | Stdin | None = None,
+        hosts: Sequence[Host] | None = None,
+        exit_rule: ExitRule | None = None,
+        retry: RetryPolicy = NO_RETRIES,
+        rolling: RollingPlan | None = None,
+        gate: Gate | None = None,
+        ask: Ask | None = None,
+        fail_fast: bool = False,
+        barrier: bool = False,
     ) -> Run:
         """Run ``command`` on every host, through its login shell.
 
         Args:
             command: What ssh would be given.
             stdin: Its standard input, in full to every host; ``None`` is at end of file.
+            hosts: Only these of the fleet's; ``None`` for all.
             exit_rule: What the exit code in ``RunFinished`` is made of.
+            retry: How often a host that could not be connected to is tried again.
+            rolling: In which batches, and when to start no more.
+            gate: Decides after each batch whether the next may start.
+            ask: Asks a person the same.
+            fail_fast: Whether the first failure stops the run, those in flight included.
+            barrier: Whether the command is released at once, when all hosts are logged in or have failed.
 
         Returns:
             The run; it starts when it is read.
@@ -152,7 +174,19 @@ class Fleet:
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
-        run = Run(self._means, self._hosts, command, exit_rule or ExitRule(), given)
+        rolling = rolling or RollingPlan()
+        plan = RunPlan(
+            command=command,
+            stdin=given,
+            exit_rule=exit_rule or ExitRule(),
+            retry=retry,
+            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
+            gate=gate,
+            ask=ask,
+            fail_fast=fail_fast,
+            barrier=barrier,
+        )
+        run = Run(self._means, self._hosts if hosts is None else hosts, plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run

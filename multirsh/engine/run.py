@@ -9,28 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from multirsh.engine.admission import Admission
-from multirsh.engine.attempt import Stop, attempt
+from multirsh.engine.admission import Admission, Start
+from multirsh.engine.attempt import Ending, Stop, Task, attempt
+from multirsh.engine.barrier import Barrier
+from multirsh.engine.batches import NO_FAILURE
+from multirsh.engine.conductor import Conductor
 from multirsh.engine.descriptors import Descriptors
+from multirsh.engine.governor import Governor
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.machine import Machine
+from multirsh.engine.pace import AUTO, Pace
+from multirsh.engine.plan import RunPlan
 from multirsh.engine.results import HostResult, Results
+from multirsh.engine.retry import congestion_of, decide
+from multirsh.engine.rolling import Halt
 from multirsh.engine.stream import BoundedStream
+from multirsh.errors import UsageError
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
-from multirsh.exit_code import ExitRule, exit_code, remote_status
-from multirsh.model import ClosedBy, ErrorKind, Host, Seconds, Status, TransportName
+from multirsh.exit_code import exit_code, remote_status
+from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Phase, Seconds, Status, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
 from multirsh.ports.tally import PortStatistics, Tally
-from multirsh.transports.base import Connection, Connector, Stdin, Stream, Transport, Warn
+from multirsh.transports.base import Connection, Connector, Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.version import __version__
 
@@ -58,8 +68,10 @@ class Means:
     bind_address: str | None = None
 
 
-NAMES_AHEAD: Final = 128
-"""The names of so many hosts are looked up before their turn."""
+STOPPED: Final = Ending(
+    status=Status.CANCELLED, failure=Failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped")
+)
+"""How hosts in flight end where a run is stopped; the phase is each one's own."""
 
 EVENT_BYTES: Final = 512
 """What an event weighs in memory beside its data: a remote that writes byte by byte is held back, too."""
@@ -75,25 +87,16 @@ class Run:
     that; after a ``break`` it is leaving the fleet that waits for it.
     """
 
-    def __init__(
-        self,
-        means: Means,
-        hosts: Sequence[Host],
-        command: str,
-        exit_rule: ExitRule,
-        stdin: Stdin | None = None,
-    ) -> None:
+    def __init__(self, means: Means, hosts: Sequence[Host], plan: RunPlan) -> None:
         self.id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         self._means = means
         self._hosts = tuple(hosts)
-        self._command = command
-        self._exit_rule = exit_rule
-        self._stdin = stdin
+        self._plan = plan
         self._tally = Tally()
         self._machine = Machine(
             means.descriptors,
             hosts=len(self._hosts),
-            fanout=means.limits.fanout,
+            fanout=len(self._hosts) if plan.barrier else means.limits.fanout,
             per_host=max((each.descriptors_per_host for each in means.transports.values()), default=1),
             warn=means.warn,
         )
@@ -110,14 +113,29 @@ class Run:
         self._connectors = {
             name: transport.connector(self._dialler) for name, transport in means.transports.items()
         }
-        self._admission = Admission(
-            self._hosts, fanout=self._machine.fanout, open_at_most=self._machine.open_at_most
+        if plan.barrier and self._machine.fanout < len(self._hosts):
+            self._machine.release()
+            raise UsageError(
+                f"a barrier holds all {len(self._hosts)} hosts at once, and there are file descriptors for"
+                f" {self._machine.fanout}",
+                hint="raise 'ulimit -n', or take fewer hosts",
+            )
+        self._barrier = Barrier([host.name for host in self._hosts], means.warn) if plan.barrier else None
+        self._admission = self._queue()
+        self._conductor = Conductor(
+            self._admission,
+            plan,
+            len(self._hosts),
+            start=self._run_host,
+            give_up=self._give_up,
+            coming=self._look_ahead,
         )
+        self._waiting_again: dict[str, HostResult] = {}
+        self._rng = random.Random()  # noqa: S311 - it only spreads load
         self._stream: BoundedStream[_Item] = BoundedStream()
         self._counts: Counter[Status] = Counter()
         self._largest_status = 0
         self._stop = Stop()
-        self._wake = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
         self._began = 0.0
         self._is_internal_error = False
@@ -158,29 +176,41 @@ class Run:
             async for batch in items:
                 yield [item for item in batch if not isinstance(item, HostResult)]
 
-    def stop(self, *, signal: int | None = None) -> None:
-        """Start no further host, give up on those in flight, and close what is open, in order.
-
-        Hosts in flight end as ``cancelled``, those never started as ``not_run``; the reader gets all of
-        them, then the end. The remote commands are not killed by this.
+    def drain(self, *, signal: int | None = None) -> None:
+        """Start no further host; those in flight go on to their ends. The others end as ``not_run``.
 
         Args:
             signal: The number of the signal that asked for it, for the exit code.
         """
-        if self._stop.is_on:
-            return
-        self._stop_signal = signal
-        self._stop.turn_on()
-        self._wake.set()
+        self._stop_signal = self._stop_signal or signal
+        self._conductor.stop()
+
+    def stop(self, *, signal: int | None = None) -> None:
+        """Start no further host, give up on those in flight, and close what is open, in order.
+
+        The remote commands are ended: TERM, then KILL. Hosts in flight end as ``cancelled``, those never
+        started as ``not_run``; the reader gets all of them, then the end.
+
+        Args:
+            signal: The number of the signal that asked for it, for the exit code.
+        """
+        self.drain(signal=signal)
+        self._stop.turn_on(STOPPED)
 
     def abandon(self) -> None:
-        """Stop, and reset what is open instead of waiting for the remotes."""
+        """Stop, and wait for nothing: neither for remote commands to end nor for remotes to close."""
         self.stop()
+        self._stop.turn_final()
         self._dialler.abandon()
 
     def statistics(self) -> PortStatistics:
         """The local ports that the run's connections hold, have held and wait for, and who closed them."""
         return self._tally.statistics()
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why no more hosts were started, where not all were; ``None`` if nothing stopped the run."""
+        return self._conductor.halt
 
     @property
     def is_over(self) -> bool:
@@ -229,7 +259,7 @@ class Run:
                 RunStarted(
                     run=self.id,
                     t=self._now(),
-                    command=self._command,
+                    command=self._plan.command,
                     hosts=tuple(host.name for host in self._hosts),
                     fanout=self._machine.fanout,
                     version=__version__,
@@ -250,26 +280,47 @@ class Run:
     def _connector(self, host: Host) -> Connector:
         return self._connectors[host.settings.transport or TransportName.SSH]
 
-    async def _run_hosts(self) -> None:
-        """Start hosts as there are places, until all have ended or the run is stopped."""
-        async with asyncio.TaskGroup() as group:
-            while not self._admission.is_over:
-                self._wake.clear()
-                if self._stop.is_on:
-                    for host in self._admission.stop():
-                        self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
-                for host in self._admission.admit():
-                    group.create_task(self._run_host(host), name=f"multirsh {host.name}")
-                self._look_ahead()
-                if not self._admission.is_over:
-                    await self._wake.wait()
+    def _queue(self) -> Admission:
+        limits = self._means.limits
+        rate = limits.start_rate.per_second
+        return Admission(
+            self._hosts,
+            fanout=self._machine.fanout,
+            handshakes=limits.handshakes,
+            pace=None if rate is None else Pace(rate),
+            governor=Governor() if limits.start_rate == AUTO else None,
+            hop_of=self._hop_of,
+            allowed=0,
+            open_at_most=self._machine.open_at_most,
+        )
 
-    def _look_ahead(self) -> None:
-        """Have the names of those who come next looked up: that needs no place in the fanout."""
-        for host in self._admission.coming(NAMES_AHEAD):
-            destination = self._connector(host).destination(host)
-            if destination is not None:
-                self._dialler.look_ahead(destination.address, destination.family)
+    def _hop_of(self, host: Host) -> Hashable | None:
+        return self._connector(host).destination(host)
+
+    async def _run_hosts(self) -> None:
+        """Conduct the run, within its deadline."""
+        loop = asyncio.get_running_loop()
+        deadline = self._means.timeouts.run
+        timer = None if deadline is None else loop.call_later(deadline, self._deadline_passed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._conductor.conduct(group)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _deadline_passed(self) -> None:
+        words = f"the run's deadline of {self._means.timeouts.run:g} s has passed"
+        self._conductor.stop()
+        self._stop.turn_on(
+            Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, Phase.RUN, words))
+        )
+
+    def _look_ahead(self, host: Host) -> None:
+        """Have the name of a host that comes soon looked up: that needs no place in the fanout."""
+        destination = self._connector(host).destination(host)
+        if destination is not None:
+            self._dialler.look_ahead(destination.address, destination.family)
 
     async def _settle(self) -> None:
         """See to it that nothing of the run is open any more."""
@@ -277,27 +328,24 @@ class Run:
             await connector.release()
         await self._dialler.drained()
 
-    async def _run_host(self, host: Host) -> None:
-        """One host from its start to its one ending."""
+    async def _run_host(self, start: Start) -> None:
+        """One attempt at a host: to its one ending, unless it is made again."""
+        host = start.host
         connection = self._connector(host).connection(host)
         sink = _HostSink(self, host, connection)
         started = self._loop_time()
-        self._put(HostStarted(run=self.id, t=self._now(), host=host.name, attempt=1))
+        self._put(HostStarted(run=self.id, t=self._now(), host=host.name, attempt=start.attempt))
         closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
+        comes_again = False
         try:
             ending = await attempt(
-                connection,
-                self._command,
-                sink,
-                stdin=self._stdin,
-                timeouts=self._means.timeouts,
-                stop=self._stop,
+                connection, self._task(host), sink, timeouts=self._means.timeouts, stop=self._stop
             )
+            comes_again = self._leave_flight(start, ending)
         finally:
             connection.close()
             self._stream.forget(connection)
-            self._admission.ended()
-            self._wake.set()
+            self._conductor.wake()
         ended = self._loop_time()
         result = HostResult(
             host=host,
@@ -305,23 +353,71 @@ class Run:
             exit_status=ending.exit_status,
             signal=ending.signal,
             error=ending.failure,
+            attempts=start.attempt,
             local_port=connection.local_port,
             seconds=_spent(connection, started, ended),
             closing=closing,
         )
-        self._put(result)
+        if comes_again:
+            self._waiting_again[host.name] = result
+        else:
+            self._tell(result)
         try:
             closing.set_result(await connection.closed())
         finally:
             closing.cancel()  # does nothing to a result
             self._admission.closed()
-            self._wake.set()
-        self._finish(result, sink, self._loop_time() - ended)
+            self._conductor.wake()
+        if not comes_again:
+            self._finish(result, sink, self._loop_time() - ended)
+
+    def _task(self, host: Host) -> Task:
+        async def entered() -> None:
+            self._admission.logged_in(host, self._loop_time())
+            self._conductor.wake()
+            if self._barrier is not None:
+                await self._barrier.arrive(host.name)
+
+        return Task(command=self._plan.command, stdin=self._plan.stdin, entered=entered)
+
+    def _leave_flight(self, start: Start, ending: Ending) -> bool:
+        """Give the host's place free; whether another attempt will be made."""
+        now = self._loop_time()
+        self._waiting_again.pop(start.host.name, None)
+        again = congestion = None
+        if not self._stop.is_on:
+            congestion = congestion_of(ending.status, ending.failure)
+            tried = start.attempt - start.drops
+            again = decide(self._plan.retry, ending.status, ending.failure, tried=tried, rng=self._rng)
+        return self._admission.ended(
+            start.host,
+            now,
+            congestion=congestion,
+            again_at=None if again is None else now + again,
+        )
+
+    def _give_up(self, start: Start) -> None:
+        """A start that will not be: of a host that was never tried, or of one that was to be tried again."""
+        result = self._waiting_again.pop(start.host.name, None)
+        if result is None:
+            self._finish(HostResult(host=start.host, status=Status.NOT_RUN, attempts=0), None, None)
+            return
+        self._tell(result)
+        self._finish(result, None, result.seconds.close)
 
     # Telling.
 
     def _put(self, item: _Item) -> None:
         self._stream.put(item)
+
+    def _tell(self, result: HostResult) -> None:
+        """Hand on a host's result, and let the run's course follow from it."""
+        self._put(result)
+        if self._barrier is not None:
+            self._barrier.fail(result.host.name)
+        if self._plan.fail_fast and result.status not in NO_FAILURE:
+            self.stop()
+        self._conductor.ended(result.status)
 
     def write(self, host: Host, stream: Stream, data: bytes, connection: Connection) -> None:
         """Tell of output, and hold the host back if the reader is behind."""
@@ -332,7 +428,7 @@ class Run:
         self._counts[result.status] += 1
         self._is_internal_error |= result.error is not None and result.error.kind is ErrorKind.INTERNAL
         self._largest_status = max(self._largest_status, remote_status(result.status, result.exit_status))
-        if sink is None:  # never started, so its result was not told either
+        if not result.attempts:  # never started, so its result was not told either
             self._put(result)
         self._put(
             HostFinished(
@@ -354,7 +450,7 @@ class Run:
 
     def _run_finished(self) -> RunFinished:
         use = self._tally.statistics()
-        rule = self._exit_rule
+        rule = self._plan.exit_rule
         not_remote = sum(use.closed_by.values()) - use.closed_by.get(ClosedBy.REMOTE, 0)
         return RunFinished(
             run=self.id,

@@ -136,10 +136,12 @@ class Destination(NamedTuple):
 
     Attributes:
         address: A name or an IP literal.
+        port: 1-65535.
         family: Which of its addresses may be used: ``AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
     """
 
     address: str
+    port: int
     family: int
 
 

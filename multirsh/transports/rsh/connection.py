@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, Host, Outcome, Phase, SourcePort
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
@@ -28,6 +28,9 @@ OTHER_STREAM_S: Final = 1.0
 
 SAY_SO_S: Final = 0.02
 """Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
+
+AFTER_KILL_S: Final = 0.5
+"""Seconds for a server to show that it has passed KILL on."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
@@ -167,6 +170,25 @@ class RshConnection:
         if conversation.outcome is None:
             raise RuntimeError("a conversation that is over has an outcome or a reason")
         return conversation.outcome
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """Signal the command over the connection for stderr, as far as its server passes signals on.
+
+        What has become of it rsh does not tell, unless it had ended already.
+        """
+        conversation = self._conversation
+        if conversation is None or conversation.stage not in {Stage.RUNNING, Stage.OVER}:
+            return Fate.DEAD  # it was never asked for
+        if conversation.outcome is not None:
+            return Fate.DEAD
+        for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, AFTER_KILL_S)):
+            if self._stderr is None or self._stderr.is_closing():
+                break
+            self._stderr.write(bytes([number]))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._until(Stage.OVER)
+        return Fate.UNKNOWN
 
     def pause_output(self) -> None:
         """Read neither connection; the remote's writes block once TCP's windows are full."""

@@ -48,6 +48,11 @@ class RshTransport:
             self._check(self._options.settings.or_else(settings), name)
         self._warn(WARNING)
 
+    @property
+    def descriptors_per_host(self) -> int:
+        """Two sockets, and room for a listener."""
+        return 1 if self._options.stderr is RshStderr.MERGED else 3
+
     def connector(self, dialler: Dialler) -> RshConnector:
         """Begin a run."""
         return RshConnector(self.plan, dialler)

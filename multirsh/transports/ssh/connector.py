@@ -60,7 +60,11 @@ class SshConnector:
             plan = self._planner.plan(host)
         except Exception:  # noqa: BLE001 - told when the connection is opened
             return None
-        return None if plan.jump or plan.proxy_command is not None else Destination(plan.address, plan.family)
+        return (
+            None
+            if plan.jump or plan.proxy_command is not None
+            else Destination(plan.address, plan.port, plan.family)
+        )
 
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""
