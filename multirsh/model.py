@@ -163,6 +163,7 @@ class ErrorKind(enum.StrEnum):
     TIMEOUT = "timeout"
     RESET = "reset"
     CLOSED = "closed"
+    BUSY = "busy"
     PROTOCOL = "protocol"
     KEY_EXCHANGE = "key_exchange"
     HOSTKEY_UNKNOWN = "hostkey_unknown"

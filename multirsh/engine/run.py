@@ -224,9 +224,9 @@ class Run:
             while not self._admission.is_over:
                 self._wake.clear()
                 if self._stop.is_on:
-                    for host in self._admission.stop():
+                    for host, _, _ in self._admission.stop():
                         self._finish(HostResult(host=host, status=Status.NOT_RUN, attempts=0), None, None)
-                for host in self._admission.admit():
+                for host, _, _ in self._admission.admit(self._loop_time()):
                     group.create_task(self._run_host(host), name=f"multirsh {host.name}")
                 if not self._admission.is_over:
                     await self._wake.wait()
@@ -251,7 +251,7 @@ class Run:
         finally:
             connection.close()
             self._stream.forget(connection)
-            self._admission.ended()
+            self._admission.ended(host, self._loop_time())
             self._wake.set()
         ended = self._loop_time()
         result = HostResult(
