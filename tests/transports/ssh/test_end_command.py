@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, Fate, Phase
+from multirsh.lab import Lab, LabOptions
+from multirsh.model import ClosedBy, Fate, Host, Phase
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
@@ -25,6 +26,7 @@ from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh import end_command, end_script
 from multirsh.transports.ssh.connection import SshConnection
+from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.conftest import StartHooked, StartServer
 from tests.fleets import SshServer, hosts_on, known, ssh_options
@@ -65,7 +67,6 @@ class Running:
         connection: Its connection.
         notebook: What it wrote.
         nap: A number of seconds that nobody else sleeps: it stands for NAP in the command.
-        folder: Where it runs.
         closed_by: Who closed, after the block.
         task: ``connection.run``.
     """
@@ -73,7 +74,6 @@ class Running:
     connection: SshConnection
     notebook: Notebook
     nap: str
-    folder: Path
     task: asyncio.Task[object]
     closed_by: ClosedBy | None = None
 
@@ -92,21 +92,28 @@ class Running:
 async def running(
     server: SshServer, command: str, folder: Path, *, user: str = "root", sleepers: int = 1
 ) -> AsyncIterator[Running]:
-    """Run ``command``, and go on once ``sleepers`` processes of it sleep NAP seconds; close at the end."""
-    nap = str(next(_SECONDS))
-    home = server.accounts.home(user) if isinstance(server, Daemon) else folder
+    """Run ``command`` on ``server``, as ``running_on`` does."""
     ssh = ssh_options(known(server, [HOST], folder))
     (host,) = hosts_on(server, [HOST], user=user)
+    async with running_on(host, ssh, command, sleepers=sleepers) as run:
+        yield run
+
+
+@asynccontextmanager
+async def running_on(
+    host: Host, ssh: SshOptions, command: str, *, sleepers: int = 1
+) -> AsyncIterator[Running]:
+    """Run ``command``, and go on once ``sleepers`` processes of it sleep NAP seconds; close at the end."""
+    nap, notebook = str(next(_SECONDS)), Notebook()
     transport = SshTransport(ssh, lambda _message: None)
     await transport.prepare([host])
     dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=2)
     connection = transport.connector(dialler).connection(host)
-    notebook = Notebook()
     await connection.open(Patience())
     task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
         connection.run(command.replace("NAP", nap), notebook)
     )
-    run = Running(connection, notebook, nap, home, task)
+    run = Running(connection, notebook, nap, task)
     try:
         await until(lambda: connection.phase is Phase.RUN and len(asleep(nap)) == sleepers)
         yield run
@@ -373,6 +380,21 @@ class TestWhatIsNot:
             before = other.left()
             assert await run.end() is Fate.DEAD
             assert other.left() == before
+
+    async def test_other_hosts_of_a_server_that_serves_all_from_one_process_go_on(
+        self, in_namespace: Namespace
+    ) -> None:
+        """There the processes are told apart by what their environments say of their connections."""
+        async with Lab(LabOptions(hosts=2, port=0)) as lab:
+            ssh = SshOptions(config_file=str(lab.ssh_config))
+            async with (
+                running_on(Host("web01"), ssh, "sleep NAP; :") as other,
+                running_on(Host("web02"), ssh, "sh -c 'sleep NAP & sleep NAP' | cat", sleepers=2) as run,
+            ):
+                before = other.left()
+                assert await run.end() is Fate.DEAD
+                assert not run.left()
+                assert other.left() == before
 
 
 class TestForcedCommands:
