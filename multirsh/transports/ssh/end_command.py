@@ -61,8 +61,9 @@ async def _ask(link: asyncssh.SSHClientConnection, kill_after: float) -> end_scr
     """
     key, ear = end_script.make_key(), Ear()
     session = CommandSession(ear)
+    ready_by = asyncio.get_running_loop().time() + READY_S
     try:
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout_at(ready_by):
             channel, _ = await link.create_session(
                 lambda: session,
                 end_script.bootstrap(key, kill_after=kill_after),
@@ -76,7 +77,7 @@ async def _ask(link: asyncssh.SSHClientConnection, kill_after: float) -> end_scr
         return None
     try:
         try:
-            async with asyncio.timeout(READY_S):
+            async with asyncio.timeout_at(ready_by):
                 if not await ear.hears(lambda heard: end_script.is_ready(heard, key), session):
                     return None
         except TimeoutError:

@@ -84,11 +84,6 @@ def is_ready(heard: bytes, key: str) -> bool:
     return f"{key}:ready".encode() in heard
 
 
-def is_refusal(heard: bytes, key: str) -> bool:
-    """Whether the script has said that it can do nothing."""
-    return f"{key}:strange\n".encode() in heard
-
-
 def read_answer(heard: bytes, key: str) -> Answer | None:
     """Find the answer in what came, if it is there.
 

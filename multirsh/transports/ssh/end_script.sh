@@ -15,7 +15,7 @@ PATH=$PATH:/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C
 export PATH LC_ALL
 kill_within=200
 mark=SSH_CONNECTION=$SSH_CONNECTION
-trusted='' family='' marked='' strangers='' left=0 has_sudo='' blind=1
+trusted='' family='' marked='' strangers='' left=0 has_sudo='' refusals=0 blind=1
 proc=''
 if [ -r /proc/self/stat ]; then proc=yes; fi
 
@@ -142,11 +142,13 @@ signal() { # NAME: to each process of the command; parents first, so that no she
                 ;;
         esac
     done
-    if [ "$refused" ] && [ "$has_sudo" ]; then signal_by_sudo "$1"; fi
+    if [ "$has_sudo" ]; then signal_by_sudo "$1"; fi
 }
 
-signal_by_sudo() { # NAME: to those that we may not signal. The command has used sudo, so this may, too.
-    while [ "$refused" ]; do
+# To those that we may not signal. The command has used sudo, so this may, too; but where sudo does not let it, such
+# as for want of a password, it is asked no more: each time is in the machine's log.
+signal_by_sudo() { # NAME
+    while [ "$refused" ] && [ $refusals -lt 2 ]; do
         same='' rest='' owner=''
         for pid in $refused; do
             user=$(user_of "$pid")
@@ -154,7 +156,7 @@ signal_by_sudo() { # NAME: to those that we may not signal. The command has used
             if [ "$user" = "$owner" ]; then same="$same $pid"; else rest="$rest $pid"; fi
         done
         # shellcheck disable=SC2086 # a list of words
-        [ -z "$owner" ] || sudo -n -u "#$owner" kill "-$1" $same >/dev/null 2>&1
+        [ -z "$owner" ] || sudo -n -u "#$owner" kill "-$1" $same >/dev/null 2>&1 || refusals=$((refusals + 1))
         refused=$rest
     done
 }
