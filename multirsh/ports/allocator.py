@@ -42,8 +42,10 @@ REMEMBERED_READS: Final = 1024
 class ReadTable(Protocol):
     """How the kernel is asked for its sockets: ``ports.kernel.read_table``."""
 
-    def __call__(self, *, towards: Collection[Endpoint] | None = None) -> Sequence[TcpSocket] | None:
-        """All sockets, or only those towards some destinations; ``None`` where they are not known."""
+    def __call__(
+        self, *, towards: Collection[Endpoint] | None = None, local_ports: range | None = None
+    ) -> Sequence[TcpSocket] | None:
+        """All sockets, or only some; ``None`` where they are not known."""
 
 
 @dataclass(slots=True, order=True)
@@ -249,7 +251,10 @@ class PortAllocator:
         subject = _NOWHERE if pool.source_port is SourcePort.RESERVED else pool.route
         if began < self._not_before.get(subject, 0.0):
             return False
-        rows = self._read_table(towards=None if subject is _NOWHERE else [pool.route.remote])
+        if subject is _NOWHERE:
+            rows = self._read_table(local_ports=_RESERVED)
+        else:
+            rows = self._read_table(towards=[pool.route.remote])
         if rows is None:
             return False
         self._ledger.correct(pool.route, pool.source_port, rows, began)
@@ -265,6 +270,8 @@ class _Pool(NamedTuple):
     route: Route
     source_port: SourcePort
 
+
+_RESERVED: Final = range(min(RESERVED_PORTS), max(RESERVED_PORTS) + 1)
 
 _NOWHERE: Final = Route("", Endpoint("", 0))
 """Stands for all routes: reserved ports are corrected together."""

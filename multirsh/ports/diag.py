@@ -31,6 +31,8 @@ NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 INET_DIAG_REQ_BYTECODE: Final = 1
 INET_DIAG_BC_JMP: Final = 1
+INET_DIAG_BC_S_GE: Final = 2
+INET_DIAG_BC_S_LE: Final = 3
 INET_DIAG_BC_D_COND: Final = 8
 
 MINI_SOCKET_TIMER: Final = 3
@@ -83,13 +85,18 @@ class Replies(NamedTuple):
 
 
 def dump(
-    *, states: Collection[TcpState] | None = None, towards: Collection[Endpoint] | None = None
+    *,
+    states: Collection[TcpState] | None = None,
+    towards: Collection[Endpoint] | None = None,
+    local_ports: range | None = None,
 ) -> list[TcpSocket]:
     """Ask the kernel for the TCP sockets of this thread's network namespace.
 
     Args:
         states: Only these; ``None`` for all, listeners and sockets that are merely bound included.
         towards: Only those whose remote end is one of these; ``None`` for any.
+        local_ports: Only those whose local port is one of these, without gaps; ``None`` for any. Instead of
+            ``towards``, not beside it.
 
     Returns:
         Those of IPv4, then those of IPv6.
@@ -108,11 +115,13 @@ def dump(
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(TIMEOUT_S)
         for family in families:
-            kernel.send(build_request(family, states=states, towards=packed))
+            kernel.send(build_request(family, states=states, towards=packed, local_ports=local_ports))
             is_last = False
             while not is_last:
                 rows, is_last = parse_replies(_receive(kernel), family)
                 found += rows
+    if local_ports is not None:
+        return [row for row in found if row.local.port in local_ports]
     if towards is None:
         return found
     wanted = frozenset(towards)
@@ -124,6 +133,7 @@ def build_request(
     *,
     states: Collection[TcpState] | None = None,
     towards: Collection[tuple[bytes, int]] = (),
+    local_ports: range | None = None,
 ) -> bytes:
     """Build the request for a dump of TCP sockets.
 
@@ -132,10 +142,15 @@ def build_request(
         states: Only these; ``None`` for all.
         towards: Packed addresses and ports of remotes, to be filtered by; with none, and with more than
             MAX_FILTER, the kernel is asked for all.
+        local_ports: Without gaps; to be filtered by where ``towards`` is not.
     """
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _state_bits(states))
+    program = b""
     if 0 < len(towards) <= MAX_FILTER:
         program = remote_filter(towards)
+    elif local_ports:
+        program = local_filter(local_ports)
+    if program:
         request += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(program), INET_DIAG_REQ_BYTECODE) + program
     size = _HEADER_BYTES + len(request)
     return _HEADER.pack(size, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + request
@@ -160,6 +175,21 @@ def remote_filter(towards: Iterable[tuple[bytes, int]]) -> bytes:
         step = _OPERATION.pack(INET_DIAG_BC_D_COND, size, size + _OPERATION.size) + condition
         jump = _OPERATION.pack(INET_DIAG_BC_JMP, _OPERATION.size, _OPERATION.size + len(program))
         program = step + jump + program if program else step
+    return program
+
+
+def local_filter(ports: range) -> bytes:
+    """Write the program by which the kernel keeps sockets whose local port is in ``ports``.
+
+    A comparison is two operations long, the second of which holds the port; where it fails, it goes on
+    beyond the end, which drops the socket (``inet_diag_bc_run``).
+    """
+    bounds = ((INET_DIAG_BC_S_GE, min(ports)), (INET_DIAG_BC_S_LE, max(ports)))
+    size = 2 * _OPERATION.size
+    program = b""
+    for code, port in reversed(bounds):
+        beyond = size + len(program) + _OPERATION.size
+        program = _OPERATION.pack(code, size, beyond) + _OPERATION.pack(0, 0, port) + program
     return program
 
 

@@ -14,7 +14,10 @@ from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
 
 def read_table(
-    *, states: Collection[TcpState] | None = None, towards: Collection[Endpoint] | None = None
+    *,
+    states: Collection[TcpState] | None = None,
+    towards: Collection[Endpoint] | None = None,
+    local_ports: range | None = None,
 ) -> list[TcpSocket] | None:
     """Read the TCP sockets of this thread's network namespace.
 
@@ -24,6 +27,8 @@ def read_table(
         states: Only these; ``None`` for all. SYN_RECV includes what the kernel calls NEW_SYN_RECV inside.
             Sockets that are merely bound are CLOSE, where the kernel shows them (netlink, Linux 6.8).
         towards: Only those whose remote end is one of these; ``None`` for any.
+        local_ports: Only those whose local port is one of these, without gaps; ``None`` for any. Instead of
+            ``towards``, not beside it.
 
     Returns:
         Those of IPv4, then those of IPv6; ``None`` where they are not known here: neither netlink nor
@@ -31,7 +36,7 @@ def read_table(
     """
     for read in (dump, read_proc):
         try:
-            return read(states=states, towards=towards)
+            return read(states=states, towards=towards, local_ports=local_ports)
         except OSError:
             continue
     return None

@@ -44,6 +44,7 @@ def read_proc(
     *,
     states: Collection[TcpState] | None = None,
     towards: Collection[Endpoint] | None = None,
+    local_ports: range | None = None,
     tables: tuple[Path, ...] = PROC_TABLES,
 ) -> list[TcpSocket]:
     """Read the TCP sockets of this thread's network namespace.
@@ -51,6 +52,7 @@ def read_proc(
     Args:
         states: Only these; ``None`` for all there are.
         towards: Only those whose remote end is one of these; ``None`` for any.
+        local_ports: Only those whose local port is one of these; ``None`` for any.
         tables: The files. One that is absent (no IPv6) is passed over.
 
     Returns:
@@ -73,7 +75,9 @@ def read_proc(
         row
         for text in texts
         for row in parse_table(text)
-        if (states is None or row.state in states) and (wanted is None or row.remote in wanted)
+        if (states is None or row.state in states)
+        and (wanted is None or row.remote in wanted)
+        and (local_ports is None or row.local.port in local_ports)
     ]
 
 

@@ -175,12 +175,14 @@ def test_one_condition_ends_at_the_end_or_beyond() -> None:
     ) + bytes([10, 1, 2, 3])
 
 
-def asked(family: int, towards: Sequence[Endpoint]) -> list[TcpSocket]:
+def asked(
+    family: int, towards: Sequence[Endpoint] = (), *, local_ports: range | None = None
+) -> list[TcpSocket]:
     """What the kernel's filter alone lets through."""
     packed = [(pack(end.address), end.port) for end in towards]
     found: list[TcpSocket] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as kernel:
-        kernel.send(build_request(family, towards=packed))
+        kernel.send(build_request(family, towards=packed, local_ports=local_ports))
         is_last = False
         while not is_last:
             rows, is_last = parse_replies(kernel.recv(1 << 16), family)
@@ -199,6 +201,19 @@ def test_the_kernel_filters_by_remote_end(in_namespace: Namespace) -> None:
             for family in families:
                 assert {(row.local, row.remote) for row in asked(family, towards)} == {
                     (row.local, row.remote) for row in everything[family] if row.remote in towards
+                }
+
+
+@pytest.mark.root
+def test_the_kernel_filters_by_local_port(in_namespace: Namespace) -> None:
+    with every_state(in_namespace):
+        for family in (socket.AF_INET, socket.AF_INET6):
+            everything = asked(family)
+            ports = sorted({row.local.port for row in everything})
+            for first, last in ((ports[0], ports[0]), (ports[1], ports[-2]), (1, 65535), (1, 2)):
+                wanted = range(first, last + 1)
+                assert {(row.local, row.remote) for row in asked(family, local_ports=wanted)} == {
+                    (row.local, row.remote) for row in everything if row.local.port in wanted
                 }
 
 

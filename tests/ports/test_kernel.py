@@ -123,6 +123,10 @@ def test_states_and_destinations_are_picked(
             assert without_timers(read(towards=towards)) == without_timers(
                 row for row in everything if row.remote in towards
             )
+        some = range(remotes[0].port, 65536)
+        assert without_timers(read(local_ports=some)) == without_timers(
+            row for row in everything if row.local.port in some
+        )
         one = next(row for row in everything if row.state is TcpState.TIME_WAIT)
         (again,) = read(states=[TcpState.TIME_WAIT], towards=[one.remote])[:1]
         assert again.remote == one.remote

@@ -10,7 +10,7 @@ import asyncssh
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, SourcePort, Status
-from multirsh.transports.base import Sink
+from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
@@ -21,6 +21,7 @@ from multirsh.transports.ssh.plan import Chain, Plan
 from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
+from multirsh.transports.words import input_failure
 
 
 class Surroundings(Protocol):
@@ -116,11 +117,11 @@ class SshConnection:
             raise HostError(self._host.name, status, failure) from error
         self._authenticated_at = loop.time()
 
-    async def run(self, command: str, sink: Sink) -> Outcome:
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
         """Run ``command`` in a channel of its own.
 
         Raises:
-            HostError: It was refused, or the connection died.
+            HostError: It was refused, the connection died, or the input cannot be read.
         """
         link = self._opened()
         self._enter(Phase.SESSION)
@@ -134,8 +135,11 @@ class SshConnection:
                 request_pty=False,
             )
             self._enter(Phase.RUN)
-            channel.write_eof()
-            await session.ended
+            if stdin is None:
+                channel.write_eof()
+                await session.ended
+            else:
+                await self._fed(session, stdin, link)
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
@@ -143,6 +147,29 @@ class SshConnection:
             status, failure = command_failure(session.error, requested=True)
             raise HostError(self._host.name, status, failure)
         return session.outcome
+
+    async def _fed(self, session: CommandSession, stdin: Stdin, link: PoliteConnection) -> None:
+        """Give the command its input until it ends, whether it reads it or not.
+
+        Raises:
+            HostError: The input cannot be read.
+        """
+        failure: OSError | None = None
+
+        async def feed() -> None:
+            nonlocal failure
+            try:
+                await session.feed(stdin, link.may_write)
+            except OSError as error:
+                failure = error
+                session.give_up()
+
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(feed())
+            await session.ended
+            feeding.cancel()
+        if failure is not None:
+            raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
 
     def pause_output(self) -> None:
         """Hand no more output to the sink."""
