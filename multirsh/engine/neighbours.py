@@ -185,8 +185,8 @@ def _enough(entries: int) -> int:
 def _words(version: int, entries: int) -> str:
     return (
         f"more than {_enough(entries)} hosts are on this machine's own networks, but its kernel keeps the"
-        f" link-layer addresses of {entries} neighbours: beyond that, connections take seconds longer or time"
-        f" out; make room, as root: 'sysctl {_SYSCTL[version]}={max(16 * entries, 16384)}'; or lower -j"
+        f" link-layer addresses of {entries}: beyond that, connections take seconds longer, or time out;"
+        f" make room, as root: sysctl {_SYSCTL[version]}={max(16 * entries, 16384)}"
     )
 
 
