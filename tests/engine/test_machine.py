@@ -11,11 +11,16 @@ from multirsh.engine.descriptors import Descriptors, DescriptorUse
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits
 from multirsh.engine.machine import Machine
+from multirsh.engine.pace import StartRate
 from multirsh.model import Host, TransportName
 from multirsh.testing import Behaviour, FakeTransport
 from multirsh.transports.base import Destination
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+ANY = StartRate(1e6)
+"""No governor, which would ask for destinations, too."""
 
 
 class Signposted(FakeTransport):
@@ -35,7 +40,9 @@ async def test_names_are_looked_up_ahead_but_not_too_far_and_each_once() -> None
     transport = Signposted(default=Behaviour(ends_after=gate))
     hosts = [Host(f"h{number}") for number in range(3 * AHEAD)]
     async with (
-        Fleet(hosts, limits=Limits(fanout=2), transports={TransportName.SSH: transport}) as fleet,
+        Fleet(
+            hosts, limits=Limits(fanout=2, start_rate=ANY), transports={TransportName.SSH: transport}
+        ) as fleet,
         asyncio.TaskGroup() as group,
     ):
         running = group.create_task(fleet.run("true").gather())
