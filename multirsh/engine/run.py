@@ -197,9 +197,13 @@ class Run:
         self.drain(signal=signal)
         self._stop.turn_on(STOPPED)
 
-    def abandon(self) -> None:
-        """Stop, and wait for nothing: neither for remote commands to end nor for remotes to close."""
-        self.stop()
+    def abandon(self, *, signal: int | None = None) -> None:
+        """Stop, and wait for nothing: neither for remote commands to end nor for remotes to close.
+
+        Args:
+            signal: As of ``stop``.
+        """
+        self.stop(signal=signal)
         self._stop.turn_final()
         self._dialler.abandon()
 
