@@ -14,7 +14,6 @@ from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
-from multirsh.engine.rolling import Cause
 from multirsh.engine.run import Run
 from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
@@ -121,8 +120,6 @@ class Drive:
                 elif writer.failure is not None:
                     run.stop()
             ticking.cancel()
-        if run.halt is not None and run.halt.cause is not Cause.STOP:
-            printer.say(f"multirsh: {run.halt.message}")
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL

@@ -253,7 +253,7 @@ COURSE = _together(
         "--max-fail",
         type=values.max_fail,
         metavar="N|P%",
-        help="Start no more hosts when more than so many have failed.",
+        help="Start no more hosts once so many have failed.",
     ),
     _of_course(
         "--batch",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.plan import RunPlan
-from multirsh.engine.rolling import Halt, Rolling, Step
+from multirsh.engine.rolling import Cause, Halt, Rolling, Step
 from multirsh.model import Host, Status
 
 AHEAD: Final = 128
@@ -32,6 +32,7 @@ class Conductor:
         start: Callable[[Start], Coroutine[Any, Any, None]],
         give_up: Callable[[Start], None],
         coming: Callable[[Host], None],
+        say: Callable[[str], None],
     ) -> None:
         """Begin nothing yet.
 
@@ -42,6 +43,7 @@ class Conductor:
             start: One attempt at a host.
             give_up: Told of each start that will not be.
             coming: Told of each host some time before its turn.
+            say: Takes a line for people: why the run stops before its end.
         """
         self._admission = admission
         self._plan = plan
@@ -50,6 +52,7 @@ class Conductor:
         self._start = start
         self._give_up = give_up
         self._coming = coming
+        self._say = say
         self._wake = asyncio.Event()
         self._is_stopped = False
         self._interlude: asyncio.Timeout | None = None
@@ -119,6 +122,9 @@ class Conductor:
     def _stop_starting(self) -> None:
         if not self._is_stopped:
             self._is_stopped = True
+            halt = self._rolling.halt
+            if halt is not None and halt.cause is not Cause.STOP:
+                self._say(halt.message)
             for start in self._admission.stop():
                 self._give_up(start)
 

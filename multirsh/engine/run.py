@@ -129,6 +129,7 @@ class Run:
             start=self._run_host,
             give_up=self._give_up,
             coming=self._look_ahead,
+            say=means.warn,
         )
         self._waiting_again: dict[str, HostResult] = {}
         self._rng = random.Random()  # noqa: S311 - it only spreads load
