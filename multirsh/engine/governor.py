@@ -171,9 +171,7 @@ class Governor:
         """
         self._left(hop, self._hops[hop])
 
-    def dropped(
-        self, hop: Hashable, login: Login, how: Congestion, now: float, rng: random.Random
-    ) -> bool:
+    def dropped(self, hop: Hashable, login: Login, how: Congestion, now: float, rng: random.Random) -> bool:
         """A login was dropped: the window shrinks, once a round.
 
         Args:

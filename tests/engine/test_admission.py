@@ -163,7 +163,7 @@ class TestHops:
             fanout=fanout,
             governor=Governor(),
             hop_of=(lambda _host: "bastion") if one else even_and_odd,
-            rng=random.Random(1),
+            rng=random.Random(1),  # noqa: S311 - dice
         )
 
     def test_each_has_its_own_window(self) -> None:
@@ -346,7 +346,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             pace=self.pace,
             governor=self.governor,
             hop_of=self.hop_of,
-            rng=random.Random(0),
+            rng=random.Random(0),  # noqa: S311 - dice
             allowed=allowed,
         )
         self.now = 0.0

@@ -15,10 +15,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import asyncssh
 
 from multirsh.model import Phase
+
+SAID_BYTES: Final = 256
+"""What is kept of a remote's first words."""
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
@@ -26,6 +30,7 @@ class PoliteConnection(asyncssh.SSHClientConnection):
 
     _goodbye_sent = False
     _is_known = False
+    _first_bytes = b""
 
     def __init__(
         self,
@@ -38,6 +43,20 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._on_phase = on_phase
         self._may_write = asyncio.Event()
         self._may_write.set()
+
+    @property
+    def said(self) -> bytes:
+        """What the remote has written instead of its SSH version, which asyncssh reads past (RFC 4253, 4.2).
+
+        At most ``SAID_BYTES``, and nothing once there is a version.
+        """
+        return b"" if self.get_extra_info("server_version") else self._first_bytes.strip()
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
+        """Take what the remote writes; its first words are kept."""
+        if not self._is_known and len(self._first_bytes) < SAID_BYTES:
+            self._first_bytes += data[: SAID_BYTES - len(self._first_bytes)]
+        super().data_received(data, datatype)
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: asyncssh itself goes on writing."""
@@ -56,6 +75,7 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         key = super().validate_server_host_key(key_data)
         if not self._is_known:  # else it is asked for again in a rekey
             self._is_known = True
+            self._first_bytes = b""
             self._on_phase(Phase.AUTH)
         return key
 

@@ -41,6 +41,7 @@ from tests.servers.scripted import (
     RESET_MID_HANDSHAKE,
     SILENT,
     THROTTLED,
+    THROTTLED_AT_ONCE,
     RefusingPort,
     Script,
 )
@@ -307,13 +308,21 @@ class TestBeforeTheLogin:
             pytest.param(
                 THROTTLED,
                 Status.UNREACHABLE,
-                {ErrorKind.CLOSED},
+                {ErrorKind.BUSY},
                 Phase.HANDSHAKE,
                 {ClosedBy.REMOTE},
                 id="throttled",
             ),
             pytest.param(
-                HTTP, Status.UNREACHABLE, {ErrorKind.CLOSED}, Phase.HANDSHAKE, {ClosedBy.REMOTE}, id="http"
+                THROTTLED_AT_ONCE,
+                Status.UNREACHABLE,
+                {ErrorKind.BUSY, ErrorKind.RESET},
+                Phase.HANDSHAKE,
+                {ClosedBy.REMOTE, ClosedBy.RESET},
+                id="throttled at once",
+            ),
+            pytest.param(
+                HTTP, Status.UNREACHABLE, {ErrorKind.PROTOCOL}, Phase.HANDSHAKE, {ClosedBy.REMOTE}, id="http"
             ),
             pytest.param(
                 RESET_AFTER_BANNER,
