@@ -147,8 +147,10 @@ class TestRetries:
         everyone = hosts(4)
         admission = Admission(everyone, fanout=2)
         admission.admit(0.0)
-        admission.ended(everyone[1], 0.0, again_at=9.0)
+        admission.ended(everyone[1], 0.0, again_at=8.0)
+        admission.ended(everyone[0], 0.0, again_at=9.0)
         assert admission.stop() == [
+            Start(everyone[0], 2, 0),
             Start(everyone[1], 2, 0),
             Start(everyone[2], 1, 0),
             Start(everyone[3], 1, 0),

@@ -34,6 +34,7 @@ from tests.servers.scripted import (
     BINARY,
     CLOSE_AT_ONCE,
     FIN_AFTER_BANNER_THEN_HOLDS,
+    GREETS_AND_CLOSES,
     HTTP,
     JUNK,
     NEVER_READS,
@@ -323,6 +324,14 @@ class TestBeforeTheLogin:
             ),
             pytest.param(
                 HTTP, Status.UNREACHABLE, {ErrorKind.PROTOCOL}, Phase.HANDSHAKE, {ClosedBy.REMOTE}, id="http"
+            ),
+            pytest.param(
+                GREETS_AND_CLOSES,
+                Status.UNREACHABLE,
+                {ErrorKind.CLOSED, ErrorKind.RESET},
+                Phase.HANDSHAKE,
+                {ClosedBy.REMOTE, ClosedBy.RESET},
+                id="greets and closes",
             ),
             pytest.param(
                 RESET_AFTER_BANNER,
