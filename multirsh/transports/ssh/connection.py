@@ -95,6 +95,7 @@ class SshConnection:
         """
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
+        link: PoliteConnection | None = None
         try:
             plan = self._plan()
             check = plan.host_key_check()
@@ -112,7 +113,7 @@ class SshConnection:
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
-            status, failure = login_failure(error, self._phase)
+            status, failure = login_failure(error, self._phase, said=b"" if link is None else link.said)
             if check is not None and check.refusal is not None:
                 status, failure = Status.HOSTKEY, check.refusal
             raise HostError(self._host.name, status, failure) from error

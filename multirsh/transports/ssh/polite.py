@@ -15,11 +15,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import asyncssh
 
 from multirsh.model import Phase
 from multirsh.transports.ssh.end_script import forces_command
+
+SAID_BYTES: Final = 256
+"""What is kept of a remote's first words."""
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
@@ -31,6 +35,7 @@ class PoliteConnection(asyncssh.SSHClientConnection):
 
     _goodbye_sent = False
     _is_known = False
+    _first_bytes = b""
 
     def __init__(
         self,
@@ -44,6 +49,20 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self.is_forced = False
+
+    @property
+    def said(self) -> bytes:
+        """What the remote has written instead of its SSH version, which asyncssh reads past (RFC 4253, 4.2).
+
+        At most ``SAID_BYTES``, and nothing once there is a version.
+        """
+        return b"" if self.get_extra_info("server_version") else self._first_bytes.strip()
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
+        """Take what the remote writes; its first words are kept."""
+        if not self._is_known and len(self._first_bytes) < SAID_BYTES:
+            self._first_bytes += data[: SAID_BYTES - len(self._first_bytes)]
+        super().data_received(data, datatype)
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: asyncssh itself goes on writing."""
@@ -62,6 +81,7 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         key = super().validate_server_host_key(key_data)
         if not self._is_known:  # else it is asked for again in a rekey
             self._is_known = True
+            self._first_bytes = b""
             self._on_phase(Phase.AUTH)
         return key
 
