@@ -68,7 +68,7 @@ def run(case: Case, hosts: list[Host]) -> tuple[float, float, int]:
         governor=governor,
         hop_of=case.hop_of or (lambda _host: None),
         pace=Pace(1e9) if case.paced else None,
-        rng=random.Random(0),  # noqa: S311 - dice
+        rng=random.Random(0),
     )
     in_flight: deque[Host] = deque()
     longest = now = 0.0

@@ -103,7 +103,7 @@ class _Simulation:
         self._servers = servers
         self._trip = trip
         self._command = command
-        self._dice = random.Random(seed)  # noqa: S311 - dice
+        self._dice = random.Random(seed)
         self._fanout = fanout
         self._hop_of = {f"h{place}": place % len(servers) for place in range(hosts)}
         self._admission = Admission(
@@ -111,7 +111,7 @@ class _Simulation:
             fanout=fanout,
             governor=Governor(),
             hop_of=lambda host: self._hop_of[host.name],
-            rng=random.Random(seed + 1),  # noqa: S311 - dice
+            rng=random.Random(seed + 1),
         )
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()

@@ -165,7 +165,7 @@ class TestHops:
             fanout=fanout,
             governor=Governor(),
             hop_of=(lambda _host: "bastion") if one else even_and_odd,
-            rng=random.Random(1),  # noqa: S311 - dice
+            rng=random.Random(1),
         )
 
     def test_each_has_its_own_window(self) -> None:
@@ -348,7 +348,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             pace=self.pace,
             governor=self.governor,
             hop_of=self.hop_of,
-            rng=random.Random(0),  # noqa: S311 - dice
+            rng=random.Random(0),
             allowed=allowed,
         )
         self.now = 0.0

@@ -13,7 +13,7 @@ from multirsh.engine.governor import FIRST_WINDOW, PATIENCE, Governor, Login
 from multirsh.engine.retry import Congestion
 from tests.engine.busy_server import BusyServer, simulate
 
-RNG = random.Random(1)  # noqa: S311 - dice
+RNG = random.Random(1)
 HOP = ("bastion", 22)
 
 
@@ -103,7 +103,7 @@ def test_where_nobody_gets_in_the_pauses_double_and_end(
     how: Congestion, shortest: float, longest: float, seed: int
 ) -> None:
     governor = Governor()
-    rng = random.Random(seed)  # noqa: S311 - dice
+    rng = random.Random(seed)
     now, tries = 0.0, 0
     while True:
         tries += 1
@@ -164,7 +164,7 @@ class GovernorMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.governor = Governor()
-        self.rng = random.Random(0)  # noqa: S311 - dice
+        self.rng = random.Random(0)
         self.now = 0.0
         self.logins: list[Login] = []
 

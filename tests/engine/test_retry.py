@@ -14,7 +14,7 @@ from multirsh.engine.retry import LONGEST_DELAY, PASSING, Congestion, RetryPolic
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Phase, Status
 
-RNG = random.Random(1)  # noqa: S311 - dice
+RNG = random.Random(1)
 THREE = RetryPolicy(retries=3, delay=1.0)
 BOLD = RetryPolicy(retries=3, delay=1.0, repeat_command=True)
 
@@ -113,7 +113,7 @@ def test_every_phase_has_its_answer() -> None:
 def test_the_pause_is_drawn_from_a_doubling_range(tried: int, delay: float, seed: int) -> None:
     policy = RetryPolicy(retries=10_000, delay=delay)
     refused = failure(ErrorKind.REFUSED, Phase.CONNECT)
-    rng = random.Random(seed)  # noqa: S311 - dice
+    rng = random.Random(seed)
     pause = decide(policy, Status.UNREACHABLE, refused, tried=tried, rng=rng)
     assert pause is not None
     assert 0 <= pause <= min(delay * 2.0 ** min(tried - 1, 100), max(delay, LONGEST_DELAY))
@@ -121,7 +121,7 @@ def test_the_pause_is_drawn_from_a_doubling_range(tried: int, delay: float, seed
 
 def test_hosts_that_failed_together_do_not_come_back_together() -> None:
     refused = failure(ErrorKind.REFUSED, Phase.CONNECT)
-    rng = random.Random(3)  # noqa: S311 - dice
+    rng = random.Random(3)
     pauses = [decide(THREE, Status.UNREACHABLE, refused, tried=3, rng=rng) for _ in range(1000)]
     tenths = Counter(int((pause or 0.0) / 0.4) for pause in pauses)
     assert len(tenths) == 10
