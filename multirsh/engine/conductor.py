@@ -52,7 +52,6 @@ class Conductor:
         self._admission = admission
         self._plan = plan
         self._rolling = Rolling(plan.rolling, total)
-        self._admission.allow(self._rolling.allowed)
         self._start = start
         self._give_up = give_up
         self._coming = coming
@@ -60,6 +59,7 @@ class Conductor:
         self._wake = asyncio.Event()
         self._is_stopped = False
         self._interlude: asyncio.Task[None] | None = None
+        self._allowed = 0
         self._hosts_of_batch: list[str] = []
 
     @property
@@ -110,6 +110,10 @@ class Conductor:
             await self._until_woken()
 
     def _admit(self, group: asyncio.TaskGroup) -> None:
+        if self._rolling.allowed > self._allowed:  # another batch has begun
+            self._hosts_of_batch.clear()
+            self._admission.allow(self._rolling.allowed - self._allowed)
+            self._allowed = self._rolling.allowed
         for start in self._admission.admit(_now()):
             if start.attempt == 1:
                 self._hosts_of_batch.append(start.host.name)
@@ -143,7 +147,6 @@ class Conductor:
             self._rolling.broke("it was cancelled")
 
     async def _interval(self, step: Step) -> None:
-        allowed = self._rolling.allowed
         try:
             await self._decide(step)
         except (MultirshError, OSError) as error:
@@ -151,9 +154,6 @@ class Conductor:
         except Exception as error:
             logger.exception("the %s after batch %d", step.value, self._rolling.batch)
             self._broke(step, f"{type(error).__name__}: {error}")
-        if self._rolling.allowed > allowed:
-            self._hosts_of_batch.clear()
-            self._admission.allow(self._rolling.allowed - allowed)
 
     async def _decide(self, step: Step) -> None:
         """Have it decided whether the run goes on. A stop may come at the same moment: then it holds."""
