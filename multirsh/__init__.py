@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from multirsh.engine.limits import Limits, Timeouts
     from multirsh.engine.results import HostResult, Results
     from multirsh.engine.run import Run
+    from multirsh.engine.spool import Spool
     from multirsh.errors import (
         CredentialError,
         HostError,
@@ -45,9 +46,14 @@ if TYPE_CHECKING:
         Phase,
         Seconds,
         Settings,
+        SourcePort,
         Status,
         TransportName,
     )
+    from multirsh.ports.budget import PortBudget
+    from multirsh.ports.tally import PortStatistics
+    from multirsh.transports.base import Stdin
+    from multirsh.transports.rsh.options import RshOptions, RshStderr
     from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 __all__ = [
@@ -72,15 +78,22 @@ __all__ = [
     "Output",
     "PasswordSource",
     "Phase",
+    "PortBudget",
+    "PortStatistics",
     "PortUse",
     "Results",
+    "RshOptions",
+    "RshStderr",
     "Run",
     "RunFinished",
     "RunStarted",
     "Seconds",
     "Settings",
+    "SourcePort",
+    "Spool",
     "SshOptions",
     "Status",
+    "Stdin",
     "Timeouts",
     "TransportName",
     "UsageError",
@@ -95,6 +108,7 @@ _ROOMS = {
     "multirsh.engine.limits": ("Limits", "Timeouts"),
     "multirsh.engine.results": ("HostResult", "Results"),
     "multirsh.engine.run": ("Run",),
+    "multirsh.engine.spool": ("Spool",),
     "multirsh.errors": (
         "CredentialError",
         "HostError",
@@ -123,9 +137,14 @@ _ROOMS = {
         "Phase",
         "Seconds",
         "Settings",
+        "SourcePort",
         "Status",
         "TransportName",
     ),
+    "multirsh.ports.budget": ("PortBudget",),
+    "multirsh.ports.tally": ("PortStatistics",),
+    "multirsh.transports.base": ("Stdin",),
+    "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
     "multirsh.transports.ssh.options": ("PasswordSource", "SshOptions"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -134,7 +134,7 @@ class Phase(enum.StrEnum):
     CONNECT = "connect"
     """TCP's three-way handshake."""
     HANDSHAKE = "handshake"
-    """Version, key exchange and host key (RFC 4253)."""
+    """Version, key exchange and host key (RFC 4253); with rsh, the connection for stderr."""
     AUTH = "auth"
     """Authentication (RFC 4252)."""
     SESSION = "session"
@@ -179,6 +179,7 @@ class ErrorKind(enum.StrEnum):
     ADDRESS = "address"
     FILES = "files"
     MEMORY = "memory"
+    STDIN = "stdin"
     STOPPED = "stopped"
     INTERNAL = "internal"
 

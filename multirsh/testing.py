@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
-from multirsh.transports.base import Sink
+from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -80,6 +80,7 @@ class FakeConnection:
         connected_at: When it was open, on the loop's clock.
         authenticated_at: The same.
         commands: What it was asked to run.
+        stdin: What came as standard input.
         end_calls: The ``kill_after`` of each time that its command was to be ended.
         close_calls: How often it was closed.
         is_held_back: Whether its output is paused now.
@@ -92,6 +93,7 @@ class FakeConnection:
     connected_at: float | None = None
     authenticated_at: float | None = None
     commands: list[str] = field(default_factory=list)
+    stdin: bytes = b""
     end_calls: list[float] = field(default_factory=list)
     close_calls: int = 0
     is_held_back: bool = False
@@ -104,10 +106,12 @@ class FakeConnection:
             raise self.behaviour.fails
         self.connected_at = self.authenticated_at = asyncio.get_running_loop().time()
 
-    async def run(self, command: str, sink: Sink) -> Outcome:
-        """Write the output, and end as the behaviour says."""
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+        """Read all input, write the output, and end as the behaviour says."""
         self.phase = Phase.RUN
         self.commands.append(command)
+        while stdin is not None and (data := await stdin.read(len(self.stdin))):
+            self.stdin += data
         if self.behaviour.stdout:
             sink.write("stdout", self.behaviour.stdout)
         if self.behaviour.stderr:

@@ -25,7 +25,9 @@ from tests.servers.hooked import Conduct, HookedServer
 from tests.servers.leaks import Belongings, stray_tasks
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
+from tests.servers.rshd import RshServer
 from tests.servers.scripted import RefusingPort, Script, ScriptedServer
+from tests.servers.scripted_rshd import Back, ScriptedRshd, Step
 from tests.servers.sshd import start_sshd
 
 # Inputs decide, not how busy the machine is; and in CI the same inputs each time.
@@ -75,6 +77,13 @@ def sshd(module_namespace: Namespace) -> Iterator[Daemon]:
 def dropbear(module_namespace: Namespace) -> Iterator[Daemon]:
     """One dropbear for the file, in ``module_namespace``, where it is every 127.x.y.z."""
     with start_dropbear(namespace=module_namespace) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rshd(module_namespace: Namespace) -> Iterator[RshServer]:
+    """One in.rshd for the file, in ``module_namespace``, where it is every 127.x.y.z."""
+    with RshServer(module_namespace) as server:
         yield server
 
 
@@ -141,6 +150,28 @@ def refusing_port(request: pytest.FixtureRequest) -> Iterator[RefusingPort]:
     """A port that refuses, where ``scripted`` would stand."""
     with RefusingPort(namespace=_namespace_of(request)) as port:
         yield port
+
+
+class StartScriptedRshd(Protocol):
+    """What the ``scripted_rshd`` fixture is."""
+
+    def __call__(self, *steps: Step, back: Back = ..., receive_buffer: int | None = ...) -> ScriptedRshd:
+        """Start one."""
+
+
+@pytest.fixture
+def scripted_rshd(request: pytest.FixtureRequest) -> Iterator[StartScriptedRshd]:
+    """Start rsh servers that misbehave, in the test's namespace: ``scripted_rshd(*BEGIN, Act.CLOSE)``."""
+    namespace = _namespace_of(request)
+    assert namespace is not None
+    with ExitStack() as servers:
+
+        def start(*steps: Step, back: Back = Back.GOOD, receive_buffer: int | None = None) -> ScriptedRshd:
+            return servers.enter_context(
+                ScriptedRshd(*steps, back=back, namespace=namespace, receive_buffer=receive_buffer)
+            )
+
+        yield start
 
 
 class StartHooked(Protocol):

@@ -57,4 +57,6 @@ def _source(parameter: click.Parameter, ctx: click.Context | None) -> str:
     )
     if from_environment and isinstance(parameter.envvar, str):
         return parameter.envvar
+    if isinstance(parameter, click.Argument):
+        return (parameter.name or "").upper()
     return "/".join(parameter.opts)

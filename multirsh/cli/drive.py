@@ -16,6 +16,8 @@ from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host
 from multirsh.output import Batch, OutputOptions, Printer
+from multirsh.transports.base import Stdin
+from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread
 
@@ -35,9 +37,11 @@ class Drive:
         limits: How much at once.
         timeouts: For how long.
         ssh: What ssh's options say.
+        rsh: What rsh's options say.
         output: How to print it.
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
+        stdin: The commands' standard input, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -45,9 +49,11 @@ class Drive:
     limits: Limits
     timeouts: Timeouts
     ssh: SshOptions
+    rsh: RshOptions
     output: OutputOptions
     exit_rule: ExitRule
     bind_address: str | None = None
+    stdin: Stdin | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -67,10 +73,11 @@ class Drive:
                 limits=self.limits,
                 timeouts=self.timeouts,
                 ssh=self.ssh,
+                rsh=self.rsh,
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:
-                run = fleet.run(self.command, exit_rule=self.exit_rule)
+                run = fleet.run(self.command, stdin=self.stdin, exit_rule=self.exit_rule)
                 printer.begin(loop.time())
                 stopper = _stopper(run, printer, writer, patience=self.timeouts.close)
                 with signals.taken_by(stopper):

@@ -11,20 +11,21 @@ import click
 from multirsh.cli import options, values
 from multirsh.cli.descriptors import print_out
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, Showing, checked, prepared
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.run import Bounds, Connecting, RunCommand, Showing, checked, prepared
+from multirsh.cli.stdin import open_stdin
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
 if TYPE_CHECKING:
     from multirsh.cli.signals import StopSignals
     from multirsh.lab import Lab, LabOptions
+    from multirsh.transports.base import Stdin
 
 
 @click.command(
     "lab",
     short_help="Start SSH servers on this machine, to practise on.",
-    cls=SectionCommand,
+    cls=RunCommand,
     context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
@@ -48,10 +49,13 @@ if TYPE_CHECKING:
 )
 @options.CHOICE
 @options.RUNNING
+@options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
-def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **parameters: Any) -> int:
+def lab(
+    *, hosts: int, lab_port: int | None, stdin: str | None, command: tuple[str, ...], **parameters: Any
+) -> int:
     """Start SSH servers on this machine; with COMMAND, run it on them and end.
 
     The servers are real, and COMMAND really runs: on this machine, as you. Without COMMAND they stay up until
@@ -65,11 +69,16 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
     if not command:
         return signals.run(lambda _: _keep_up(fleet))
     checked(command)
-    return signals.run(lambda taken: _run_on(fleet, command, parameters, taken))
+    given = open_stdin(stdin, read_by_others=[])
+    return signals.run(lambda taken: _run_on(fleet, command, parameters, given, taken))
 
 
 async def _run_on(
-    fleet: LabOptions, command: Sequence[str], parameters: dict[str, Any], signals: StopSignals
+    fleet: LabOptions,
+    command: Sequence[str],
+    parameters: dict[str, Any],
+    stdin: Stdin | None,
+    signals: StopSignals,
 ) -> int:
     from multirsh.lab import Lab  # noqa: PLC0415 - as above
 
@@ -79,7 +88,7 @@ async def _run_on(
     async with Lab(fleet) as running:
         hosts = choice.hosts(options.read_inventory([str(running.hosts_file)]))
         connecting = Connecting(ssh_config=str(running.ssh_config))
-        drive = prepared(command, hosts, connecting=connecting, showing=showing, bounds=bounds)
+        drive = prepared(command, hosts, connecting=connecting, showing=showing, bounds=bounds, stdin=stdin)
         return await drive.drive(signals)
 
 

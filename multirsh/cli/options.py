@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import click
 
-from multirsh.cli import values
+from multirsh.cli import stdin, values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import OTHER, SectionOption
 from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
+from multirsh.transports.rsh.options import RshStderr
 
 Taken = TypeVar("Taken")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -127,7 +128,16 @@ CONNECTION = _together(
         "--transport",
         type=click.Choice([name.value for name in TransportName]),
         metavar="NAME",
-        help="How to reach hosts; in this version, ssh only.",
+        help="How to reach hosts; in this version, ssh or rsh.",
+    ),
+    _of_connecting(
+        "--rsh-stderr",
+        type=click.Choice([stderr.value for stderr in RshStderr]),
+        default=RshStderr.SEPARATE.value,
+        show_default=True,
+        metavar="HOW",
+        help="With rsh, stderr comes separate, on a connection that the host makes back to us, or merged "
+        "into stdout.",
     ),
     _of_connecting(
         "--host-keys",
@@ -182,6 +192,22 @@ RUNNING = _together(
     ),
 )
 
+COLOR = _of_output(
+    "--color",
+    type=click.Choice([when.value for when in When]),
+    default="auto",
+    metavar="WHEN",
+    help="Colours: auto (on a terminal), always, never.",
+)
+
+STDIN_OPTION = _of_running(
+    *stdin.NAMES,
+    "stdin",
+    metavar="[FILE]",
+    configurable=False,
+    help="Standard input, or FILE, in full to every host.  [default: the commands see its end at once]",
+)
+
 OUTPUT = _together(
     _of_output("-N", "--no-prefix", is_flag=True, help="Lines without host names before them."),
     _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
@@ -198,13 +224,7 @@ OUTPUT = _together(
         metavar="WHEN",
         help="A progress line: auto (on a terminal), always, never.",
     ),
-    _of_output(
-        "--color",
-        type=click.Choice([when.value for when in When]),
-        default="auto",
-        metavar="WHEN",
-        help="Colours: auto (on a terminal), always, never.",
-    ),
+    COLOR,
     _of_output(
         "-S",
         "--largest-status",

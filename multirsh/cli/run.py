@@ -13,15 +13,18 @@ import click
 from multirsh.cli import options
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import SectionCommand
+from multirsh.cli.stdin import open_stdin, with_its_file
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, When
 from multirsh.ports.budget import PortBudget
+from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 if TYPE_CHECKING:
     from multirsh.cli.drive import Drive
+    from multirsh.transports.base import Stdin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class Connecting:
     ssh_config: str | None = None
     ssh_options: tuple[str, ...] = ()
     transport: str | None = None
+    rsh_stderr: str = RshStderr.SEPARATE.value
     host_keys: str | None = None
     forward_agent: bool = False
     ask_pass: bool = False
@@ -67,6 +71,10 @@ class Connecting:
                 f"-R {transport}: this version has no such transport", hint=f"it has {', '.join(AVAILABLE)}"
             )
         return [replace(host, settings=replace(host.settings, transport=transport)) for host in hosts]
+
+    def rsh(self) -> RshOptions:
+        """What rsh's options say for all hosts."""
+        return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
 
     def ssh(self) -> SshOptions:
         """What ssh's options say for all hosts.
@@ -132,9 +140,17 @@ class Bounds:
     largest_status: bool
 
 
+class RunCommand(SectionCommand):
+    """Of ``-I``, whose value may be left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Attach what belongs to ``-I``."""
+        return super().parse_args(ctx, with_its_file(args, self))
+
+
 @click.command(
     "run",
-    cls=SectionCommand,
+    cls=RunCommand,
     context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
@@ -142,14 +158,15 @@ class Bounds:
 @options.CHOICE
 @options.CONNECTION
 @options.RUNNING
+@options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARG]...")
-def run(*, command: tuple[str, ...], files: tuple[str, ...], **parameters: Any) -> int:
+def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, **parameters: Any) -> int:
     """Run COMMAND on many hosts at once.
 
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
-    standard input is at end of file. Options after the first word belong to COMMAND.
+    standard input is at end of file; see -I. Options after the first word belong to COMMAND.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
@@ -160,12 +177,16 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], **parameters: Any) 
     if not files and choice.is_empty:
         raise _nobody(command)
     hosts = choice.hosts(options.read_inventory(files))
+    taken = ["-f -"] if "-" in files else []
+    if connecting.password_file == Path("-"):
+        taken.append("--password-file -")
     drive = prepared(
         command,
         hosts,
         connecting=connecting,
         showing=options.take(Showing, parameters),
         bounds=options.take(Bounds, parameters),
+        stdin=open_stdin(stdin, read_by_others=taken),
     )
     return signals.run(drive.drive)
 
@@ -197,7 +218,13 @@ def _nobody(command: Sequence[str]) -> UsageError:
 
 
 def prepared(
-    command: Sequence[str], hosts: Sequence[Host], *, connecting: Connecting, showing: Showing, bounds: Bounds
+    command: Sequence[str],
+    hosts: Sequence[Host],
+    *,
+    connecting: Connecting,
+    showing: Showing,
+    bounds: Bounds,
+    stdin: Stdin | None = None,
 ) -> Drive:
     """Make a run of what the options say: the way of every command line, the lab's too.
 
@@ -218,7 +245,9 @@ def prepared(
             close=bounds.close_timeout,
         ),
         bind_address=bounds.bind_address,
+        stdin=stdin,
         ssh=connecting.ssh(),
+        rsh=connecting.rsh(),
         output=showing.options(),
         exit_rule=ExitRule(
             largest_status=bounds.largest_status, require_remote_close=bounds.require_remote_close

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Exited, Failure, Outcome, Signalled, Status
-from multirsh.transports.base import Connection, Sink
+from multirsh.transports.base import Connection, Sink, Stdin
 from multirsh.transports.patience import Patience
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,13 @@ class Stop:
 
 
 async def attempt(
-    connection: Connection, command: str, sink: Sink, *, timeouts: Timeouts, stop: Stop
+    connection: Connection,
+    command: str,
+    sink: Sink,
+    *,
+    stdin: Stdin | None = None,
+    timeouts: Timeouts,
+    stop: Stop,
 ) -> Ending:
     """Open ``connection`` and run ``command``; the connection is left for the caller to close.
 
@@ -74,6 +80,7 @@ async def attempt(
         connection: Not yet begun.
         command: As the user gave it.
         sink: Takes all output before this returns.
+        stdin: The command's standard input; ``None`` is at end of file.
         timeouts: For how long.
         stop: Gives up when it is turned.
 
@@ -85,7 +92,7 @@ async def attempt(
             async with _within(timeouts.connect, "not logged in") as scope:
                 await connection.open(Patience(scope, port_seconds=timeouts.port))
             async with _within(timeouts.command, "the command did not end"):
-                return _ended(await connection.run(command, sink))
+                return _ended(await connection.run(command, sink, stdin))
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)
     except _DeadlinePassed as passed:

@@ -19,13 +19,15 @@ from typing import Self
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import Results
 from multirsh.engine.run import Means, Run
+from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
 from multirsh.ports.allocator import PortAllocator
-from multirsh.transports.base import Transport, Warn
+from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.registry import load
+from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 
@@ -46,6 +48,7 @@ class Fleet:
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
+        rsh: RshOptions | None = None,
         bind_address: str | None = None,
         warn: Warn | None = None,
         transports: Mapping[TransportName, Transport] | None = None,
@@ -57,6 +60,7 @@ class Fleet:
             limits: How much at once.
             timeouts: For how long.
             ssh: What ssh's options say for all hosts.
+            rsh: What rsh's options say for all hosts.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
@@ -72,6 +76,7 @@ class Fleet:
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._ssh = ssh or SshOptions()
+        self._rsh = rsh or RshOptions()
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
         self._given = dict(transports or {})
@@ -94,7 +99,9 @@ class Fleet:
         async with AsyncExitStack() as opened:
             transports: dict[TransportName, Transport] = {}
             for name, hosts in self._by_transport().items():
-                transport = self._given.get(name) or load(name, ssh=self._ssh, warn=self._warn, hosts=hosts)
+                transport = self._given.get(name) or load(
+                    name, ssh=self._ssh, rsh=self._rsh, warn=self._warn, hosts=hosts
+                )
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
@@ -119,11 +126,14 @@ class Fleet:
         self._means = None
         await self._opened.aclose()
 
-    def run(self, command: str, *, exit_rule: ExitRule | None = None) -> Run:
+    def run(
+        self, command: str, *, stdin: bytes | Stdin | None = None, exit_rule: ExitRule | None = None
+    ) -> Run:
         """Run ``command`` on every host, through its login shell.
 
         Args:
-            command: What ssh would be given; its standard input is at end of file.
+            command: What ssh would be given.
+            stdin: Its standard input, in full to every host; ``None`` is at end of file.
             exit_rule: What the exit code in ``RunFinished`` is made of.
 
         Returns:
@@ -139,7 +149,8 @@ class Fleet:
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
-        run = Run(self._means, self._hosts, command, exit_rule or ExitRule())
+        given = Given(stdin) if isinstance(stdin, bytes) else stdin
+        run = Run(self._means, self._hosts, command, exit_rule or ExitRule(), given)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
@@ -158,6 +169,7 @@ def run(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     ssh: SshOptions | None = None,
+    rsh: RshOptions | None = None,
 ) -> Results:
     """Run ``command`` on ``hosts`` and wait for all of them: for scripts that have no event loop.
 
@@ -174,7 +186,7 @@ def run(
         raise RuntimeError("multirsh.run() makes its own event loop; inside one, use 'async with Fleet(...)'")
 
     async def together() -> Results:
-        async with Fleet(hosts, limits=limits, timeouts=timeouts, ssh=ssh) as fleet:
+        async with Fleet(hosts, limits=limits, timeouts=timeouts, ssh=ssh, rsh=rsh) as fleet:
             return await fleet.run(command).gather()
 
     return asyncio.run(together())

@@ -28,7 +28,7 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
 from multirsh.ports.tally import PortStatistics, Tally
-from multirsh.transports.base import Connection, Stream, Transport, Warn
+from multirsh.transports.base import Connection, Stdin, Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.version import __version__
 
@@ -68,12 +68,20 @@ class Run:
     that; after a ``break`` it is leaving the fleet that waits for it.
     """
 
-    def __init__(self, means: Means, hosts: Sequence[Host], command: str, exit_rule: ExitRule) -> None:
+    def __init__(
+        self,
+        means: Means,
+        hosts: Sequence[Host],
+        command: str,
+        exit_rule: ExitRule,
+        stdin: Stdin | None = None,
+    ) -> None:
         self.id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         self._means = means
         self._hosts = tuple(hosts)
         self._command = command
         self._exit_rule = exit_rule
+        self._stdin = stdin
         self._tally = Tally()
         self._dialler = Dialler(
             ports=means.ports,
@@ -246,7 +254,12 @@ class Run:
         closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
         try:
             ending = await attempt(
-                connection, self._command, sink, timeouts=self._means.timeouts, stop=self._stop
+                connection,
+                self._command,
+                sink,
+                stdin=self._stdin,
+                timeouts=self._means.timeouts,
+                stop=self._stop,
             )
         finally:
             connection.close()

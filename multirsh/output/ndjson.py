@@ -72,7 +72,12 @@ class Ndjson:
 
 def encode(event: Event) -> bytes:
     """One event as one line, its end included."""
-    return _UNSAFE.sub(_as_json_escape, _ENCODER.encode(event.to_dict())).encode() + b"\n"
+    return safe(_ENCODER.encode(event.to_dict())).encode() + b"\n"
+
+
+def safe(line: str) -> str:
+    """A line of JSON with the same value, safe to look at and to cut into lines."""
+    return _UNSAFE.sub(_as_json_escape, line)
 
 
 def _as_json_escape(match: re.Match[str]) -> str:

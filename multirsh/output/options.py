@@ -64,12 +64,14 @@ class Stdio:
         stdout_is_pipe: Whether some other program reads stdout.
         stderr_is_terminal: Whether a person may be watching.
         width: Columns of stderr's terminal, asked anew for each drawing, since windows change.
+        stdout_width: Columns of stdout's terminal.
     """
 
     stdout_is_terminal: bool = False
     stdout_is_pipe: bool = False
     stderr_is_terminal: bool = False
     width: Callable[[], int] = lambda: USUAL_WIDTH
+    stdout_width: Callable[[], int] = lambda: USUAL_WIDTH
 
     @classmethod
     def look(cls, *, stdout: int = 1, stderr: int = 2) -> Stdio:
@@ -79,6 +81,7 @@ class Stdio:
             stdout_is_pipe=_is_pipe(stdout),
             stderr_is_terminal=os.isatty(stderr),
             width=lambda: _columns(stderr),
+            stdout_width=lambda: _columns(stdout),
         )
 
 
@@ -137,12 +140,12 @@ def use_color(when: When, environ: Mapping[str, str], *, is_terminal: bool) -> b
         return False
     if environ.get("FORCE_COLOR"):
         return True
-    return is_terminal and not _is_dumb(environ)
+    return is_terminal and not is_dumb(environ)
 
 
 def choose_drawing(when: When, environ: Mapping[str, str], *, stdio: Stdio, quiet: bool) -> Drawing:
     """How progress is shown."""
-    can_redraw = stdio.stderr_is_terminal and not _is_dumb(environ)
+    can_redraw = stdio.stderr_is_terminal and not is_dumb(environ)
     if quiet or when is When.NEVER:
         return Drawing.NONE
     if when is When.ALWAYS:
@@ -150,7 +153,8 @@ def choose_drawing(when: When, environ: Mapping[str, str], *, stdio: Stdio, quie
     return Drawing.REDRAWN if can_redraw and not stdio.stdout_is_pipe else Drawing.NONE
 
 
-def _is_dumb(environ: Mapping[str, str]) -> bool:
+def is_dumb(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal can show no more than lines of text."""
     return environ.get("TERM", "") in _DUMB
 
 

@@ -32,6 +32,31 @@ class Sink(Protocol):
         """Take ``data``, whole and at once; to be held back, call the connection's ``pause_output``."""
 
 
+class Stdin(Protocol):
+    """What a command gets as its standard input; each host reads it at its own pace."""
+
+    async def read(self, offset: int) -> bytes:
+        """Some bytes from ``offset``; waits for the first of them; ``b""`` at the end.
+
+        Raises:
+            OSError: The input cannot be read.
+        """
+
+    async def size(self) -> int:
+        """How many bytes there are in all; waits until that is known.
+
+        Raises:
+            OSError: The input cannot be read.
+        """
+
+    def at(self, offset: int) -> bytes:
+        """Some bytes from ``offset``, at once: once ``size`` has told, all are there.
+
+        Raises:
+            OSError: The input cannot be read.
+        """
+
+
 class Connection(Protocol):
     """One host's connection, from before its name is looked up to after its socket is closed."""
 
@@ -61,12 +86,14 @@ class Connection(Protocol):
             HostError: This host could not be reached or entered.
         """
 
-    async def run(self, command: str, sink: Sink) -> Outcome:
-        """Run ``command`` through the remote's login shell; its standard input is at end of file.
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+        """Run ``command`` through the remote's login shell.
 
         Args:
             command: As the user gave it.
             sink: Takes all output before this returns.
+            stdin: Its standard input; ``None`` is at end of file. A remote that does not read it all is
+                not waited for.
 
         Raises:
             HostError: The command was refused, or its connection died.

@@ -89,6 +89,11 @@ class Dialler:
         self._resolver = resolver or Resolver()
         self._open: set[RemoteFirstTransport] = set()
 
+    @property
+    def close_timeout(self) -> float:
+        """Seconds each connection waits for the remote's FIN, at the most."""
+        return self._close_timeout
+
     async def dial(
         self,
         host: str,
@@ -178,8 +183,12 @@ class Dialler:
         listener.close()
         self._ports.give_back(lease, None)
 
-    def adopt(self, sock: socket.socket) -> RemoteFirstTransport:
+    def adopt(self, sock: socket.socket, *, spares_peer: bool = False) -> RemoteFirstTransport:
         """Take over a connection that one of our listeners has accepted.
+
+        Args:
+            sock: As accept(2) gave it.
+            spares_peer: As ``RemoteFirstTransport`` has it.
 
         Raises:
             OSError: The peer has come and gone; the socket is closed.
@@ -192,7 +201,7 @@ class Dialler:
             raise
         lease = self._ports.adopt(route, sock.getsockname()[1])
         self._tally.leased()
-        return self._hold(sock, lease)
+        return self._hold(sock, lease, spares_peer=spares_peer)
 
     def adopt_pipe(self, sock: socket.socket) -> RemoteFirstTransport:
         """Take over a connected socket that holds no port, such as a ProxyCommand's end."""
@@ -272,7 +281,7 @@ class Dialler:
         finally:
             self._tally.waits_no_more(asking, loop.time() - began)
 
-    def _hold(self, sock: socket.socket, lease: Lease) -> RemoteFirstTransport:
+    def _hold(self, sock: socket.socket, lease: Lease, *, spares_peer: bool = False) -> RemoteFirstTransport:
         """Take over a connected socket with its lease.
 
         Raises:
@@ -285,7 +294,7 @@ class Dialler:
             self._give_back(lease, closed_by)
 
         try:
-            transport = self._watch(sock, closed)
+            transport = self._watch(sock, closed, spares_peer=spares_peer)
         except OSError:
             sock.close()
             self._give_back(lease, None)
@@ -299,13 +308,17 @@ class Dialler:
         self._tally.given_back()
         self._ports.give_back(lease, closed_by)
 
-    def _watch(self, sock: socket.socket, on_closed: Callable[[ClosedBy], None]) -> RemoteFirstTransport:
+    def _watch(
+        self, sock: socket.socket, on_closed: Callable[[ClosedBy], None], *, spares_peer: bool = False
+    ) -> RemoteFirstTransport:
         loop = asyncio.get_running_loop()
 
         def closed(closed_by: ClosedBy) -> None:
             self._open.discard(transport)
             on_closed(closed_by)
 
-        transport = RemoteFirstTransport(loop, sock, close_timeout=self._close_timeout, on_closed=closed)
+        transport = RemoteFirstTransport(
+            loop, sock, close_timeout=self._close_timeout, on_closed=closed, spares_peer=spares_peer
+        )
         self._open.add(transport)
         return transport

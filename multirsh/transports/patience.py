@@ -67,6 +67,12 @@ class Patience:
                 self.go_on()
 
     @property
+    def deadline(self) -> float | None:
+        """When its first deadline is, on the loop's clock; ``None`` for never, or while it stands still."""
+        times = [when for scope in self._scopes if (when := scope.when()) is not None]
+        return min(times, default=None)
+
+    @property
     def stands_still(self) -> bool:
         """Whether its deadlines do."""
         return self._stops > 0

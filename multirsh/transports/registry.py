@@ -12,18 +12,22 @@ from typing import Final
 from multirsh.errors import UsageError
 from multirsh.model import Host, TransportName
 from multirsh.transports.base import Transport, Warn
+from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
-AVAILABLE: Final = frozenset({TransportName.SSH})
+AVAILABLE: Final = (TransportName.SSH, TransportName.RSH)
 """Those that this version has."""
 
 
-def load(name: TransportName, *, ssh: SshOptions, warn: Warn, hosts: Sequence[Host]) -> Transport:
+def load(
+    name: TransportName, *, ssh: SshOptions, rsh: RshOptions, warn: Warn, hosts: Sequence[Host]
+) -> Transport:
     """Make the transport called ``name``.
 
     Args:
         name: As in a hosts file or after ``-R``.
         ssh: What ssh's options say for all hosts.
+        rsh: What rsh's options say for all hosts.
         warn: Takes warnings for people.
         hosts: Those that want it, for the message if it cannot be had.
 
@@ -34,6 +38,10 @@ def load(name: TransportName, *, ssh: SshOptions, warn: Warn, hosts: Sequence[Ho
         from multirsh.transports.ssh.transport import SshTransport  # noqa: PLC0415 - see the module's docstring
 
         return SshTransport(ssh, warn)
+    if name is TransportName.RSH:
+        from multirsh.transports.rsh.transport import RshTransport  # noqa: PLC0415 - as above
+
+        return RshTransport(rsh, warn)
     wanting = hosts[0].name if len(hosts) == 1 else f"{hosts[0].name} and {len(hosts) - 1} more"
     raise UsageError(
         f"{wanting}: the transport {name.value!r} is not in this version", hint="leave such hosts out with -x"

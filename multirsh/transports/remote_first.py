@@ -49,6 +49,7 @@ class RemoteFirstTransport(asyncio.Transport):
         *,
         close_timeout: float,
         on_closed: Callable[[ClosedBy], None],
+        spares_peer: bool = False,
     ) -> None:
         """Take over a connected, non-blocking socket.
 
@@ -57,6 +58,9 @@ class RemoteFirstTransport(asyncio.Transport):
             sock: Owned by the transport from here on.
             close_timeout: Seconds from ``close()`` to a reset, if the remote's FIN does not come.
             on_closed: Called once, right after the socket was closed.
+            spares_peer: Answer the remote's FIN by RST instead of FIN, so that the remote keeps no TIME_WAIT
+                either. For a remote that closes from a port it has few of; nothing is lost, since all that it
+                sent was read before its FIN.
         """
         super().__init__()
         self._loop = loop
@@ -64,9 +68,10 @@ class RemoteFirstTransport(asyncio.Transport):
         self._fd = sock.fileno()
         self._close_timeout = close_timeout
         self._on_closed = on_closed
+        self._spares_peer = spares_peer
         self._order = CloseOrder()
         self._protocol: asyncio.Protocol | None = None
-        self._buffer: list[bytes] = []
+        self._buffer: list[bytes | memoryview] = []
         self._buffered_bytes = 0
         self._flush_scheduled = False
         self._writer_watched = False
@@ -199,7 +204,7 @@ class RemoteFirstTransport(asyncio.Transport):
             self._watch_reader()  # even if reading was paused: the FIN is behind what nobody wants any more
             self._flush()
         elif command in {Command.CLOSE_SOCKET, Command.RESET_SOCKET}:
-            self._release(reset=command is Command.RESET_SOCKET)
+            self._release(reset=command is Command.RESET_SOCKET or self._spares_peer)
             if self._protocol is not None:
                 self._loop.call_soon(self._protocol.connection_lost, error if was_open else None)
 
@@ -266,7 +271,8 @@ class RemoteFirstTransport(asyncio.Transport):
                 self._break(error)
                 return
             self._buffered_bytes -= sent
-            self._buffer = [rest[sent:]] if sent < len(rest) else []
+            # Not copied: what is left may be a whole input, and a send takes little of it.
+            self._buffer = [memoryview(rest)[sent:]] if sent < len(rest) else []
         if self._writing_paused and self._buffered_bytes <= self._low_water and self._protocol is not None:
             self._writing_paused = False
             self._protocol.resume_writing()

@@ -21,7 +21,15 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "args", [("--version",), ("--help",), ("lab", "--help"), ("hosts", "--help"), ("-w", "a", "--bogus")]
+    "args",
+    [
+        ("--version",),
+        ("--help",),
+        ("lab", "--help"),
+        ("hosts", "--help"),
+        ("ports", "--help"),
+        ("-w", "a", "--bogus"),
+    ],
 )
 def test_little_is_loaded(multirsh: Program, args: tuple[str, ...]) -> None:
     done = subprocess.run(

@@ -52,9 +52,9 @@ WRONG = {
     ("-w", "a", "-t", "-1", "x"): "-t/--connect-timeout: '-1' is not a number of seconds above 0",
     ("-w", "a", "-u", "inf", "x"): "-u/--command-timeout: 'inf' is not a number of seconds above 0",
     ("-w", "a", "--close-timeout", "0", "x"): "--close-timeout: '0' is not a number of seconds above 0",
-    ("-w", "a", "-R", "rsh", "x"): "-R rsh: this version has no such transport; it has ssh",
+    ("-w", "a", "-R", "exec", "x"): "-R exec: this version has no such transport; it has ssh, rsh",
     ("-w", "a", "-R", "telnet", "x"): "-R/--transport: 'telnet' is not one of 'ssh', 'rsh', 'exec', 'local'",
-    ("-f", "rsh.yaml", "x"): "old: the transport 'rsh' is not in this version; leave such hosts out with -x",
+    ("-f", "ex.yaml", "x"): "old: the transport 'exec' is not in this version; leave such hosts out with -x",
     ("-w", "a", "-o", "Prot=3", "x"): "-o: bad configuration option: prot; did you mean port?",
     ("-w", "a", "-o", "Port", "x"): "-o: port needs an argument",
     ("-w", "a", "-F", "nowhere", "x"): "-F nowhere: No such file or directory",
@@ -100,7 +100,7 @@ def user(multirsh: Program) -> Program:
     multirsh.write("torn.yaml", "hosts:\n  - web1\n  port: 22\n")
     multirsh.write("key.yaml", "hosts: [web1]\ngroups: {web: {host: [a]}}\n")
     multirsh.write("port.yaml", "hosts:\n  - web1: {port: 22:22}\n")
-    multirsh.write("rsh.yaml", "hosts:\n  - old: {transport: rsh}\n")
+    multirsh.write("ex.yaml", "hosts:\n  - old: {transport: exec}\n")
     return multirsh
 
 

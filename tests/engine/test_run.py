@@ -14,7 +14,7 @@ from multirsh.events import HostFinished, HostStarted, Output, RunFinished, RunS
 from multirsh.exit_code import ExitRule
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Phase, Signalled, Status, TransportName
 from multirsh.testing import Behaviour, FakeConnection, FakeTransport, refused
-from multirsh.transports.base import Sink
+from multirsh.transports.base import Sink, Stdin
 from tests.fleets import NEVER_S, endings
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -289,7 +289,7 @@ async def test_a_slow_reader_holds_back_those_who_write_and_loses_nothing() -> N
 
 async def test_many_small_writes_are_held_back_as_few_large_ones_are() -> None:
     class Dripping(FakeConnection):
-        async def run(self, command: str, sink: Sink) -> Exited:
+        async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Exited:
             while not self.is_held_back:
                 sink.write("stdout", b"y")
             return Exited(0)

@@ -10,7 +10,7 @@ import asyncssh
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, SourcePort, Status
-from multirsh.transports.base import Sink
+from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
@@ -22,6 +22,7 @@ from multirsh.transports.ssh.plan import Chain, Plan
 from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
+from multirsh.transports.words import input_failure
 
 
 class Surroundings(Protocol):
@@ -117,11 +118,11 @@ class SshConnection:
             raise HostError(self._host.name, status, failure) from error
         self._authenticated_at = loop.time()
 
-    async def run(self, command: str, sink: Sink) -> Outcome:
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
         """Run ``command`` in a channel of its own.
 
         Raises:
-            HostError: It was refused, or the connection died.
+            HostError: It was refused, the connection died, or the input cannot be read.
         """
         link = self._opened()
         self._enter(Phase.SESSION)
@@ -135,8 +136,11 @@ class SshConnection:
                 request_pty=False,
             )
             self._enter(Phase.RUN)
-            channel.write_eof()
-            await asyncio.shield(session.ended)  # who gives up on the command may still wait for its end
+            if stdin is None:
+                channel.write_eof()
+                await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
+            else:
+                await self._fed(session, stdin, link)
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
@@ -145,13 +149,36 @@ class SshConnection:
             raise HostError(self._host.name, status, failure)
         return session.outcome
 
+    async def _fed(self, session: CommandSession, stdin: Stdin, link: PoliteConnection) -> None:
+        """Give the command its input until it ends, whether it reads it or not.
+
+        Raises:
+            HostError: The input cannot be read.
+        """
+        failure: OSError | None = None
+
+        async def feed() -> None:
+            nonlocal failure
+            try:
+                await session.feed(stdin, link.may_write)
+            except OSError as error:
+                failure = error
+                session.give_up()
+
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(feed())
+            await asyncio.shield(session.ended)
+            feeding.cancel()
+        if failure is not None:
+            raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
+
     async def end_command(self, *, kill_after: float) -> Fate:
         """End the command that was given up on, with all that it started."""
         link, session = self._link, self._session
         if link is None or session is None or not session.requested:
             return Fate.DEAD  # it was never asked for
-        if session.ended.done():
-            return Fate.UNKNOWN if session.outcome is None else Fate.DEAD
+        if session.outcome is not None and session.ended.done():
+            return Fate.DEAD
         if link.is_forced:  # a second channel would only run once more what the server runs for everybody
             return Fate.UNKNOWN
         return await end_command(link, session, kill_after=kill_after)

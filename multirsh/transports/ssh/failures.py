@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncssh
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
-
-LONGEST_MESSAGE = 500
-"""Characters of an error's words that are kept: a remote's goodbye may be 200 kB long."""
+from multirsh.transports import words
 
 _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
 """What OpenSSH says in its DISCONNECT when MaxAuthTries is used up (auth.c)."""
@@ -44,10 +42,8 @@ def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's own words, on one line: some are the remote's, so bounded, and without control bytes."""
-    text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
+    """The error's own words: some are the remote's."""
+    return words.one_line(str(error))
 
 
 def _closed_during(phase: Phase) -> str:

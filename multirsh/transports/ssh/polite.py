@@ -42,6 +42,20 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         super().__init__(loop, options, wait="auth")
         self._on_phase = on_phase
         self.is_forced = False
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+
+    def pause_writing(self) -> None:
+        """The transport holds more than it should: asyncssh itself goes on writing."""
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        """The transport has sent most of it."""
+        self._may_write.set()
+
+    async def may_write(self) -> None:
+        """Wait until the transport holds little."""
+        await self._may_write.wait()
 
     def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
         """Check the host's key; what comes after it the first time is the login."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import asyncssh
 
 from multirsh.model import Exited, Outcome, Signalled
-from multirsh.transports.base import Sink, Stream
+from multirsh.transports.base import Sink, Stdin, Stream
 
 WINDOW_BYTES: Final = 512 * 1024
 """The channel's receive window: what a remote may send unasked, so the most that asyncssh buffers for a
@@ -36,6 +36,8 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         self._sink = sink
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._may_pause = True
+        self._may_write = asyncio.Event()
+        self._may_write.set()
         self.requested = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.outcome: Outcome | None = None
@@ -57,6 +59,39 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         self.output_ended = True
         return True
 
+    def pause_writing(self) -> None:
+        """The remote does not read as fast as we write."""
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._may_write.set()
+
+    async def feed(self, stdin: Stdin, link_may_write: Callable[[], Awaitable[object]]) -> None:
+        """Send all of the input, as fast as the remote reads it, then its end, once.
+
+        A remote that wants no more is left alone: how it ended is what counts.
+
+        Args:
+            stdin: The input.
+            link_may_write: Waits until the connection below has sent enough of what it holds.
+
+        Raises:
+            OSError: The input cannot be read; the remote has not got its end.
+        """
+        channel, offset = self._channel, 0
+        if channel is None:
+            raise RuntimeError("the channel is not open")
+        try:
+            while data := await stdin.read(offset):
+                await self._may_write.wait()
+                await link_may_write()
+                channel.write(data)
+                offset += len(data)
+            channel.write_eof()
+        except BrokenPipeError:
+            return
+
     def exit_status_received(self, status: int) -> None:
         """The command exited."""
         self.outcome = Exited(status)
@@ -75,6 +110,11 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
             # asyncssh swallows what is raised here; whoever waits must not wait for ever.
             if not self.ended.done():
                 self.ended.set_result(None)
+
+    def give_up(self) -> None:
+        """Close the channel, however far the command is."""
+        if self._channel is not None:
+            self._channel.abort()
 
     def pause(self) -> None:
         """Take no more output; the channel's window fills and the remote waits."""

@@ -1,0 +1,199 @@
+"""Standard input for a whole fleet: read once, given to every host at its own pace.
+
+What comes by a pipe or a terminal is kept, since a host that starts late
+gets it from the beginning; beyond a few MiB on disk, in a file without a
+name. A regular file is read where it is. So a slow host holds nobody back,
+and memory does not grow with the input nor with the fleet.
+
+A thread reads, for a read(2) may block for ever; hosts are woken in the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+import threading
+import time
+from typing import Final
+
+MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""Input up to this size never touches the disk."""
+
+READ_BYTES: Final = 256 * 1024
+"""Asked of one read(2) of the source."""
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Given to a host at once: two packets of SSH's usual 32 KiB."""
+
+BETWEEN_TRIES_S: Final = 0.2
+"""Seconds until a terminal that belongs to another job is read again."""
+
+
+class Given:
+    """A ``Stdin`` (``transports.base``) of bytes that are there."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self, offset: int) -> bytes:
+        """Up to 64 KiB from ``offset``."""
+        return self._data[offset : offset + CHUNK_BYTES]
+
+    async def size(self) -> int:
+        """How many bytes there are."""
+        return len(self._data)
+
+    def at(self, offset: int) -> bytes:
+        """Up to 64 KiB from ``offset``."""
+        return self._data[offset : offset + CHUNK_BYTES]
+
+
+class Spool:
+    """A ``Stdin`` (``transports.base``) that reads a descriptor.
+
+    It begins to read when the first host asks, so that a run that connects to nobody takes nothing.
+    """
+
+    def __init__(self, descriptor: int, *, memory_bytes: int = MEMORY_BYTES) -> None:
+        """Take what comes from ``descriptor``, from where it stands.
+
+        Args:
+            descriptor: Stays the caller's. A thread may be left in a read of it when the run is over.
+            memory_bytes: What may be held in memory; more goes to a file.
+        """
+        self._descriptor = descriptor
+        self._memory_bytes = memory_bytes
+        self._start = _place_in_file(descriptor)
+        self._lock = threading.Lock()
+        self._memory = bytearray()
+        self._file: int | None = None
+        self._size = 0
+        self._is_complete = False
+        self._is_closed = False
+        self._failure: OSError | None = None
+        self._news: asyncio.Event | None = None
+
+    async def read(self, offset: int) -> bytes:
+        """Up to 64 KiB from ``offset``; waits for the first byte; ``b""`` at the end.
+
+        Raises:
+            OSError: The input cannot be read, or not be kept.
+        """
+        while self._start is None and offset >= self._size and not self._is_complete:
+            await self._more()
+        return self.at(offset)
+
+    async def size(self) -> int:
+        """How many bytes there are in all; waits until the end has come.
+
+        Raises:
+            OSError: The input cannot be read, or not be kept.
+        """
+        if self._start is not None:
+            return max(0, os.fstat(self._descriptor).st_size - self._start)
+        while not self._is_complete:
+            await self._more()
+        self._complain()
+        return self._size
+
+    def at(self, offset: int) -> bytes:
+        """Up to 64 KiB from ``offset``; ``b""`` where nothing has come so far.
+
+        Raises:
+            OSError: The input cannot be read, or not be kept.
+        """
+        if self._start is not None:
+            return os.pread(self._descriptor, CHUNK_BYTES, self._start + offset)
+        with self._lock:
+            count = min(CHUNK_BYTES, self._size - offset)
+            if count > 0 and self._file is not None:
+                return os.pread(self._file, count, offset)
+            if count > 0:
+                return bytes(memoryview(self._memory)[offset : offset + count])
+        self._complain()
+        return b""
+
+    def close(self) -> None:
+        """Keep nothing any more."""
+        with self._lock:
+            self._is_closed = True
+            self._memory = bytearray()
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    async def _more(self) -> None:
+        """Wait until more has come, or the end."""
+        if self._news is None:
+            self._news = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._read_all, args=(loop,), name="multirsh-stdin", daemon=True).start()
+        await self._news.wait()
+
+    def _tell(self) -> None:
+        """In the loop: wake those who wait."""
+        if self._news is not None:
+            self._news.set()
+            self._news = asyncio.Event()
+
+    def _complain(self) -> None:
+        if self._failure is not None:
+            # A fresh one: an exception keeps the frames of everybody who raised it.
+            raise OSError(self._failure.errno, self._failure.strerror)
+
+    # In the thread.
+
+    def _read_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while data := self._read_some():
+                with self._lock:
+                    if self._is_closed:
+                        return
+                    self._keep(data)
+                    self._size += len(data)
+                loop.call_soon_threadsafe(self._tell)
+        except OSError as error:
+            self._failure = OSError(error.errno, error.strerror)  # without the frames that hold what was read
+        except RuntimeError:
+            return  # the loop is closed: the program is over
+        self._is_complete = True
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._tell)
+
+    def _read_some(self) -> bytes:
+        while True:
+            try:
+                return os.read(self._descriptor, READ_BYTES)
+            except OSError as error:
+                # A terminal that another job has, where SIGTTIN is ignored (termios(3)): it may come back.
+                if error.errno != errno.EIO or not os.isatty(self._descriptor):
+                    raise
+                time.sleep(BETWEEN_TRIES_S)
+
+    def _keep(self, data: bytes) -> None:
+        if self._file is None and self._size + len(data) <= self._memory_bytes:
+            self._memory += data
+            return
+        if self._file is None:
+            with tempfile.TemporaryFile(prefix="multirsh-") as file:
+                _write_all(file.fileno(), self._memory)
+                self._file = os.dup(file.fileno())
+            self._memory = bytearray()
+        _write_all(self._file, data)
+
+
+def _place_in_file(descriptor: int) -> int | None:
+    """Where a regular file stands; ``None`` for what cannot be read twice."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    return os.lseek(descriptor, 0, os.SEEK_CUR)
+
+
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

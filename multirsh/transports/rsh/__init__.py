@@ -1,0 +1,1 @@
+"""rsh, by the rcmd protocol: reserved ports, trusted addresses, no encryption; the remote closes first."""

@@ -1,0 +1,290 @@
+"""The connections that rsh servers make back to us, for stderr: who is let in, and whom it belongs to.
+
+One listener serves many hosts at once: what comes in is known by the address
+it comes from. Only towards an address from which every listener already
+awaits one is another listener opened. So a handful of reserved ports is
+enough for thousands of hosts. A server could only be told apart by the port
+it was given, so an address has one handshake at a time on each listener.
+
+Whoever knows a port may connect to it. Let in is who comes from an address
+that is awaited, and from a reserved port, as a privileged process there
+would (rshd(8), step 3); all others are reset at once. A host with several
+addresses may come from another one than it was reached at. That is refused,
+too, and where it can only have been meant for one handshake, that one is told
+why instead of waiting for what will not come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import ipaddress
+import socket
+import struct
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Final, Protocol
+
+from multirsh.ports.lease import Lease
+from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.rsh import failures
+from multirsh.transports.rsh.failures import Reason
+from multirsh.transports.rsh.rcmd import RESERVED
+
+LISTENERS_AT_MOST: Final = 16
+"""Listeners on one local address, so handshakes at once with one remote address; others wait their turn."""
+
+BACKLOG: Final = 1024
+"""Connections that may wait to be accepted while the loop is busy; the kernel has a bound of its own."""
+
+LOOK_AGAIN_S: Final = 0.1
+"""Seconds until a listener is asked again after the process had no descriptor left."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER by which close(2) sends RST and keeps no state (socket(7))."""
+
+
+class Verdict(enum.Enum):
+    """What is done with a connection that came in."""
+
+    LET_IN = "let in"
+    WRONG_PORT = "wrong port"
+    """From an address that is awaited, but not from a reserved port."""
+    STRANGER = "stranger"
+    """From an address that is not awaited."""
+
+
+def judge(address: str, port: int, awaited: Collection[str]) -> Verdict:
+    """Decide about a connection that came in.
+
+    Args:
+        address: Where it comes from, numeric, as ``plain`` gives it.
+        port: And from which port.
+        awaited: Addresses whose connection is awaited.
+    """
+    if address not in awaited:
+        return Verdict.STRANGER
+    return Verdict.LET_IN if port in RESERVED else Verdict.WRONG_PORT
+
+
+def plain(address: str) -> str:
+    """One spelling for one address: without a zone, and IPv4 as such even where IPv6 carries it."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
+class NoStderr(Exception):  # noqa: N818 - the host's failure says what is wrong
+    """There will be no connection for stderr.
+
+    Attributes:
+        reason: What the host's result will be.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason[1].message)
+        self.reason = reason
+
+
+class Listening(Protocol):
+    """What is asked of the dialler."""
+
+    def listen_reserved(self, source: str, *, backlog: int) -> tuple[socket.socket, Lease]:
+        """A listener on a reserved port, and its lease."""
+
+    def unlisten(self, listener: socket.socket, lease: Lease) -> None:
+        """Close it."""
+
+    def adopt(self, sock: socket.socket, *, spares_peer: bool = False) -> RemoteFirstTransport:
+        """Take over what it has accepted."""
+
+
+class Expectation:
+    """One host's place at a listener, from before it is told the port until its connection is there."""
+
+    def __init__(self, listener: _Listener, address: str) -> None:
+        self._listener = listener
+        self._address = address
+        self._arrival: asyncio.Future[RemoteFirstTransport] = asyncio.get_running_loop().create_future()
+        self._is_settled = False
+
+    @property
+    def port(self) -> int:
+        """What the server is told."""
+        return self._listener.port
+
+    async def connection(self) -> RemoteFirstTransport:
+        """Wait for the connection.
+
+        Raises:
+            NoStderr: There will be none.
+        """
+        transport = await self._arrival
+        self._is_settled = True
+        return transport
+
+    def arrived(self, transport: RemoteFirstTransport) -> None:
+        """It is there."""
+        if self._arrival.done():  # given up on in this very turn of the loop
+            transport.abandon()
+        else:
+            self._arrival.set_result(transport)
+
+    def fail(self, reason: Reason, *, may_still_come: bool = False) -> None:
+        """None is waited for any more.
+
+        Args:
+            reason: Why not.
+            may_still_come: Whether the server may make it nevertheless; nobody else may take it then.
+        """
+        self._is_settled = not may_still_come
+        if not self._arrival.done():
+            self._arrival.set_exception(NoStderr(reason))
+
+    def main_ended(self, error: OSError | None) -> None:
+        """The main connection is gone, and so is who would make this one."""
+        self.fail(failures.no_stderr(error))
+
+    def leave(self) -> None:
+        """Give up the place, and what has come to it without being taken."""
+        if self._arrival.done() and not self._arrival.cancelled() and self._arrival.exception() is None:
+            if not self._is_settled:
+                self._arrival.result().abandon()
+            self._is_settled = True
+        self._arrival.cancel()
+        self._listener.leave(self._address, is_spoilt=not self._is_settled)
+
+
+class _Listener:
+    """One listening port, and who awaits a connection to it.
+
+    Attributes:
+        port: Its number.
+    """
+
+    def __init__(self, dialler: Listening, source: str, on_place_free: Callable[[], None]) -> None:
+        """Listen.
+
+        Raises:
+            DialError: There is no port to listen on.
+        """
+        self._dialler = dialler
+        self._on_place_free = on_place_free
+        self._sock, self._lease = dialler.listen_reserved(source, backlog=BACKLOG)
+        self.port: int = self._sock.getsockname()[1]
+        self._awaited: dict[str, Expectation] = {}
+        # Their connections were given up on and may still come: they must not be taken for another's.
+        self._spoilt: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._watch()
+
+    def is_free_for(self, address: str) -> bool:
+        """Whether a connection from ``address`` could only be the one that is awaited next."""
+        return address not in self._awaited and not self.is_spoilt_for(address)
+
+    def is_spoilt_for(self, address: str) -> bool:
+        """Whether a connection from ``address`` could be one that somebody has given up on."""
+        return address in self._spoilt
+
+    def expect(self, address: str) -> Expectation:
+        """Await a connection from ``address``."""
+        expectation = self._awaited[address] = Expectation(self, address)
+        return expectation
+
+    def leave(self, address: str, *, is_spoilt: bool) -> None:
+        """No longer await one from ``address``."""
+        del self._awaited[address]
+        if is_spoilt:
+            self._spoilt.add(address)
+        self._on_place_free()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._loop.remove_reader(self._sock)
+        self._dialler.unlisten(self._sock, self._lease)
+
+    def _watch(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.add_reader(self._sock, self._on_readable)
+
+    def _on_readable(self) -> None:
+        while True:
+            try:
+                sock, sockaddr = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._cannot_accept(error)
+                return
+            self._take(sock, plain(sockaddr[0]), sockaddr[1])
+
+    def _take(self, sock: socket.socket, address: str, port: int) -> None:
+        verdict = judge(address, port, self._awaited)
+        if verdict is Verdict.LET_IN:
+            with suppress(OSError):  # come and gone; its server will say so on the main connection
+                # in.rshd binds one of its 512 reserved ports for this, without SO_REUSEADDR: its TIME_WAIT
+                # would stop it at 512 commands a minute.
+                transport = self._dialler.adopt(sock, spares_peer=True)
+                self._awaited[address].arrived(transport)
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.close()
+        if verdict is Verdict.WRONG_PORT:
+            self._awaited[address].fail(failures.stderr_from_wrong_port(port))
+        elif len(self._awaited) == 1 and port in RESERVED:
+            ((expected, expectation),) = self._awaited.items()
+            expectation.fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
+
+    def _cannot_accept(self, error: OSError) -> None:
+        """No descriptor or memory is left: say so to those who wait, and look again a little later."""
+        for expectation in list(self._awaited.values()):
+            expectation.fail(failures.cannot_accept(error), may_still_come=True)
+        self._loop.remove_reader(self._sock)
+        self._loop.call_later(LOOK_AGAIN_S, self._watch)
+
+
+class BackChannels:
+    """The listeners of one run."""
+
+    def __init__(self, dialler: Listening) -> None:
+        """Begin without any.
+
+        Args:
+            dialler: Opens the listeners, and takes over what they accept.
+        """
+        self._dialler = dialler
+        self._listeners: dict[str, list[_Listener]] = {}
+        self._place_free = asyncio.Event()
+
+    async def expect(self, source: str, address: str) -> Expectation:
+        """Take a place at a listener, and ``leave`` it in the end.
+
+        Args:
+            source: Our address towards the host: where it will connect to.
+            address: The host's, where it will connect from.
+
+        Raises:
+            DialError: No port could be had to listen on.
+            NoStderr: So many connections from that address never came that there is no place left.
+        """
+        source, address = plain(source), plain(address)
+        listeners = self._listeners.setdefault(source, [])
+        while True:
+            for listener in listeners:
+                if listener.is_free_for(address):
+                    return listener.expect(address)
+            if len(listeners) < LISTENERS_AT_MOST:
+                listeners.append(_Listener(self._dialler, source, self._place_free.set))
+            elif all(listener.is_spoilt_for(address) for listener in listeners):
+                raise NoStderr(failures.no_way_for_stderr(len(listeners)))
+            else:
+                self._place_free.clear()
+                await self._place_free.wait()
+
+    def release(self) -> None:
+        """Close the listeners."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.close()
+        self._listeners.clear()

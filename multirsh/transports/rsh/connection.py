@@ -1,0 +1,401 @@
+"""One host by rsh: dialled from a reserved port, connected back from, run on, left in order."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from multirsh.errors import HostError
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
+from multirsh.transports.base import Sink, Stdin, Stream
+from multirsh.transports.dial_error import DialError
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.patience import Patience
+from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.rsh import failures, wrapper
+from multirsh.transports.rsh.back_channel import BackChannels, Expectation, NoStderr
+from multirsh.transports.rsh.conversation import Conversation, Stage
+from multirsh.transports.rsh.plan import Plan
+from multirsh.transports.rsh.rcmd import request_command, request_stderr
+
+OTHER_STREAM_S: Final = 1.0
+"""Seconds that one connection may still speak after the other one died: then no status will come."""
+
+SAY_SO_S: Final = 0.02
+"""Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
+
+LAST_S: Final = 1.0
+"""Seconds that the remote may take to close after KILL."""
+
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
+
+No TCP_USER_TIMEOUT: it would also end connections whose remote lives and does not read its input for a while.
+"""
+
+_ASKED: Final = frozenset({Phase.AUTH, Phase.SESSION, Phase.RUN})
+"""The phases in which the server has been sent our request."""
+
+
+class Around(Protocol):
+    """What a connection needs of its run: the connector."""
+
+    dialler: Dialler
+    back_channels: BackChannels
+
+
+class RshConnection:
+    """A ``Connection`` (``transports.base``) by rcmd."""
+
+    def __init__(self, around: Around, host: Host, *, plan: Callable[[], Plan]) -> None:
+        """Make a connection, not yet begun.
+
+        Args:
+            around: Dials, and knows the listeners for stderr.
+            host: To whom.
+            plan: Says how to reach it.
+        """
+        self._around = around
+        self._host = host
+        self._plan = plan
+        self._phase = Phase.RESOLVE
+        self._connected_at: float | None = None
+        self._authenticated_at: float | None = None
+        self._main: RemoteFirstTransport | None = None
+        self._stderr: RemoteFirstTransport | None = None
+        self._conversation: Conversation | None = None
+        self._expectation: Expectation | None = None
+        self._changed = asyncio.Event()
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._sink: Sink | None = None
+        self._stdin: Stdin | None = None
+        self._stdin_left = range(0)
+        self._draining: asyncio.TimerHandle | None = None
+        self._is_writable = True
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is, or was when something went wrong."""
+        return self._phase
+
+    @property
+    def local_port(self) -> int | None:
+        """The reserved port it left from."""
+        return None if self._main is None else self._main.get_extra_info("sockname")[1]
+
+    @property
+    def connected_at(self) -> float | None:
+        """When the TCP connection was open."""
+        return self._connected_at
+
+    @property
+    def authenticated_at(self) -> float | None:
+        """When the script on the remote had begun."""
+        return self._authenticated_at
+
+    async def open(self, patience: Patience) -> None:
+        """Connect, be connected back to, be let in, and see our script begin.
+
+        Args:
+            patience: Bounds the wait for a reserved port.
+
+        Raises:
+            HostError: Any of it failed.
+        """
+        loop = asyncio.get_running_loop()
+        plan = self._plan()
+        key = wrapper.make_key()
+        conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
+        try:
+            main = self._main = await self._around.dialler.dial(
+                plan.address,
+                plan.port,
+                on_phase=self._enter,
+                patience=patience,
+                source_port=SourcePort.RESERVED,
+            )
+            self._connected_at = loop.time()
+            self._attach(main, "stdout")
+            if plan.is_merged:
+                main.write(request_stderr(None))
+            else:
+                self._enter(Phase.HANDSHAKE)
+                self._stderr = await self._connected_back(main, patience)
+                self._attach(self._stderr, "stderr")
+        except DialError as error:
+            raise HostError(self._host.name, error.status, error.failure) from error
+        except NoStderr as error:
+            raise HostError(self._host.name, *error.reason) from error
+        self._enter(Phase.AUTH)
+        main.write(request_command(plan.local_user, plan.remote_user, wrapper.line(key)))
+        await self._until(Stage.READY)
+        self._check(conversation)
+        self._authenticated_at = loop.time()
+        self._enter(Phase.SESSION)
+
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+        """Run ``command``, once.
+
+        Args:
+            command: As the user gave it.
+            sink: Takes all output before this returns.
+            stdin: What the command reads, then end of file; it is begun once its size is known. The command
+                need not read it: its result does not wait.
+
+        Raises:
+            HostError: The command cannot be sent, the input cannot be read, or the connection died.
+        """
+        main, conversation = self._main, self._conversation
+        if main is None or conversation is None or self._authenticated_at is None:
+            raise RuntimeError("the connection is not open")
+        self._check(conversation)
+        size = 0 if stdin is None else await self._size_of(stdin)
+        try:
+            order = wrapper.order(command.encode("utf-8", "surrogateescape"), size)
+        except ValueError as error:
+            raise HostError(self._host.name, *failures.command_refused(str(error))) from error
+        conversation.order()
+        self._enter(Phase.RUN)
+        self._sink = sink
+        main.write(order)
+        self._stdin, self._stdin_left = stdin, range(size)
+        self._feed()
+        await self._until(Stage.OVER)
+        self._check(conversation)
+        if conversation.outcome is None:
+            raise RuntimeError("a conversation that is over has an outcome or a reason")
+        return conversation.outcome
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """Have the server signal the command's process group (rshd(8)); what comes of it, nobody says."""
+        conversation = self._conversation
+        if conversation is None or self._phase is not Phase.RUN:
+            return Fate.DEAD  # it was never asked for
+        if conversation.stage is Stage.OVER:
+            return Fate.UNKNOWN if conversation.outcome is None else Fate.DEAD
+        if self._stderr is not None:
+            for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, LAST_S)):
+                self._stderr.write(bytes([number]))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._until(Stage.OVER)
+                        break
+        return Fate.UNKNOWN
+
+    def pause_output(self) -> None:
+        """Read neither connection; the remote's writes block once TCP's windows are full."""
+        for transport in self._transports():
+            transport.pause_reading()
+
+    def resume_output(self) -> None:
+        """Read again."""
+        for transport in self._transports():
+            transport.resume_reading()
+
+    def close(self) -> None:
+        """Have the remote end what it runs, and so close; leave the sockets to drain."""
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+        self._say_goodbye()
+        if self._main is not None and self._has_unwanted_input:
+            # The script reads all of it before it exits; the close timeout bounds how long we send.
+            loop = asyncio.get_running_loop()
+            self._draining = loop.call_later(self._around.dialler.close_timeout, self._main.abandon)
+            self._feed()
+        elif self._main is not None:
+            self._main.close()
+        if self._stderr is not None:
+            self._stderr.close()
+        if self._main is not None and self._phase is Phase.HANDSHAKE and not self._is_refused:
+            self._main.abandon()  # the server awaits names; there is no word yet that would make it close
+
+    async def closed(self) -> ClosedBy | None:
+        """Wait for the end of both sockets.
+
+        Returns:
+            ``REMOTE`` only where the remote closed both first.
+        """
+        ends = [await asyncio.shield(transport.closed) for transport in self._transports()]
+        if not ends:
+            return None
+        return next((end for end in ends if end is not ClosedBy.REMOTE), ClosedBy.REMOTE)
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether the server has said no, and so is about to close."""
+        return self._conversation is not None and self._conversation.reason is not None
+
+    def _say_goodbye(self) -> None:
+        """Whatever makes the remote close, at this stage; not before it was asked for anything."""
+        main, conversation = self._main, self._conversation
+        if main is None or conversation is None or self._phase not in _ASKED:
+            return
+        if conversation.stage is Stage.RUNNING:
+            if self._stderr is not None:
+                self._stderr.write(bytes([signal.SIGTERM]))
+        elif conversation.stage is not Stage.OVER:
+            main.write(wrapper.GOODBYE)
+
+    @property
+    def _has_unwanted_input(self) -> bool:
+        """Whether the command has ended before all of its input was sent."""
+        conversation = self._conversation
+        return conversation is not None and conversation.outcome is not None and bool(self._stdin_left)
+
+    async def _size_of(self, stdin: Stdin) -> int:
+        try:
+            return await stdin.size()
+        except OSError as error:
+            raise HostError(self._host.name, *failures.no_input(error)) from None
+
+    async def _connected_back(self, main: RemoteFirstTransport, patience: Patience) -> RemoteFirstTransport:
+        """Tell the server where we listen, and wait for its connection.
+
+        Raises:
+            DialError: There is no port to listen on.
+            NoStderr: None came.
+        """
+        source, remote = main.get_extra_info("sockname")[0], main.get_extra_info("peername")[0]
+        deadline = patience.deadline
+        try:
+            async with asyncio.timeout_at(None if deadline is None else deadline - SAY_SO_S):
+                expectation = self._expectation = await self._around.back_channels.expect(source, remote)
+                try:
+                    main.write(request_stderr(expectation.port))
+                    self._tell_expectation()
+                    if main.is_closing():  # while a place was waited for
+                        expectation.main_ended(None)
+                    return await expectation.connection()
+                finally:
+                    self._expectation = None
+                    expectation.leave()
+        except TimeoutError:
+            raise NoStderr(failures.no_stderr_in_time()) from None
+
+    async def _until(self, stage: Stage) -> None:
+        """Wait until the conversation has come to ``stage``, or is over."""
+        while self._conversation is not None and self._conversation.stage not in {stage, Stage.OVER}:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _check(self, conversation: Conversation) -> None:
+        if conversation.reason is not None:
+            raise HostError(self._host.name, *conversation.reason)
+
+    def _attach(self, transport: RemoteFirstTransport, stream: Stream) -> None:
+        _keep_alive(transport.get_extra_info("socket"))
+        transport.attach(_Lane(self, stream))
+
+    def _transports(self) -> list[RemoteFirstTransport]:
+        return [transport for transport in (self._main, self._stderr) if transport is not None]
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+
+    # What the two connections tell.
+
+    def received(self, stream: Stream, data: bytes) -> None:
+        """Something came."""
+        if self._conversation is not None:
+            self._pass_on(stream, self._conversation.receive(stream, data))
+
+    def ended(self, stream: Stream, error: OSError | None) -> None:
+        """One of them is closed."""
+        if stream == "stdout" and self._draining is not None:
+            self._draining.cancel()
+        conversation = self._conversation
+        if conversation is None:
+            return
+        self._pass_on(stream, conversation.end(stream, error))
+        if self._expectation is not None and stream == "stdout":
+            self._expectation.main_ended(error)
+        if conversation.is_broken and self._giving_up is None:
+            self._giving_up = asyncio.get_running_loop().call_later(OTHER_STREAM_S, self._give_up)
+
+    def may_write(self, *, now: bool) -> None:
+        """Whether the main connection takes more input."""
+        self._is_writable = now
+        self._feed()
+
+    def _pass_on(self, stream: Stream, output: bytes) -> None:
+        if output and self._sink is not None:
+            self._sink.write(stream, output)
+        self._changed.set()
+        self._tell_expectation()
+
+    def _tell_expectation(self) -> None:
+        """A server that refuses makes no connection for stderr."""
+        reason = None if self._conversation is None else self._conversation.reason
+        if self._expectation is not None and reason is not None:
+            self._expectation.fail(reason)
+
+    def _give_up(self) -> None:
+        if self._conversation is not None:
+            self._conversation.give_up()
+        self._changed.set()
+
+    def _feed(self) -> None:
+        """Write input for as long as the socket takes it."""
+        while self._is_writable and self._stdin is not None and self._stdin_left and self._main is not None:
+            self._write_some(self._main, self._stdin)
+        if self._draining is not None and self._main is not None and not self._stdin_left:
+            self._draining.cancel()
+            self._main.close()
+
+    def _write_some(self, main: RemoteFirstTransport, stdin: Stdin) -> None:
+        """Write a part of the input; a file that has shrunk since it was measured ends the conversation."""
+        left, shrunk = self._stdin_left, OSError(errno.EIO, "it has become shorter")
+        try:
+            data, error = stdin.at(left.start)[: len(left)], shrunk
+        except OSError as unreadable:
+            data, error = b"", unreadable
+        if data:
+            main.write(data)
+            self._stdin_left = range(left.start + len(data), left.stop)
+            return
+        self._stdin_left = range(0)
+        if self._conversation is not None:
+            self._conversation.fail(failures.no_input(error))
+        self._changed.set()
+        main.abandon()
+
+
+class _Lane(asyncio.Protocol):
+    """One of a host's two connections, as the loop sees it."""
+
+    def __init__(self, connection: RshConnection, stream: Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what came."""
+        self._connection.received(self._stream, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell of the end."""
+        self._connection.ended(self._stream, exc if isinstance(exc, OSError) else None)
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        if self._stream == "stdout":
+            self._connection.may_write(now=False)
+
+    def resume_writing(self) -> None:
+        """It has room again."""
+        if self._stream == "stdout":
+            self._connection.may_write(now=True)
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the kernel find out that the remote is gone; rsh itself has nothing for that."""
+    with suppress(OSError):  # some systems have no options for a socket that was reset; the reader finds out
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            option = getattr(socket, name, None)  # not every system has all of them
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,130 @@
+r"""The bytes of the rcmd protocol: what is asked, and how the server answers. No socket here.
+
+::
+
+    we                                        in.rshd
+    from a port of 512-1023 ───connect──────▶ 514
+    "1022\0" (or "\0") ─────────────────────▶
+               ◀──────connect from 512-1023── to our port 1022: the command's stderr (not after "\0")
+    "locuser\0" "remuser\0" "command\0" ────▶
+    ◀─────────────────────────────────────── "\0", or "\1" and a line that says why not
+    then the command's stdin and stdout       and on the second connection: stderr, and signals, a byte each
+
+Sources: RFC 1282, section 2, and rshd(8) for the exchange; in.rshd of
+netkit 0.17 and of rsh-redone 85 for what servers really do.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_PORT: Final = 514
+"""``shell`` in services(5)."""
+
+LONGEST_NAME: Final = 16
+"""Bytes of a user's name, by rshd(8); some servers take one less, and say so."""
+
+LONGEST_REFUSAL: Final = 4096
+"""Bytes of a refusal that are kept; a good one is one line."""
+
+RESERVED: Final = range(512, 1024)
+"""The ports that only a privileged process may use, as far as servers of this protocol trust them."""
+
+
+class NameTooLong(ValueError):  # noqa: N818 - it names what is wrong with the name
+    """A user's name that the protocol cannot carry."""
+
+
+def request_stderr(port: int | None) -> bytes:
+    """Word the first thing that is sent: where we listen for the stderr connection.
+
+    Args:
+        port: 512-1023; ``None`` leaves stderr on the main connection.
+    """
+    return b"\0" if port is None else b"%d\0" % port
+
+
+def request_command(local_user: bytes, remote_user: bytes, command: bytes) -> bytes:
+    """Word the rest of the request.
+
+    Args:
+        local_user: Who we are, or say we are.
+        remote_user: Whom to run the command as.
+        command: For the remote user's login shell.
+
+    Raises:
+        NameTooLong: A name has more than ``LONGEST_NAME`` bytes.
+        ValueError: A name is empty, or something holds a NUL.
+    """
+    for name in (local_user, remote_user):
+        check_name(name)
+    if b"\0" in command:
+        raise ValueError("a command cannot hold a NUL byte")
+    return b"%b\0%b\0%b\0" % (local_user, remote_user, command)
+
+
+def check_name(name: bytes) -> None:
+    """See to it that a user's name can be sent.
+
+    Raises:
+        NameTooLong: It has more than ``LONGEST_NAME`` bytes.
+        ValueError: It is empty or holds a NUL.
+    """
+    if not name or b"\0" in name:
+        raise ValueError("a user's name cannot be empty or hold a NUL byte")
+    if len(name) > LONGEST_NAME:
+        raise NameTooLong(f"rsh carries names of {LONGEST_NAME} bytes at the most")
+
+
+class Answer(enum.Enum):
+    """What a server's reply came to."""
+
+    ACCEPTED = "accepted"
+    """``\\0``. Some servers (rsh-redone) say so before they have looked at who it is."""
+    REFUSED = "refused"
+    """``\\1`` and a line of text."""
+    NOT_RSH = "not rsh"
+    """Something else: whoever listens there does not speak this protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's reply, complete.
+
+    Attributes:
+        answer: What it is.
+        text: Why it was refused, or how the other protocol began; bounded; the remote's bytes.
+        rest: What came after it: the beginning of the command's output.
+    """
+
+    answer: Answer
+    text: bytes = b""
+    rest: bytes = b""
+
+
+class ReplyParser:
+    """Finds the reply at the beginning of what the server sends, however it is cut into pieces."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> Reply | None:
+        """Take more of what came; the reply once it is complete. Not to be fed after that."""
+        self._held += data
+        if not self._held:
+            return None
+        first, more = self._held[:1], self._held[1:]
+        if first == b"\0":
+            return Reply(Answer.ACCEPTED, rest=more)
+        if first != b"\1":
+            return Reply(Answer.NOT_RSH, text=self._held[:LONGEST_REFUSAL])
+        line, newline, _ = more.partition(b"\n")
+        if newline or len(line) >= LONGEST_REFUSAL:
+            return Reply(Answer.REFUSED, text=line[:LONGEST_REFUSAL])
+        return None
+
+    def end(self) -> Reply | None:
+        """The server has closed: a refusal that lacks its line feed is one nevertheless."""
+        return Reply(Answer.REFUSED, text=self._held[1:]) if self._held[:1] == b"\1" else None

@@ -1,0 +1,116 @@
+"""The rsh transport of a fleet: settings made sure of, and one warning."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from multirsh.errors import UsageError
+from multirsh.model import Host, Settings, SourcePort
+from multirsh.transports.base import Warn
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.rsh.connector import RshConnector
+from multirsh.transports.rsh.options import RshOptions, RshStderr
+from multirsh.transports.rsh.plan import Plan
+from multirsh.transports.rsh.rcmd import DEFAULT_PORT, LONGEST_NAME, check_name
+
+WARNING: Final = (
+    "rsh sends everything in clear text and trusts addresses; "
+    "it is for networks where nobody can listen or lie (docs/rsh.md)"
+)
+"""Said once for a fleet."""
+
+
+class RshTransport:
+    """A ``Transport`` (``transports.base``) by rcmd."""
+
+    def __init__(self, options: RshOptions, warn: Warn) -> None:
+        """Take what was said.
+
+        Args:
+            options: What is said for all hosts.
+            warn: Takes warnings for people.
+        """
+        self._options = options
+        self._warn = warn
+        self._local_user = b""
+
+    async def prepare(self, hosts: Sequence[Host]) -> None:
+        """See to it that all of ``hosts`` can be meant, and warn.
+
+        Raises:
+            UsageError: A setting that rsh cannot follow, or a user's name that it cannot carry.
+        """
+        self._local_user = _carried(_local_user(), "the local user")
+        for settings, name in _distinct(hosts):
+            self._check(self._options.settings.or_else(settings), name)
+        self._warn(WARNING)
+
+    def connector(self, dialler: Dialler) -> RshConnector:
+        """Begin a run."""
+        return RshConnector(self.plan, dialler)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def plan(self, host: Host) -> Plan:
+        """How to reach ``host``."""
+        settings = self._options.settings.or_else(host.settings)
+        return Plan(
+            address=host.target,
+            port=settings.port or DEFAULT_PORT,
+            local_user=self._local_user,
+            remote_user=self._local_user if settings.user is None else _encoded(settings.user),
+            is_merged=self._options.stderr is RshStderr.MERGED,
+        )
+
+    def _check(self, settings: Settings, name: str) -> None:
+        if settings.jump not in {None, "none"}:
+            raise UsageError(
+                f"{name}: rsh cannot go through a jump host ({settings.jump})",
+                hint="say 'jump: none' for it, or leave it out with -x",
+            )
+        if settings.source_port is SourcePort.EPHEMERAL:
+            raise UsageError(
+                f"{name}: rsh needs a reserved port, and 'source_port: ephemeral' is said",
+                hint="drop that line for rsh hosts",
+            )
+        if settings.user is not None:
+            _carried(settings.user, f"{name}: the user")
+
+
+def _distinct(hosts: Iterable[Host]) -> Iterable[tuple[Settings, str]]:
+    """Each of the hosts' settings once, with the name of one that has them."""
+    return {host.settings: host.name for host in reversed(list(hosts))}.items()
+
+
+def _local_user() -> str:
+    """Who runs this, by the user database: what the environment says is no more than a wish.
+
+    Raises:
+        UsageError: The database does not know.
+    """
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise UsageError(
+            f"rsh tells servers the local user's name, and user id {os.getuid()} has none",
+            hint="run multirsh as a user of this machine",
+        ) from None
+
+
+def _carried(name: str, whose: str) -> bytes:
+    encoded = _encoded(name)
+    try:
+        check_name(encoded)
+    except ValueError as error:
+        raise UsageError(
+            f"{whose} {name!r}: {error}", hint=f"use a name of 1 to {LONGEST_NAME} bytes"
+        ) from None
+    return encoded
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
