@@ -229,30 +229,60 @@ class Dialler:
         while True:
             lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
             if lease is None:
-                on_phase(Phase.PORT)
-                lease = await self._waited_for(asking, patience)
-                on_phase(Phase.CONNECT)
-            self._tally.leased()
-            try:
-                sock = await connected(
-                    asking.address,
-                    lease,
-                    source=asking.source,
-                    bind_source=asking.is_bound,
-                    window=self._ports.window,
-                )
-            except PortRefused as refusal:
-                self._tally.given_back()
-                self._ports.refused(lease, four_tuple=refusal.four_tuple)
-            except BaseException:
-                self._give_back(lease, None)
-                raise
-            else:
+                return await self._connect_in_turn(asking, on_phase, patience)
+            sock = await self._socket(asking, lease)
+            if sock is not None:
                 return self._hold(sock, lease)
 
-    async def _waited_for(self, asking: _Asking, patience: Patience) -> Lease:
+    async def _connect_in_turn(
+        self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
+    ) -> RemoteFirstTransport:
+        """The same for one who must wait for a port; it is one wait, however often the kernel refuses."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, waited = loop.time(), 0.0
+        self._tally.waits(asking, None)  # those behind the first in line are told nothing, and wait no less
+        lease: Lease | None = None
+        try:
+            while True:
+                if lease is None:
+                    on_phase(Phase.PORT)
+                    lease = await self._waited_for(asking, patience, began)
+                    on_phase(Phase.CONNECT)
+                waited = loop.time() - began
+                sock = await self._socket(asking, lease)
+                if sock is not None:
+                    return self._hold(sock, lease)
+                lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
+        finally:
+            self._tally.waits_no_more(asking, waited or loop.time() - began)
+
+    async def _socket(self, asking: _Asking, lease: Lease) -> socket.socket | None:
+        """Connect by ``lease``; ``None`` where the kernel refuses its port, and the lease is taken back.
+
+        Raises:
+            DialError: The port is not ours to take.
+            OSError: The address could not be connected to.
+        """
+        self._tally.leased()
+        try:
+            return await connected(
+                asking.address,
+                lease,
+                source=asking.source,
+                bind_source=asking.is_bound,
+                window=self._ports.window,
+            )
+        except PortRefused as refusal:
+            self._tally.given_back()
+            self._ports.refused(lease, four_tuple=refusal.four_tuple)
+            return None
+        except BaseException:
+            self._give_back(lease, None)
+            raise
+
+    async def _waited_for(self, asking: _Asking, patience: Patience, began: float) -> Lease:
+        """Wait in turn, since ``began``."""
+        loop = asyncio.get_running_loop()
         remote = f"{asking.route.remote.address} port {asking.route.remote.port}"
 
         def told(until: float | None) -> None:
@@ -278,8 +308,6 @@ class Dialler:
         except PortWaitOver:
             message = f"no local port was free towards {remote} for {loop.time() - began:.0f} s"
             raise local_error(ErrorKind.PORTS, message, Phase.PORT) from None
-        finally:
-            self._tally.waits_no_more(asking, loop.time() - began)
 
     def _hold(self, sock: socket.socket, lease: Lease, *, spares_peer: bool = False) -> RemoteFirstTransport:
         """Take over a connected socket with its lease.
