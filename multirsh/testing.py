@@ -160,15 +160,21 @@ class FakeTransport:
     """
 
     def __init__(
-        self, behaviours: Mapping[str, Behaviour] | None = None, *, default: Behaviour = WELL
+        self,
+        behaviours: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
+        *,
+        default: Behaviour = WELL,
     ) -> None:
         """Make one.
 
         Args:
-            behaviours: By host name.
+            behaviours: By host name. Of several, one is for each connection in turn; the last one stays.
             default: Of all other hosts.
         """
-        self._behaviours = dict(behaviours or {})
+        self._behaviours = {
+            name: [behaviour] if isinstance(behaviour, Behaviour) else list(behaviour)
+            for name, behaviour in (behaviours or {}).items()
+        }
         self._default = default
         self.connections: list[FakeConnection] = []
         self.prepared: list[str] = []
@@ -182,7 +188,8 @@ class FakeTransport:
 
     def connection(self, host: Host) -> FakeConnection:
         """A connection that behaves as ``host`` was told to."""
-        connection = FakeConnection(host, self._behaviours.get(host.name, self._default))
+        turns = self._behaviours.get(host.name) or [self._default]
+        connection = FakeConnection(host, turns.pop(0) if len(turns) > 1 else turns[0])
         self.connections.append(connection)
         return connection
 

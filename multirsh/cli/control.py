@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from multirsh.cli.descriptors import STDERR
 from multirsh.cli.terminal import TERMINAL
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.plan import Ask, Gate
@@ -23,6 +28,9 @@ Say = Callable[[str], None]
 
 LOCAL: Final = "local:"
 HOSTS: Final = "hosts:"
+
+LOOK_AGAIN_S: Final = 1.0
+"""Seconds until a terminal that belongs to another job is looked at again."""
 
 _ANSWERS: Final = {"y": Answer.YES, "yes": Answer.YES, "n": Answer.NO, "no": Answer.NO}
 _ANSWERS_TOO: Final = {"a": Answer.ALL, "all": Answer.ALL}
@@ -58,18 +66,27 @@ class Control:
                     "--step asks at the terminal, and there is none", hint="use --gate or --batch-delay"
                 ) from None
 
-    def gate_of(self, fleet: Fleet, say: Say) -> Gate | None:
-        """What decides after each batch; ``None`` for nothing."""
+    def gate_of(self, fleet: Fleet, say: Say, *, kill_after: float) -> Gate | None:
+        """What decides after each batch; ``None`` for nothing.
+
+        Args:
+            fleet: For a gate on its hosts.
+            say: Takes lines for people.
+            kill_after: Seconds from TERM to KILL, for a gate that is cut short.
+        """
         if self.gate is None:
             return None
         if self.gate.startswith(HOSTS):
-            return _gate_on_hosts(fleet, self.gate.removeprefix(HOSTS), say)
-        return _gate_here(self.gate.removeprefix(LOCAL))
+            return _gate_on_hosts(fleet, command_of(self.gate), say)
+        return _gate_here(command_of(self.gate), kill_after)
 
     def ask_by(self, say: Say) -> Ask | None:
         """How a person is asked after each batch; ``None`` for not at all."""
         if not self.asks:
             return None
+
+        # In the background, reading would stop us, and all that runs; so it fails, and is tried again.
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
 
         async def ask(question: str) -> Answer:
             while True:
@@ -84,23 +101,43 @@ class Control:
         return ask
 
 
+def command_of(gate: str) -> str:
+    """What ``--gate`` runs, without the word that says where; empty where nothing is left."""
+    for place in (HOSTS, LOCAL):
+        if gate.startswith(place):
+            return gate.removeprefix(place).strip()
+    return gate.strip()
+
+
 def _read_line() -> str:
+    """A line that was typed; empty at the end. While the terminal is another job's, it waits."""
     with Path(TERMINAL).open(encoding="utf-8", errors="replace") as terminal:
-        return terminal.readline()
+        while True:
+            if os.tcgetpgrp(terminal.fileno()) == os.getpgrp():
+                try:
+                    return terminal.readline()
+                except OSError as error:
+                    if error.errno != errno.EIO:  # we were sent to the background meanwhile
+                        raise
+            time.sleep(LOOK_AGAIN_S)
 
 
-def _gate_here(command: str) -> Gate:
+def _gate_here(command: str, kill_after: float) -> Gate:
     """A command of this machine's shell; what it prints goes to stderr."""
 
     async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
         environment = {**os.environ, "MULTIRSH_BATCH": str(batch), "MULTIRSH_HOSTS": fold(hosts)}
         process = await asyncio.create_subprocess_shell(
-            command, stdin=asyncio.subprocess.DEVNULL, stdout=2, env=environment
+            command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=STDERR,
+            env=environment,
+            start_new_session=True,  # to be ended with all that it starts; Ctrl-C is ours to pass on
         )
         try:
             status = await process.wait()
         except asyncio.CancelledError:
-            process.terminate()
+            await _end(process, kill_after)
             raise
         if status == 0:
             return GateOutcome(passed=True)
@@ -108,6 +145,18 @@ def _gate_here(command: str) -> Gate:
         return GateOutcome(passed=False, reason=reason)
 
     return gate
+
+
+async def _end(process: asyncio.subprocess.Process, kill_after: float) -> None:
+    """TERM to it and all that it started, and KILL to what is left; a cancellation hurries."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), kill_after)
+    except (TimeoutError, asyncio.CancelledError):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 def _gate_on_hosts(fleet: Fleet, command: str, say: Say) -> Gate:

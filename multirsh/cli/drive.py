@@ -98,7 +98,7 @@ class Drive:
             exit_rule=self.exit_rule,
             retry=control.retry,
             rolling=control.rolling,
-            gate=control.gate_of(fleet, printer.say),
+            gate=control.gate_of(fleet, printer.say, kill_after=self.timeouts.kill_after),
             ask=control.ask_by(printer.say),
             fail_fast=control.fail_fast,
             barrier=control.barrier,

@@ -169,16 +169,18 @@ class Course:
         Raises:
             UsageError: Options that cannot be meant together.
         """
-        from multirsh.cli.control import Control  # noqa: PLC0415 - not needed for --help
+        from multirsh.cli.control import Control, command_of  # noqa: PLC0415 - not needed for --help
         from multirsh.engine.retry import RetryPolicy  # noqa: PLC0415
         from multirsh.engine.rolling import RollingPlan  # noqa: PLC0415
 
         between = {"--gate": self.gate, "--step": self.asks, "--batch-delay": self.batch_delay}
         for name, value in between.items():
-            if value and self.batch is None:
+            if value is not None and value is not False and self.batch is None:
                 raise UsageError(
                     f"{name} is for what comes between batches, and there are none", hint="give --batch, too"
                 )
+        if self.gate is not None and not command_of(self.gate):
+            raise UsageError("--gate has no command", hint="give one, such as 'curl -fs http://lb/health'")
         if self.barrier and self.batch is not None:
             raise UsageError(
                 "--barrier holds all hosts at once, and --batch does not", hint="use one of them"
@@ -311,7 +313,7 @@ def prepared(
             start_rate=course.start_rate,
         ),
         control=course.control(),
-        reads_keys=reads_keys,
+        reads_keys=reads_keys and not course.asks,  # what is typed is the answer to --step
         timeouts=Timeouts(
             connect=bounds.connect_timeout,
             port=bounds.port_wait,

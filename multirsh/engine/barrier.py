@@ -27,12 +27,15 @@ class Barrier:
         self._missing: list[str] = []
         self._say = say
         self._released = asyncio.Event()
+        self._is_off = False
         self._waiting = 0
         self._first_start: float | None = None
         self._last_start: float | None = None
 
     async def arrive(self, host: str) -> None:
         """``host`` is logged in: wait until everybody is, or has failed."""
+        if self._released.is_set():
+            return  # it was held before, and is tried once more
         self._waiting += 1
         self._settle(host)
         await self._released.wait()
@@ -46,6 +49,17 @@ class Barrier:
             self._missing.append(host)
             self._settle(host)
 
+    def call_off(self) -> None:
+        """The command will not be released; those who wait are given up by others."""
+        if not (self.is_released or self._is_off):
+            self._is_off = True
+            self._say(f"barrier: called off; {self._waiting} of {self._total} hosts were ready")
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the command was let go."""
+        return self._released.is_set()
+
     @property
     def skew(self) -> float | None:
         """Seconds between the first start of the command and the last; ``None`` before there was one."""
@@ -53,9 +67,14 @@ class Barrier:
             return None
         return self._last_start - self._first_start
 
+    def tell_skew(self) -> None:
+        """Say how far apart the starts were, if there were any."""
+        if self.skew is not None:
+            self._say(f"barrier: the command was sent to all within {self.skew * 1000:.1f} ms")
+
     def _settle(self, host: str) -> None:
         self._awaited.pop(host, None)
-        if self._awaited or self._released.is_set():
+        if self._awaited or self._is_off or self.is_released:
             return
         missing = ""
         if self._missing:

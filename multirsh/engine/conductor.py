@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.plan import RunPlan
-from multirsh.engine.rolling import Cause, Halt, Rolling, Step
+from multirsh.engine.rolling import ON_REQUEST, Halt, Rolling, Step
+from multirsh.errors import MultirshError
 from multirsh.model import Host, Status
+
+logger = logging.getLogger(__name__)
 
 AHEAD: Final = 128
 """So many hosts are announced before their turn, to have their names looked up."""
@@ -32,7 +36,7 @@ class Conductor:
         start: Callable[[Start], Coroutine[Any, Any, None]],
         give_up: Callable[[Start], None],
         coming: Callable[[Host], None],
-        say: Callable[[str], None],
+        halted: Callable[[Halt], None],
     ) -> None:
         """Begin nothing yet.
 
@@ -43,31 +47,25 @@ class Conductor:
             start: One attempt at a host.
             give_up: Told of each start that will not be.
             coming: Told of each host some time before its turn.
-            say: Takes a line for people: why the run stops before its end.
+            halted: Told once that no more hosts are started, and why, before they are given up.
         """
         self._admission = admission
         self._plan = plan
         self._rolling = Rolling(plan.rolling, total)
-        self._admission.allow(self._rolling.allowed)
         self._start = start
         self._give_up = give_up
         self._coming = coming
-        self._say = say
+        self._halted = halted
         self._wake = asyncio.Event()
         self._is_stopped = False
-        self._interlude: asyncio.Timeout | None = None
-        self._batch_began = 0
+        self._interlude: asyncio.Task[None] | None = None
+        self._allowed = 0
         self._hosts_of_batch: list[str] = []
 
     @property
     def halt(self) -> Halt | None:
         """Why the run stopped before its end; ``None`` if it did not."""
         return self._rolling.halt
-
-    @property
-    def batch(self) -> int:
-        """Which batch is the last that was begun, from 1."""
-        return self._rolling.batch
 
     def wake(self) -> None:
         """Something has changed: look who may start now."""
@@ -78,12 +76,18 @@ class Conductor:
         self._rolling.ended(status)
         self._wake.set()
 
-    def stop(self) -> None:
-        """Start no further host."""
-        self._rolling.stop()
-        if self._interlude is not None:
-            self._interlude.reschedule(0)
+    def stop(self, halt: Halt = ON_REQUEST) -> None:
+        """Start no further host; a gate, a question or a delay is cut short."""
+        self._rolling.stop(halt)
+        if self._interlude is not None and not self._interlude.cancelling():
+            self._interlude.cancel()
         self._wake.set()
+
+    def abandon(self) -> None:
+        """Tell a gate that cleans up after itself to hurry; ``stop`` comes first."""
+        if self._interlude is not None:
+            # Later, since a task that is cancelled twice at once notices it once.
+            self._interlude.get_loop().call_soon(self._interlude.cancel)
 
     async def conduct(self, group: asyncio.TaskGroup) -> None:
         """Start hosts in ``group``, until all have ended or will not be started."""
@@ -101,11 +105,15 @@ class Conductor:
                     self._stop_starting()
                     return
                 case _:
-                    await self._between_batches()
+                    await self._between_batches(group)
                     continue
             await self._until_woken()
 
     def _admit(self, group: asyncio.TaskGroup) -> None:
+        if self._rolling.allowed > self._allowed:  # another batch has begun
+            self._hosts_of_batch.clear()
+            self._admission.allow(self._rolling.allowed - self._allowed)
+            self._allowed = self._rolling.allowed
         for start in self._admission.admit(_now()):
             if start.attempt == 1:
                 self._hosts_of_batch.append(start.host.name)
@@ -120,37 +128,55 @@ class Conductor:
                 await self._wake.wait()
 
     def _stop_starting(self) -> None:
-        if not self._is_stopped:
-            self._is_stopped = True
-            halt = self._rolling.halt
-            if halt is not None and halt.cause is not Cause.STOP:
-                self._say(halt.message)
-            for start in self._admission.stop():
-                self._give_up(start)
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        given_up = self._admission.stop()
+        if self._rolling.halt is not None:
+            self._halted(self._rolling.halt)
+        for start in given_up:
+            self._give_up(start)
 
-    async def _between_batches(self) -> None:
-        """Do what the step says; a stop cuts it short."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None) as self._interlude:
-                await self._interval()
+    async def _between_batches(self, group: asyncio.TaskGroup) -> None:
+        """Do what the step says, in a task of its own: what is cancelled there is not the run."""
+        step = self._rolling.step
+        self._interlude = group.create_task(self._interval(step), name=f"multirsh {step.value}")
+        await asyncio.wait((self._interlude,))
         self._interlude = None
+        if self._rolling.step is step:
+            self._rolling.broke("it was cancelled")
 
-    async def _interval(self) -> None:
+    async def _interval(self, step: Step) -> None:
+        try:
+            await self._decide(step)
+        except (MultirshError, OSError) as error:
+            self._broke(step, str(error))
+        except Exception as error:
+            logger.exception("the %s after batch %d", step.value, self._rolling.batch)
+            self._broke(step, f"{type(error).__name__}: {error}")
+
+    async def _decide(self, step: Step) -> None:
+        """Have it decided whether the run goes on. A stop may come at the same moment: then it holds."""
         plan, rolling = self._plan, self._rolling
-        allowed = rolling.allowed
-        match rolling.step:
+        match step:
             case Step.GATING if plan.gate is not None:
-                rolling.gated(await plan.gate(rolling.batch, tuple(self._hosts_of_batch)))
+                outcome = await plan.gate(rolling.batch, tuple(self._hosts_of_batch))
+                if rolling.step is step:
+                    rolling.gated(outcome)
             case Step.ASKING if plan.ask is not None:
-                rolling.answered(await plan.ask(f"batch {rolling.batch} has ended; go on?"))
+                answer = await plan.ask(f"batch {rolling.batch} has ended; go on?")
+                if rolling.step is step:
+                    rolling.answered(answer)
             case Step.PAUSING:
                 await asyncio.sleep(plan.rolling.delay)
-                rolling.delay_over()
-            case step:
+                if rolling.step is step:
+                    rolling.delay_over()
+            case _:
                 raise AssertionError(f"nobody to do it: {step.name}")
-        if rolling.allowed > allowed:
-            self._hosts_of_batch.clear()
-            self._admission.allow(rolling.allowed - allowed)
+
+    def _broke(self, step: Step, reason: str) -> None:
+        if self._rolling.step is step:
+            self._rolling.broke(reason)
 
 
 def _now() -> float:

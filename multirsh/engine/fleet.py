@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -73,11 +74,7 @@ class Fleet:
         Raises:
             UsageError: A host twice; a bind address that is none, or not of this machine.
         """
-        self._hosts = tuple(hosts)
-        names = [host.name for host in self._hosts]
-        if len(set(names)) < len(names):
-            twice = {name for name in names if names.count(name) > 1}
-            raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+        self._hosts = _once_each(hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._ssh = ssh or SshOptions()
@@ -164,7 +161,8 @@ class Fleet:
             The run; it starts when it is read.
 
         Raises:
-            UsageError: There is nothing to run.
+            UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
+                more hosts than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
         if self._means is None:
@@ -186,16 +184,30 @@ class Fleet:
             fail_fast=fail_fast,
             barrier=barrier,
         )
-        run = Run(self._means, self._hosts if hosts is None else hosts, plan)
+        run = Run(self._means, self._hosts if hosts is None else self._ours(hosts), plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _ours(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
+        strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
+        if strangers:
+            raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
+        return _once_each(hosts)
 
     def _by_transport(self) -> Mapping[TransportName, list[Host]]:
         found: dict[TransportName, list[Host]] = {}
         for host in self._hosts:
             found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
         return found
+
+
+def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
+    counts = Counter(host.name for host in hosts)
+    twice = {name for name, count in counts.items() if count > 1}
+    if twice:
+        raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+    return tuple(hosts)
 
 
 def run(

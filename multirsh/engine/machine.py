@@ -47,6 +47,7 @@ class Machine:
         self._hosts = hosts
         self._warn = warn
         self._share, self._shortage = descriptors.claim(min(fanout, max(1, hosts)), per_host=per_host)
+        self._is_released = False
         self._neighbours: Neighbours | None = None
         self.fanout = min(fanout, self._share.hosts)
         self.open_at_most = self._share.hosts
@@ -73,5 +74,8 @@ class Machine:
             self._neighbours.note(address)
 
     def release(self) -> None:
-        """The run is over."""
+        """The run is over, or will not be. Idempotent."""
+        if self._is_released:
+            return
+        self._is_released = True
         self._descriptors.give_back(self._share)

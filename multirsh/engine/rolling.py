@@ -51,7 +51,7 @@ class Step(enum.Enum):
     """Hosts of the batch start and end."""
     GATING = "gate"
     """The gate is run."""
-    ASKING = "asking"
+    ASKING = "question"
     """A person is asked."""
     PAUSING = "delay"
     """The delay is waited for."""
@@ -113,7 +113,12 @@ class Cause(enum.StrEnum):
     GATE = "gate"
     REFUSED = "refused"
     """The person who was asked said no."""
+    FAIL_FAST = "fail_fast"
+    DEADLINE = "deadline"
+    ERROR = "error"
+    """The gate, or the question, could not be brought to an end."""
     STOP = "stop"
+    """Whoever runs it wanted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,9 @@ class Halt:
 
     cause: Cause
     message: str
+
+
+ON_REQUEST: Final = Halt(Cause.STOP, "the run was stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +254,22 @@ class Rolling:
         """Nobody is in flight any more, while draining."""
         self._receive(Happening.DRAINED)
 
-    def stop(self) -> None:
-        """End the run; those in flight are others' to give up. At any time, and as often as one likes."""
+    def broke(self, reason: str) -> None:
+        """What comes between batches has failed by itself, so nobody knows whether to go on.
+
+        Args:
+            reason: For people.
+        """
+        self.stop(Halt(Cause.ERROR, f"the {self._step.value} after batch {self._number} failed: {reason}"))
+
+    def stop(self, halt: Halt = ON_REQUEST) -> None:
+        """End the run; those in flight are others' to give up. At any time, and as often as one likes.
+
+        Args:
+            halt: Why; the first reason holds.
+        """
         if self._step not in {Step.DONE, Step.STOPPED}:
-            self._stop_for(Cause.STOP, "the run was stopped")
+            self._stop_for(halt.cause, halt.message)
         self._receive(Happening.STOP)
 
     def _stop_for(self, cause: Cause, message: str) -> None:
