@@ -22,7 +22,7 @@ from multirsh.ports.budget import EVERY_PORT, PortBudget
 from multirsh.ports.kernel import read_table
 from multirsh.ports.lease import Busy, Lease, Route
 from multirsh.ports.ledger import Ledger
-from multirsh.ports.reserved import RESERVED_PORTS, parse_blacklist
+from multirsh.ports.reserved import ANYBODY, RESERVED_PORTS, parse_blacklist
 from multirsh.ports.sockets import Endpoint, TcpSocket
 from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
 
@@ -123,7 +123,7 @@ class PortAllocator:
         """Lease a port now, if there is one and nobody with an earlier turn waits for one like it.
 
         Args:
-            route: From where to where.
+            route: From where to where; to ``ANYBODY`` for a listener.
             source_port: From which pool.
             turn: The caller's place among those who ask; one that was refused comes back with its own.
         """
@@ -161,14 +161,6 @@ class PortAllocator:
         finally:
             self._leave(pool, waiter)
 
-    def lease_listener(self, source: str) -> Lease | None:
-        """Lease a reserved port to listen on at the address ``source``; ``None`` if there is none."""
-        self._look_once()
-        answer = self._ledger.request_listener(source, _now())
-        if isinstance(answer, Busy) and self._correct([_RESERVED]):
-            answer = self._ledger.request_listener(source, _now())
-        return answer if isinstance(answer, Lease) else None
-
     def adopt(self, route: Route, port: int) -> Lease:
         """Lease the port of a connection that a listener has accepted."""
         return self._ledger.adopt(route, port)
@@ -205,6 +197,8 @@ class PortAllocator:
         return answer
 
     def _request(self, pool: _Pool) -> Lease | Busy:
+        if pool.route.remote == ANYBODY:
+            return self._ledger.request_listener(pool.route.source, _now())
         return self._ledger.request(pool.route, pool.source_port, _now())
 
     # Waiting.

@@ -12,6 +12,7 @@ from multirsh.model import ClosedBy, SourcePort
 from multirsh.ports.allocator import LONGEST_POLL_SECONDS, PortAllocator
 from multirsh.ports.budget import PortBudget
 from multirsh.ports.lease import Lease, Route
+from multirsh.ports.reserved import ANYBODY
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 from tests.virtual_time import idle, in_virtual_time, virtual_loop
@@ -198,10 +199,11 @@ async def test_a_listener_that_finds_no_port_asks_the_kernel() -> None:
     ports = Ports(
         Table(TcpSocket(TcpState.LISTEN, Endpoint("0.0.0.0", 1023), Endpoint("0.0.0.0", 0))), ports=1
     )
-    assert ports.allocator.lease_listener(SOURCE) is None
+    listening = Route(SOURCE, ANYBODY)
+    assert ports.allocator.lease(listening, SourcePort.RESERVED, turn=0) is None
     ports.table.rows = []
     await asyncio.sleep(1)
-    listener = ports.allocator.lease_listener(SOURCE)
+    listener = ports.allocator.lease(listening, SourcePort.RESERVED, turn=0)
     assert listener is not None
     accepted = ports.allocator.adopt(Route(SOURCE, Endpoint("10.1.0.1", 1000)), 1023)
     ports.allocator.give_back(listener, None)

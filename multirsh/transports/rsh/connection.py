@@ -29,8 +29,8 @@ OTHER_STREAM_S: Final = 1.0
 SAY_SO_S: Final = 0.02
 """Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
 
-AFTER_KILL_S: Final = 0.5
-"""Seconds for a server to show that it has passed KILL on."""
+LAST_S: Final = 1.0
+"""Seconds that the remote may take to close after KILL."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
@@ -112,6 +112,8 @@ class RshConnection:
         key = wrapper.make_key()
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:
+            if not plan.is_merged:
+                await self._around.back_channels.make_ready(patience)
             main = self._main = await self._around.dialler.dial(
                 plan.address,
                 plan.port,
@@ -172,22 +174,19 @@ class RshConnection:
         return conversation.outcome
 
     async def end_command(self, *, kill_after: float) -> Fate:
-        """Signal the command over the connection for stderr, as far as its server passes signals on.
-
-        What has become of it rsh does not tell, unless it had ended already.
-        """
+        """Have the server signal the command's process group (rshd(8)); what comes of it, nobody says."""
         conversation = self._conversation
-        if conversation is None or conversation.stage not in {Stage.RUNNING, Stage.OVER}:
+        if conversation is None or self._phase is not Phase.RUN:
             return Fate.DEAD  # it was never asked for
-        if conversation.outcome is not None:
-            return Fate.DEAD
-        for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, AFTER_KILL_S)):
-            if self._stderr is None or self._stderr.is_closing():
-                break
-            self._stderr.write(bytes([number]))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._until(Stage.OVER)
+        if conversation.stage is Stage.OVER:
+            return Fate.UNKNOWN if conversation.outcome is None else Fate.DEAD
+        if self._stderr is not None:
+            for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, LAST_S)):
+                self._stderr.write(bytes([number]))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._until(Stage.OVER)
+                        break
         return Fate.UNKNOWN
 
     def pause_output(self) -> None:

@@ -139,7 +139,7 @@ class SshConnection:
             self._enter(Phase.RUN)
             if stdin is None:
                 channel.write_eof()
-                await asyncio.shield(session.ended)  # who gives up on the command may still wait for its end
+                await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
             else:
                 await self._fed(session, stdin, link)
         except (asyncssh.Error, OSError) as error:
@@ -178,8 +178,8 @@ class SshConnection:
         link, session = self._link, self._session
         if link is None or session is None or not session.requested:
             return Fate.DEAD  # it was never asked for
-        if session.ended.done():
-            return Fate.UNKNOWN if session.outcome is None else Fate.DEAD
+        if session.outcome is not None and session.ended.done():
+            return Fate.DEAD
         if link.is_forced:  # a second channel would only run once more what the server runs for everybody
             return Fate.UNKNOWN
         return await end_command(link, session, kill_after=kill_after)

@@ -38,11 +38,12 @@ async def end_command(
         session: The command's channel in it.
         kill_after: Seconds from TERM to KILL.
     """
+    was_open = not session.ended.done()  # else it was closed for another reason than the command's end
     try:
         answer = await _ask(link, kill_after)
         if answer is not None:
             with session.insisting():
-                closed = await _closed(session, CLOSE_S)
+                closed = was_open and await _closed(session, CLOSE_S)
             return end_script.judge(answer, channel_closed=closed)
         await _signal(session, kill_after)
     except (asyncssh.Error, OSError):

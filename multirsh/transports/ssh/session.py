@@ -35,9 +35,9 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._may_pause = True
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self._may_pause = True
         self.requested = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.outcome: Outcome | None = None

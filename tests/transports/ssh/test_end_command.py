@@ -21,7 +21,7 @@ from multirsh.lab import Lab, LabOptions
 from multirsh.model import ClosedBy, Fate, Host, Phase
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
-from multirsh.transports.base import Stream
+from multirsh.transports.base import Stdin, Stream
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh import end_command, end_script
@@ -60,6 +60,27 @@ class Notebook:
 
 
 @dataclass
+class Typed:
+    """Standard input that somebody types: its first line, and then no more for now; or an error."""
+
+    error: OSError | None = None
+
+    async def read(self, offset: int) -> bytes:
+        if offset == 0:
+            return b"line\n"
+        if self.error is not None:
+            raise self.error
+        await asyncio.Event().wait()
+        return b""
+
+    async def size(self) -> int:
+        raise NotImplementedError
+
+    def at(self, offset: int) -> bytes:
+        raise NotImplementedError
+
+
+@dataclass
 class Running:
     """A command that runs on a host.
 
@@ -90,18 +111,24 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    server: SshServer, command: str, folder: Path, *, user: str = "root", sleepers: int = 1
+    server: SshServer,
+    command: str,
+    folder: Path,
+    *,
+    user: str = "root",
+    sleepers: int = 1,
+    stdin: Stdin | None = None,
 ) -> AsyncIterator[Running]:
     """Run ``command`` on ``server``, as ``running_on`` does."""
     ssh = ssh_options(known(server, [HOST], folder))
     (host,) = hosts_on(server, [HOST], user=user)
-    async with running_on(host, ssh, command, sleepers=sleepers) as run:
+    async with running_on(host, ssh, command, sleepers=sleepers, stdin=stdin) as run:
         yield run
 
 
 @asynccontextmanager
 async def running_on(
-    host: Host, ssh: SshOptions, command: str, *, sleepers: int = 1
+    host: Host, ssh: SshOptions, command: str, *, sleepers: int = 1, stdin: Stdin | None = None
 ) -> AsyncIterator[Running]:
     """Run ``command``, and go on once ``sleepers`` processes of it sleep NAP seconds; close at the end."""
     nap, notebook = str(next(_SECONDS)), Notebook()
@@ -111,7 +138,7 @@ async def running_on(
     connection = transport.connector(dialler).connection(host)
     await connection.open(Patience())
     task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
-        connection.run(command.replace("NAP", nap), notebook)
+        connection.run(command.replace("NAP", nap), notebook, stdin)
     )
     run = Running(connection, notebook, nap, task)
     try:
@@ -280,6 +307,30 @@ class TestWhatIsEnded:
         async with running(servers["sshd"], command, tmp_path) as run:
             await run.notebook.more.wait()
             run.connection.pause_output()
+            assert await run.end() is Fate.DEAD
+            assert not run.left()
+
+    @every_login
+    async def test_what_waits_for_input(
+        self,
+        kind: str,
+        user: str,
+        servers: dict[str, Daemon],
+        in_module_namespace: Namespace,
+        tmp_path: Path,
+    ) -> None:
+        command = "sleep NAP & cat"
+        async with running(servers[kind], command, tmp_path, user=user, stdin=Typed()) as run:
+            await run.notebook.more.wait()
+            assert await run.end() is Fate.DEAD
+            assert not run.left()
+
+    async def test_what_we_could_give_no_input(
+        self, servers: dict[str, Daemon], in_module_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        """We have closed its channel, and sshd closes it too when the command has ended."""
+        stdin = Typed(OSError(5, "gone"))
+        async with running(servers["sshd"], "exec sleep NAP", tmp_path, stdin=stdin) as run:
             assert await run.end() is Fate.DEAD
             assert not run.left()
 
