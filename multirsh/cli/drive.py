@@ -24,6 +24,9 @@ from multirsh.transports.threads import daemon_thread
 LAST_WORDS_S = 1.0
 """How long stderr may take for the ending once stdout was given up: they may be one terminal, and stopped."""
 
+SAID_WITHIN_S = 0.5
+"""How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
+
 _DESCRIPTORS = {"stdout": STDOUT, "stderr": STDERR}
 
 
@@ -159,10 +162,10 @@ class _Writer:
 
 
 async def _tick(run: Run, printer: Printer, writer: _Writer) -> None:
-    """Redraw the progress line even when nothing happens."""
+    """Redraw the progress line, and show what was said, even when nothing happens."""
     loop = asyncio.get_running_loop()
-    while printer.interval_s is not None:
-        await asyncio.sleep(printer.interval_s)
+    while True:
+        await asyncio.sleep(printer.interval_s or SAID_WITHIN_S)
         ports = run.statistics()
         printer.wait_for_ports(ports.waiting, ports.next_free)
         await writer.write(printer.take(loop.time()))

@@ -12,7 +12,7 @@ import asyncio
 import bisect
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -22,9 +22,9 @@ from multirsh.ports.budget import EVERY_PORT, PortBudget
 from multirsh.ports.kernel import read_table
 from multirsh.ports.lease import Busy, Lease, Route
 from multirsh.ports.ledger import Ledger
-from multirsh.ports.reserved import RESERVED_PORTS, parse_blacklist
+from multirsh.ports.reserved import ANYBODY, RESERVED_PORTS, parse_blacklist
 from multirsh.ports.sockets import Endpoint, TcpSocket
-from multirsh.ports.sysctls import read_kernel_ports
+from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
 
 BLACKLIST: Final = Path("/etc/bindresvport.blacklist")
 
@@ -34,7 +34,10 @@ LONGEST_POLL_SECONDS: Final = 1.0
 first, and twice as late each time in vain."""
 
 BETWEEN_READS_SECONDS: Final = 0.02
-"""A table is not read again sooner, nor sooner than ten times what the last reading took."""
+"""A route's sockets, or the reserved ports', are not read again sooner."""
+
+READS_REST: Final = 10
+"""After a reading the kernel is left alone for so many times what it took."""
 
 REMEMBERED_READS: Final = 1024
 
@@ -54,13 +57,25 @@ class _Waiter:
 
     Attributes:
         turn: Who asked first has the lower.
-        told: Called with each new estimate of when there is a port.
-        lease: What it waits for.
+        told: Called when it begins to wait, and at the head of the line with each estimate.
+        lease: What it waits for; cancelled where it has given up and not yet left the line.
     """
 
     turn: int
     told: Callable[[float | None], None] = field(compare=False)
     lease: asyncio.Future[Lease] = field(compare=False)
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those who wait for a port of one pool, who asked first in front, and when there may be one."""
+
+    waiters: list[_Waiter] = field(default_factory=list)
+    until: float | None = None
+
+    @property
+    def head(self) -> _Waiter:
+        return self.waiters[0]
 
 
 class PortAllocator:
@@ -71,25 +86,28 @@ class PortAllocator:
         *,
         budget: PortBudget = EVERY_PORT,
         blacklist: Path = BLACKLIST,
+        kernel: KernelPorts | None = None,
         read_table: ReadTable = read_table,
     ) -> None:
-        """Read the kernel's settings.
+        """Begin with nothing leased; the kernel's table is read before the first lease.
 
         Args:
             budget: How many ports may be used towards one destination.
             blacklist: The file of reserved ports that are not to be taken.
+            kernel: This network namespace's settings; ``None`` to read them now.
             read_table: How the kernel is asked for its sockets.
         """
         spared = _read_blacklist(blacklist)
         reserved = [port for port in RESERVED_PORTS if port not in spared]
-        self._ledger = Ledger(read_kernel_ports(), budget=budget, reserved=reserved)
+        self._ledger = Ledger(kernel or read_kernel_ports(), budget=budget, reserved=reserved)
         self._read_table = read_table
-        self._waiters: dict[_Pool, list[_Waiter]] = {}
+        self._lines: dict[_Pool, _Line] = {}
         self._turns = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._poll_seconds = FIRST_POLL_SECONDS
         self._not_before: dict[Route, float] = {}
-        self._at_start: dict[Endpoint, list[TcpSocket]] | None = None
+        self._reads_rest_until = 0.0
+        self._at_start: dict[Route, list[TcpSocket]] | None = None
         self._started_at = 0.0
 
     @property
@@ -102,16 +120,15 @@ class PortAllocator:
         return next(self._turns)
 
     def lease(self, route: Route, source_port: SourcePort, *, turn: int) -> Lease | None:
-        """Lease a port now, if there is one and nobody with an earlier turn waits for it.
+        """Lease a port now, if there is one and nobody with an earlier turn waits for one like it.
 
         Args:
-            route: From where to where.
+            route: From where to where; to ``ANYBODY`` for a listener.
             source_port: From which pool.
             turn: The caller's place among those who ask; one that was refused comes back with its own.
         """
         pool = _Pool(route, source_port)
-        waiters = self._waiters.get(pool)
-        if waiters and waiters[0].turn < turn:
+        if any(self._lines[rival].head.turn < turn for rival in self._rivals(pool)):
             return None
         answer = self._ask(pool)
         return answer if isinstance(answer, Lease) else None
@@ -125,29 +142,24 @@ class PortAllocator:
             route: From where to where.
             source_port: From which pool.
             turn: As for ``lease``, which had none.
-            told: Called with each estimate of when there will be one, on the loop's clock; ``None`` where
-                that is not known.
+            told: Called where there is none at once, and with later estimates: when there will be one, on
+                the loop's clock; ``None`` where that is not known.
         """
         pool = _Pool(route, source_port)
         waiter = _Waiter(turn, told, asyncio.get_running_loop().create_future())
-        waiters = self._waiters.setdefault(pool, [])
-        bisect.insort(waiters, waiter)
-        self._serve()
+        line = self._lines.setdefault(pool, _Line())
+        bisect.insort(line.waiters, waiter)
+        self._serve(self._rivals(pool))
         try:
+            if not waiter.lease.done() and line.head is not waiter:
+                told(line.until)
             return await waiter.lease
         except asyncio.CancelledError:
             if waiter.lease.done() and not waiter.lease.cancelled():
                 self.give_back(waiter.lease.result(), None)
             raise
         finally:
-            if waiter in waiters:
-                self._leave(pool, waiters, waiter)
-
-    def lease_listener(self, source: str) -> Lease | None:
-        """Lease a reserved port to listen on at the address ``source``; ``None`` if there is none."""
-        self._look_once()
-        answer = self._ledger.request_listener(source, _now())
-        return answer if isinstance(answer, Lease) else None
+            self._leave(pool, waiter)
 
     def adopt(self, route: Route, port: int) -> Lease:
         """Lease the port of a connection that a listener has accepted."""
@@ -156,58 +168,78 @@ class PortAllocator:
     def connected(self, lease: Lease, port: int) -> None:
         """Note that a connection is open, and the port it has got."""
         self._ledger.connected(lease, port)
+        if lease.port is None:
+            self._serve(self._rivals(_pool_of(lease)))  # after a refusal one has tried, and the others waited
 
     def give_back(self, lease: Lease, closed_by: ClosedBy | None) -> None:
         """Note that the socket is closed, and by whom first; ``None`` where there was no connection."""
         self._ledger.give_back(lease, closed_by, _now())
-        self._serve()
+        self._serve(self._rivals(_pool_of(lease)))
 
     def refused(self, lease: Lease, *, four_tuple: bool) -> None:
         """Take back a lease that the kernel did not grant: EADDRINUSE, or EADDRNOTAVAIL for a 4-tuple."""
         self._ledger.refused(lease, _now(), four_tuple=four_tuple)
-        if lease.port is None:
-            self._correct(_Pool(lease.route, SourcePort.EPHEMERAL))
+        # Nobody is served now: who was refused asks again, with its own turn.
+        self._correct([_pool_of(lease)])
 
     def _ask(self, pool: _Pool) -> Lease | Busy:
         self._look_once()
-        started_with = self._at_start.pop(pool.route.remote, None) if self._at_start else None
-        if started_with is not None and pool.source_port is SourcePort.EPHEMERAL:
-            self._ledger.correct(pool.route, pool.source_port, started_with, self._started_at)
+        if self._at_start and pool.source_port is SourcePort.EPHEMERAL:
+            started_with = self._at_start.pop(pool.route, None)
+            if started_with is not None:
+                self._ledger.correct(pool.route, pool.source_port, started_with, self._started_at)
+        if pool.source_port is SourcePort.EPHEMERAL and self._ledger.is_low(pool.route, _now()):
+            # Not after the lease: while that has no socket, it would be taken for one of the rows.
+            self._correct([pool])
         answer = self._request(pool)
-        if isinstance(answer, Lease):
-            if answer.port is None and self._ledger.is_low(pool.route):
-                self._correct(pool)
-            return answer
-        return self._request(pool) if self._correct(pool) else answer
+        if isinstance(answer, Busy) and self._correct([pool]):
+            return self._request(pool)
+        return answer
 
     def _request(self, pool: _Pool) -> Lease | Busy:
+        if pool.route.remote == ANYBODY:
+            return self._ledger.request_listener(pool.route.source, _now())
         return self._ledger.request(pool.route, pool.source_port, _now())
 
     # Waiting.
 
-    def _leave(self, pool: _Pool, waiters: list[_Waiter], waiter: _Waiter) -> None:
-        waiters.remove(waiter)
-        if not waiters:
-            del self._waiters[pool]
+    def _rivals(self, pool: _Pool) -> list[_Pool]:
+        """Those with waiters for whom a port of ``pool`` would do: any route shares the reserved ports."""
+        if pool.source_port is SourcePort.RESERVED:
+            return [other for other in self._lines if other.source_port is SourcePort.RESERVED]
+        return [pool] if pool in self._lines else []
 
-    def _serve(self) -> None:
-        """Give what is free to those who wait, those first who asked first."""
-        heads = [(waiters[0].turn, pool) for pool, waiters in self._waiters.items()]
+    def _leave(self, pool: _Pool, waiter: _Waiter) -> None:
+        """Take ``waiter`` out of its line, if it is still there."""
+        line = self._lines.get(pool)
+        if line is None:
+            return
+        place = bisect.bisect_left(line.waiters, waiter)
+        if place < len(line.waiters) and line.waiters[place] is waiter:
+            del line.waiters[place]
+            if not line.waiters:
+                del self._lines[pool]
+
+    def _serve(self, pools: Iterable[_Pool]) -> None:
+        """Give what is free to those who wait in these lines, those first who asked first."""
+        heads = [(self._lines[pool].head.turn, pool) for pool in pools]
         heapq.heapify(heads)
         while heads:
             _, pool = heapq.heappop(heads)
-            waiters = self._waiters[pool]
-            answer = self._request(pool)
-            if isinstance(answer, Busy):
-                waiters[0].told(answer.until)
-                self._wake_at(answer.until)
-                continue
-            first = waiters[0]
-            self._leave(pool, waiters, first)
-            self._poll_seconds = FIRST_POLL_SECONDS
-            first.lease.set_result(answer)
-            if waiters:
-                heapq.heappush(heads, (waiters[0].turn, pool))
+            line = self._lines[pool]
+            first = line.head
+            if not first.lease.cancelled():
+                answer = self._request(pool)
+                if isinstance(answer, Busy):
+                    line.until = answer.until
+                    first.told(answer.until)
+                    self._wake_at(answer.until)
+                    continue
+                self._poll_seconds = FIRST_POLL_SECONDS
+                first.lease.set_result(answer)
+            self._leave(pool, first)
+            if line.waiters:
+                heapq.heappush(heads, (line.head.turn, pool))
 
     def _wake_at(self, when: float | None) -> None:
         """Look again at ``when``, and in any case soon: what other programs hold ends unannounced."""
@@ -224,9 +256,8 @@ class PortAllocator:
     def _wake(self) -> None:
         self._timer = None
         self._poll_seconds = min(2 * self._poll_seconds, LONGEST_POLL_SECONDS)
-        for pool in list(self._waiters):
-            self._correct(pool)
-        self._serve()
+        self._correct(self._lines)
+        self._serve(list(self._lines))
 
     # Asking the kernel.
 
@@ -238,29 +269,49 @@ class PortAllocator:
         self._started_at = _now()
         rows = self._read_table() or ()
         for row in rows:
-            self._at_start.setdefault(row.remote, []).append(row)
+            self._at_start.setdefault(Route(row.local.address, row.remote), []).append(row)
         self._ledger.correct(_NOWHERE, SourcePort.RESERVED, rows, self._started_at)
 
-    def _correct(self, pool: _Pool) -> bool:
-        """Believe the kernel's table, if it was not read just now.
+    def _correct(self, pools: Iterable[_Pool]) -> bool:
+        """Believe the kernel's table of ``pools``, as far as it was not read just now.
+
+        One reading does for all routes, and one for the reserved ports.
 
         Returns:
             Whether it was read.
         """
         began = _now()
-        subject = _NOWHERE if pool.source_port is SourcePort.RESERVED else pool.route
-        if began < self._not_before.get(subject, 0.0):
+        subjects = {_subject(pool) for pool in pools}
+        due = {subject for subject in subjects if began >= self._not_before.get(subject, 0.0)}
+        if not due or began < self._reads_rest_until:
             return False
-        if subject is _NOWHERE:
-            rows = self._read_table(local_ports=_RESERVED)
-        else:
-            rows = self._read_table(towards=[pool.route.remote])
-        if rows is None:
-            return False
-        self._ledger.correct(pool.route, pool.source_port, rows, began)
+        is_read = [self._correct_reserved(began)] if _NOWHERE in due else []
+        if routes := due - {_NOWHERE}:
+            is_read.append(self._correct_routes(routes, began))
         if len(self._not_before) > REMEMBERED_READS:
             self._not_before = {route: when for route, when in self._not_before.items() if when > began}
-        self._not_before[subject] = began + max(BETWEEN_READS_SECONDS, 10 * (_now() - began))
+        self._not_before.update(dict.fromkeys(due, began + BETWEEN_READS_SECONDS))
+        ended = _now()
+        self._reads_rest_until = ended + READS_REST * (ended - began)
+        return any(is_read)
+
+    def _correct_reserved(self, now: float) -> bool:
+        rows = self._read_table(local_ports=_RESERVED_RANGE)
+        if rows is not None:
+            self._ledger.correct(_NOWHERE, SourcePort.RESERVED, rows, now)
+        return rows is not None
+
+    def _correct_routes(self, routes: Collection[Route], now: float) -> bool:
+        rows = self._read_table(towards={route.remote for route in routes})
+        if rows is None:
+            return False
+        seen: dict[Route, list[TcpSocket]] = {route: [] for route in routes}
+        for row in rows:
+            route = Route(row.local.address, row.remote)
+            if route in seen:
+                seen[route].append(row)
+        for route, its in seen.items():
+            self._ledger.correct(route, SourcePort.EPHEMERAL, its, now)
         return True
 
 
@@ -271,10 +322,21 @@ class _Pool(NamedTuple):
     source_port: SourcePort
 
 
-_RESERVED: Final = range(min(RESERVED_PORTS), max(RESERVED_PORTS) + 1)
+_RESERVED_RANGE: Final = range(min(RESERVED_PORTS), max(RESERVED_PORTS) + 1)
 
 _NOWHERE: Final = Route("", Endpoint("", 0))
 """Stands for all routes: reserved ports are corrected together."""
+
+_RESERVED: Final = _Pool(_NOWHERE, SourcePort.RESERVED)
+
+
+def _pool_of(lease: Lease) -> _Pool:
+    return _Pool(lease.route, SourcePort.EPHEMERAL if lease.port is None else SourcePort.RESERVED)
+
+
+def _subject(pool: _Pool) -> Route:
+    """What is corrected for ``pool``."""
+    return _NOWHERE if pool.source_port is SourcePort.RESERVED else pool.route
 
 
 def _read_blacklist(path: Path) -> frozenset[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,16 +38,18 @@ class PortBudget:
             UsageError: It is neither.
         """
         digits = text.removesuffix("%")
-        if not (digits.isascii() and digits.isdigit()):
+        if not _DIGITS.fullmatch(digits):
             raise UsageError(f"{text!r} is no number of local ports", hint=_HINT)
         return cls(count=int(digits)) if digits == text else cls(share=int(digits) / 100)
 
     def of(self, pool: int) -> int:
         """How many of ``pool`` ports may be used: at least one, if there is one."""
         allowed = pool if self.count is None else min(pool, self.count)
-        return min(allowed, max(1, int(pool * self.share)))
+        # Rounded before it is cut off: 100 times 0.29 is 28.999999999999996.
+        return min(allowed, max(1, int(round(pool * self.share, 6))))
 
 
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _HINT: Final = "give a number such as 500, or a share such as 50%"
 
 EVERY_PORT: Final = PortBudget()

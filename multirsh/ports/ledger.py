@@ -46,7 +46,8 @@ class Ledger:
         """
         self._kernel = kernel
         self._window = _window(kernel, budget)
-        self._ephemeral = EphemeralPool(_usable(self._window, kernel))
+        self._choice = frozenset(self._window) - kernel.reserved_by_admin
+        self._ephemeral = EphemeralPool(len(self._choice))
         self._reserved = ReservedPool(reserved, limit=budget.of(len(reserved)))
 
     @property
@@ -102,11 +103,13 @@ class Ledger:
         Raises:
             KeyError: The lease is not out: a bug, which would spoil every later count.
         """
-        until = now + self._time_wait(lease.route) if closed_by is ClosedBy.LOCAL else None
+        is_kept = closed_by is ClosedBy.LOCAL
         if lease.port is None:
-            self._ephemeral.give_back(lease, until=until)
+            until = now + self._time_wait(lease.route) if is_kept else None
+            self._ephemeral.give_back(lease, now, until=until)
         else:
-            self._reserved.give_back(lease, now, until=until)
+            until = now + TIME_WAIT_SECONDS if is_kept else None
+            self._reserved.give_back(lease, now, was_open=closed_by is not None, until=until)
 
     def refused(self, lease: Lease, now: float, *, four_tuple: bool) -> None:
         """Take back a lease that the kernel did not grant.
@@ -141,21 +144,23 @@ class Ledger:
                 for row in rows
                 if row.remote == route.remote
                 and row.local.address == route.source
-                and row.local.port in self._window
+                and row.local.port in self._choice
             ),
             now,
         )
 
-    def is_low(self, route: Route) -> bool:
+    def is_low(self, route: Route, now: float) -> bool:
         """Whether most ephemeral ports of ``route`` are in use, as far as is known."""
-        return self._ephemeral.is_low(route)
+        return self._ephemeral.is_low(route, now)
 
     def routes(self) -> int:
         """How many routes something is known of."""
         return self._ephemeral.routes() + self._reserved.routes()
 
     def _time_wait(self, route: Route) -> float:
-        """After how many seconds connect(2) may take a port that is in TIME_WAIT.
+        """After how many seconds connect(2) may choose a port that is in TIME_WAIT.
+
+        Of ephemeral ports only: bind(2) of a certain port, as of a reserved one, heeds no tcp_tw_reuse.
 
         Source: ``tcp_twsk_unique`` in net/ipv4/tcp_ipv4.c; ``tcp_tw_reuse`` in ip-sysctl.rst.
         """
@@ -172,17 +177,9 @@ _REUSE_ON_LOOPBACK: Final = 2
 def _window(kernel: KernelPorts, budget: PortBudget) -> range:
     """The end of the ephemeral range that holds as many usable ports as the budget allows."""
     whole = kernel.ephemeral
-    wanted = budget.of(_usable(whole, kernel))
-    if wanted == _usable(whole, kernel):
-        return whole
-    start = whole.stop - wanted
-    while start > whole.start and _usable(range(start, whole.stop), kernel) < wanted:
-        start -= 1
-    return range(start, whole.stop)
-
-
-def _usable(window: range, kernel: KernelPorts) -> int:
-    return len(window) - sum(port in window for port in kernel.reserved_by_admin)
+    usable = [port for port in whole if port not in kernel.reserved_by_admin]
+    wanted = budget.of(len(usable))
+    return whole if wanted == len(usable) else range(usable[-wanted], whole.stop)
 
 
 def _sooner(row: TcpSocket, seconds: float) -> TcpSocket:

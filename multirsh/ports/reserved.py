@@ -7,7 +7,8 @@ again, so that each rests as long as can be. Two ways to bind:
   towards different destinations, so that 512 ports serve thousands of hosts
   at once. But with it, and TCP timestamps, the kernel lets a 4-tuple be
   reused that it still keeps (``tcp_twsk_unique``, net/ipv4/tcp_ipv4.c);
-* *alone*, without: bind(2) then refuses a port on which anything is left.
+* *alone*, without: bind(2) then refuses a port on which anything is left
+  (``inet_bind_conflict``, net/ipv4/inet_connection_sock.c).
 
 So a port is shared towards a destination it has not just been to, and bound
 alone towards one it has.
@@ -17,10 +18,12 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from multirsh.ports.lease import Busy, Lease, Route
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
@@ -28,8 +31,9 @@ from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 RESERVED_PORTS: Final = range(1023, 511, -1)
 """IPPORT_RESERVED - 1 down to IPPORT_RESERVED / 2: what rshd(8) takes for a client's port (RFC 1282)."""
 
-REST_SECONDS: Final = 60.0
-"""How long a port is remembered to have been somewhere: TIME_WAIT's length."""
+REST_SECONDS: Final = 67.5
+"""How long a port is bound alone after it was somewhere: TIME_WAIT's minute, and the eighth of it by which
+the kernel's timers may be late (kernel/time/timer.c)."""
 
 FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 1.0
@@ -37,6 +41,41 @@ LONGEST_RETRY_SECONDS: Final = 1.0
 
 ANYBODY: Final = Endpoint("", 0)
 """The far end of a listener's route."""
+
+_LONG_AGO: Final = -math.inf
+_NOT_KNOWN: Final = math.inf
+
+
+class _Visit(NamedTuple):
+    """A port was towards a destination.
+
+    Attributes:
+        kept_until: The kernel is known to keep the 4-tuple until then.
+        rest_until: It may keep it until then: by a late timer, or because TIME_WAIT was yet to begin.
+    """
+
+    kept_until: float
+    rest_until: float
+
+
+@dataclass(slots=True)
+class _Use:
+    """What is known of one route.
+
+    Attributes:
+        held: The ports of leases that are out, with their number: a peer that resets and comes back to our
+            listener may be there twice for a moment.
+        visits: Where its ports have been before.
+        is_queued: Whether it will be looked at for visits that are over.
+    """
+
+    held: dict[int, int] = field(default_factory=dict)
+    visits: dict[int, _Visit] = field(default_factory=dict)
+    is_queued: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.held and not self.visits
 
 
 @dataclass(slots=True)
@@ -47,8 +86,9 @@ class _Port:
         held: By how many leases of connections.
         alone: Whether the one that holds it does so without SO_REUSEADDR.
         is_ours_to_listen: Whether a listener of ours holds it.
-        is_listened_on: Whether the kernel says that somebody listens on it.
-        blocked_until: The kernel refused to bind it; ``None`` where it does not.
+        is_listened_on: Whether the kernel says that somebody else listens on it.
+        blocked_until: The kernel has refused to bind it, even to be shared, and is not asked before.
+        left_until: Something is left on it: the kernel would refuse to bind it alone before.
         retry_seconds: How long it is left alone after the next refusal.
     """
 
@@ -56,47 +96,37 @@ class _Port:
     alone: bool = False
     is_ours_to_listen: bool = False
     is_listened_on: bool = False
-    blocked_until: float | None = None
+    blocked_until: float = _LONG_AGO
+    left_until: float = _LONG_AGO
     retry_seconds: float = FIRST_RETRY_SECONDS
 
-    def may_be_bound(self, now: float) -> bool:
-        """Whether a socket with SO_REUSEADDR may have it, as far as is known."""
-        return not (
-            self.alone
-            or self.is_ours_to_listen
-            or self.is_listened_on
-            or (self.blocked_until is not None and now < self.blocked_until)
-        )
+    def shared_at(self) -> float:
+        """When a socket with SO_REUSEADDR may have it, as far as is known."""
+        is_taken = self.alone or self.is_ours_to_listen or self.is_listened_on
+        return _NOT_KNOWN if is_taken else self.blocked_until
 
-    def block(self, now: float) -> None:
-        """Leave it alone for a while."""
-        self.blocked_until = now + self.retry_seconds
+    def free_at(self, visit: _Visit | None) -> float:
+        """When it may be had, one way or the other, towards a destination it has paid ``visit``."""
+        shared = self.shared_at()
+        if visit is None:
+            return shared
+        alone = _NOT_KNOWN if self.held else max(shared, visit.kept_until, self.left_until)
+        return min(max(shared, visit.rest_until), alone)
+
+    def refused(self, now: float, *, shared: bool) -> None:
+        """Leave it for a while. What was refused alone may still be had to be shared."""
+        until = now + self.retry_seconds
         self.retry_seconds = min(2 * self.retry_seconds, LONGEST_RETRY_SECONDS)
+        if shared:
+            self.blocked_until = until
+        else:
+            self.left_until = max(self.left_until, until)
 
-
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    """A port was towards a destination, and nobody of ours holds it any more.
-
-    Attributes:
-        until: When the kernel lets go of it, or it is forgotten.
-        kept: Whether the kernel is known to keep it; else it is only not known to be free.
-    """
-
-    until: float
-    kept: bool
-
-
-@dataclass(slots=True)
-class _Use:
-    """What is known of one route: the ports held, and those lately left."""
-
-    held: set[int] = field(default_factory=set)
-    visits: dict[int, _Visit] = field(default_factory=dict)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.held and not self.visits
+    def unlearn(self, now: float) -> None:
+        """Forget what the kernel's table will tell anew."""
+        self.is_listened_on = False
+        self.left_until = _LONG_AGO
+        self.blocked_until = min(self.blocked_until, now + LONGEST_RETRY_SECONDS)
 
 
 class ReservedPool:
@@ -114,71 +144,74 @@ class ReservedPool:
         self._ports = {port: _Port() for port in self._order}
         self._places = {port: place for place, port in enumerate(self._order)}
         self._next_place = 0
+        self._out: set[Lease] = set()
         self._uses: dict[Route, _Use] = {}
-        self._left: deque[tuple[float, Route, int]] = deque()
+        self._queue: deque[tuple[float, Route]] = deque()
 
     def request(self, route: Route, now: float) -> Lease | Busy:
         """Choose a port for ``route``."""
         self._forget(now)
         use = self._uses.get(route) or _Use()
-        if len(use.held) < len(self._order):
-            for number, port in self._in_turn():
-                if number in use.held or not port.may_be_bound(now):
-                    continue
-                visit = use.visits.get(number)
-                if visit is None or visit.until <= now:
-                    return self._take(Lease(route, port=number, shared=True), port)
-                if not visit.kept and not port.held:
-                    return self._take(Lease(route, port=number, shared=False), port)
-        return Busy(self._next_end(use, now))
+        if len(use.held) >= len(self._order):
+            return Busy(None)
+        for number in self._in_turn():
+            if number in use.held:
+                continue
+            visit = use.visits.get(number)
+            if visit is not None and now < visit.kept_until:
+                continue  # free_at() would say so, too, and take longer
+            if self._ports[number].free_at(visit) <= now:
+                return self._lease(route, number, shared=visit is None or visit.rest_until <= now)
+        free = (
+            port.free_at(use.visits.get(number))
+            for number, port in self._ports.items()
+            if number not in use.held
+        )
+        return _busy(free)
 
     def request_listener(self, source: str, now: float) -> Lease | Busy:
         """Choose a port to listen on at the address ``source``: one that nobody of ours uses."""
         self._forget(now)
-        for number, port in self._in_turn():
-            if not port.held and port.may_be_bound(now):
-                return self._take(Lease(Route(source, ANYBODY), port=number, shared=True), port)
-        return Busy(self._next_end(_Use(), now))
+        for number in self._in_turn():
+            port = self._ports[number]
+            if not port.held and port.shared_at() <= now:
+                return self._lease(Route(source, ANYBODY), number, shared=True)
+        return _busy(port.shared_at() for port in self._ports.values() if not port.held)
 
     def adopt(self, route: Route, number: int) -> Lease:
         """Count a connection that a listener has accepted on port ``number``."""
         lease = Lease(route, port=number, shared=True)
-        self._hold(lease)
+        self._hold(lease, number)
         return lease
 
     def granted(self, lease: Lease) -> None:
         """Note that the kernel has let the port be bound."""
         port = self._ports.get(_number(lease))
         if port is not None:
-            port.blocked_until, port.retry_seconds = None, FIRST_RETRY_SECONDS
+            port.blocked_until, port.retry_seconds = _LONG_AGO, FIRST_RETRY_SECONDS
 
-    def give_back(self, lease: Lease, now: float, *, until: float | None) -> None:
+    def give_back(self, lease: Lease, now: float, *, was_open: bool, until: float | None) -> None:
         """Note that nobody holds it any more.
 
         Args:
             lease: One that is out.
             now: The time.
+            was_open: Whether there was a connection.
             until: When the kernel lets go of the port, where it is known to keep it.
 
         Raises:
             KeyError: It is not out.
         """
-        number = _number(lease)
-        port = self._ports.get(number)
-        if lease.route.remote == ANYBODY:
-            if port is None or not port.is_ours_to_listen:
-                raise KeyError(lease)
-            port.is_ours_to_listen = False
+        number = self._release(lease)
+        if not was_open:
             return
-        use = self._uses[lease.route]
-        use.held.remove(number)
-        kept = until is not None
-        self._note(lease.route, number, _Visit(now + REST_SECONDS if until is None else until, kept), now)
+        kept_until = _LONG_AGO if until is None else until
+        self._note(lease.route, number, _Visit(kept_until, max(now, kept_until) + REST_SECONDS), now)
+        port = self._ports.get(number)
         if port is not None:
-            port.held -= 1
-            if port.alone and kept:
-                port.blocked_until = until
-            port.alone = False
+            port.left_until = max(port.left_until, kept_until)
+            if not lease.shared:
+                port.blocked_until = max(port.blocked_until, kept_until)
 
     def refused(self, lease: Lease, now: float, *, four_tuple: bool) -> None:
         """Take back a lease that the kernel did not grant.
@@ -188,11 +221,17 @@ class ReservedPool:
             now: The time.
             four_tuple: Whether only this destination was refused (EADDRNOTAVAIL of connect(2)), and not the
                 port as such (EADDRINUSE of bind(2)).
+
+        Raises:
+            KeyError: It is not out.
         """
-        self.give_back(lease, now, until=now + LONGEST_RETRY_SECONDS if four_tuple else None)
-        port = self._ports.get(_number(lease))
-        if port is not None and not four_tuple:
-            port.block(now)
+        number = self._release(lease)
+        port = self._ports.get(number)
+        if four_tuple:
+            end = now + LONGEST_RETRY_SECONDS
+            self._note(lease.route, number, _Visit(end, end + REST_SECONDS), now)
+        elif port is not None:
+            port.refused(now, shared=lease.shared)
 
     def correct(self, rows: Iterable[TcpSocket], now: float) -> None:
         """Believe the kernel.
@@ -201,81 +240,116 @@ class ReservedPool:
             rows: All sockets of this machine whose local port is one of the pool's.
             now: When they were read.
         """
-        seen: dict[Route, dict[int, float]] = {}
-        listening: set[int] = set()
-        ends: dict[int, float] = {}
-        for row in rows:
-            number = row.local.port
-            if row.state is TcpState.LISTEN:
-                listening.add(number)
-                continue
-            left = LONGEST_RETRY_SECONDS if row.seconds_left is None else row.seconds_left
-            seen.setdefault(Route(row.local.address, row.remote), {})[number] = now + left
-            if row.seconds_left is not None:
-                ends[number] = max(ends.get(number, 0.0), now + left)
-        for number, port in self._ports.items():
-            port.is_listened_on = number in listening
-            if port.blocked_until is not None and number in ends:
-                port.blocked_until = max(now + port.retry_seconds, ends[number])
         for use in self._uses.values():
             use.visits.clear()
-        for route, there in seen.items():
-            held = self._uses[route].held if route in self._uses else ()
-            for number, end in there.items():
-                if number not in held:
-                    self._note(route, number, _Visit(end, kept=True), now)
+        for port in self._ports.values():
+            port.unlearn(now)
+        for row in rows:
+            self._see(row, now)
         self._uses = {route: use for route, use in self._uses.items() if not use.is_empty}
+        self._queue.clear()
+        for route, use in self._uses.items():
+            use.is_queued = bool(use.visits)
+            if use.is_queued:
+                self._queue.append((now + REST_SECONDS, route))
 
     def routes(self) -> int:
         """How many routes something is known of; for tests."""
         return len(self._uses)
 
-    def _in_turn(self) -> Iterator[tuple[int, _Port]]:
+    def _see(self, row: TcpSocket, now: float) -> None:
+        number = row.local.port
+        port = self._ports.get(number)
+        if port is None:
+            return
+        if row.state is TcpState.LISTEN:
+            port.is_listened_on = not port.is_ours_to_listen
+            return
+        route = Route(row.local.address, row.remote)
+        use = self._uses.get(route)
+        is_ours = use is not None and number in use.held
+        if is_ours or row.remote.port == 0:  # the latter is merely bound
+            return
+        # The kernel's timer may be late: not sooner than we would have asked again anyway. And what has no
+        # timer may come to TIME_WAIT yet.
+        left, rest = row.seconds_left, REST_SECONDS
+        if left is None:
+            left, rest = LONGEST_RETRY_SECONDS, 2 * REST_SECONDS
+        end = now + max(left, port.retry_seconds)
+        port.left_until = max(port.left_until, end)
+        if row.seconds_left is not None and port.blocked_until > _LONG_AGO:
+            # It was refused, and not granted since: this is why.
+            port.blocked_until = max(port.blocked_until, end)
+        self._note(route, number, _Visit(end, end + rest), now)
+
+    def _in_turn(self) -> Iterator[int]:
         """Every port, beginning where the last search ended."""
         for place in range(self._next_place, self._next_place + len(self._order)):
-            number = self._order[place % len(self._order)]
-            yield number, self._ports[number]
+            yield self._order[place % len(self._order)]
 
-    def _take(self, lease: Lease, port: _Port) -> Lease:
-        self._next_place = (self._places[_number(lease)] + 1) % len(self._order)
-        if lease.route.remote == ANYBODY:
+    def _lease(self, route: Route, number: int, *, shared: bool) -> Lease:
+        self._next_place = (self._places[number] + 1) % len(self._order)
+        lease = Lease(route, port=number, shared=shared)
+        port = self._ports[number]
+        if route.remote == ANYBODY:
             port.is_ours_to_listen = True
+            self._out.add(lease)
         else:
-            port.alone = not lease.shared
-            self._hold(lease)
+            port.alone = not shared
+            self._hold(lease, number)
         return lease
 
-    def _hold(self, lease: Lease) -> None:
-        number = _number(lease)
-        use = self._uses.setdefault(lease.route, _Use())
-        if number in use.held:
-            raise AssertionError(f"held already: {lease}")
-        use.held.add(number)
-        use.visits.pop(number, None)
+    def _hold(self, lease: Lease, number: int) -> None:
+        self._out.add(lease)
+        held = self._uses.setdefault(lease.route, _Use()).held
+        held[number] = held.get(number, 0) + 1
         if number in self._ports:
             self._ports[number].held += 1
 
+    def _release(self, lease: Lease) -> int:
+        """Take a lease back, whatever became of it.
+
+        Raises:
+            KeyError: It is not out.
+        """
+        self._out.remove(lease)
+        number = _number(lease)
+        port = self._ports.get(number)
+        if lease.route.remote == ANYBODY:
+            if port is not None:
+                port.is_ours_to_listen = False
+            return number
+        if port is not None:
+            port.held -= 1
+            port.alone = False
+        use = self._uses[lease.route]
+        use.held[number] -= 1
+        if not use.held[number]:
+            del use.held[number]
+            if use.is_empty:
+                del self._uses[lease.route]
+        return number
+
     def _note(self, route: Route, number: int, visit: _Visit, now: float) -> None:
-        self._uses.setdefault(route, _Use()).visits[number] = visit
-        self._left.append((now + REST_SECONDS, route, number))
+        use = self._uses.setdefault(route, _Use())
+        use.visits[number] = visit
+        if not use.is_queued:
+            use.is_queued = True
+            self._queue.append((now + REST_SECONDS, route))
 
     def _forget(self, now: float) -> None:
         """Drop what is over, so that a fleet kept open for days stays small."""
-        while self._left and self._left[0][0] <= now:
-            _, route, number = self._left.popleft()
+        while self._queue and self._queue[0][0] <= now:
+            _, route = self._queue.popleft()
             use = self._uses.get(route)
             if use is None:
                 continue
-            visit = use.visits.get(number)
-            if visit is not None and visit.until <= now:
-                del use.visits[number]
-            if use.is_empty:
+            use.visits = {number: visit for number, visit in use.visits.items() if visit.rest_until > now}
+            use.is_queued = bool(use.visits)
+            if use.is_queued:
+                self._queue.append((now + REST_SECONDS, route))
+            elif not use.held:
                 del self._uses[route]
-
-    def _next_end(self, use: _Use, now: float) -> float | None:
-        ends = [visit.until for visit in use.visits.values() if visit.kept]
-        ends += [port.blocked_until for port in self._ports.values() if port.blocked_until is not None]
-        return min((end for end in ends if end > now), default=None)
 
 
 def parse_blacklist(text: str) -> frozenset[int]:
@@ -284,7 +358,16 @@ def parse_blacklist(text: str) -> frozenset[int]:
     Source: bindresvport.blacklist(5) of libtirpc and glibc's sunrpc.
     """
     words = (line.partition("#")[0].strip() for line in text.splitlines())
-    return frozenset(int(word) for word in words if word.isascii() and word.isdigit())
+    return frozenset(int(word) for word in words if _PORT.fullmatch(word))
+
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+
+
+def _busy(free_at: Iterable[float]) -> Busy:
+    """Of ports that may be had then and then."""
+    soonest = min(free_at, default=_NOT_KNOWN)
+    return Busy(None if soonest == _NOT_KNOWN else soonest)
 
 
 def _number(lease: Lease) -> int:

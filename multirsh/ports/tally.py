@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from multirsh.model import ClosedBy
-from multirsh.ports.ledger import TIME_WAIT_SECONDS
+from multirsh.ports.reserved import REST_SECONDS
 from multirsh.ports.sockets import Endpoint
 
 
@@ -67,9 +67,10 @@ class Tally:
         self._waiting[who] = until
 
     def waits_no_more(self, who: object, seconds: float) -> None:
-        """``who`` has waited for so long."""
-        del self._waiting[who]
-        self._longest_wait = max(self._longest_wait, seconds)
+        """``who`` has waited for so long; it is nothing where it was never told to."""
+        if who in self._waiting:
+            del self._waiting[who]
+            self._longest_wait = max(self._longest_wait, seconds)
 
     def recent(self, now: float) -> frozenset[tuple[Endpoint, Endpoint]]:
         """The (local, remote) pairs closed so lately that the kernel may still keep them.
@@ -93,5 +94,5 @@ class Tally:
 
     def _forget(self, now: float) -> None:
         """Drop what no kernel table can hold any more, so that a fleet kept open for days stays small."""
-        while self._returned and self._returned[0][0] < now - TIME_WAIT_SECONDS:
+        while self._returned and self._returned[0][0] < now - REST_SECONDS:
             self._returned.popleft()

@@ -10,11 +10,12 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, SourcePort, Status
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.lease import Lease, Route
+from multirsh.ports.reserved import ANYBODY
 from multirsh.ports.tally import Tally
 from multirsh.transports.dial_error import DialError, dial_error, local_error
 from multirsh.transports.patience import Patience, PortWaitOver
@@ -32,6 +33,18 @@ from multirsh.transports.tcp import (
 
 SHORT_WAIT_SECONDS: Final = 1.0
 """A wait for a port that is not longer is nobody's concern: the run's own connections are about to end."""
+
+
+class ReservedPort(NamedTuple):
+    """A port that is kept to be listened on.
+
+    Attributes:
+        sock: Bound to it.
+        lease: Its lease.
+    """
+
+    sock: socket.socket
+    lease: Lease
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,36 +160,78 @@ class Dialler:
             raise DialError(Status.UNREACHABLE, Failure(ErrorKind.NO_ROUTE, Phase.CONNECT, message))
         raise dial_error(last)
 
-    def listen_reserved(self, source: str, *, backlog: int) -> tuple[socket.socket, Lease]:
+    async def reserve_listener(self, patience: Patience) -> ReservedPort:
+        """Wait for a reserved port to listen on, before anything is done that will need one.
+
+        Raises:
+            DialError: There was none for as long as ``patience`` has for a port, or we may not have it.
+        """
+        route, turn, waiting = Route("", ANYBODY), self._ports.turn(), object()
+        loop = asyncio.get_running_loop()
+        began, has_waited = loop.time(), False
+        try:
+            while True:
+                lease = self._ports.lease(route, SourcePort.RESERVED, turn=turn)
+                if lease is None:
+                    has_waited = True
+                    lease = await self._waited_for(route, SourcePort.RESERVED, turn, waiting, patience, began)
+                # Bound, and not only leased: what others have bound the ledger hears of when it is refused.
+                sock = self._bound(lease, "0.0.0.0")  # noqa: S104 - nobody is listened to
+                if sock is not None:
+                    return ReservedPort(sock, lease)
+        finally:
+            if has_waited:
+                self._tally.waits_no_more(waiting, loop.time() - began)
+
+    def listen_reserved(
+        self, source: str, *, backlog: int, reserved: ReservedPort | None = None
+    ) -> tuple[socket.socket, Lease]:
         """Listen on a reserved port, for a server that connects back (rcmd).
 
         Args:
             source: The local address to listen on, numeric, without a zone.
             backlog: As of listen(2).
+            reserved: Of ``reserve_listener``, to begin with.
 
         Returns:
             A non-blocking listener, with SO_REUSEADDR, which what it accepts inherits; and the lease of its
             port, for ``unlisten``.
 
         Raises:
-            DialError: There is no such port, or we may not have it.
+            DialError: There is no such port now, or we may not have it.
         """
-        while (lease := self._ports.lease_listener(source)) is not None:
-            sock = socket.socket(family_of(source), socket.SOCK_STREAM)
-            try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                bind(sock, (source, 0), lease.port or 0)
+        route, turn = Route(source, ANYBODY), self._ports.turn()
+        lease = None
+        if reserved is not None:
+            reserved.sock.close()
+            lease = reserved.lease
+        while lease := lease or self._ports.lease(route, SourcePort.RESERVED, turn=turn):
+            sock = self._bound(lease, source)
+            if sock is not None:
                 sock.listen(backlog)
-            except PortRefused:
-                sock.close()
-                self._ports.refused(lease, four_tuple=False)
-                continue
-            except BaseException:
-                self.unlisten(sock, lease)
-                raise
-            return sock, lease
+                return sock, lease
+            lease = None
         raise local_error(ErrorKind.PORTS, "no reserved port is free to listen on", Phase.PORT)
+
+    def _bound(self, lease: Lease, source: str) -> socket.socket | None:
+        """A socket on the leased port; ``None`` where it is refused, and the lease is taken back.
+
+        Raises:
+            DialError: We may not have it.
+        """
+        sock = socket.socket(family_of(source), socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bind(sock, (source, 0), lease.port or 0)
+        except PortRefused:
+            sock.close()
+            self._ports.refused(lease, four_tuple=False)
+            return None
+        except BaseException:
+            self.unlisten(sock, lease)
+            raise
+        return sock
 
     def unlisten(self, listener: socket.socket, lease: Lease) -> None:
         """Close what ``listen_reserved`` gave."""
@@ -229,57 +284,95 @@ class Dialler:
         while True:
             lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
             if lease is None:
-                on_phase(Phase.PORT)
-                lease = await self._waited_for(asking, patience)
-                on_phase(Phase.CONNECT)
-            self._tally.leased()
-            try:
-                sock = await connected(
-                    asking.address,
-                    lease,
-                    source=asking.source,
-                    bind_source=asking.is_bound,
-                    window=self._ports.window,
-                )
-            except PortRefused as refusal:
-                self._tally.given_back()
-                self._ports.refused(lease, four_tuple=refusal.four_tuple)
-            except BaseException:
-                self._give_back(lease, None)
-                raise
-            else:
+                return await self._connect_in_turn(asking, on_phase, patience)
+            sock = await self._socket(asking, lease)
+            if sock is not None:
                 return self._hold(sock, lease)
 
-    async def _waited_for(self, asking: _Asking, patience: Patience) -> Lease:
+    async def _connect_in_turn(
+        self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
+    ) -> RemoteFirstTransport:
+        """The same for one who must wait for a port; it is one wait, however often the kernel refuses."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        remote = f"{asking.route.remote.address} port {asking.route.remote.port}"
+        began, waited = loop.time(), 0.0
+        lease: Lease | None = None
+        try:
+            while True:
+                if lease is None:
+                    on_phase(Phase.PORT)
+                    lease = await self._waited_for(
+                        asking.route, asking.source_port, asking.turn, asking, patience, began
+                    )
+                    on_phase(Phase.CONNECT)
+                waited = loop.time() - began
+                sock = await self._socket(asking, lease)
+                if sock is not None:
+                    return self._hold(sock, lease)
+                lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
+        finally:
+            self._tally.waits_no_more(asking, waited or loop.time() - began)
+
+    async def _socket(self, asking: _Asking, lease: Lease) -> socket.socket | None:
+        """Connect by ``lease``; ``None`` where the kernel refuses its port, and the lease is taken back.
+
+        Raises:
+            DialError: The port is not ours to take.
+            OSError: The address could not be connected to.
+        """
+        self._tally.leased()
+        try:
+            return await connected(
+                asking.address,
+                lease,
+                source=asking.source,
+                bind_source=asking.is_bound,
+                window=self._ports.window,
+            )
+        except PortRefused as refusal:
+            self._tally.given_back()
+            self._ports.refused(lease, four_tuple=refusal.four_tuple)
+            return None
+        except BaseException:
+            self._give_back(lease, None)
+            raise
+
+    async def _waited_for(
+        self,
+        route: Route,
+        source_port: SourcePort,
+        turn: int,
+        who: object,
+        patience: Patience,
+        began: float | None = None,
+    ) -> Lease:
+        """Wait in turn, since ``began``; the tally knows the wait as ``who``'s."""
+        loop = asyncio.get_running_loop()
+        began = loop.time() if began is None else began
+        self._tally.waits(who, None)  # those behind the first in line are told nothing, and wait no less
+        is_listener = route.remote == ANYBODY
+        what = "reserved port" if source_port is SourcePort.RESERVED else "local port"
+        where = (
+            " to listen on" if is_listener else f" towards {route.remote.address} port {route.remote.port}"
+        )
 
         def told(until: float | None) -> None:
-            self._tally.waits(asking, until)
+            self._tally.waits(who, until)
             now = loop.time()
             is_long = now - began > SHORT_WAIT_SECONDS or (until or 0.0) - now > SHORT_WAIT_SECONDS
             if is_long and self._warn is not None:
                 about = "" if until is None else f", in about {max(1.0, until - now):.0f} s"
                 self._warn(
-                    f"no local port is free towards {remote}: waiting for the first{about};"
+                    f"no {what} is free{where}: waiting for the first{about};"
                     " 'multirsh ports' tells who has them"
                 )
                 self._warn = None
 
         try:
             async with patience.for_a_port():
-                return await self._ports.wait_for_lease(
-                    asking.route,
-                    asking.source_port,
-                    turn=asking.turn,
-                    told=told,
-                )
+                return await self._ports.wait_for_lease(route, source_port, turn=turn, told=told)
         except PortWaitOver:
-            message = f"no local port was free towards {remote} for {loop.time() - began:.0f} s"
+            message = f"no {what} was free{where} for {loop.time() - began:.0f} s"
             raise local_error(ErrorKind.PORTS, message, Phase.PORT) from None
-        finally:
-            self._tally.waits_no_more(asking, loop.time() - began)
 
     def _hold(self, sock: socket.socket, lease: Lease, *, spares_peer: bool = False) -> RemoteFirstTransport:
         """Take over a connected socket with its lease.

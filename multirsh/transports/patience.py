@@ -32,8 +32,7 @@ class Patience:
         self._port_left = port_seconds
         self._scopes = [] if scope is None else [scope]
         self.followers: list[Patience] = []
-        self._deadlines: dict[asyncio.Timeout, float] = {}
-        self._stopped_at = 0.0
+        self._seconds_left: dict[asyncio.Timeout, float] = {}
         self._stops = 0
 
     @asynccontextmanager
@@ -45,10 +44,13 @@ class Patience:
         """
         async with asyncio.timeout(seconds) as scope:
             self._scopes.append(scope)
+            if self.stands_still:
+                self._stop(scope)
             try:
                 yield
             finally:
                 self._scopes.remove(scope)
+                self._seconds_left.pop(scope, None)
 
     @contextmanager
     def beside(self, other: Patience | None) -> Iterator[None]:
@@ -105,12 +107,8 @@ class Patience:
         self._stops += 1
         if self._stops > 1:
             return
-        self._stopped_at = asyncio.get_running_loop().time()
         for scope in self._scopes:
-            deadline = scope.when()
-            if deadline is not None and not scope.expired():
-                self._deadlines[scope] = deadline
-                scope.reschedule(None)
+            self._stop(scope)
         for follower in self.followers:
             follower.stop()
 
@@ -119,9 +117,15 @@ class Patience:
         self._stops -= 1
         if self._stops:
             return
-        stood_still = asyncio.get_running_loop().time() - self._stopped_at
-        for scope, deadline in self._deadlines.items():
-            scope.reschedule(deadline + stood_still)
-        self._deadlines.clear()
+        now = asyncio.get_running_loop().time()
+        for scope, seconds in self._seconds_left.items():
+            scope.reschedule(now + seconds)
+        self._seconds_left.clear()
         for follower in self.followers:
             follower.go_on()
+
+    def _stop(self, scope: asyncio.Timeout) -> None:
+        deadline = scope.when()
+        if deadline is not None and not scope.expired():
+            self._seconds_left[scope] = deadline - asyncio.get_running_loop().time()
+            scope.reschedule(None)

@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import struct
 import sys
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from multirsh.errors import UsageError
@@ -50,10 +51,16 @@ class PortRefused(Exception):  # noqa: N818 - another port may do
 
 def endpoint(sockaddr: SockAddr) -> Endpoint:
     """The address without its zone, and the port."""
-    address, _, _zone = str(sockaddr[0]).partition("%")
+    return Endpoint(_without_zone(str(sockaddr[0])), int(sockaddr[1]))
+
+
+@lru_cache(maxsize=4096)
+def _without_zone(text: str) -> str:
+    """The address as ``Endpoint`` has it; asked four times a connection, half of them for our own address."""
+    address, _, _zone = text.partition("%")
     ip = ipaddress.ip_address(address)
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return Endpoint(str(mapped or ip), int(sockaddr[1]))
+    return str(mapped or ip)
 
 
 def family_of(address: str) -> socket.AddressFamily:

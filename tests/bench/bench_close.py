@@ -23,8 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.fleets import addresses
-from tests.servers.daemon import Daemon
+from tests.fleets import SshServer, addresses
 from tests.servers.namespace import Namespace
 from tests.servers.sshd import start_sshd
 
@@ -38,6 +37,7 @@ ROUNDS: Final = 3
 TIMEOUT_S: Final = 300
 
 SSH_CONFIG: Final = """Host *
+  {host_name}
   User {user}
   Port {port}
   IdentityFile {key}
@@ -66,12 +66,21 @@ for output in client.run_command(command, stop_on_errors=False):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What every tool is given: the hosts, the way to them, how many at once."""
+    """What every tool is given: the hosts, the way to them, how many at once.
 
-    server: Daemon
+    Attributes:
+        server: What they all are.
+        folder: For the files.
+        names: The hosts.
+        fanout: How many at once.
+        address: What every name stands for; ``None`` where each is its own address.
+    """
+
+    server: SshServer
     folder: Path
     names: Sequence[str]
     fanout: int
+    address: str | None = None
 
     @property
     def hosts(self) -> Path:
@@ -79,17 +88,25 @@ class Setting:
         return self.folder / "hosts"
 
     @property
+    def addresses(self) -> Path:
+        """Their addresses, for a tool that reads no ssh_config."""
+        return self.folder / "addresses"
+
+    @property
     def config(self) -> Path:
         """The ssh_config that leads to them."""
         return self.folder / "ssh_config"
 
     def write(self) -> None:
-        """Write both files."""
+        """Write the files."""
+        addresses = [self.address or name for name in self.names]
         self.hosts.write_text("".join(f"{name}\n" for name in self.names))
+        self.addresses.write_text("".join(f"{address}\n" for address in addresses))
         known_hosts = self.folder / "known_hosts"
-        known_hosts.write_text(self.server.known_hosts(self.names))
+        known_hosts.write_text(self.server.known_hosts(sorted(set(addresses))))
         self.config.write_text(
             SSH_CONFIG.format(
+                host_name=f"HostName {self.address}" if self.address else "",
                 user=self.server.user,
                 port=self.server.port,
                 key=self.server.client_key,
@@ -168,7 +185,7 @@ def tools() -> list[Tool]:
             parallel_ssh,
             "python3 -m venv V && V/bin/pip install parallel-ssh; PARALLEL_SSH_PYTHON=V/bin/python",
             lambda s: [
-                *(str(parallel_ssh), "-c", PARALLEL_SSH, str(s.hosts), str(s.fanout), s.server.user),
+                *(str(parallel_ssh), "-c", PARALLEL_SSH, str(s.addresses), str(s.fanout), s.server.user),
                 *(str(s.server.port), str(s.server.client_key), COMMAND),
             ],
         ),

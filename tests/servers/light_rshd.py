@@ -6,7 +6,7 @@ reads its order, and it ends with the status that the command asks for::
 
     exit N       that status, at once
     sleep S      0 after S seconds
-    hold         never ends
+    hold         0 once the server gets SIGUSR1; all that hold then end together
     cat          the input comes back as output
     ...          anything else: 0, and nothing is written
 
@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import itertools
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -42,10 +43,12 @@ class LightRshd:
 
     def __init__(self) -> None:
         self.served = 0
+        self._let_go = asyncio.Event()
         self._ports: Iterator[int] = itertools.cycle(range(RESERVED_FROM, RESERVED_TO - 1, -1))
 
     async def serve(self, host: str, port: int) -> None:
         """Listen at ``host`` and ``port`` for ever."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._let_go.set)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         listener.setblocking(False)
@@ -112,7 +115,7 @@ class LightRshd:
             case [b"sleep", seconds]:
                 await asyncio.sleep(float(seconds))
             case [b"hold"]:
-                await asyncio.get_running_loop().create_future()
+                await self._let_go.wait()
             case [b"cat"]:
                 writer.write(text)
         writer.write(b"%b]%d;" % (key, status))

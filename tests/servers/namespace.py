@@ -172,7 +172,7 @@ class Namespace(Stoppable):
         *,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.PIPE,
-        stderr: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] | None = subprocess.PIPE,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command in the namespace; its ``pid`` is the command's own."""
@@ -232,6 +232,31 @@ class Namespace(Stoppable):
         self.run([self._ip, "address", "add", f"{first}/{prefix}", "dev", "void0"])
         self.run([self._ip, "link", "set", "void0", "arp", "off", "up"])
         self.run([self._ip, "link", "set", "void1", "up"])
+
+    def link(
+        self,
+        other: Namespace,
+        *,
+        here: str = "10.8.0.1",
+        there: str = "10.8.0.2",
+        network: str | None = None,
+    ) -> None:
+        """Join two namespaces by a pair of interfaces. One link to a namespace.
+
+        Args:
+            other: The one at the far end.
+            here: Our address, IPv4.
+            there: Its address, in the same /24.
+            network: More addresses that are all the other's, such as ``10.9.0.0/16``; it is routed, so that
+                no table of neighbours has to hold them.
+        """
+        self.run([self._ip, "link", "add", "link0", "type", "veth", "peer", "link1", "netns", str(other.pid)])
+        for namespace, name, address in ((self, "link0", here), (other, "link1", there)):
+            namespace.run([self._ip, "address", "add", f"{address}/24", "dev", name])
+            namespace.run([self._ip, "link", "set", name, "up"])
+        if network is not None:
+            other.run([self._ip, "route", "add", "local", network, "dev", "lo"])
+            self.run([self._ip, "route", "add", network, "via", there])
 
     def sockets(self, state: str | None = None) -> tuple[SocketRow, ...]:
         """List the namespace's TCP sockets, both ends of loopback connections included.

@@ -161,6 +161,23 @@ def test_the_void_answers_nothing(in_namespace: Namespace) -> None:
         assert [row.state for row in in_namespace.client_side([22])] == ["SYN-SENT"]
 
 
+def test_linked_namespaces_reach_each_other(in_namespace: Namespace) -> None:
+    with Namespace() as other:
+        in_namespace.link(other, here="10.8.0.1", there="10.8.0.2", network="10.9.0.0/16")
+        with other.entered():
+            server = socket.create_server(("0.0.0.0", 2300))
+        with server:
+            for address in ("10.8.0.2", "10.9.0.1", "10.9.200.3"):
+                with socket.create_connection((address, 2300), timeout=5):
+                    accepted, peer = server.accept()
+                    with accepted:
+                        assert peer[0] == "10.8.0.1"
+                        assert accepted.getsockname()[0] == address
+                        (row,) = in_namespace.client_side([2300])
+                        assert (row.local.address, row.peer.address) == ("10.8.0.1", address)
+        assert not other.client_side([2300]), "each has its own end only"
+
+
 def test_commands_report_what_they_printed(namespace: Namespace) -> None:
     assert namespace.run(["cat"], stdin=b"in").stdout == b"in"
     assert namespace.run(["sh", "-c", "exit 3"], check=False).returncode == 3

@@ -350,6 +350,25 @@ async def test_a_listener_on_a_reserved_port_serves_many(in_namespace: Namespace
     assert caller.tally.statistics().held == 0
 
 
+async def test_a_port_to_listen_on_is_waited_for(in_namespace: Namespace) -> None:
+    caller = Caller(budget=PortBudget(count=1))
+    async with holder() as server:
+        transport = await caller.reserved()
+        reserving = asyncio.create_task(caller.dialler.reserve_listener(Patience()))  # noqa: TID251 - it waits
+        while not caller.tally.statistics().waiting:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+        await server.let_go(1)
+        await transport.closed
+        reserved = await reserving
+        listener, lease = caller.dialler.listen_reserved("127.0.0.1", backlog=1, reserved=reserved)
+        assert (lease, listener.getsockname()) == (reserved.lease, ("127.0.0.1", 1023))
+        caller.dialler.unlisten(listener, lease)
+        with socket.create_server(("127.0.0.1", 1023)), pytest.raises(DialError) as caught:
+            await caller.dialler.reserve_listener(Patience(port_seconds=0.1))
+    assert "no reserved port was free to listen on" in str(caught.value)
+    assert caller.tally.statistics().waiting == 0
+
+
 UNPRIVILEGED = """
 import asyncio
 from tests.transports.test_dialling import Caller

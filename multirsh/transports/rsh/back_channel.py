@@ -26,6 +26,9 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from multirsh.ports.lease import Lease
+from multirsh.transports.dial_error import DialError
+from multirsh.transports.dialler import ReservedPort
+from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures
 from multirsh.transports.rsh.failures import Reason
@@ -90,7 +93,12 @@ class NoStderr(Exception):  # noqa: N818 - the host's failure says what is wrong
 class Listening(Protocol):
     """What is asked of the dialler."""
 
-    def listen_reserved(self, source: str, *, backlog: int) -> tuple[socket.socket, Lease]:
+    async def reserve_listener(self, patience: Patience) -> ReservedPort:
+        """A reserved port to listen on, waited for."""
+
+    def listen_reserved(
+        self, source: str, *, backlog: int, reserved: ReservedPort | None = None
+    ) -> tuple[socket.socket, Lease]:
         """A listener on a reserved port, and its lease."""
 
     def unlisten(self, listener: socket.socket, lease: Lease) -> None:
@@ -163,15 +171,21 @@ class _Listener:
         port: Its number.
     """
 
-    def __init__(self, dialler: Listening, source: str, on_place_free: Callable[[], None]) -> None:
-        """Listen.
+    def __init__(
+        self,
+        dialler: Listening,
+        source: str,
+        on_place_free: Callable[[], None],
+        reserved: ReservedPort | None,
+    ) -> None:
+        """Listen, on the port that is ``reserved`` if there is one.
 
         Raises:
             DialError: There is no port to listen on.
         """
         self._dialler = dialler
         self._on_place_free = on_place_free
-        self._sock, self._lease = dialler.listen_reserved(source, backlog=BACKLOG)
+        self._sock, self._lease = dialler.listen_reserved(source, backlog=BACKLOG, reserved=reserved)
         self.port: int = self._sock.getsockname()[1]
         self._awaited: dict[str, Expectation] = {}
         # Their connections were given up on and may still come: they must not be taken for another's.
@@ -256,6 +270,27 @@ class BackChannels:
         self._dialler = dialler
         self._listeners: dict[str, list[_Listener]] = {}
         self._place_free = asyncio.Event()
+        self._spare: ReservedPort | None = None
+        self._one_reserves = asyncio.Lock()
+        self._reserving: Patience | None = None
+
+    async def make_ready(self, patience: Patience) -> None:
+        """See to it that there is a port to listen on, before one is taken to connect from.
+
+        Whoever held one and waited for the other could wait for others that do the same.
+
+        Raises:
+            DialError: There was none for as long as ``patience`` has for a port.
+        """
+        with patience.beside(self._reserving):
+            await self._one_reserves.acquire()
+        self._reserving = patience
+        try:
+            if self._spare is None and not any(self._listeners.values()):
+                self._spare = await self._dialler.reserve_listener(patience)
+        finally:
+            self._reserving = None
+            self._one_reserves.release()
 
     async def expect(self, source: str, address: str) -> Expectation:
         """Take a place at a listener, and ``leave`` it in the end.
@@ -274,16 +309,33 @@ class BackChannels:
             for listener in listeners:
                 if listener.is_free_for(address):
                     return listener.expect(address)
-            if len(listeners) < LISTENERS_AT_MOST:
-                listeners.append(_Listener(self._dialler, source, self._place_free.set))
-            elif all(listener.is_spoilt_for(address) for listener in listeners):
+            if len(listeners) < LISTENERS_AT_MOST and self._opened(source, listeners):
+                continue
+            if all(listener.is_spoilt_for(address) for listener in listeners):
                 raise NoStderr(failures.no_way_for_stderr(len(listeners)))
-            else:
-                self._place_free.clear()
-                await self._place_free.wait()
+            self._place_free.clear()
+            await self._place_free.wait()
+
+    def _opened(self, source: str, listeners: list[_Listener]) -> bool:
+        """Open one more, if there is a port; the places of those that are open become free in their time.
+
+        Raises:
+            DialError: There is no port, and none is open.
+        """
+        spare, self._spare = self._spare, None
+        try:
+            listeners.append(_Listener(self._dialler, source, self._place_free.set, spare))
+        except DialError:
+            if not listeners:
+                raise
+            return False
+        return True
 
     def release(self) -> None:
         """Close the listeners."""
+        if self._spare is not None:
+            self._dialler.unlisten(*self._spare)
+            self._spare = None
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.close()

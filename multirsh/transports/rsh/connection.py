@@ -112,6 +112,8 @@ class RshConnection:
         key = wrapper.make_key()
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:
+            if not plan.is_merged:
+                await self._around.back_channels.make_ready(patience)
             main = self._main = await self._around.dialler.dial(
                 plan.address,
                 plan.port,
