@@ -69,8 +69,8 @@ class Stage:
 
     task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Stage:
-        self.task = asyncio.create_task(self.conduct())
+    async def __aenter__(self) -> Self:
+        self.task = asyncio.create_task(self.conduct())  # noqa: TID251 - owned by the block
         await idle()
         return self
 
@@ -222,7 +222,7 @@ async def test_a_gate_that_cleans_up_is_waited_for_however_often_it_is_stopped()
 
 
 @pytest.mark.parametrize("is_at_once", [True, False])
-def test_an_abandoned_gate_is_told_a_second_time(is_at_once: bool) -> None:
+def test_an_abandoned_gate_is_told_a_second_time(*, is_at_once: bool) -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         try:
             await asyncio.sleep(1000)
@@ -265,7 +265,7 @@ async def test_a_gate_that_will_not_be_stopped_has_nothing_to_say_any_more() -> 
 
 @pytest.mark.parametrize("what", ["gate", "question", "delay"])
 @pytest.mark.parametrize("is_stop_first", [True, False])
-def test_a_stop_at_the_very_moment_of_the_decision(what: str, is_stop_first: bool) -> None:
+def test_a_stop_at_the_very_moment_of_the_decision(*, what: str, is_stop_first: bool) -> None:
     """Both are due in the same turn of the loop: the stop holds, and neither is an illegal move."""
 
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
