@@ -1,4 +1,4 @@
-"""What a run by the command line told, and what holds however it went."""
+"""What a run by the command line told, and what holds however it went: what every fault leaves standing."""
 
 from __future__ import annotations
 
