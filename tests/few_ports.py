@@ -31,8 +31,7 @@ KEEP_TIME_WAIT: Final = {"net.ipv4.tcp_rfc1337": "1"}
 """For a namespace in which TIME_WAIT is to be counted on: a reset would end it (RFC 1337; ip-sysctl.rst).
 
 On a busy machine one or two in a hundred were missing now and then, as many as resets had been sent, and
-nothing
-had been retransmitted. What makes the server send them is not known.
+nothing had been retransmitted. What makes the server send them is not known.
 """
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)

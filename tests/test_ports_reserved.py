@@ -65,7 +65,7 @@ def test_reserved_ports_that_others_have_are_waited_for_and_it_is_one_wait(
         said = process.stderr.readline() + process.stderr.readline()
         theirs.close()
         told = runs.end(process, said=said)
-    assert b"no local port is free towards 10.9.0." in said
+    assert b"no reserved port is free towards 10.9.0." in said
     assert told.endings == {("ok", None, "remote"): 10}
     last = told.errors.splitlines()[-1]
     waited = re.search(r" (\d+) waited for one, up to (\d+\.\d) s", last)

@@ -13,6 +13,7 @@ from typing import Final
 from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
+from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection, Sink, Stdin
 from multirsh.transports.patience import Patience
 
@@ -180,17 +181,20 @@ def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManage
     """Raise ``_DeadlinePassed`` when what is inside takes longer; ``None`` is no bound."""
     if seconds is None:
         return asyncio.timeout(None)
-    return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), asyncio.timeout(seconds))
+    return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), awake_timeout(seconds))
 
 
 @contextlib.asynccontextmanager
-async def _raising(error: Exception, scope: asyncio.Timeout) -> AsyncGenerator[asyncio.Timeout, None]:
-    """Raise ``error`` when ``scope`` expires; a ``TimeoutError`` of the system's own passes as it is."""
+async def _raising(
+    error: Exception, bound: AbstractAsyncContextManager[asyncio.Timeout]
+) -> AsyncGenerator[asyncio.Timeout, None]:
+    """Raise ``error`` when ``bound`` expires; a ``TimeoutError`` of the system's own passes as it is."""
+    scope: asyncio.Timeout | None = None
     try:
-        async with scope:
+        async with bound as scope:
             yield scope
     except TimeoutError:
-        if not scope.expired():
+        if scope is None or not scope.expired():
             raise
         raise error from None
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
+from tests.servers.accepting import accept
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
@@ -234,11 +235,10 @@ class ScriptedServer(Stoppable):
             self._thread.stop()
 
     async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as players:
                 while True:
-                    connection, peer = await loop.sock_accept(self._listener)
+                    connection, peer = await accept(self._listener)
                     conversation = Conversation((peer[0], peer[1]))
                     with self._changed:
                         self._conversations.append(conversation)

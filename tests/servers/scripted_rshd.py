@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from tests.servers.accepting import accept
 from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
@@ -193,11 +194,10 @@ class ScriptedRshd(Stoppable):
         self._thread.stop()
 
     async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as players:
                 while True:
-                    main, peer = await loop.sock_accept(self._listener)
+                    main, peer = await accept(self._listener)
                     talk = RshTalk()
                     with self._changed:
                         self._talks.append(talk)
@@ -212,11 +212,14 @@ class ScriptedRshd(Stoppable):
             with suppress(ConnectionError):
                 port = int(await ends.line(b"\0") or b"0")
                 if port and self._back is not Back.NONE:
-                    ends.back = await self._connect_back(peer, port)
-                    if self._back is Back.TWICE:
-                        spare.append(await self._connect_back(peer, port))
                     if self._back in {Back.WRONG_PORT, Back.WRONG_ADDRESS}:
-                        await self._watch_back(ends.back, talk)
+                        ends.back = await self._connect_wrongly(peer, port, talk)
+                    else:
+                        ends.back = await self._connect_back(peer, port)
+                    if self._back is Back.TWICE:
+                        # It is reset, and may be so before we have heard that it was there.
+                        with suppress(ConnectionError):
+                            spare.append(await self._connect_back(peer, port))
                 for _ in range(2):
                     await ends.line(b"\0")
                 talk.line = await ends.line(b"\0")
@@ -242,17 +245,25 @@ class ScriptedRshd(Stoppable):
                 with suppress(OSError):
                     sock.bind((address, number))
                     break
-        await asyncio.get_running_loop().sock_connect(sock, (peer, port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (peer, port))
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
-    async def _watch_back(self, back: socket.socket, talk: RshTalk) -> None:
+    async def _connect_wrongly(self, peer: str, port: int, talk: RshTalk) -> socket.socket | None:
+        """Connect from where nobody is let in, and note how that ends."""
+        back = None
         try:
+            back = await self._connect_back(peer, port)
             came = await asyncio.get_running_loop().sock_recv(back, 1)
             talk.back_ended = "data" if came else "fin"
         except ConnectionResetError:
             talk.back_ended = "reset"
         with self._changed:
             self._changed.notify_all()
+        return back
 
     async def _do(self, step: Step, ends: _Ends, talk: RshTalk) -> None:
         loop = asyncio.get_running_loop()

@@ -118,13 +118,16 @@ async def attempt(
     for name, value in changed.items():
         setattr(options, name, value)
     link = constructor(loop, options)
-    await loop.create_connection(lambda: link, "127.0.0.1", port)
+    transport, _ = await loop.create_connection(lambda: link, "127.0.0.1", port)
+    sock = transport.get_extra_info("socket")
     try:
         yield Attempt(link, waiter, asked)
     finally:
         link.close()
         await link.wait_closed()
         waiter.cancel()
+        while sock.fileno() >= 0:  # noqa: ASYNC110 - asyncio closes it a turn after its protocol was told
+            await asyncio.sleep(0)
 
 
 def keys_of(server: HookedServer) -> list[asyncssh.SSHKeyPair]:

@@ -617,7 +617,7 @@ class TestShells:
         server = sshd_here(shell=program("bash", package="bash"))
         (server.accounts.home("guest") / ".bashrc").write_text("echo Welcome; echo Mind the gap >&2\n")
         async with running(server, "sleep NAP; :", tmp_path, user="guest") as run:
-            assert run.notebook.heard["stdout"] == b"Welcome\n", "so it was read"
+            await until(lambda: run.notebook.heard["stdout"] == b"Welcome\n")  # so it was read
             assert await run.end() is Fate.DEAD
             assert not run.left()
 
