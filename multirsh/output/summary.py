@@ -159,7 +159,7 @@ _FATES: Final = {
 
 
 def _ports(ports: PortUse) -> list[str]:
-    """The last line: what the run did to this machine's local ports; nothing if it neither had nor awaited one."""
+    """The last line: what the run did to this machine's local ports; nothing if it had and awaited none."""
     if not ports.peak and not ports.waited:
         return []
     closed = [

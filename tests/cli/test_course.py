@@ -292,7 +292,9 @@ def with_another(program: Program, server: Daemon, port: int) -> tuple[str, ...]
     program.write(
         "more.yaml",
         "hosts:\n"
-        + "".join(f"- h0{number}: {{address: 127.1.0.{number}, port: {server.port}}}\n" for number in (1, 2, 3))
+        + "".join(
+            f"- h0{number}: {{address: 127.1.0.{number}, port: {server.port}}}\n" for number in (1, 2, 3)
+        )
         + f"- other: {{address: 127.9.0.1, port: {port}}}\n",
     )
     config = program.home / ".ssh/config"
@@ -321,9 +323,9 @@ def test_a_signal_before_the_barrier_is_open_sends_the_command_to_nobody(
 ) -> None:
     """One host is silent; the others wait for it."""
     hosts = with_another(on_sshd, sshd, scripted(SILENT, address="127.9.0.1").port)
-    before = naming("@notty")
+    before = naming(f"sshd: {sshd.user}")
     process = on_sshd.start(*hosts, "--barrier", "-t", "60", f"touch {tmp_path}/sent")
-    wait_until(lambda: len(naming("@notty") - before) >= 3, what="three logins")
+    wait_until(lambda: len(naming(f"sshd: {sshd.user}") - before) >= 3, what="three logins")
 
     process.send_signal(signal.SIGINT)
     end = ended(process)
