@@ -35,7 +35,7 @@ class Attention:
             run: Which.
             printer: Says what is done, and tells the status.
             writer: Shows it.
-            patience: Seconds that a blocked stdout gets once the run is stopped.
+            patience: Seconds that a stdout that takes nothing gets once the run is stopped.
         """
         self._run = run
         self._printer = printer
@@ -58,17 +58,17 @@ class Attention:
             case 2:
                 self._printer.say(f"multirsh: {number.name}: ending the commands; once more leaves them")
                 self._run.stop(signal=number)
-                asyncio.get_running_loop().call_later(self._patience, self._writer.give_up)
+                asyncio.get_running_loop().call_later(self._patience, self._writer.hurry)
             case _:
                 self._run.abandon(signal=number)
-                self._writer.give_up()
+                self._writer.hurry()
 
     def tell_status(self) -> None:
         """Say how far the run is."""
         now = asyncio.get_running_loop().time()
         ports = self._run.statistics()
         self._printer.wait_for_ports(ports.waiting, ports.next_free)
-        for line in self._printer.status(now):
+        for line in self._printer.status(now, starts_more=not self._step):
             self._printer.say(line)
 
     @contextmanager

@@ -98,6 +98,8 @@ class Conductor:
                     self._admit(group)
                 case Step.DRAINING:
                     self._stop_starting()
+                    if self._rolling.step is not Step.DRAINING:
+                        continue  # those who waited to be tried again were the last
                     if not self._admission.in_flight:
                         self._rolling.drained()
                         continue

@@ -162,7 +162,7 @@ class Fleet:
 
         Raises:
             UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
-                more hosts than there are descriptors for.
+                hosts that come in batches, or for more than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
         if self._means is None:

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from multirsh.engine.batches import ALL_AT_ONCE
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
+from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.transports.base import Stdin
 
@@ -32,6 +34,9 @@ class RunPlan:
         ask: The same, if ``rolling.asks``.
         fail_fast: Whether the first failure stops the run, those in flight included.
         barrier: Whether the command is released at once, when all hosts are logged in or have failed.
+
+    Raises:
+        UsageError: A barrier for hosts that come in batches: the first would wait for the last.
     """
 
     command: str
@@ -43,3 +48,7 @@ class RunPlan:
     ask: Ask | None = None
     fail_fast: bool = False
     barrier: bool = False
+
+    def __post_init__(self) -> None:
+        if self.barrier and self.rolling.batches != ALL_AT_ONCE:
+            raise UsageError("a barrier holds all hosts at once, and batches do not", hint="use one of them")

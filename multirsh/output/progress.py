@@ -110,11 +110,12 @@ class Progress:
             paint(segment.text, segment.style, color=color) for segment in _that_fit(segments, width)
         )
 
-    def status(self, now: float) -> list[str]:
+    def status(self, now: float, *, starts_more: bool = True) -> list[str]:
         """Word how far the run is, for somebody who asks.
 
         Args:
             now: Seconds, by the clock of ``began``.
+            starts_more: Whether those that have not begun still will.
 
         Returns:
             The counts, then those that have been running longest, then what is waited for.
@@ -123,7 +124,8 @@ class Progress:
         in_flight = len(self._in_flight)
         waiting = self._total - self._done.total() - in_flight
         counts = ", ".join(segment.text for segment in self._counts())
-        lines = [f"{counts}, {in_flight} in flight, {waiting} to start, {clock(elapsed)}"]
+        to_start = f"{waiting} to start" if starts_more else "no more to start"
+        lines = [f"{counts}, {in_flight} in flight, {to_start}, {clock(elapsed)}"]
         oldest = list(self._in_flight.items())[:LONGEST_TOLD]
         if oldest:
             told = ", ".join(f"{escape_text(name)} {clock(elapsed - since)}" for name, since in oldest)

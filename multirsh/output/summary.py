@@ -159,8 +159,8 @@ _FATES: Final = {
 
 
 def _ports(ports: PortUse) -> list[str]:
-    """The last line: what the run did to this machine's local ports; nothing where it had none."""
-    if not ports.peak:
+    """The last line: what the run did to this machine's local ports; nothing if it neither had nor awaited one."""
+    if not ports.peak and not ports.waited:
         return []
     closed = [
         f"{count} {words}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 import struct
 import sys
@@ -161,7 +162,8 @@ def bind(sock: socket.socket, source: SockAddr, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise PortRefused(four_tuple=False) from None
         if error.errno in {errno.EACCES, errno.EPERM}:
-            message = NO_PRIVILEGE.format(python=sys.executable)
+            # setcap(8) refuses a symbolic link, which a virtual environment's interpreter is.
+            message = NO_PRIVILEGE.format(python=os.path.realpath(sys.executable))
             raise local_error(ErrorKind.PRIVILEGE, message, Phase.PORT) from None
         if error.errno == errno.EADDRNOTAVAIL:
             message = f"{source[0]} is not an address of this machine"

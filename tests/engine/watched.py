@@ -13,7 +13,7 @@ from multirsh.engine.run import Run
 from multirsh.errors import HostError
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.model import ErrorKind, Failure, Host, Phase, Status, TransportName
-from multirsh.testing import Behaviour, FakeTransport
+from multirsh.testing import FakeTransport
 from tests.fleets import endings
 from tests.virtual_time import idle, virtual_loop
 

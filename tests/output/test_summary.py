@@ -151,6 +151,13 @@ def test_hostile_words_of_a_remote_are_escaped() -> None:
                 " 12 waited for one, up to 41.2 s"
             ),
         ),
+        (
+            PortUse(peak=0, closed_by={}, time_wait_left=0, waited=3, longest_wait=120.0),
+            (
+                "local ports: 0 at once, 0 closed by the remote, in TIME_WAIT 0,"
+                " 3 waited for one, up to 2 min 00 s"
+            ),
+        ),
     ],
 )
 def test_the_last_line_tells_what_became_of_the_ports(ports: PortUse, line: str) -> None:

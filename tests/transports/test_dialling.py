@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
 import subprocess
 import sys
@@ -399,6 +400,9 @@ def test_without_the_capability_the_error_names_it_and_the_way_out(namespace: Na
     assert told.startswith("DialError local privilege local ports below 1024 need")
     for words in ("CAP_NET_BIND_SERVICE", "setcap cap_net_bind_service=+ep", "ip_unprivileged_port_start"):
         assert words in told
+    (interpreter,) = re.findall(r"setcap cap_net_bind_service=\+ep ([^' ]+)", told)
+    assert not Path(interpreter).is_symlink(), "setcap takes none"
+    assert Path(interpreter).samefile(sys.executable)
 
 
 def test_where_everybody_may_bind_them_no_capability_is_needed(namespace: Namespace) -> None:

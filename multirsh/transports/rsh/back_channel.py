@@ -21,10 +21,11 @@ import enum
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
+from multirsh.model import ErrorKind
 from multirsh.ports.lease import Lease
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import ReservedPort
@@ -246,7 +247,7 @@ class _Listener:
         sock.close()
         if verdict is Verdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
-        elif len(self._awaited) == 1 and port in RESERVED:
+        elif len(self._awaited) == 1 and port in RESERVED and not self.is_spoilt_for(address):
             ((expected, expectation),) = self._awaited.items()
             expectation.fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
 
@@ -270,9 +271,9 @@ class BackChannels:
         self._dialler = dialler
         self._listeners: dict[str, list[_Listener]] = {}
         self._place_free = asyncio.Event()
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._spare: ReservedPort | None = None
-        self._one_reserves = asyncio.Lock()
-        self._reserving: Patience | None = None
+        self._reserving: set[asyncio.Timeout] = set()
 
     async def make_ready(self, patience: Patience) -> None:
         """See to it that there is a port to listen on, before one is taken to connect from.
@@ -282,22 +283,34 @@ class BackChannels:
         Raises:
             DialError: There was none for as long as ``patience`` has for a port.
         """
-        with patience.beside(self._reserving):
-            await self._one_reserves.acquire()
-        self._reserving = patience
-        try:
-            if self._spare is None and not any(self._listeners.values()):
-                self._spare = await self._dialler.reserve_listener(patience)
-        finally:
-            self._reserving = None
-            self._one_reserves.release()
+        if not any(self._listeners.values()):
+            await self._reserve(patience)
 
-    async def expect(self, source: str, address: str) -> Expectation:
+    @asynccontextmanager
+    async def turn(self, address: str, patience: Patience) -> AsyncGenerator[None, None]:
+        """Await one of the turns towards ``address``, as many as there may be listeners; then have it inside.
+
+        The deadlines stand still meanwhile: a host is not slow because others of its address are before it.
+        They are bounded by deadlines of their own, so this is, too.
+        """
+        turns = self._turns.setdefault(plain(address), asyncio.Semaphore(LISTENERS_AT_MOST))
+        patience.stop()
+        try:
+            await turns.acquire()
+        finally:
+            patience.go_on()
+        try:
+            yield
+        finally:
+            turns.release()
+
+    async def expect(self, source: str, address: str, patience: Patience) -> Expectation:
         """Take a place at a listener, and ``leave`` it in the end.
 
         Args:
             source: Our address towards the host: where it will connect to.
             address: The host's, where it will connect from.
+            patience: Bounds the wait for a port, where nobody listens at ``source`` yet.
 
         Raises:
             DialError: No port could be had to listen on.
@@ -311,22 +324,54 @@ class BackChannels:
                     return listener.expect(address)
             if len(listeners) < LISTENERS_AT_MOST and self._opened(source, listeners):
                 continue
-            if all(listener.is_spoilt_for(address) for listener in listeners):
+            if not listeners:
+                await self._reserve(patience)
+            elif all(listener.is_spoilt_for(address) for listener in listeners):
                 raise NoStderr(failures.no_way_for_stderr(len(listeners)))
-            self._place_free.clear()
-            await self._place_free.wait()
+            else:
+                self._place_free.clear()
+                await self._place_free.wait()
+
+    async def _reserve(self, patience: Patience) -> None:
+        """Wait until there is a spare port, or was one.
+
+        All who need it are in the line for a port, each with its own patience; the first gets it for all.
+
+        Raises:
+            DialError: There was none for as long as ``patience`` has for a port, or we may not have one.
+        """
+        if self._spare is not None:
+            return
+        unneeded = asyncio.timeout(None)
+        try:
+            async with unneeded:
+                self._reserving.add(unneeded)
+                try:
+                    reserved = await self._dialler.reserve_listener(patience)
+                finally:
+                    self._reserving.discard(unneeded)
+        except TimeoutError:
+            if not unneeded.expired():
+                raise
+            return
+        if self._spare is not None:  # two were served in one turn of the loop
+            self._dialler.unlisten(*reserved)
+            return
+        self._spare = reserved
+        while self._reserving:
+            self._reserving.pop().reschedule(0)
 
     def _opened(self, source: str, listeners: list[_Listener]) -> bool:
         """Open one more, if there is a port; the places of those that are open become free in their time.
 
         Raises:
-            DialError: There is no port, and none is open.
+            DialError: We may not have any.
         """
         spare, self._spare = self._spare, None
         try:
             listeners.append(_Listener(self._dialler, source, self._place_free.set, spare))
-        except DialError:
-            if not listeners:
+        except DialError as error:
+            if error.failure.kind is not ErrorKind.PORTS:
                 raise
             return False
         return True

@@ -263,21 +263,23 @@ class RshConnection:
             NoStderr: None came.
         """
         source, remote = main.get_extra_info("sockname")[0], main.get_extra_info("peername")[0]
-        deadline = patience.deadline
-        try:
-            async with asyncio.timeout_at(None if deadline is None else deadline - SAY_SO_S):
-                expectation = self._expectation = await self._around.back_channels.expect(source, remote)
-                try:
-                    main.write(request_stderr(expectation.port))
-                    self._tell_expectation()
-                    if main.is_closing():  # while a place was waited for
-                        expectation.main_ended(None)
-                    return await expectation.connection()
-                finally:
-                    self._expectation = None
-                    expectation.leave()
-        except TimeoutError:
-            raise NoStderr(failures.no_stderr_in_time()) from None
+        channels = self._around.back_channels
+        async with channels.turn(remote, patience):
+            deadline, now = patience.deadline, asyncio.get_running_loop().time()
+            try:
+                async with patience.within(None if deadline is None else deadline - now - SAY_SO_S):
+                    expectation = self._expectation = await channels.expect(source, remote, patience)
+                    try:
+                        main.write(request_stderr(expectation.port))
+                        self._tell_expectation()
+                        if main.is_closing():  # while a place was waited for
+                            expectation.main_ended(None)
+                        return await expectation.connection()
+                    finally:
+                        self._expectation = None
+                        expectation.leave()
+            except TimeoutError:
+                raise NoStderr(failures.no_stderr_in_time()) from None
 
     async def _until(self, stage: Stage) -> None:
         """Wait until the conversation has come to ``stage``, or is over."""

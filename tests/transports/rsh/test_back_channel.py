@@ -6,15 +6,16 @@ import asyncio
 import itertools
 import socket
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 
 import pytest
 import pytest_asyncio
 
 from multirsh.model import ErrorKind, Phase, Status
 from multirsh.ports.lease import Lease
+from multirsh.transports.dial_error import local_error
 from multirsh.transports.dialler import ReservedPort
-from multirsh.transports.patience import Patience
+from multirsh.transports.patience import Patience, PortWaitOver
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh.back_channel import (
     LISTENERS_AT_MOST,
@@ -33,18 +34,37 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 
 class Listening:
-    """A dialler that only listens, and counts."""
+    """A dialler that only listens, and counts.
+
+    Attributes:
+        listeners: How many there are, what is kept to be listened on included.
+        reserving: How many wait for a port to listen on.
+        is_free: Whether there is one.
+    """
 
     def __init__(self) -> None:
         self.listeners = 0
+        self.reserving = 0
+        self.is_free = asyncio.Event()
         self._ports = itertools.count(900)
 
     async def reserve_listener(self, patience: Patience) -> ReservedPort:
-        raise AssertionError("nobody asks for it here")
+        self.reserving += 1
+        try:
+            async with patience.for_a_port():
+                await self.is_free.wait()
+        finally:
+            self.reserving -= 1
+        self.listeners += 1
+        return ReservedPort(socket.socket(), None)  # type: ignore[arg-type]  # given back as it is
 
     def listen_reserved(
         self, source: str, *, backlog: int, reserved: ReservedPort | None = None
     ) -> tuple[socket.socket, Lease]:
+        if reserved is not None:
+            self.unlisten(*reserved)
+        elif self.reserving:
+            raise local_error(ErrorKind.PORTS, "no reserved port is free to listen on", Phase.PORT)
         sock = socket.create_server((source, next(self._ports)), backlog=backlog)
         sock.setblocking(False)
         self.listeners += 1
@@ -111,7 +131,7 @@ def test_one_address_has_one_spelling(address: str, spelling: str) -> None:
 
 async def test_one_listener_serves_many_hosts(channels: BackChannels, listening: Listening) -> None:
     hosts = [f"127.0.0.{number}" for number in range(2, 52)]
-    expected = [await channels.expect(HERE, host) for host in hosts]
+    expected = [await channels.expect(HERE, host, Patience()) for host in hosts]
     assert listening.listeners == 1
     theirs = [connected(900, host=host, source_port=700) for host in reversed(hosts)]
     for host, expectation in zip(hosts, expected, strict=True):
@@ -126,18 +146,21 @@ async def test_one_listener_serves_many_hosts(channels: BackChannels, listening:
 async def test_one_host_has_a_listener_for_each_handshake_and_then_again(
     channels: BackChannels, listening: Listening
 ) -> None:
-    first, second = await channels.expect(HERE, HERE), await channels.expect(HERE, HERE)
+    first, second = (
+        await channels.expect(HERE, HERE, Patience()),
+        await channels.expect(HERE, HERE, Patience()),
+    )
     assert (first.port, second.port) == (900, 901)
     with closing(connected(second.port, host=HERE, source_port=701)):
         (await second.connection()).abandon()
         second.leave()
-        assert (await channels.expect(HERE, HERE)).port == second.port
+        assert (await channels.expect(HERE, HERE, Patience())).port == second.port
 
 
 async def test_beyond_that_one_waits_its_turn(channels: BackChannels, listening: Listening) -> None:
-    places = [await channels.expect(HERE, HERE) for _ in range(LISTENERS_AT_MOST)]
+    places = [await channels.expect(HERE, HERE, Patience()) for _ in range(LISTENERS_AT_MOST)]
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(channels.expect(HERE, HERE))
+        waiting = group.create_task(channels.expect(HERE, HERE, Patience()))
         await asyncio.sleep(0)
         assert listening.listeners == LISTENERS_AT_MOST
         places[3].main_ended(None)
@@ -145,19 +168,81 @@ async def test_beyond_that_one_waits_its_turn(channels: BackChannels, listening:
         assert (await waiting).port == places[3].port
 
 
+async def test_towards_one_address_some_have_their_turn_and_the_deadlines_of_the_others_stand_still(
+    channels: BackChannels,
+) -> None:
+    async with asyncio.timeout(10) as scope, AsyncExitStack() as turns:
+        for _ in range(LISTENERS_AT_MOST):
+            await turns.enter_async_context(channels.turn(HERE, Patience()))
+        async with channels.turn("127.0.0.2", Patience()):
+            pass  # another address has turns of its own
+        patience = Patience(scope)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(_have_turn(channels, patience))
+            await asyncio.sleep(0)
+            assert patience.deadline is None
+            await turns.aclose()
+        assert waiting.done()
+        assert patience.deadline is not None
+
+
+async def _have_turn(channels: BackChannels, patience: Patience) -> None:
+    async with channels.turn(HERE, patience):
+        pass
+
+
+async def test_all_wait_for_a_port_to_listen_on_and_the_first_gets_it_for_all(
+    channels: BackChannels, listening: Listening
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(channels.make_ready(Patience()))
+        await asyncio.sleep(0)
+        assert listening.reserving == 3
+        listening.is_free.set()
+    assert (listening.listeners, listening.reserving) == (1, 0)
+
+
+async def test_each_waits_for_a_port_to_listen_on_for_as_long_as_it_may(
+    channels: BackChannels, listening: Listening
+) -> None:
+    async def give_up(scope: asyncio.Timeout) -> None:
+        with pytest.raises(PortWaitOver):
+            await channels.make_ready(Patience(scope, port_seconds=0.2))
+
+    async with asyncio.timeout(0.1) as scope, asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(give_up(scope))
+    assert listening.reserving == 0
+
+
+async def test_the_first_listener_of_a_further_address_of_ours_is_waited_for(
+    channels: BackChannels, listening: Listening
+) -> None:
+    (await channels.expect(HERE, HERE, Patience())).leave()
+    async with asyncio.TaskGroup() as group:
+        blocker = group.create_task(listening.reserve_listener(Patience()))
+        waiting = group.create_task(channels.expect("127.0.0.2", HERE, Patience()))
+        await asyncio.sleep(0)
+        assert (listening.listeners, listening.reserving) == (1, 2)
+        listening.is_free.set()
+    listening.unlisten(*blocker.result())
+    assert waiting.result().port == 901
+
+
 async def test_a_place_that_was_given_up_is_not_taken_for_another(
     channels: BackChannels, listening: Listening
 ) -> None:
     """Its connection may still come, and would be taken for the other handshake's."""
     for _ in range(LISTENERS_AT_MOST):
-        (await channels.expect(HERE, HERE)).leave()
+        (await channels.expect(HERE, HERE, Patience())).leave()
     with pytest.raises(NoStderr, match="in vain"):
-        await channels.expect(HERE, HERE)
-    assert (await channels.expect(HERE, "127.0.0.2")).port == 900
+        await channels.expect(HERE, HERE, Patience())
+    assert (await channels.expect(HERE, "127.0.0.2", Patience())).port == 900
 
 
 async def test_from_another_port_it_is_refused(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE)
+    expectation = await channels.expect(HERE, HERE, Patience())
     with closing(connected(expectation.port, host=HERE, source_port=2000)) as theirs:
         with pytest.raises(NoStderr, match="port 2000, which is not a reserved one") as caught:
             await expectation.connection()
@@ -169,26 +254,38 @@ async def test_from_another_port_it_is_refused(channels: BackChannels) -> None:
 
 
 async def test_from_another_address_it_is_refused(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE)
+    expectation = await channels.expect(HERE, HERE, Patience())
     with closing(connected(expectation.port, host="127.7.7.7", source_port=700)) as theirs:
         with pytest.raises(NoStderr, match=r"from 127\.7\.7\.7 and not from 127\.0\.0\.1"):
             await expectation.connection()
         with pytest.raises(ConnectionResetError):
             theirs.recv(1)
     expectation.leave()
-    assert (await channels.expect(HERE, HERE)).port != expectation.port  # the right one may still come
+    assert (
+        await channels.expect(HERE, HERE, Patience())
+    ).port != expectation.port  # the right one may still come
 
 
 async def test_a_stranger_does_no_harm_to_whom_it_cannot_be(channels: BackChannels) -> None:
     """From no reserved port, or while several are awaited: nothing says whose it was meant to be."""
-    first = await channels.expect(HERE, HERE)
+    first = await channels.expect(HERE, HERE, Patience())
     with closing(connected(first.port, host="127.7.7.7", source_port=2000)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
-    second = await channels.expect(HERE, "127.0.0.2")
+    second = await channels.expect(HERE, "127.0.0.2", Patience())
     with closing(connected(first.port, host="127.7.7.7", source_port=700)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
     assert not first._arrival.done()
     assert not second._arrival.done()
+
+
+async def test_one_that_comes_too_late_is_not_taken_for_a_wrong_one(channels: BackChannels) -> None:
+    late = await channels.expect(HERE, "127.0.0.2", Patience())
+    late.leave()
+    expectation = await channels.expect(HERE, HERE, Patience())
+    assert expectation.port == late.port
+    with closing(connected(late.port, host="127.0.0.2", source_port=700)) as theirs:
+        await asyncio.to_thread(_until_reset, theirs)
+    assert not expectation._arrival.done()
 
 
 def _until_reset(sock: socket.socket) -> None:
@@ -197,7 +294,7 @@ def _until_reset(sock: socket.socket) -> None:
 
 
 async def test_what_came_and_was_not_taken_is_reset(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE)
+    expectation = await channels.expect(HERE, HERE, Patience())
     with closing(connected(expectation.port, host=HERE, source_port=700)) as theirs:
         await asyncio.wait([expectation._arrival])
         expectation.leave()
@@ -205,7 +302,7 @@ async def test_what_came_and_was_not_taken_is_reset(channels: BackChannels) -> N
 
 
 async def test_the_end_of_the_main_connection_is_told(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE)
+    expectation = await channels.expect(HERE, HERE, Patience())
     expectation.main_ended(None)
     expectation.main_ended(ConnectionResetError())
     assert "closed the connection and made none back" in str(failed(expectation))
