@@ -46,7 +46,7 @@ ROUNDS: Final = 2
 RATE: Final = 30
 FANOUT: Final = 200
 BAD_EVERY: Final = 10
-CONNECT_TIMEOUT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 15
 VOID: Final = "10.9.0.0/16"
 WITHIN_S: Final = 900.0
 
