@@ -262,7 +262,11 @@ COURSE = _together(
         help="Run in batches of so many hosts, such as 1,10%,100%; the last size goes on.",
     ),
     _of_course(
-        "--batch-delay", type=values.seconds, default=None, metavar="S", help="Seconds between batches."
+        "--batch-delay",
+        type=values.seconds,
+        metavar="S",
+        configurable=False,
+        help="Seconds between batches.",
     ),
     _of_course(
         "--gate",

@@ -173,14 +173,14 @@ class Course:
         from multirsh.engine.retry import RetryPolicy  # noqa: PLC0415
         from multirsh.engine.rolling import RollingPlan  # noqa: PLC0415
 
+        if self.gate is not None and not command_of(self.gate):
+            raise UsageError("--gate has no command", hint="give one, such as 'curl -fs http://lb/health'")
         between = {"--gate": self.gate, "--step": self.asks, "--batch-delay": self.batch_delay}
         for name, value in between.items():
             if value is not None and value is not False and self.batch is None:
                 raise UsageError(
                     f"{name} is for what comes between batches, and there are none", hint="give --batch, too"
                 )
-        if self.gate is not None and not command_of(self.gate):
-            raise UsageError("--gate has no command", hint="give one, such as 'curl -fs http://lb/health'")
         if self.barrier and self.batch is not None:
             raise UsageError(
                 "--barrier holds all hosts at once, and --batch does not", hint="use one of them"

@@ -8,9 +8,14 @@ from tests.cli.program import wait_until
 
 
 class Remotes:
-    """Leaves a mark for each command that runs: its process's number."""
+    """Leaves a mark for each command that runs: its process's number.
+
+    Attributes:
+        folder: Where; the commands name it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._marks = folder / "marks"
         self._marks.mkdir()
         self._go = folder / "go"
