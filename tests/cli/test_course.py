@@ -292,7 +292,9 @@ def with_another(program: Program, server: Daemon, port: int) -> tuple[str, ...]
     program.write(
         "more.yaml",
         "hosts:\n"
-        + "".join(f"- h0{number}: {{address: 127.1.0.{number}, port: {server.port}}}\n" for number in (1, 2, 3))
+        + "".join(
+            f"- h0{number}: {{address: 127.1.0.{number}, port: {server.port}}}\n" for number in (1, 2, 3)
+        )
         + f"- other: {{address: 127.9.0.1, port: {port}}}\n",
     )
     config = program.home / ".ssh/config"

@@ -222,6 +222,7 @@ class TestMidCommand:
 class TestThisMachine:
     """Too little of something here."""
 
+    @pytest.mark.bench
     def test_5000_hosts_in_128_mib(
         self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program
     ) -> None:
