@@ -159,11 +159,7 @@ _FATES: Final = {
 
 
 def _ports(ports: PortUse) -> list[str]:
-<<<<<<< HEAD
-    """The last line: what the run did to the local ports; nothing if it neither had nor awaited one."""
-=======
     """The last line: what the run did to this machine's local ports, or that it waited for some."""
->>>>>>> review3
     if not ports.peak and not ports.waited:
         return []
     closed = [
