@@ -129,7 +129,9 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "Ctrl-C, once and twice; SIGTERM, SIGHUP": (
         "cli/test_nothing_left.py::test_nothing_is_left",
-        "cli/test_signals.py::test_a_signal_stops_in_order",
+        "cli/test_signals.py::test_the_first_ctrl_c_lets_those_in_flight_end_and_tells_the_status",
+        "cli/test_signals.py::test_the_second_step_ends_the_commands_and_closes_in_order",
+        "cli/test_signals.py::test_the_third_waits_for_nobody_and_tells_everything",
         "cli/test_signals.py::test_what_the_starter_ignores_is_ignored",
     ),
     "SIGSTOP, SIGCONT": (

@@ -159,7 +159,7 @@ _FATES: Final = {
 
 
 def _ports(ports: PortUse) -> list[str]:
-    """The last line: what the run did to this machine's local ports; nothing if it had and awaited none."""
+    """The last line: what the run did to this machine's local ports, or that it waited for some."""
     if not ports.peak and not ports.waited:
         return []
     closed = [

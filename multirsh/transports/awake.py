@@ -21,8 +21,8 @@ from typing import Final
 LOOK_S: Final = 1.0
 """Seconds from one look at the clock to the next."""
 
-LATE_S: Final = 1.0
-"""A look that is called so many seconds late was not kept waiting by other work of ours: we stood still."""
+STILL_S: Final = 3.0
+"""A look that is late by no more than so many seconds was late because the machine is busy, as it may be."""
 
 _JUST_BEFORE_S: Final = 1e-6
 """How long before the deadline the last look is; the loop's clock tells nanoseconds apart."""
@@ -74,7 +74,8 @@ class _Looks:
 
     def _look(self) -> None:
         now, deadline = self._loop.time(), self._scope.when()
-        if now - self._due > LATE_S and deadline is not None and not self._scope.expired():
+        stood_still = now - self._due > STILL_S
+        if stood_still and deadline is not None and not self._scope.expired():
             # All since the last look: when we stopped is not known, and what waits for us needs some turns.
             self._scope.reschedule(deadline + now - self._looked_at)
         self._plan()

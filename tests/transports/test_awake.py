@@ -39,7 +39,7 @@ async def test_without_a_bound_there_is_none() -> None:
 
 
 @pytest.mark.parametrize("after", [0.3, 1.5, 2.99])
-@pytest.mark.parametrize("length", [3, 60, 100_000])
+@pytest.mark.parametrize("length", [5, 60, 100_000])
 def test_what_took_less_of_its_own_time_is_no_timeout(after: float, length: float) -> None:
     """It wants half of what it had left, after we have gone on."""
 
@@ -60,12 +60,12 @@ async def test_what_takes_too_long_does_so_afterwards() -> None:
 
 
 @in_virtual_time
-async def test_work_that_takes_less_than_a_second_counts() -> None:
-    for after in (0.5, 1.5, 2.5):
-        stand_still(after, 0.9)
+async def test_a_busy_machine_is_no_reason() -> None:
+    for after in (0.5, 4, 8):
+        stand_still(after, 2.9)
     with pytest.raises(TimeoutError):
-        await waiting(4, 1000)
-    assert now() == 4
+        await waiting(12, 1000)
+    assert now() == 12
 
 
 @in_virtual_time

@@ -235,6 +235,10 @@ class _Listener:
             self._take(sock, plain(sockaddr[0]), sockaddr[1])
 
     def _take(self, sock: socket.socket, address: str, port: int) -> None:
+        is_late = self.is_spoilt_for(address) and address not in self._awaited
+        if is_late and port in RESERVED:
+            self._spoilt.remove(address)  # the one that was given up on; another will not come
+            self._on_place_free()
         verdict = judge(address, port, self._awaited)
         if verdict is Verdict.LET_IN:
             with suppress(OSError):  # come and gone; its server will say so on the main connection
@@ -247,7 +251,7 @@ class _Listener:
         sock.close()
         if verdict is Verdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
-        elif len(self._awaited) == 1 and port in RESERVED and not self.is_spoilt_for(address):
+        elif len(self._awaited) == 1 and port in RESERVED and not is_late:
             ((expected, expectation),) = self._awaited.items()
             expectation.fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
 
@@ -310,7 +314,7 @@ class BackChannels:
         Args:
             source: Our address towards the host: where it will connect to.
             address: The host's, where it will connect from.
-            patience: Bounds the wait for a port, where nobody listens at ``source`` yet.
+            patience: Bounds the wait for a port, where no listener at ``source`` can be had for ``address``.
 
         Raises:
             DialError: No port could be had to listen on.
@@ -324,13 +328,13 @@ class BackChannels:
                     return listener.expect(address)
             if len(listeners) < LISTENERS_AT_MOST and self._opened(source, listeners):
                 continue
-            if not listeners:
-                await self._reserve(patience)
-            elif all(listener.is_spoilt_for(address) for listener in listeners):
-                raise NoStderr(failures.no_way_for_stderr(len(listeners)))
-            else:
+            if not all(listener.is_spoilt_for(address) for listener in listeners):
                 self._place_free.clear()
                 await self._place_free.wait()
+            elif len(listeners) < LISTENERS_AT_MOST:
+                await self._reserve(patience)
+            else:
+                raise NoStderr(failures.no_way_for_stderr(len(listeners)))
 
     async def _reserve(self, patience: Patience) -> None:
         """Wait until there is a spare port, or was one.

@@ -286,6 +286,24 @@ async def test_one_that_comes_too_late_is_not_taken_for_a_wrong_one(channels: Ba
     with closing(connected(late.port, host="127.0.0.2", source_port=700)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
     assert not expectation._arrival.done()
+    assert (await channels.expect(HERE, "127.0.0.2", Patience())).port == late.port, (
+        "none is to come any more"
+    )
+
+
+async def test_for_another_listener_than_the_spoilt_ones_a_port_is_waited_for(
+    channels: BackChannels, listening: Listening
+) -> None:
+    (await channels.expect(HERE, HERE, Patience())).leave()
+    async with asyncio.TaskGroup() as group:
+        blocker = group.create_task(listening.reserve_listener(Patience()))
+        await asyncio.sleep(0)
+        waiting = group.create_task(channels.expect(HERE, HERE, Patience()))
+        await asyncio.sleep(0)
+        assert listening.reserving == 2
+        listening.is_free.set()
+    listening.unlisten(*blocker.result())
+    assert waiting.result().port == 901
 
 
 def _until_reset(sock: socket.socket) -> None:
