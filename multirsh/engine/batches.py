@@ -1,4 +1,4 @@
-"""How many hosts at a time, and how many may fail: ``--batch``, ``--max-fail`` and ``-k``. Pure."""
+"""How many hosts at a time, and how many may fail: ``--batch`` and ``--max-fail``. Pure."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ ALL_AT_ONCE: Final = Batches()
 
 @dataclass(frozen=True, slots=True)
 class MaxFail:
-    """How many hosts have to fail before no more are started (``--max-fail``; ``-k`` is 1).
+    """How many hosts have to fail before no more are started (``--max-fail``).
 
     Attributes:
         limit: With so many failures the run stops.
@@ -133,8 +133,6 @@ class MaxFail:
         """
         return failures < self.limit.of(total)
 
-
-FAIL_FAST: Final = MaxFail(Quantity(count=1))
 
 NO_FAILURE: Final = frozenset({Status.OK, Status.CANCELLED, Status.NOT_RUN})
 """What is not counted: a host that the run itself gave up, or did not start, says nothing of the next one.

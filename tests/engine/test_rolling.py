@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from multirsh.engine.batches import FAIL_FAST, Batches, MaxFail
+from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.rolling import (
     TRANSITIONS,
     Answer,
     Cause,
     GateOutcome,
+    Halt,
     Happening,
     Rolling,
     RollingPlan,
@@ -126,7 +127,7 @@ def test_too_many_failures_let_those_in_flight_end_and_start_no_more() -> None:
 
 
 def test_too_late_a_stop_is_none() -> None:
-    rolling = Rolling(RollingPlan(max_fail=FAIL_FAST), 2)
+    rolling = Rolling(RollingPlan(max_fail=MaxFail.parse("1")), 2)
     end(rolling, 1, Status.FAILED)
     end(rolling, 1)
     assert rolling.step is Step.DONE
@@ -146,6 +147,26 @@ def test_a_gate_that_does_not_pass_stops_and_says_why() -> None:
     assert rolling.halt.message == "the gate after batch 1 did not pass: exit status 1"
 
 
+@pytest.mark.parametrize(("passed", "what"), [(0, "gate"), (1, "question"), (2, "delay")])
+def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -> None:
+    rolling = Rolling(FULL, 3)
+    end(rolling, 1)
+    for move in (lambda: rolling.gated(GateOutcome(passed=True)), lambda: rolling.answered(Answer.YES))[
+        :passed
+    ]:
+        move()
+    rolling.broke("it was torn")
+    assert rolling.step is Step.STOPPED
+    assert rolling.halt == Halt(Cause.ERROR, f"the {what} after batch 1 failed: it was torn")
+
+
+def test_a_stop_may_have_its_reason() -> None:
+    rolling = Rolling(FULL, 3)
+    rolling.stop(Halt(Cause.DEADLINE, "too late"))
+    rolling.stop()
+    assert rolling.halt == Halt(Cause.DEADLINE, "too late")
+
+
 def test_a_no_stops() -> None:
     rolling = Rolling(FULL, 9)
     end(rolling, 1)
@@ -157,7 +178,7 @@ def test_a_no_stops() -> None:
 
 
 def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
-    rolling = Rolling(RollingPlan(max_fail=FAIL_FAST), 9)
+    rolling = Rolling(RollingPlan(max_fail=MaxFail.parse("1")), 9)
     rolling.ended(Status.LOST)
     rolling.stop()
     assert rolling.halt is not None
