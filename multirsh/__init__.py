@@ -21,9 +21,13 @@ from typing import TYPE_CHECKING, Any
 from multirsh.version import __version__
 
 if TYPE_CHECKING:
+    from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
+    from multirsh.engine.pace import StartRate
     from multirsh.engine.results import HostResult, Results
+    from multirsh.engine.retry import RetryPolicy
+    from multirsh.engine.rolling import Answer, GateOutcome, Halt, RollingPlan
     from multirsh.engine.run import Run
     from multirsh.engine.spool import Spool
     from multirsh.errors import (
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
         ClosedBy,
         ErrorKind,
         Failure,
+        Fate,
         Host,
         HostKeyPolicy,
         Phase,
@@ -56,12 +61,17 @@ if TYPE_CHECKING:
     from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 __all__ = [
+    "Answer",
+    "Batches",
     "ClosedBy",
     "CredentialError",
     "ErrorKind",
     "Event",
     "Failure",
+    "Fate",
     "Fleet",
+    "GateOutcome",
+    "Halt",
     "Host",
     "HostError",
     "HostFinished",
@@ -71,6 +81,7 @@ __all__ = [
     "Inventory",
     "InventoryError",
     "Limits",
+    "MaxFail",
     "MultirshError",
     "NodeSetError",
     "Output",
@@ -80,6 +91,8 @@ __all__ = [
     "PortStatistics",
     "PortUse",
     "Results",
+    "RetryPolicy",
+    "RollingPlan",
     "RshOptions",
     "RshStderr",
     "Run",
@@ -90,6 +103,7 @@ __all__ = [
     "SourcePort",
     "Spool",
     "SshOptions",
+    "StartRate",
     "Status",
     "Stdin",
     "Timeouts",
@@ -102,9 +116,13 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),
+    "multirsh.engine.pace": ("StartRate",),
     "multirsh.engine.results": ("HostResult", "Results"),
+    "multirsh.engine.retry": ("RetryPolicy",),
+    "multirsh.engine.rolling": ("Answer", "GateOutcome", "Halt", "RollingPlan"),
     "multirsh.engine.run": ("Run",),
     "multirsh.engine.spool": ("Spool",),
     "multirsh.errors": (
@@ -129,6 +147,7 @@ _ROOMS = {
         "ClosedBy",
         "ErrorKind",
         "Failure",
+        "Fate",
         "Host",
         "HostKeyPolicy",
         "Phase",

@@ -141,16 +141,13 @@ class HostFinished:
 
     def to_dict(self) -> JsonObject:
         """The event as the contract's JSON object."""
-        error = self.error
         seconds = self.seconds
         return _head(self) | {
             "host": self.host,
             "status": self.status.value,
             "exit_status": self.exit_status,
             "signal": self.signal,
-            "error": None
-            if error is None
-            else {"kind": error.kind.value, "phase": error.phase.value, "message": error.message},
+            "error": None if self.error is None else _failure(self.error),
             "attempts": self.attempts,
             "closed_by": None if self.closed_by is None else self.closed_by.value,
             "local_port": self.local_port,
@@ -226,6 +223,12 @@ class RunFinished:
 
 
 Event: TypeAlias = RunStarted | HostStarted | Output | HostFinished | RunFinished
+
+
+def _failure(failure: Failure) -> JsonObject:
+    """As the contract has it; and the fate, where a command was given up on."""
+    plain = {"kind": failure.kind.value, "phase": failure.phase.value, "message": failure.message}
+    return plain if failure.fate is None else plain | {"fate": failure.fate.value}
 
 
 def _head(event: Event) -> JsonObject:

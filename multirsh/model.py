@@ -163,6 +163,7 @@ class ErrorKind(enum.StrEnum):
     TIMEOUT = "timeout"
     RESET = "reset"
     CLOSED = "closed"
+    BUSY = "busy"
     PROTOCOL = "protocol"
     KEY_EXCHANGE = "key_exchange"
     HOSTKEY_UNKNOWN = "hostkey_unknown"
@@ -184,6 +185,17 @@ class ErrorKind(enum.StrEnum):
     INTERNAL = "internal"
 
 
+class Fate(enum.StrEnum):
+    """What has become of a remote command that was given up on: whether it has really ended."""
+
+    DEAD = "dead"
+    """Nothing that it started is left, as far as the remote shows its processes."""
+    ALIVE = "alive"
+    """Something that it started is still there: it has gone its own way, or could not be ended."""
+    UNKNOWN = "unknown"
+    """It cannot be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a host has no ``ok`` or ``failed``.
@@ -192,11 +204,13 @@ class Failure:
         kind: For programs.
         phase: Where the host was.
         message: One line for people; no host name in it, no secret, no control bytes.
+        fate: What has become of a command that was given up on; ``None`` where there was none.
     """
 
     kind: ErrorKind
     phase: Phase
     message: str
+    fate: Fate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Outcome, Phase, Status
-from multirsh.transports.base import Sink, Stdin
+from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
+from multirsh.transports.base import Destination, Sink, Stdin
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -42,6 +42,8 @@ class Behaviour:
         ends_after: Waited for before the command ends.
         closes_after: Waited for before the connection is closed.
         closed_by: Who closes it.
+        fate: What becomes of the command when it is to be ended.
+        dies_after: Waited for before that is known; never set, it never is.
     """
 
     stdout: bytes = b""
@@ -52,6 +54,8 @@ class Behaviour:
     ends_after: asyncio.Event | None = None
     closes_after: asyncio.Event | None = None
     closed_by: ClosedBy | None = ClosedBy.REMOTE
+    fate: Fate = Fate.DEAD
+    dies_after: asyncio.Event | None = None
 
 
 WELL = Behaviour()
@@ -77,6 +81,7 @@ class FakeConnection:
         authenticated_at: The same.
         commands: What it was asked to run.
         stdin: What came as standard input.
+        end_calls: The ``kill_after`` of each time that its command was to be ended.
         close_calls: How often it was closed.
         is_held_back: Whether its output is paused now.
     """
@@ -89,6 +94,7 @@ class FakeConnection:
     authenticated_at: float | None = None
     commands: list[str] = field(default_factory=list)
     stdin: bytes = b""
+    end_calls: list[float] = field(default_factory=list)
     close_calls: int = 0
     is_held_back: bool = False
 
@@ -116,6 +122,13 @@ class FakeConnection:
             raise self.behaviour.outcome
         return self.behaviour.outcome
 
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """Note it; tell the fate as the behaviour says."""
+        self.end_calls.append(kill_after)
+        if self.behaviour.dies_after is not None:
+            await self.behaviour.dies_after.wait()
+        return self.behaviour.fate
+
     def pause_output(self) -> None:
         """Note it."""
         self.is_held_back = True
@@ -142,23 +155,31 @@ class FakeTransport:
         connections: Every connection that was asked for, in order.
         prepared: The names it was prepared for.
         releases: How often ``release`` was called: once a run.
+        descriptors_per_host: What a run is to reckon with; nothing is really opened.
         is_closed: Whether the fleet has let go of it.
     """
 
     def __init__(
-        self, behaviours: Mapping[str, Behaviour] | None = None, *, default: Behaviour = WELL
+        self,
+        behaviours: Mapping[str, Behaviour | Sequence[Behaviour]] | None = None,
+        *,
+        default: Behaviour = WELL,
     ) -> None:
         """Make one.
 
         Args:
-            behaviours: By host name.
+            behaviours: By host name. Of several, one is for each connection in turn; the last one stays.
             default: Of all other hosts.
         """
-        self._behaviours = dict(behaviours or {})
+        self._behaviours = {
+            name: [behaviour] if isinstance(behaviour, Behaviour) else list(behaviour)
+            for name, behaviour in (behaviours or {}).items()
+        }
         self._default = default
         self.connections: list[FakeConnection] = []
         self.prepared: list[str] = []
         self.releases = 0
+        self.descriptors_per_host = 1
         self.is_closed = False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
@@ -167,9 +188,14 @@ class FakeTransport:
 
     def connection(self, host: Host) -> FakeConnection:
         """A connection that behaves as ``host`` was told to."""
-        connection = FakeConnection(host, self._behaviours.get(host.name, self._default))
+        turns = self._behaviours.get(host.name) or [self._default]
+        connection = FakeConnection(host, turns.pop(0) if len(turns) > 1 else turns[0])
         self.connections.append(connection)
         return connection
+
+    def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - nothing is dialled
+        """Nowhere."""
+        return None
 
     async def release(self) -> None:
         """Count it."""

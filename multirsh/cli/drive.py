@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from multirsh.cli.descriptors import STDERR, STDOUT, write_all
+from multirsh.cli.attention import Attention
+from multirsh.cli.control import Control
+from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
+from multirsh.cli.writer import Writer
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
 from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host
-from multirsh.output import Batch, OutputOptions, Printer
+from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
-from multirsh.transports.threads import daemon_thread
-
-LAST_WORDS_S = 1.0
-"""How long stderr may take for the ending once stdout was given up: they may be one terminal, and stopped."""
 
 SAID_WITHIN_S = 0.5
 """How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
-
-_DESCRIPTORS = {"stdout": STDOUT, "stderr": STDERR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +42,8 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        control: Retries, batches, when to stop.
+        reads_keys: Whether Enter on the terminal asks for the run's status.
     """
 
     hosts: Sequence[Host]
@@ -57,6 +56,8 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    control: Control = field(default_factory=Control)
+    reads_keys: bool = False
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -68,8 +69,9 @@ class Drive:
             MultirshError: Nothing was run.
         """
         loop = asyncio.get_running_loop()
+        raise_descriptor_limit()
         printer = Printer(self.output, began=loop.time())
-        writer = _Writer()
+        writer = Writer()
         try:
             async with Fleet(
                 self.hosts,
@@ -80,15 +82,29 @@ class Drive:
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:
-                run = fleet.run(self.command, stdin=self.stdin, exit_rule=self.exit_rule)
+                run = self._run_of(fleet, printer)
                 printer.begin(loop.time())
-                stopper = _stopper(run, printer, writer, patience=self.timeouts.close)
-                with signals.taken_by(stopper):
+                attention = Attention(run, printer, writer, patience=self.timeouts.close)
+                with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
                     return await self._follow(run, printer, writer)
         finally:
             await writer.write(printer.close())
 
-    async def _follow(self, run: Run, printer: Printer, writer: _Writer) -> int:
+    def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
+        control = self.control
+        return fleet.run(
+            self.command,
+            stdin=self.stdin,
+            exit_rule=self.exit_rule,
+            retry=control.retry,
+            rolling=control.rolling,
+            gate=control.gate_of(fleet, printer.say, kill_after=self.timeouts.kill_after),
+            ask=control.ask_by(printer.say),
+            fail_fast=control.fail_fast,
+            barrier=control.barrier,
+        )
+
+    async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
         loop = asyncio.get_running_loop()
         code: int = ExitCode.INTERNAL
         async with asyncio.TaskGroup() as group:
@@ -110,58 +126,7 @@ class Drive:
         return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
 
 
-class _Writer:
-    """Writes batches to our streams in a thread of its own.
-
-    A terminal that is stopped or a slow reader of the pipe blocks that thread, and through the run's
-    bounded stream the remotes; the loop goes on to answer keepalives and to close sockets.
-
-    Attributes:
-        lost_reader: The reader of stdout went away.
-        failure: Why stdout cannot be written, if it is something else.
-    """
-
-    def __init__(self) -> None:
-        self._gave_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._one_at_a_time = asyncio.Lock()
-        self._dead: set[str] = set()
-        self.lost_reader = False
-        self.failure: str | None = None
-
-    async def write(self, batch: Batch) -> None:
-        """Write it all; what a dead stream would have got is dropped."""
-        if batch:
-            async with self._one_at_a_time:
-                writing = daemon_thread(lambda: self._write(batch), name="multirsh-write")
-                if self._gave_up.done():
-                    await asyncio.wait((writing,), timeout=LAST_WORDS_S)
-                else:
-                    await asyncio.wait((writing, self._gave_up), return_when=asyncio.FIRST_COMPLETED)
-
-    def give_up(self) -> None:
-        """Wait no longer for a stdout that takes nothing; what it would have got is dropped."""
-        self._dead.add("stdout")
-        if not self._gave_up.done():
-            self._gave_up.set_result(None)
-
-    def _write(self, batch: Batch) -> None:
-        for write in batch.writes:
-            if write.stream in self._dead:
-                continue
-            try:
-                write_all(_DESCRIPTORS[write.stream], write.data)
-            except BrokenPipeError:
-                self._dead.add(write.stream)
-                if write.stream == "stdout":
-                    self.lost_reader = True
-                    self._dead.add("stderr")  # whoever does not want the output does not want the ending
-            except OSError as error:
-                self._dead.add(write.stream)
-                if write.stream == "stdout":
-                    self.failure = error.strerror
-
-
-async def _tick(run: Run, printer: Printer, writer: _Writer) -> None:
+async def _tick(run: Run, printer: Printer, writer: Writer) -> None:
     """Redraw the progress line, and show what was said, even when nothing happens."""
     loop = asyncio.get_running_loop()
     while True:
@@ -169,23 +134,3 @@ async def _tick(run: Run, printer: Printer, writer: _Writer) -> None:
         ports = run.statistics()
         printer.wait_for_ports(ports.waiting, ports.next_free)
         await writer.write(printer.take(loop.time()))
-
-
-def _stopper(
-    run: Run, printer: Printer, writer: _Writer, *, patience: float
-) -> Callable[[signal.Signals, int], None]:
-    """The first signal stops the run in order, the second closes at once.
-
-    A stdout that is blocked gets as much patience, in seconds, as a remote that does not close.
-    """
-
-    def stop(number: signal.Signals, count: int) -> None:
-        if count == 1:
-            printer.say(f"multirsh: {number.name}: stopping; once more to stop waiting for the remotes")
-            run.stop(signal=number)
-            asyncio.get_running_loop().call_later(patience, writer.give_up)
-        else:
-            run.abandon()
-            writer.give_up()
-
-    return stop

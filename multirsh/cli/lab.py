@@ -11,7 +11,7 @@ import click
 from multirsh.cli import options, values
 from multirsh.cli.descriptors import print_out
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, RunCommand, Showing, checked, prepared
+from multirsh.cli.run import Bounds, Connecting, Course, RunCommand, Showing, checked, prepared
 from multirsh.cli.stdin import open_stdin
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 )
 @options.CHOICE
 @options.RUNNING
+@options.COURSE
 @options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
@@ -85,10 +86,13 @@ async def _run_on(
     choice = options.take(options.Choice, parameters)
     showing = options.take(Showing, parameters)
     bounds = options.take(Bounds, parameters)
+    course = options.take(Course, parameters)
     async with Lab(fleet) as running:
         hosts = choice.hosts(options.read_inventory([str(running.hosts_file)]))
         connecting = Connecting(ssh_config=str(running.ssh_config))
-        drive = prepared(command, hosts, connecting=connecting, showing=showing, bounds=bounds, stdin=stdin)
+        drive = prepared(
+            command, hosts, connecting=connecting, showing=showing, bounds=bounds, course=course, stdin=stdin
+        )
         return await drive.drive(signals)
 
 

@@ -53,6 +53,7 @@ def _together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decora
 _of_hosts = partial(option, section="Hosts")
 _of_connecting = partial(option, section="Connection")
 _of_running = partial(option, section="Run")
+_of_course = partial(option, section="Course")
 _of_output = partial(option, section="Output")
 _of_closing = partial(option, section="Ports and closing")
 
@@ -198,6 +199,90 @@ COLOR = _of_output(
     default="auto",
     metavar="WHEN",
     help="Colours: auto (on a terminal), always, never.",
+)
+
+COURSE = _together(
+    _of_running(
+        "--deadline",
+        type=values.seconds,
+        metavar="S",
+        help="Seconds the whole run may take.  [default: as many as it takes]",
+    ),
+    _of_running(
+        "--kill-after",
+        type=values.seconds,
+        default=5.0,
+        metavar="S",
+        help="Seconds from TERM to KILL, where a command is given up on.  [default: 5]",
+    ),
+    _of_course(
+        "--retries",
+        type=values.whole(0),
+        default=0,
+        metavar="N",
+        help="Try N times more to connect, where that may help.  [default: 0]",
+    ),
+    _of_course(
+        "--retry-delay",
+        type=values.seconds,
+        default=1.0,
+        metavar="S",
+        help="Seconds before the first retry, at the most; twice as many each time.  [default: 1]",
+    ),
+    _of_course(
+        "--retry-command",
+        is_flag=True,
+        configurable=False,
+        help="Retry also where the command may have run already.",
+    ),
+    _of_course(
+        "--start-rate",
+        type=values.start_rate,
+        default="auto",
+        metavar="N|auto",
+        help="New connections a second; auto: as many logins at once as each server takes.  [default: auto]",
+    ),
+    _of_course("--handshakes", type=values.count, metavar="N", help="Logins at once.  [default: as -j]"),
+    _of_course(
+        "-k",
+        "--fail-fast",
+        is_flag=True,
+        help="Stop at the first failure, and end the commands that run.",
+    ),
+    _of_course(
+        "--max-fail",
+        type=values.max_fail,
+        metavar="N|P%",
+        help="Start no more hosts once so many have failed.",
+    ),
+    _of_course(
+        "--batch",
+        type=values.batches,
+        metavar="N|P%,...",
+        help="Run in batches of so many hosts, such as 1,10%,100%; the last size goes on.",
+    ),
+    _of_course(
+        "--batch-delay",
+        type=values.seconds,
+        metavar="S",
+        configurable=False,
+        help="Seconds between batches.",
+    ),
+    _of_course(
+        "--gate",
+        metavar="CMD",
+        configurable=False,
+        help="CMD must end with 0 before the next batch: here, or on the batch's hosts with 'hosts:CMD'.",
+    ),
+    _of_course(
+        "--step", "asks", is_flag=True, configurable=False, help="Ask at the terminal before the next batch."
+    ),
+    _of_course(
+        "--barrier",
+        is_flag=True,
+        configurable=False,
+        help="Log in everywhere first; then release the command to all at once.",
+    ),
 )
 
 STDIN_OPTION = _of_running(

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
+from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import SectionCommand
 from multirsh.cli.stdin import open_stdin, with_its_file
+from multirsh.engine.batches import ALL_AT_ONCE, Batches, MaxFail
+from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
@@ -23,6 +26,7 @@ from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
 if TYPE_CHECKING:
+    from multirsh.cli.control import Control
     from multirsh.cli.drive import Drive
     from multirsh.transports.base import Stdin
 
@@ -132,12 +136,67 @@ class Bounds:
     fanout: int
     connect_timeout: float
     command_timeout: float | None
+    deadline: float | None
+    kill_after: float
     close_timeout: float
     require_remote_close: bool
     port_budget: PortBudget
     port_wait: float
     bind_address: str | None
     largest_status: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What course the run takes; the fields are the options."""
+
+    retries: int
+    retry_delay: float
+    retry_command: bool
+    start_rate: StartRate
+    handshakes: int | None
+    fail_fast: bool
+    max_fail: MaxFail | None
+    batch: Batches | None
+    batch_delay: float | None
+    gate: str | None
+    asks: bool
+    barrier: bool
+
+    def control(self) -> Control:
+        """As the run needs it.
+
+        Raises:
+            UsageError: Options that cannot be meant together.
+        """
+        from multirsh.cli.control import Control, command_of  # noqa: PLC0415 - not needed for --help
+        from multirsh.engine.retry import RetryPolicy  # noqa: PLC0415
+        from multirsh.engine.rolling import RollingPlan  # noqa: PLC0415
+
+        if self.gate is not None and not command_of(self.gate):
+            raise UsageError("--gate has no command", hint="give one, such as 'curl -fs http://lb/health'")
+        between = {"--gate": self.gate, "--step": self.asks, "--batch-delay": self.batch_delay}
+        for name, value in between.items():
+            if value is not None and value is not False and self.batch is None:
+                raise UsageError(
+                    f"{name} is for what comes between batches, and there are none", hint="give --batch, too"
+                )
+        if self.barrier and self.batch is not None:
+            raise UsageError(
+                "--barrier holds all hosts at once, and --batch does not", hint="use one of them"
+            )
+        return Control(
+            retry=RetryPolicy(
+                retries=self.retries, delay=self.retry_delay, repeat_command=self.retry_command
+            ),
+            rolling=RollingPlan(
+                batches=self.batch or ALL_AT_ONCE, max_fail=self.max_fail, delay=self.batch_delay or 0.0
+            ),
+            gate=self.gate,
+            asks=self.asks,
+            fail_fast=self.fail_fast,
+            barrier=self.barrier,
+        )
 
 
 class RunCommand(SectionCommand):
@@ -158,6 +217,7 @@ class RunCommand(SectionCommand):
 @options.CHOICE
 @options.CONNECTION
 @options.RUNNING
+@options.COURSE
 @options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
@@ -186,9 +246,16 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
         connecting=connecting,
         showing=options.take(Showing, parameters),
         bounds=options.take(Bounds, parameters),
+        course=options.take(Course, parameters),
+        reads_keys=_may_read_keys(files, stdin),
         stdin=open_stdin(stdin, read_by_others=taken),
     )
     return signals.run(drive.drive)
+
+
+def _may_read_keys(files: Sequence[str], stdin: str | None) -> bool:
+    """Whether our standard input is a terminal that nothing else is read from."""
+    return stdin is None and "-" not in files and os.isatty(STDIN)
 
 
 def checked(command: Sequence[str]) -> str:
@@ -224,7 +291,9 @@ def prepared(
     connecting: Connecting,
     showing: Showing,
     bounds: Bounds,
+    course: Course,
     stdin: Stdin | None = None,
+    reads_keys: bool = False,
 ) -> Drive:
     """Make a run of what the options say: the way of every command line, the lab's too.
 
@@ -237,11 +306,20 @@ def prepared(
     return Drive(
         hosts=connecting.routed(hosts),
         command=checked(command),
-        limits=Limits(fanout=bounds.fanout, ports=bounds.port_budget),
+        limits=Limits(
+            fanout=bounds.fanout,
+            ports=bounds.port_budget,
+            handshakes=course.handshakes,
+            start_rate=course.start_rate,
+        ),
+        control=course.control(),
+        reads_keys=reads_keys and not course.asks,  # what is typed is the answer to --step
         timeouts=Timeouts(
             connect=bounds.connect_timeout,
             port=bounds.port_wait,
             command=bounds.command_timeout,
+            run=bounds.deadline,
+            kill_after=bounds.kill_after,
             close=bounds.close_timeout,
         ),
         bind_address=bounds.bind_address,

@@ -2,9 +2,9 @@
 
 ::
 
-    first signal    whoever has taken it stops in order; if nobody has, the program's task is cancelled
-    second          the taker is told again; or nothing, since cleaning up goes on
-    third           the end, at once
+    first signal      whoever has taken it stops in order; if nobody has, the program's task is cancelled
+    second and third  the taker is told again, and hurries; or nothing, since cleaning up goes on
+    fourth            the end, at once
 
 A signal that our starter ignores stays ignored: ``nohup`` means SIGHUP, and a
 shell without job control means SIGINT for what it runs in the background.
@@ -23,7 +23,7 @@ from multirsh.exit_code import SIGNAL_BASE
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_AT_ONCE: Final = 3
+_AT_ONCE: Final = 4
 """The signal, by its place in their order, that no more waits for anything."""
 
 

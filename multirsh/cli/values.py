@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
+from multirsh.engine.batches import Batches, MaxFail
+from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
 from multirsh.ports.budget import PortBudget
+
+Parsed = TypeVar("Parsed")
 
 _MOST_PORTS = 65535
 
@@ -52,19 +57,23 @@ def seconds(value: str | float) -> float:
     return number
 
 
-def port_budget(value: str | PortBudget) -> PortBudget:
-    """Read a number of local ports, or a share of them.
+def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
+    """Read by ``parse``, whose complaints become click's."""
 
-    Raises:
-        click.BadParameter: It is neither.
-    """
-    if isinstance(value, PortBudget):
-        return value
-    try:
-        return PortBudget.parse(value)
-    except UsageError as error:
-        raise click.BadParameter(f"{error.message}; {error.hint}") from None
+    def read(value: str | Parsed) -> Parsed:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise click.BadParameter(f"{error.message}; {error.hint}") from None
+
+    return read
 
 
+port_budget = _parsed(PortBudget.parse)
+start_rate = _parsed(StartRate.parse)
+batches = _parsed(Batches.parse)
+max_fail = _parsed(MaxFail.parse)
 count = whole(1)
 port = whole(1, _MOST_PORTS)

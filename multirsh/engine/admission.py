@@ -1,68 +1,405 @@
-"""Which host may start now. Pure: the engine asks, and tells what happened."""
+"""Which host may start now. Pure: the engine asks, and tells what happened.
+
+It holds together all that can keep a host back: the fanout, the logins at
+once, the start rate, the governor's windows, a pause before a retry, and the
+batch. The rule is the same for all: the host nearest to the front that may
+start does. One that waits for its hop stands aside in a *lane*, so that it
+keeps nobody back and is not looked at again until its hop may have room.
+Those who come again keep their turn; who was dropped lets some others pass.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+import heapq
+import math
+import random
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, NamedTuple
 
+from multirsh.engine.governor import MOST_DROPS, Governor, Login
+from multirsh.engine.pace import Pace
+from multirsh.engine.retry import Congestion
 from multirsh.model import Host
+
+LOOKS: Final = 1024
+"""Hosts that one call of ``admit`` sets aside, at the most: with 100,000 behind one bastion, the loop has
+other things to do in between."""
+
+
+DETOUR: Final = 64
+"""So many hosts may pass one that was dropped: if it is its own fault, and not its hop's, the others must not
+wait behind it while its pauses grow."""
+
+
+class Start(NamedTuple):
+    """A host whose turn has come.
+
+    Attributes:
+        host: Which.
+        attempt: Which attempt at it this is, from 1.
+        drops: How many of those before were dropped by a busy server; they are no retries.
+    """
+
+    host: Host
+    attempt: int
+    drops: int
+
+
+class _Waiting(NamedTuple):
+    """A host that is not in flight, and how often it was started and dropped. They sort by turn."""
+
+    turn: int
+    place: int
+    attempts: int = 0
+    drops: int = 0
+
+
+class _Flight:
+    """A host in flight; ``login`` is ``None`` when nothing governs it."""
+
+    __slots__ = ("hop", "is_logging_in", "login", "waited_as")
+
+    def __init__(self, waited_as: _Waiting, hop: Hashable | None, login: Login | None) -> None:
+        self.waited_as = waited_as
+        self.hop = hop
+        self.login = login
+        self.is_logging_in = True
+
+
+class _Lane:
+    """Those who wait for one hop. It is *listed* while it is in ``_open`` or ``_paused``, once."""
+
+    __slots__ = ("hop", "is_listed", "waiting")
+
+    def __init__(self, hop: Hashable) -> None:
+        self.hop = hop
+        self.waiting: list[_Waiting] = []
+        self.is_listed = False
 
 
 class Admission:
     """Hosts wait in order; at most ``fanout`` are in flight.
 
     A host is in flight from its admission to its result. Its socket may drain
-    for longer; that holds no place here.
+    for longer; that holds no place in the fanout, but it holds a descriptor,
+    and of those there may be few.
     """
 
-    def __init__(self, hosts: Iterable[Host], *, fanout: int) -> None:
+    def __init__(
+        self,
+        hosts: Iterable[Host],
+        *,
+        fanout: int,
+        handshakes: int | None = None,
+        pace: Pace | None = None,
+        governor: Governor | None = None,
+        hop_of: Callable[[Host], Hashable | None] = lambda _host: None,
+        rng: random.Random | None = None,
+        allowed: int | None = None,
+        open_at_most: int | None = None,
+    ) -> None:
         """Queue ``hosts``.
 
         Args:
-            hosts: In the order to start them.
-            fanout: 1 or more.
+            hosts: In the order to start them; names are unique.
+            fanout: Hosts in flight at once, 1 or more.
+            handshakes: Those of them that are not logged in yet, 1 or more; ``None`` for no such bound.
+            pace: How many may start a second; ``None`` for no such bound.
+            governor: How many may log in at one hop; ``None`` for no such bound.
+            hop_of: Where the handshake of a host goes to, such as its address and port or its bastion;
+                ``None`` for a host that nothing governs. Asked when its turn comes near, once an attempt.
+            rng: Draws the governor's pauses.
+            allowed: How many hosts, from the front, may start before ``allow`` is called: the first batch;
+                ``None`` for all.
+            open_at_most: Hosts in flight and hosts whose socket drains, together; 1 or more, ``None`` for
+                no bound.
 
         Raises:
-            ValueError: ``fanout`` is below 1: nothing would ever start.
+            ValueError: A bound below 1: nothing would ever start.
         """
         if fanout < 1:
             raise ValueError(f"fanout {fanout} < 1")
-        self._waiting = deque(hosts)
+        if handshakes is not None and handshakes < 1:
+            raise ValueError(f"handshakes {handshakes} < 1")
+        if open_at_most is not None and open_at_most < 1:
+            raise ValueError(f"open_at_most {open_at_most} < 1")
+        self._hosts = tuple(hosts)
+        self._open_at_most = open_at_most
+        self._draining = 0
+        self._announced = 0
         self._fanout = fanout
-        self._in_flight = 0
+        self._handshakes = fanout if handshakes is None else handshakes
+        self._pace = pace
+        self._governor = governor
+        self._hop_of = hop_of
+        self._rng = rng or random.Random()  # noqa: S311 - it only spreads load
+        self._allowed = len(self._hosts) if allowed is None else min(allowed, len(self._hosts))
+        self._fresh = 0
+        self._flights: dict[str, _Flight] = {}
+        self._logging_in = 0
+        # Those who were started before: by when they are due, and when they are, by their place.
+        self._due: list[tuple[float, _Waiting]] = []
+        self._again: list[_Waiting] = []
+        # Those who wait for a hop: the lanes that may have room, by their first host, and by when they will.
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._open: list[tuple[_Waiting, _Lane]] = []
+        self._paused: list[tuple[float, _Waiting, _Lane]] = []
+        self._is_stopped = False
 
     @property
     def in_flight(self) -> int:
-        """Hosts admitted that have no result yet."""
-        return self._in_flight
+        """Hosts admitted that have no ending yet."""
+        return len(self._flights)
+
+    @property
+    def logging_in(self) -> int:
+        """Those of them that are not logged in yet."""
+        return self._logging_in
+
+    @property
+    def is_batch_over(self) -> bool:
+        """Whether nobody is in flight, and nobody who is allowed to start waits."""
+        return not (self._flights or self._due or self._again or self._lanes or self._fresh < self._allowed)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing waits and nothing is in flight."""
-        return not self._waiting and not self._in_flight
+        """Whether nobody waits and nobody is in flight."""
+        return self.is_batch_over and self._fresh == len(self._hosts)
 
-    def admit(self) -> list[Host]:
-        """Take as many hosts as there are free places, in order; each is now in flight."""
-        free = min(self._fanout - self._in_flight, len(self._waiting))
-        self._in_flight += free
-        return [self._waiting.popleft() for _ in range(free)]
+    def allow(self, count: int) -> None:
+        """Let ``count`` more hosts start: the next batch."""
+        self._allowed = min(self._allowed + count, len(self._hosts))
 
-    def ended(self) -> None:
-        """One host in flight has its result: its place is free.
+    def admit(self, now: float) -> list[Start]:
+        """Take those who may start, in order; each is now in flight, and logging in.
+
+        Args:
+            now: Monotonic time, in seconds; so in all calls.
+        """
+        while self._due and self._due[0][0] <= now:
+            heapq.heappush(self._again, heapq.heappop(self._due)[1])
+        while self._paused and self._paused[0][0] <= now:
+            self._open_lane(heapq.heappop(self._paused)[2])
+        starts: list[Start] = []
+        looks = LOOKS
+        while looks and self._has_place() and (self._pace is None or self._pace.next_at() <= now):
+            waiting, hop = self._nearest(now)
+            if waiting is None:
+                break
+            if self._is_held(hop, now):
+                looks -= 1
+                self._set_aside(waiting, hop, now)
+            else:
+                starts.append(self._start(waiting, hop, now))
+        return starts
+
+    def next_at(self, now: float) -> float | None:
+        """When to ask ``admit`` again if nothing else happens.
+
+        Returns:
+            ``None`` if only an ending, a login, or a batch can let somebody start.
+        """
+        if not self._has_place():
+            return None
+        if self._open or self._again or self._fresh < self._allowed:
+            at = now
+        else:
+            at = min(
+                self._due[0][0] if self._due else math.inf,
+                self._paused[0][0] if self._paused else math.inf,
+            )
+        if at == math.inf:
+            return None
+        return at if self._pace is None else max(at, self._pace.next_at())
+
+    def logged_in(self, host: Host, now: float) -> None:
+        """A host in flight is logged in: another login may begin.
 
         Raises:
-            ValueError: None is in flight.
+            ValueError: It is not in flight, or was logged in already.
         """
-        if not self._in_flight:
-            raise ValueError("no host is in flight")
-        self._in_flight -= 1
+        flight = self._flights.get(host.name)
+        if flight is None or not flight.is_logging_in:
+            raise ValueError(f"{host.name} is not logging in")
+        flight.is_logging_in = False
+        self._logging_in -= 1
+        if self._governor is not None and flight.login is not None:
+            self._governor.succeeded(flight.hop, flight.login, now)
+            self._list(flight.hop, now)
 
-    def stop(self) -> list[Host]:
+    def ended(
+        self,
+        host: Host,
+        now: float,
+        *,
+        congestion: Congestion | None = None,
+        again_at: float | None = None,
+    ) -> bool:
+        """An attempt at a host in flight has ended: its place is free.
+
+        Args:
+            host: Which.
+            now: When.
+            congestion: Whether it was dropped by a busy server (``retry.congestion_of``). If the governor
+                finds it worth it, the host starts again when its hop has room.
+            again_at: When to start it again otherwise, at the earliest (``retry.decide``); ``None`` for
+                never.
+
+        Returns:
+            Whether the host will be started again, or returned by ``stop``. If not, this was its ending.
+
+        Raises:
+            ValueError: It is not in flight.
+        """
+        flight = self._flights.pop(host.name, None)
+        if flight is None:
+            raise ValueError(f"{host.name} is not in flight")
+        self._draining += 1
+        is_to_come_back = self._left_login(flight, now, congestion)
+        turn, place, attempts, drops = flight.waited_as
+        if self._is_stopped:
+            return False
+        if is_to_come_back and drops < MOST_DROPS:
+            heapq.heappush(self._again, _Waiting(turn + DETOUR, place, attempts + 1, drops + 1))
+        elif again_at is not None:
+            heapq.heappush(self._due, (again_at, _Waiting(turn, place, attempts + 1, drops)))
+        else:
+            return False
+        return True
+
+    def closed(self) -> None:
+        """The socket of an attempt that has ended is closed.
+
+        Raises:
+            ValueError: None drains.
+        """
+        if not self._draining:
+            raise ValueError("no host's socket drains")
+        self._draining -= 1
+
+    def coming(self, count: int) -> tuple[Host, ...]:
+        """The hosts among the next ``count`` to be started first that were not told before."""
+        start, stop = max(self._announced, self._fresh), min(self._fresh + count, len(self._hosts))
+        self._announced = max(start, stop)
+        return self._hosts[start:stop]
+
+    def stop(self) -> list[Start]:
         """Admit no more.
 
         Returns:
-            The hosts that were never admitted, in order.
+            The starts that will not be, in order: attempt 1 is a host that was never tried, and any other one
+            that waited to be tried again, whose last ending is its ending.
         """
-        never_started = list(self._waiting)
-        self._waiting.clear()
-        return never_started
+        self._is_stopped = True
+        given_up = self._again + [waiting for _, waiting in self._due]
+        for lane in self._lanes.values():
+            given_up += lane.waiting
+        given_up += [_Waiting(place, place) for place in range(self._fresh, len(self._hosts))]
+        given_up.sort(key=lambda waiting: waiting.place)
+        for queue in (self._again, self._due, self._lanes, self._open, self._paused):
+            queue.clear()
+        self._fresh = self._allowed = len(self._hosts)
+        return [self._as_start(waiting) for waiting in given_up]
+
+    # Who is next.
+
+    def _has_place(self) -> bool:
+        in_flight = len(self._flights)
+        if self._open_at_most is not None and in_flight + self._draining >= self._open_at_most:
+            return False
+        return in_flight < self._fanout and self._logging_in < self._handshakes
+
+    def _nearest(self, now: float) -> tuple[_Waiting | None, Hashable | None]:
+        """Take the one nearest to the front who is not known to be held.
+
+        Returns:
+            Who, if anybody, and the hop.
+        """
+        while True:
+            fresh = self._fresh if self._fresh < self._allowed else math.inf
+            again = self._again[0].turn if self._again else math.inf
+            if self._open and self._open[0][0].turn <= min(fresh, again):
+                lane = heapq.heappop(self._open)[1]
+                lane.is_listed = False
+                if self._is_held(lane.hop, now):
+                    self._list(lane.hop, now)
+                    continue
+                return self._taken_from(lane), lane.hop
+            if self._again and again <= fresh:
+                waiting = heapq.heappop(self._again)
+            elif self._fresh < self._allowed:
+                waiting = _Waiting(self._fresh, self._fresh)
+                self._fresh += 1
+            else:
+                return None, None
+            return waiting, None if self._governor is None else self._hop_of(self._hosts[waiting.place])
+
+    def _is_held(self, hop: Hashable | None, now: float) -> bool:
+        return self._governor is not None and hop is not None and not self._governor.may_start(hop, now)
+
+    def _start(self, waiting: _Waiting, hop: Hashable | None, now: float) -> Start:
+        start = self._as_start(waiting)
+        login = None
+        if self._governor is not None and hop is not None:
+            login = self._governor.started(hop, now)
+            self._list(hop, now)
+        if self._pace is not None:
+            self._pace.took(now)
+        self._flights[start.host.name] = _Flight(waiting, hop, login)
+        self._logging_in += 1
+        return start
+
+    def _as_start(self, waiting: _Waiting) -> Start:
+        return Start(self._hosts[waiting.place], waiting.attempts + 1, waiting.drops)
+
+    def _left_login(self, flight: _Flight, now: float, congestion: Congestion | None) -> bool:
+        """Note that an attempt which had not logged in is over.
+
+        Returns:
+            Whether the governor wants it back.
+        """
+        if not flight.is_logging_in:
+            return False
+        self._logging_in -= 1
+        if self._governor is None or flight.login is None:
+            return False
+        is_to_come_back = False
+        if congestion is None:
+            self._governor.failed(flight.hop)
+        else:
+            is_to_come_back = self._governor.dropped(flight.hop, flight.login, congestion, now, self._rng)
+        self._list(flight.hop, now)
+        return is_to_come_back
+
+    # Lanes.
+
+    def _set_aside(self, waiting: _Waiting, hop: Hashable | None, now: float) -> None:
+        lane = self._lanes.get(hop)
+        if lane is None:
+            lane = self._lanes[hop] = _Lane(hop)
+        heapq.heappush(lane.waiting, waiting)
+        self._list(hop, now)
+
+    def _taken_from(self, lane: _Lane) -> _Waiting:
+        waiting = heapq.heappop(lane.waiting)
+        if not lane.waiting:
+            del self._lanes[lane.hop]
+        return waiting
+
+    def _list(self, hop: Hashable | None, now: float) -> None:
+        """See to it that the lane of ``hop`` is looked at when there may be room, if time alone makes it."""
+        lane = self._lanes.get(hop)
+        if lane is None or lane.is_listed or self._governor is None:
+            return
+        at = self._governor.next_at(hop)
+        if at is None:
+            return
+        if at <= now:
+            self._open_lane(lane)
+        else:
+            lane.is_listed = True
+            heapq.heappush(self._paused, (at, lane.waiting[0], lane))
+
+    def _open_lane(self, lane: _Lane) -> None:
+        lane.is_listed = True
+        heapq.heappush(self._open, (lane.waiting[0], lane))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
-from multirsh.model import ErrorKind, Exited, Failure, Outcome, Signalled, Status
+from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
+from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection, Sink, Stdin
 from multirsh.transports.patience import Patience
 
@@ -35,52 +37,83 @@ class Ending:
     failure: Failure | None = None
 
 
+async def _at_once() -> None:
+    """Hold nobody back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be done on a host.
+
+    Attributes:
+        command: As the user gave it.
+        stdin: Its standard input; ``None`` is at end of file.
+        entered: Awaited between the login and the command: who is told that we are in, and may hold us.
+    """
+
+    command: str
+    stdin: Stdin | None = None
+    entered: Callable[[], Awaitable[None]] = _at_once
+
+
 class Stop:
-    """A switch that gives up all attempts at once; it is never turned back."""
+    """A switch that gives up all attempts at once, in two steps; it is never turned back."""
 
     def __init__(self) -> None:
         self._scopes: set[asyncio.Timeout] = set()
-        self._is_on = False
+        self._last_scopes: set[asyncio.Timeout] = set()
+        self.reason: Ending | None = None
+        """How those in flight end, once it is on."""
+        self.is_final = False
+        """Whether not even the ends of remote commands are waited for."""
 
     @property
     def is_on(self) -> bool:
         """Whether it was turned."""
-        return self._is_on
+        return self.reason is not None
 
-    def turn_on(self) -> None:
-        """Give up every attempt that goes on, and each that begins later."""
-        self._is_on = True
-        for scope in self._scopes:
-            scope.reschedule(0)
+    def turn_on(self, reason: Ending) -> None:
+        """Give up every attempt that goes on, and each that begins later; the first reason holds."""
+        if self.reason is None:
+            self.reason = reason
+            _expire(self._scopes)
+
+    def turn_final(self) -> None:
+        """Wait for nothing more; it has to be on."""
+        if not self.is_final:
+            self.is_final = True
+            _expire(self._last_scopes)
+
+    def guard(self) -> AbstractAsyncContextManager[None]:
+        """Raise ``_Stopped`` inside when the switch is turned."""
+        return self._guarded(self._scopes, is_on=self.is_on)
+
+    def last_guard(self) -> AbstractAsyncContextManager[None]:
+        """Raise ``_Stopped`` inside when it is turned to its end."""
+        return self._guarded(self._last_scopes, is_on=self.is_final)
 
     @contextlib.asynccontextmanager
-    async def guard(self) -> AsyncGenerator[None, None]:
-        """Raise ``_Stopped`` inside when the switch is turned."""
-        scope = asyncio.timeout(0 if self._is_on else None)
-        self._scopes.add(scope)
+    async def _guarded(self, scopes: set[asyncio.Timeout], *, is_on: bool) -> AsyncGenerator[None, None]:
+        scope = asyncio.timeout(0 if is_on else None)
+        scopes.add(scope)
         try:
             async with _raising(_Stopped(), scope):
                 yield
         finally:
-            self._scopes.discard(scope)
+            scopes.discard(scope)
 
 
 async def attempt(
-    connection: Connection,
-    command: str,
-    sink: Sink,
-    *,
-    stdin: Stdin | None = None,
-    timeouts: Timeouts,
-    stop: Stop,
+    connection: Connection, task: Task, sink: Sink, *, timeouts: Timeouts, stop: Stop
 ) -> Ending:
-    """Open ``connection`` and run ``command``; the connection is left for the caller to close.
+    """Open ``connection`` and run the command; the connection is left for the caller to close.
+
+    A command that was given up on is ended on the remote.
 
     Args:
         connection: Not yet begun.
-        command: As the user gave it.
+        task: What to do.
         sink: Takes all output before this returns.
-        stdin: The command's standard input; ``None`` is at end of file.
         timeouts: For how long.
         stop: Gives up when it is turned.
 
@@ -88,23 +121,52 @@ async def attempt(
         The ending: nothing but a cancellation of this very task is raised.
     """
     try:
-        async with stop.guard():
-            async with _within(timeouts.connect, "not logged in") as scope:
-                await connection.open(Patience(scope, port_seconds=timeouts.port))
-            async with _within(timeouts.command, "the command did not end"):
-                return _ended(await connection.run(command, sink, stdin))
+        try:
+            async with stop.guard():
+                async with _within(timeouts.connect, "not logged in") as scope:
+                    await connection.open(Patience(scope, port_seconds=timeouts.port))
+                await task.entered()
+                async with _within(timeouts.command, "the command did not end"):
+                    return _ended(await connection.run(task.command, sink, task.stdin))
+        except _DeadlinePassed as passed:
+            failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
+            given_up = Ending(status=Status.TIMEOUT, failure=failure)
+        except _Stopped:
+            given_up = _placed(stop.reason, connection.phase)
+        return await _with_its_fate(given_up, connection, timeouts.kill_after, stop)
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)
-    except _DeadlinePassed as passed:
-        failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
-        return Ending(status=Status.TIMEOUT, failure=failure)
-    except _Stopped:
-        failure = Failure(ErrorKind.STOPPED, connection.phase, "the run was stopped")
-        return Ending(status=Status.CANCELLED, failure=failure)
     except Exception as error:
         logger.exception("internal error")
         failure = Failure(ErrorKind.INTERNAL, connection.phase, f"{type(error).__name__}: {error}")
         return Ending(status=Status.LOCAL, failure=failure)
+
+
+_STARTED: Final = frozenset({Phase.SESSION, Phase.RUN})
+"""The phases in which the command may have begun."""
+
+
+async def _with_its_fate(given_up: Ending, connection: Connection, kill_after: float, stop: Stop) -> Ending:
+    """End what was given up on, and say what has become of it."""
+    if given_up.failure is None or given_up.failure.phase not in _STARTED:
+        return given_up
+    fate = Fate.UNKNOWN
+    with contextlib.suppress(_Stopped):
+        async with stop.last_guard():
+            fate = await connection.end_command(kill_after=kill_after)
+    return replace(given_up, failure=replace(given_up.failure, fate=fate))
+
+
+def _placed(reason: Ending | None, phase: Phase) -> Ending:
+    """The switch's reason, at the place where it met this host."""
+    if reason is None or reason.failure is None:
+        raise AssertionError("a switch that is on has a reason")
+    return replace(reason, failure=replace(reason.failure, phase=phase))
+
+
+def _expire(scopes: set[asyncio.Timeout]) -> None:
+    for scope in scopes:
+        scope.reschedule(0)
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: the run was told to stop
@@ -119,17 +181,20 @@ def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManage
     """Raise ``_DeadlinePassed`` when what is inside takes longer; ``None`` is no bound."""
     if seconds is None:
         return asyncio.timeout(None)
-    return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), asyncio.timeout(seconds))
+    return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), awake_timeout(seconds))
 
 
 @contextlib.asynccontextmanager
-async def _raising(error: Exception, scope: asyncio.Timeout) -> AsyncGenerator[asyncio.Timeout, None]:
-    """Raise ``error`` when ``scope`` expires; a ``TimeoutError`` of the system's own passes as it is."""
+async def _raising(
+    error: Exception, bound: AbstractAsyncContextManager[asyncio.Timeout]
+) -> AsyncGenerator[asyncio.Timeout, None]:
+    """Raise ``error`` when ``bound`` expires; a ``TimeoutError`` of the system's own passes as it is."""
+    scope: asyncio.Timeout | None = None
     try:
-        async with scope:
+        async with bound as scope:
             yield scope
     except TimeoutError:
-        if not scope.expired():
+        if scope is None or not scope.expired():
             raise
         raise error from None
 

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.plan import Ask, Gate, RunPlan
 from multirsh.engine.results import Results
+from multirsh.engine.retry import NO_RETRIES, RetryPolicy
+from multirsh.engine.rolling import RollingPlan
 from multirsh.engine.run import Means, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
@@ -68,11 +74,7 @@ class Fleet:
         Raises:
             UsageError: A host twice; a bind address that is none, or not of this machine.
         """
-        self._hosts = tuple(hosts)
-        names = [host.name for host in self._hosts]
-        if len(set(names)) < len(names):
-            twice = {name for name in names if names.count(name) > 1}
-            raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+        self._hosts = _once_each(hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._ssh = ssh or SshOptions()
@@ -111,6 +113,7 @@ class Fleet:
             limits=self._limits,
             timeouts=self._timeouts,
             ports=PortAllocator(budget=self._limits.ports),
+            descriptors=Descriptors(),
             warn=self._warn,
             bind_address=self._bind_address,
         )
@@ -127,20 +130,39 @@ class Fleet:
         await self._opened.aclose()
 
     def run(
-        self, command: str, *, stdin: bytes | Stdin | None = None, exit_rule: ExitRule | None = None
+        self,
+        command: str,
+        *,
+        stdin: bytes | Stdin | None = None,
+        hosts: Sequence[Host] | None = None,
+        exit_rule: ExitRule | None = None,
+        retry: RetryPolicy = NO_RETRIES,
+        rolling: RollingPlan | None = None,
+        gate: Gate | None = None,
+        ask: Ask | None = None,
+        fail_fast: bool = False,
+        barrier: bool = False,
     ) -> Run:
         """Run ``command`` on every host, through its login shell.
 
         Args:
             command: What ssh would be given.
             stdin: Its standard input, in full to every host; ``None`` is at end of file.
+            hosts: Only these of the fleet's; ``None`` for all.
             exit_rule: What the exit code in ``RunFinished`` is made of.
+            retry: How often a host that could not be connected to is tried again.
+            rolling: In which batches, and when to start no more.
+            gate: Decides after each batch whether the next may start.
+            ask: Asks a person the same.
+            fail_fast: Whether the first failure stops the run, those in flight included.
+            barrier: Whether the command is released at once, when all hosts are logged in or have failed.
 
         Returns:
             The run; it starts when it is read.
 
         Raises:
-            UsageError: There is nothing to run.
+            UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
+                hosts that come in batches, or for more than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
         if self._means is None:
@@ -150,16 +172,42 @@ class Fleet:
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
-        run = Run(self._means, self._hosts, command, exit_rule or ExitRule(), given)
+        rolling = rolling or RollingPlan()
+        plan = RunPlan(
+            command=command,
+            stdin=given,
+            exit_rule=exit_rule or ExitRule(),
+            retry=retry,
+            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
+            gate=gate,
+            ask=ask,
+            fail_fast=fail_fast,
+            barrier=barrier,
+        )
+        run = Run(self._means, self._hosts if hosts is None else self._ours(hosts), plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _ours(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
+        strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
+        if strangers:
+            raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
+        return _once_each(hosts)
 
     def _by_transport(self) -> Mapping[TransportName, list[Host]]:
         found: dict[TransportName, list[Host]] = {}
         for host in self._hosts:
             found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
         return found
+
+
+def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
+    counts = Counter(host.name for host in hosts)
+    twice = {name for name, count in counts.items() if count > 1}
+    if twice:
+        raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+    return tuple(hosts)
 
 
 def run(

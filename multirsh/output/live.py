@@ -56,9 +56,9 @@ class LiveLines:
         match event:
             case Output():
                 return self._output(event)
-            case HostFinished():
-                return self._finish(event.host)
-            case RunStarted() | HostStarted() | RunFinished():
+            case HostStarted() | HostFinished():
+                return self._finish(event.host)  # a further attempt does not go on with the last one's line
+            case RunStarted() | RunFinished():
                 return ()
             case _:
                 assert_never(event)

@@ -20,7 +20,7 @@ import json
 import re
 from typing import Final
 
-from multirsh.events import Event, HostFinished, Output
+from multirsh.events import Event, HostFinished, HostStarted, Output
 from multirsh.output.batch import STREAMS, Stream, Write
 from multirsh.output.escape import TERMINAL_CONTROLS
 from multirsh.output.utf8 import torn_tail
@@ -45,7 +45,7 @@ class Ndjson:
         match event:
             case Output():
                 return _writes(self._output(event))
-            case HostFinished():
+            case HostStarted() | HostFinished():
                 return _writes(*self._flush(event.host), event)
             case _:
                 return _writes(event)

@@ -28,6 +28,8 @@ _BAR: Final = 12
 _WIDE: Final = 99
 """Columns from which a bar is drawn: on less it would come and go as counts come up."""
 _ASCII_END: Final = 0x80
+LONGEST_TOLD: Final = 5
+"""Hosts named by the status, those that have been in flight longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Progress:
         self._began = began
         self._total = 0
         self._done: Counter[Status] = Counter()
-        self._in_flight: dict[str, None] = {}
+        self._in_flight: dict[str, float] = {}
         self._waiting_for_port = 0
         self._next_port: float | None = None
 
@@ -77,7 +79,7 @@ class Progress:
                 self._total = len(event.hosts)
             case HostStarted():
                 # A second attempt keeps the place of the first: the oldest stands first.
-                self._in_flight.setdefault(event.host)
+                self._in_flight.setdefault(event.host, event.t)
             case HostFinished():
                 self._in_flight.pop(event.host, None)
                 self._done[event.status] += 1
@@ -107,6 +109,29 @@ class Progress:
         return _GAP.join(
             paint(segment.text, segment.style, color=color) for segment in _that_fit(segments, width)
         )
+
+    def status(self, now: float, *, starts_more: bool = True) -> list[str]:
+        """Word how far the run is, for somebody who asks.
+
+        Args:
+            now: Seconds, by the clock of ``began``.
+            starts_more: Whether those that have not begun still will.
+
+        Returns:
+            The counts, then those that have been running longest, then what is waited for.
+        """
+        elapsed = max(0.0, now - self._began)
+        in_flight = len(self._in_flight)
+        waiting = self._total - self._done.total() - in_flight
+        counts = ", ".join(segment.text for segment in self._counts())
+        to_start = f"{waiting} to start" if starts_more else "no more to start"
+        lines = [f"{counts}, {in_flight} in flight, {to_start}, {clock(elapsed)}"]
+        oldest = list(self._in_flight.items())[:LONGEST_TOLD]
+        if oldest:
+            told = ", ".join(f"{escape_text(name)} {clock(elapsed - since)}" for name, since in oldest)
+            lines.append(f"longest in flight: {told}")
+        lines += [segment.text for segment in self._port_wait(now)]
+        return lines
 
     def _counts(self) -> list[_Segment]:
         return [

@@ -23,7 +23,7 @@ from typing import Final
 
 from multirsh.events import Event, HostFinished, PortUse, RunFinished
 from multirsh.inventory import fold
-from multirsh.model import ClosedBy, ErrorKind, Status
+from multirsh.model import ClosedBy, ErrorKind, Fate, Status
 from multirsh.output.batch import Write
 from multirsh.output.escape import escape_text
 from multirsh.output.options import OutputOptions
@@ -146,7 +146,16 @@ def _reason(finished: HostFinished) -> str:
         return ""
     words = [] if error.kind in _OWN_PHASE else [error.phase.value]
     words += error.kind.value.split("_")
-    return " ".join(word for word in words if word != finished.status.value)
+    reason = " ".join(word for word in words if word != finished.status.value)
+    return reason if error.fate is None else f"{reason}, {_FATES[error.fate]}"
+
+
+_FATES: Final = {
+    Fate.DEAD: "its processes are dead",
+    Fate.ALIVE: "some of its processes are alive",
+    Fate.UNKNOWN: "whether its processes are dead is unknown",
+}
+"""What is said of a command that was given up on."""
 
 
 def _ports(ports: PortUse) -> list[str]:

@@ -5,6 +5,7 @@ A connection is made in steps that the engine times and reports on::
     connection = connector.connection(host)
     await connection.open(patience)            # name look-up to logged in
     outcome = await connection.run(command, sink)
+    fate = await connection.end_command(...)   # in place of an outcome, where ``run`` was given up on
     connection.close()                         # returns at once; the socket drains by itself
     closed_by = await connection.closed()      # within the close timeout
 
@@ -15,9 +16,9 @@ end the connection in the right order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from multirsh.model import ClosedBy, Host, Outcome, Phase
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -98,6 +99,21 @@ class Connection(Protocol):
             HostError: The command was refused, or its connection died.
         """
 
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """End what ``run`` started and was given up on: the command, and all that it started in turn.
+
+        Each process is sent TERM, and KILL if it is still there after ``kill_after``. What is written
+        meanwhile goes to the sink. A command that has ended by itself, and one that was never asked for, is
+        dead; nothing is sent then.
+
+        Args:
+            kill_after: Seconds from TERM to KILL; 0 for KILL right after TERM.
+
+        Returns:
+            What has become of it, ``kill_after`` and a few seconds later at the latest. Nothing but a
+            cancellation is raised.
+        """
+
     def pause_output(self) -> None:
         """Hand no more output to the sink; the remote is held back by its flow control."""
 
@@ -115,8 +131,29 @@ class Connection(Protocol):
         """
 
 
+class Destination(NamedTuple):
+    """Where a TCP connection of ours goes to.
+
+    Attributes:
+        address: A name or an IP literal.
+        port: 1-65535.
+        family: Which of its addresses may be used: ``AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
+    """
+
+    address: str
+    port: int
+    family: int
+
+
 class Connector(Protocol):
     """Makes the connections of one run."""
+
+    def destination(self, host: Host) -> Destination | None:
+        """Where the connection to ``host`` will go to; ``None`` where it is none of our own.
+
+        It may be asked for any host at any time, and must not fail: what is wrong is told when the connection
+        is opened.
+        """
 
     def connection(self, host: Host) -> Connection:
         """A connection to ``host``, not yet begun."""
@@ -127,6 +164,10 @@ class Connector(Protocol):
 
 class Transport(Protocol):
     """A way to reach hosts; one for a fleet, whatever it runs."""
+
+    @property
+    def descriptors_per_host(self) -> int:
+        """File descriptors that one host's connection may hold; 1 or more."""
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read what is needed once for all: keys, known hosts, passwords.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
@@ -15,6 +16,22 @@ _LOCAL_ERRORS: Final = {
     errno.ENOMEM: (ErrorKind.MEMORY, "no memory is left on this machine"),
 }
 """What is this machine's fault and not the host's."""
+
+_TELLING: Final = (
+    ErrorKind.REFUSED,
+    ErrorKind.RESET,
+    ErrorKind.TIMEOUT,
+    ErrorKind.PORTS,
+    ErrorKind.PRIVILEGE,
+    ErrorKind.ADDRESS,
+    ErrorKind.FILES,
+    ErrorKind.MEMORY,
+)
+"""Of several addresses' errors, which tells most of the host: that somebody answered, then that nobody did,
+then that this machine could not ask; a family without a route tells least."""
+
+_NAMED: Final = 4
+"""So many of a host's addresses are named in its error."""
 
 _ROUTE_ERRORS: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
@@ -51,6 +68,33 @@ def dial_error(error: OSError) -> DialError:
             code = errno.ECONNRESET  # the peer was gone before its name was asked for
     reason = os.strerror(code).lower() if code else str(error)  # asyncio's words repeat the address
     return DialError(Status.UNREACHABLE, Failure(kind, Phase.CONNECT, reason))
+
+
+def none_connected(failures: Sequence[tuple[str, OSError | DialError]]) -> DialError:
+    """Tell what it means that no address of a host could be connected to.
+
+    Args:
+        failures: Each address that was tried, with why not; one or more.
+
+    Returns:
+        The one error there is, or the most telling, with what was tried in its message.
+    """
+    errors = [error if isinstance(error, DialError) else dial_error(error) for _, error in failures]
+    if len(errors) == 1:
+        return errors[0]
+    chief = min(errors, key=lambda error: _rank(error.failure.kind))
+    tried: dict[str, list[str]] = {}
+    for (address, _), error in list(zip(failures, errors, strict=True))[:_NAMED]:
+        tried.setdefault(error.failure.message, []).append(address)
+    words = [f"{', '.join(addresses)}: {message}" for message, addresses in tried.items()]
+    if len(failures) > _NAMED:
+        words.append(f"and {len(failures) - _NAMED} more")
+    failure = Failure(chief.failure.kind, chief.failure.phase, "; ".join(words))
+    return DialError(chief.status, failure)
+
+
+def _rank(kind: ErrorKind) -> int:
+    return _TELLING.index(kind) if kind in _TELLING else len(_TELLING)
 
 
 def local_error(kind: ErrorKind, message: str, phase: Phase) -> DialError:

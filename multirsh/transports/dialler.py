@@ -7,6 +7,7 @@ ledger hears of it, and where all that still drains can be waited for.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +18,17 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.lease import Lease, Route
 from multirsh.ports.reserved import ANYBODY
 from multirsh.ports.tally import Tally
-from multirsh.transports.dial_error import DialError, dial_error, local_error
+from multirsh.transports.dial_error import DialError, dial_error, local_error, none_connected
+from multirsh.transports.happy_eyeballs import (
+    ATTEMPT_DELAY_SECONDS,
+    NoneConnected,
+    Spare,
+    first_to_connect,
+    interleaved,
+)
 from multirsh.transports.patience import Patience, PortWaitOver
 from multirsh.transports.remote_first import RemoteFirstTransport
-from multirsh.transports.resolver import Address, Resolver
+from multirsh.transports.resolver import Address, NameNotFound, Resolver
 from multirsh.transports.tcp import (
     PortRefused,
     SockAddr,
@@ -28,6 +36,7 @@ from multirsh.transports.tcp import (
     connected,
     endpoint,
     family_of,
+    reset,
     source_towards,
 )
 
@@ -83,6 +92,8 @@ class Dialler:
         bind_address: str | None = None,
         warn: Callable[[str], None] = lambda _line: None,
         resolver: Resolver | None = None,
+        spare: Spare | None = None,
+        on_address: Callable[[str], None] = lambda _address: None,
     ) -> None:
         """Make a dialler.
 
@@ -93,6 +104,8 @@ class Dialler:
             bind_address: The local address to leave from, numeric; ``None`` for the route's own.
             warn: Takes a line for people, when somebody must wait for a port for the first time.
             resolver: How names are looked up.
+            spare: Sockets for hosts of which several addresses are tried at once; ``None`` for any number.
+            on_address: Told of each host's first address, when it is about to be connected to.
         """
         self._warn: Callable[[str], None] | None = warn
         self._ports = ports
@@ -100,6 +113,8 @@ class Dialler:
         self._close_timeout = close_timeout
         self._bind_address = bind_address
         self._resolver = resolver or Resolver()
+        self._spare = spare or Spare()
+        self._on_address = on_address
         self._open: set[RemoteFirstTransport] = set()
 
     @property
@@ -118,7 +133,7 @@ class Dialler:
         bind_address: str | None = None,
         source_port: SourcePort = SourcePort.EPHEMERAL,
     ) -> RemoteFirstTransport:
-        """Connect to ``host``, trying its addresses in turn.
+        """Connect to ``host``: to the first of its addresses that lets us.
 
         Args:
             host: A name or an IP literal.
@@ -133,32 +148,60 @@ class Dialler:
             A transport to which a protocol is to be attached.
 
         Raises:
-            DialError: No address could be connected to; it is the last one's error.
+            DialError: No address could be connected to; each that was tried is in its message.
+        """
+        addresses = await self._looked_up(host, port, family, on_phase)
+        bound_to = self._bind_address or bind_address
+        if bound_to is not None:
+            addresses = [address for address in addresses if address.family is family_of(bound_to)]
+            if not addresses:
+                message = f"{host} has no address of the family of {bound_to}, which we are to leave from"
+                raise DialError(Status.UNREACHABLE, Failure(ErrorKind.NO_ROUTE, Phase.CONNECT, message))
+        self._on_address(str(addresses[0].sockaddr[0]))
+
+        async def connect(address: Address) -> tuple[socket.socket, Lease]:
+            source = (bound_to, 0) if bound_to is not None else source_towards(address)
+            asking = _Asking(address, source, bound_to is not None, source_port, self._ports.turn())
+            return await self._connect(asking, on_phase, patience)
+
+        on_phase(Phase.CONNECT)
+        # One after another from reserved ports: there are 512 for all hosts, and a server that trusts them
+        # would see somebody come and go.
+        in_turn = source_port is SourcePort.RESERVED
+        try:
+            sock, lease = await first_to_connect(
+                interleaved(addresses),
+                connect,
+                discard=self._discard,
+                spare=self._spare,
+                delay=math.inf if in_turn else ATTEMPT_DELAY_SECONDS,
+            )
+            return self._hold(sock, lease)
+        except NoneConnected as none:
+            raise none_connected(
+                [(str(address.sockaddr[0]), error) for address, error in none.failures]
+            ) from None
+        except OSError as error:
+            raise dial_error(error) from None
+
+    def look_ahead(self, host: str, family: int = socket.AF_UNSPEC) -> None:
+        """Begin to look ``host`` up: it will be dialled soon."""
+        self._resolver.look_ahead(host, family)
+
+    async def _looked_up(
+        self, host: str, port: int, family: int, on_phase: Callable[[Phase], None]
+    ) -> list[Address]:
+        """The addresses of ``host``.
+
+        Raises:
+            DialError: It has none.
         """
         on_phase(Phase.RESOLVE)
         try:
-            addresses = await self._resolver.resolve(host, port, family)
-        except (socket.gaierror, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, socket.gaierror) else "not a valid name"
-            raise DialError(
-                Status.UNREACHABLE, Failure(ErrorKind.NAME, Phase.RESOLVE, f"{host}: {reason}")
-            ) from None
-        on_phase(Phase.CONNECT)
-        bound_to = self._bind_address or bind_address
-        last: OSError | None = None
-        for address in addresses:
-            if bound_to is not None and address.family is not family_of(bound_to):
-                continue
-            try:
-                source = (bound_to, 0) if bound_to is not None else source_towards(address)
-                asking = _Asking(address, source, bound_to is not None, source_port, self._ports.turn())
-                return await self._connect(asking, on_phase, patience)
-            except OSError as error:
-                last = error
-        if last is None:
-            message = f"{host} has no address of the family of {bound_to}, which we are to leave from"
-            raise DialError(Status.UNREACHABLE, Failure(ErrorKind.NO_ROUTE, Phase.CONNECT, message))
-        raise dial_error(last)
+            return await self._resolver.resolve(host, port, family)
+        except NameNotFound as error:
+            failure = Failure(ErrorKind.NAME, Phase.RESOLVE, f"{host}: {error.reason}")
+            raise DialError(Status.UNREACHABLE, failure) from None
 
     async def reserve_listener(self, patience: Patience) -> ReservedPort:
         """Wait for a reserved port to listen on, before anything is done that will need one.
@@ -274,8 +317,11 @@ class Dialler:
 
     async def _connect(
         self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
-    ) -> RemoteFirstTransport:
+    ) -> tuple[socket.socket, Lease]:
         """Connect to one address, from a port that the kernel agrees to.
+
+        Returns:
+            For ``_hold`` or ``_discard``.
 
         Raises:
             DialError: No port was free in time, or it is not ours to take.
@@ -287,11 +333,11 @@ class Dialler:
                 return await self._connect_in_turn(asking, on_phase, patience)
             sock = await self._socket(asking, lease)
             if sock is not None:
-                return self._hold(sock, lease)
+                return sock, lease
 
     async def _connect_in_turn(
         self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
-    ) -> RemoteFirstTransport:
+    ) -> tuple[socket.socket, Lease]:
         """The same for one who must wait for a port; it is one wait, however often the kernel refuses."""
         loop = asyncio.get_running_loop()
         began, waited = loop.time(), 0.0
@@ -307,7 +353,7 @@ class Dialler:
                 waited = loop.time() - began
                 sock = await self._socket(asking, lease)
                 if sock is not None:
-                    return self._hold(sock, lease)
+                    return sock, lease
                 lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
         finally:
             self._tally.waits_no_more(asking, waited or loop.time() - began)
@@ -396,6 +442,12 @@ class Dialler:
         remote = endpoint(transport.get_extra_info("peername"))
         self._ports.connected(lease, local.port)
         return transport
+
+    def _discard(self, connected: tuple[socket.socket, Lease]) -> None:
+        """Throw away a connection that nothing was sent on: another of the host's addresses was first."""
+        sock, lease = connected
+        reset(sock)
+        self._give_back(lease, None)
 
     def _give_back(self, lease: Lease, closed_by: ClosedBy | None) -> None:
         self._tally.given_back()

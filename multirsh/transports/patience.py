@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from multirsh.transports.awake import awake_timeout
+
 
 class PortWaitOver(Exception):  # noqa: N818 - the wait is over; what it means the dialler says
     """No local port was free for as long as this host may wait for one."""
@@ -42,7 +44,7 @@ class Patience:
         Raises:
             TimeoutError: It took longer.
         """
-        async with asyncio.timeout(seconds) as scope:
+        async with awake_timeout(seconds) as scope:
             self._scopes.append(scope)
             if self.stands_still:
                 self._stop(scope)

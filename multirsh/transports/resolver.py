@@ -1,15 +1,18 @@
-"""Names to addresses, without stalling the loop."""
+"""Names to addresses, without stalling the loop: the shell around ``lookups``, with threads in it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
-from multirsh.transports.threads import in_daemon_thread
+from multirsh.transports.lookups import Answer, Answers, Found, Lookups, Name, NotFound
+from multirsh.transports.threads import daemon_thread
 
-LOOKUPS_AT_ONCE: Final = 32
+LOOKUPS_AT_ONCE: Final = 128
 """Threads in getaddrinfo(3) at the most; each may block for as long as the resolver's own timeout."""
 
 
@@ -26,32 +29,136 @@ class Address:
     sockaddr: tuple[Any, ...]
 
 
-class Resolver:
-    """Looks names up, each in a thread of its own.
+class NameNotFound(Exception):  # noqa: N818 - what it means the dialler says
+    """A name has no address.
 
-    A semaphore bounds the threads; hosts wait for it in order, and their timeouts run.
+    Attributes:
+        reason: The system's words.
     """
 
-    def __init__(self, lookups_at_once: int = LOOKUPS_AT_ONCE) -> None:
-        self._slots = asyncio.Semaphore(lookups_at_once)
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+LookUp: TypeAlias = Callable[[Name], Answer]
+"""Blocks for as long as it takes; called in a thread."""
+
+
+def look_up(name: Name) -> Answer:
+    """Ask the system: getaddrinfo(3)."""
+    try:
+        found = _addresses(name.host, 0, name.family, 0)
+    except UnicodeError:
+        return NotFound("not a valid name")
+    except OSError as error:  # gaierror is one
+        return NotFound(error.strerror or str(error))
+    return Found(tuple((address.family, address.sockaddr) for address in found))
+
+
+class Resolver:
+    """Looks names up, each in a thread of its own and once for all who ask; some before their turn.
+
+    Who waits for a name may be cancelled at any time; the look-up goes on for
+    the others. Nothing of it has to be closed: its threads are daemons.
+    """
+
+    def __init__(self, *, at_once: int = LOOKUPS_AT_ONCE, look_up: LookUp = look_up) -> None:
+        """Begin with nothing known.
+
+        Args:
+            at_once: Look-ups at once; a descriptor or two each.
+            look_up: How a name is looked up.
+        """
+        self._look_up = look_up
+        self._lookups = Lookups(at_once=at_once)
+        self._answers = Answers()
+        self._awaited: dict[Name, asyncio.Future[Answer]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look_ahead(self, host: str, family: int = socket.AF_UNSPEC) -> None:
+        """Begin to look ``host`` up if it is a name: it will be asked for soon."""
+        name = Name(host, family)
+        if self._answers.get(name, _now()) is None and not _is_literal(host):
+            self._lookups.look_ahead(name)
+            self._begin()
 
     async def resolve(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:
         """Turn a name or an IP literal into addresses, in the order to try them.
 
         Raises:
-            socket.gaierror: There are none.
+            NameNotFound: There are none.
         """
         try:
             # A literal, with a zone or without, needs no look-up and so no thread.
-            return _addresses(host, port, family, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+            return _addresses(host, port, family, socket.AI_NUMERICHOST)
+        except UnicodeError:
+            raise NameNotFound("not a valid name") from None
         except socket.gaierror:
             pass
-        async with self._slots:
-            return await in_daemon_thread(
-                lambda: _addresses(host, port, family, socket.AI_NUMERICSERV), name="multirsh-resolve"
-            )
+        name = Name(host, family)
+        answer = self._answers.get(name, _now()) or await self._answered(name)
+        if isinstance(answer, NotFound):
+            raise NameNotFound(answer.reason)
+        return [
+            Address(socket.AddressFamily(family), (sockaddr[0], port, *sockaddr[2:]))
+            for family, sockaddr in answer.addresses
+        ]
+
+    async def _answered(self, name: Name) -> Answer:
+        self._lookups.ask(name)
+        try:
+            awaited = self._awaited.setdefault(name, asyncio.get_running_loop().create_future())
+            self._begin()
+            return await asyncio.shield(awaited)
+        finally:
+            if self._lookups.leave(name):
+                del self._awaited[name]
+
+    def _begin(self) -> None:
+        """Begin what may begin now, and see to it that what may begin later does."""
+        for name in self._lookups.begin(_now()):
+            try:
+                looking = daemon_thread(partial(self._look_up, name), name="multirsh-resolve")
+            except RuntimeError as error:  # no thread is left
+                self._end(name, NotFound(str(error)))
+            else:
+                looking.add_done_callback(partial(self._ended, name))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        when = self._lookups.next_begin(_now())
+        if when is not None:
+            self._timer = asyncio.get_running_loop().call_at(when, self._begin)
+
+    def _ended(self, name: Name, looking: asyncio.Future[Answer]) -> None:
+        error = looking.exception()
+        self._end(name, looking.result() if error is None else NotFound(f"{type(error).__name__}: {error}"))
+        self._begin()
+
+    def _end(self, name: Name, answer: Answer) -> None:
+        self._lookups.ended(name)
+        self._answers.put(name, answer, _now())
+        awaited = self._awaited.pop(name, None)
+        if awaited is not None:
+            awaited.set_result(answer)
 
 
 def _addresses(host: str, port: int, family: int, flags: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags | socket.AI_NUMERICSERV)
     return [Address(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+def _is_literal(host: str) -> bool:
+    """Whether getaddrinfo(3) would not have to look ``host`` up; what is no name at all is taken for one."""
+    try:
+        _addresses(host, 0, socket.AF_UNSPEC, socket.AI_NUMERICHOST)
+    except UnicodeError:
+        return True
+    except socket.gaierror:
+        return False
+    return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -138,11 +138,15 @@ async def connected(
                 bind(sock, source, 0)
         await _connect(sock, address)
     except BaseException:
-        # If the handshake ended just as we gave up, a plain close would be the first FIN.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.close()
+        reset(sock)  # if the handshake ended just as we gave up, a plain close would be the first FIN
         raise
     return sock
+
+
+def reset(sock: socket.socket) -> None:
+    """Close without a FIN, and so without TIME_WAIT: a connection, if there is one, is reset (socket(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def bind(sock: socket.socket, source: SockAddr, port: int) -> None:

@@ -249,7 +249,7 @@ class Words(logging.Handler):
 def main(hosts: int = HOSTS, seed: int | None = None) -> None:
     """Run until that many hosts were used."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    chance = random.Random(seed)  # noqa: S311 - to be repeated
+    chance = random.Random(seed)
     print(f"seed {seed}")
     words = Words()
     logging.getLogger().addHandler(words)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import Program
+from tests.cli.remotes import Remotes
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 
@@ -22,3 +23,9 @@ def on_sshd(sshd: Daemon, in_module_namespace: Namespace, multirsh: Program) -> 
     """The program, in a namespace where ``h01`` to ``h20`` are one sshd; ``hosts.yaml`` lists them."""
     multirsh.knows(sshd)
     return multirsh
+
+
+@pytest.fixture
+def remotes(tmp_path: Path) -> Remotes:
+    """Commands that tell when they run."""
+    return Remotes(tmp_path)

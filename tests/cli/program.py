@@ -84,6 +84,7 @@ class Program:
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
+            bufsize=0,  # so that a line may be read before communicate() reads the rest
             env=self.environ,
             cwd=self.home,
         )
@@ -142,6 +143,17 @@ class Program:
             check=False,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def said(process: subprocess.Popen[bytes], *words: str) -> str:
+    """Read its stderr, line by line, until ``words`` have come; the lines so far."""
+    assert process.stderr is not None
+    lines = ""
+    while not all(word in lines for word in words):
+        line = process.stderr.readline().decode()
+        assert line, f"it ended before {words}: {lines}"
+        lines += line
+    return lines
 
 
 def ended(process: subprocess.Popen[bytes]) -> Ended:

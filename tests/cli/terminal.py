@@ -75,6 +75,16 @@ class Terminal:
         start, self._used = self._used, self._used + found.end()
         return self.seen[start : self._used]
 
+    def shows(self, text: str, *, within_s: float) -> bool:
+        """Whether ``text`` appears soon in what came since the last call of ``expect``."""
+        deadline = time.monotonic() + within_s
+        while text not in self.seen[self._used :]:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._master], [], [], left)[0]:
+                return False
+            self.seen += os.read(self._master, 65536).decode(errors="replace")
+        return True
+
     def run(self, line: str) -> None:
         """Type a line, and take its echo."""
         self.type(line + "\r")

@@ -28,7 +28,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "status": str,
         "exit_status": (int, type(None)),
         "signal": (str, type(None)),
-        "error": {"kind": str, "phase": str, "message": str},
+        "error": {"kind": str, "phase": str, "message": str, "fate": str},
         "attempts": int,
         "closed_by": (str, type(None)),
         "local_port": (int, type(None)),
@@ -58,14 +58,19 @@ SCHEMA: dict[str, dict[str, Any]] = {
 
 MAY_BE_NULL = {"error"}
 
+MAY_BE_ABSENT = {"fate"}
+"""There where a command was given up on."""
+
 
 def check(row: Any, schema: dict[str, Any]) -> None:
-    """Exactly these keys, each of its type."""
+    """Exactly these keys, but for one or the other, each of its type."""
     assert isinstance(row, dict)
     if "data_b64" in row:
         row = {key if key != "data_b64" else "data": value for key, value in row.items()}
-    assert row.keys() == schema.keys()
+    assert schema.keys() - MAY_BE_ABSENT <= row.keys() <= schema.keys()
     for key, kind in schema.items():
+        if key in MAY_BE_ABSENT and key not in row:
+            continue
         if isinstance(kind, dict):
             if not (row[key] is None and key in MAY_BE_NULL):
                 check(row[key], kind)

@@ -179,7 +179,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(
         (
             ("-u", "0.2", "sleep 60"),
             3,
-            "1 host: 1 timeout in T\ntimeout (run): h01\n  the command did not end within 0.2 s\n",
+            (
+                "1 host: 1 timeout in T\ntimeout (run, its processes are dead): h01\n"
+                "  the command did not end within 0.2 s\n"
+            ),
         ),
         (("-l", "nobody-here", "x"), 4, "1 host: 1 auth in T\nauth (denied): h01\n"),
     ],

@@ -3,91 +3,170 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import signal
-import subprocess
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
-from tests.cli.program import Program, ended, wait_until
+from tests.cli.program import Program, ended, said, wait_until
+from tests.cli.remotes import Remotes
 from tests.cli.test_json import events_of
 from tests.conftest import StartHooked
 from tests.servers.daemon import Daemon
-from tests.servers.hooked import AtClose, Conduct, never_ends
+from tests.servers.hooked import AtClose, Conduct, Link, Process, never_ends
 from tests.servers.namespace import Namespace
 
 pytestmark = pytest.mark.root
 
-SLEEPING = ("-f", "hosts.yaml", "-j", "5", "sleep 60")
+HOSTS = ("-f", "hosts.yaml", "-j", "5")
 RUNNING = 5
 
+FIRST = (
+    "multirsh: SIGINT: no new hosts are started; once more ends the commands that run, "
+    "a third time leaves them\n"
+)
+SECOND = "multirsh: {}: ending the commands; once more leaves them\n"
 
-def wait_for_commands(process: subprocess.Popen[bytes], namespace: Namespace, port: int) -> None:
-    """Wait until five connections stand, and a little for their commands: sshd says nothing of those."""
-    wait_until(lambda: len(namespace.client_side([port], state="ESTAB")) == RUNNING, what="five connections")
-    time.sleep(0.3)
+
+def statuses(rows: list[dict[str, Any]]) -> Counter[str]:
+    """How many hosts ended how; each once."""
+    finished = [row for row in rows if row["event"] == "host_finished"]
+    assert len({row["host"] for row in finished}) == len(finished) == len(rows[0]["hosts"])
+    assert (rows[0]["event"], rows[-1]["event"]) == ("run_started", "run_finished")
+    return Counter(row["status"] for row in finished)
+
+
+def test_the_first_ctrl_c_lets_those_in_flight_end_and_tells_the_status(
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace, remotes: Remotes
+) -> None:
+    process = on_sshd.start("--json", *HOSTS, remotes.waiting)
+    remotes.wait_for(RUNNING)
+
+    process.send_signal(signal.SIGINT)
+    told = said(process, "longest in flight")
+    assert told.startswith(FIRST)
+    assert re.search(r"^0/20, 5 in flight, no more to start, 0:0\d$", told, re.MULTILINE), told
+    assert "longest in flight: h01 0:0" in told
     assert process.poll() is None
+    remotes.let_go()
+    end = ended(process)
+
+    rows = events_of(end.out)
+    assert statuses(rows) == {"ok": 5, "not_run": 15}
+    assert end.code == 130 == rows[-1]["exit_code"]
+    assert "20 hosts: 5 ok, 15 not run in " in end.err
+    assert not in_module_namespace.client_side([sshd.port])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
-def test_a_signal_stops_in_order(
-    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace, number: signal.Signals
+def test_the_second_step_ends_the_commands_and_closes_in_order(
+    on_sshd: Program,
+    sshd: Daemon,
+    in_module_namespace: Namespace,
+    remotes: Remotes,
+    number: signal.Signals,
 ) -> None:
-    process = on_sshd.start("--json", "--close-timeout", "3", *SLEEPING)
-    wait_for_commands(process, in_module_namespace, sshd.port)
+    """A second Ctrl-C; or SIGTERM or SIGHUP, whose sender is not there to be told what one more would do."""
+    process = on_sshd.start("--json", *HOSTS, remotes.marking())
+    remotes.wait_for(RUNNING)
 
+    if number is signal.SIGINT:
+        process.send_signal(number)
+        said(process, "longest in flight")
     process.send_signal(number)
-    sent = time.monotonic()
     end = ended(process)
 
-    assert time.monotonic() - sent < 2.5  # sshd closes at once: the close timeout is not needed
+    assert not remotes.alive
     assert not in_module_namespace.client_side([sshd.port])
     rows = events_of(end.out)
+    assert statuses(rows) == {"cancelled": 5, "not_run": 15}
     assert end.code == 128 + number == rows[-1]["exit_code"]
-    statuses = [row["status"] for row in rows if row["event"] == "host_finished"]
-    assert sorted(statuses) == ["cancelled"] * 5 + ["not_run"] * 15
-    assert len({row["host"] for row in rows if row["event"] == "host_finished"}) == 20
     assert rows[-1]["ports"]["closed_by"] == {"remote": 5, "local": 0, "reset": 0}
-    assert end.err.startswith(
-        f"multirsh: {number.name}: stopping; once more to stop waiting for the remotes\n"
-    )
+    assert end.err.startswith(SECOND.format(number.name))
     assert "\n20 hosts: 5 cancelled, 15 not run in " in end.err
-    assert "\ncancelled (stopped): h[01-05]\n" in end.err
+    assert "\ncancelled (stopped, its processes are dead): h[01-05]\n" in end.err
     assert "\nnot run: h[06-20]\n" in end.err
 
 
-def test_a_second_signal_waits_for_nobody(
-    namespace: Namespace, in_namespace: Namespace, hooked: StartHooked, multirsh: Program
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["live", "json"])
+def test_the_third_waits_for_nobody_and_tells_everything(
+    namespace: Namespace,
+    in_namespace: Namespace,
+    hooked: StartHooked,
+    multirsh: Program,
+    words: tuple[str, ...],
 ) -> None:
-    server = hooked(Conduct(session=never_ends, at_close=AtClose.IGNORES), address="0.0.0.0")
+    begun: list[object] = []
+
+    async def endless(process: Process, link: Link) -> None:
+        begun.append(process)
+        await never_ends(process, link)
+
+    server = hooked(Conduct(session=endless, at_close=AtClose.IGNORES), address="0.0.0.0")
     multirsh.knows(server, 8)
-    process = multirsh.start("--close-timeout", "30", *SLEEPING)
-    wait_for_commands(process, namespace, server.port)
+    process = multirsh.start(*words, "--close-timeout", "30", "--kill-after", "30", *HOSTS, "sleep 60")
+    wait_until(lambda: len(begun) >= RUNNING, what="five commands")
 
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert process.poll() is None
+    said(process, "longest in flight")
+    process.send_signal(signal.SIGINT)
+    said(process, "once more leaves them")
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     end = ended(process)
 
-    assert time.monotonic() - sent < 2
+    assert time.monotonic() - sent < 3
     assert end.code == 130
+    assert "\n8 hosts: 5 cancelled, 3 not run in " in "\n" + end.err
+    assert "cancelled (stopped, whether its processes are dead is unknown): h[01-05]\n" in end.err
     assert ", 5 by a reset, in TIME_WAIT 0\n" in end.err
+    assert "Traceback" not in end.err
     assert not namespace.client_side([server.port])
+    if words:
+        assert statuses(events_of(end.out)) == {"cancelled": 5, "not_run": 3}
 
 
-def test_what_the_starter_ignores_is_ignored(
-    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
-) -> None:
-    """nohup(1) ignores SIGHUP for us; that must hold."""
-    process = on_sshd.start("-f", "hosts.yaml", "-j", "5", "-g", "few", "sleep 1.5", prefix=["nohup"])
-    wait_for_commands(process, in_module_namespace, sshd.port)
+def test_sigusr1_asks_how_it_goes(on_sshd: Program, remotes: Remotes) -> None:
+    process = on_sshd.start("-f", "hosts.yaml", "-g", "few", remotes.waiting)
+    remotes.wait_for(RUNNING)
 
-    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGUSR1)
+    told = said(process, "longest in flight")
+    remotes.let_go()
     end = ended(process)
 
-    assert end.code == 0
+    assert re.fullmatch(
+        r"0/5, 5 in flight, 0 to start, 0:0\d\nlongest in flight: h01 0:0\d, h02 0:0\d, .*\n", told
+    )
+    assert (end.code, end.out.count("done")) == (0, 5)
+
+
+def test_the_reader_of_stdout_goes_away(on_sshd: Program, remotes: Remotes) -> None:
+    """Quiet, and nothing is left running on the hosts."""
+    command = remotes.marking("exec yes")
+    end = on_sshd.shell(f"multirsh -f hosts.yaml -g few '{command}' | head -1; exit ${{PIPESTATUS[0]}}")
+
+    assert re.fullmatch(r"h0\d: y\n", end.out)
+    assert (end.code, end.err) == (141, "")
+    assert remotes.pids
+    assert not remotes.alive
+
+
+def test_what_the_starter_ignores_is_ignored(on_sshd: Program, remotes: Remotes) -> None:
+    """nohup(1) ignores SIGHUP for us; that must hold."""
+    process = on_sshd.start("-f", "hosts.yaml", "-g", "few", remotes.waiting, prefix=["nohup"])
+    remotes.wait_for(RUNNING)
+
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGUSR1)
+    said(process, "longest in flight")  # signals of one process are taken by number: SIGHUP came before
+    remotes.let_go()
+    end = ended(process)
+
+    assert (end.code, end.out.count("done")) == (0, 5)
 
 
 def test_a_signal_before_the_first_connection(multirsh: Program) -> None:
@@ -104,11 +183,11 @@ def test_a_signal_before_the_first_connection(multirsh: Program) -> None:
 
 
 def test_a_signal_ends_it_though_stdout_takes_nothing(
-    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace, remotes: Remotes
 ) -> None:
     """Nobody reads the pipe: its writer waits, and the run must not wait for it."""
-    process = on_sshd.start("--close-timeout", "1", "-f", "hosts.yaml", "-j", "5", "yes")
-    wait_for_commands(process, in_module_namespace, sshd.port)
+    process = on_sshd.start("--close-timeout", "1", *HOSTS, remotes.marking("exec yes"))
+    remotes.wait_for(RUNNING)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 128 + signal.SIGTERM
     assert not in_module_namespace.client_side([sshd.port])

@@ -7,13 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
+from tests.cli.program import MULTIRSH, Program, wait_until
+from tests.cli.remotes import Remotes
 from tests.cli.terminal import Terminal
 from tests.conftest import StartServer
 from tests.servers.accounts import PASSWORD
 from tests.servers.namespace import Namespace
+from tests.servers.processes import naming
 
 pytestmark = pytest.mark.root
+
+
+PROGRAM = " ".join(MULTIRSH)
+"""Without the function ``multirsh`` of ``Terminal``, which would be a shell beside it."""
+
+
+def processes_of(remotes: Remotes) -> set[int]:
+    """The multirsh that runs commands of ``remotes``."""
+    return naming(str(remotes.folder)) & naming("-m\0multirsh")
+
+
+def state_of(pid: int) -> str:
+    """``T`` is stopped (proc_pid_stat(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.fixture
@@ -40,11 +56,40 @@ def test_ctrl_c_while_commands_run(terminal: Terminal) -> None:
     terminal.expect("0/5  waiting")
 
     terminal.type("\x03")
+    screen = terminal.expect(r"longest in flight: .*\n")
+    assert "multirsh: SIGINT: no new hosts are started; once more ends the commands that run" in screen
+    assert "0/5, 5 in flight, no more to start" in screen
+    terminal.expect("0/5  waiting")
+    terminal.type("\x03")
 
     screen = terminal.expect(r"^code \d+")
-    assert "cancelled (stopped)" in screen
+    assert "cancelled (stopped, its processes are dead): h[01-05]" in screen
     assert screen.endswith("code 130")
     assert terminal.echoes()
+
+
+def test_enter_asks_how_it_goes(terminal: Terminal, remotes: Remotes) -> None:
+    terminal.run(f"multirsh -f hosts.yaml -g few '{remotes.waiting}'; echo code $?")
+    remotes.wait_for(5)
+
+    terminal.type("\r")
+    screen = terminal.expect(r"longest in flight: h01 .*\n")
+    assert "0/5, 5 in flight, 0 to start" in screen
+    remotes.let_go()
+
+    assert "code 0" in terminal.expect(r"^code \d+")
+
+
+def test_enter_is_the_commands_where_they_read_the_terminal(terminal: Terminal) -> None:
+    terminal.run("multirsh -f hosts.yaml -w h01 -I head -1; echo code $?")
+    terminal.expect("waiting for h01")
+
+    terminal.type("a line\r")
+    terminal.type("\x04")
+
+    screen = terminal.expect(r"^code \d+")
+    assert "h01: a line" in screen
+    assert "in flight:" not in screen
 
 
 def test_a_job_in_the_background_is_not_stopped(terminal: Terminal) -> None:
@@ -53,6 +98,103 @@ def test_a_job_in_the_background_is_not_stopped(terminal: Terminal) -> None:
 
     assert "h01: done" in terminal.expect(r"^code \d+")
     assert "code 0" in terminal.seen
+
+
+@pytest.mark.parametrize(("how", "words"), [("", ""), ("", "-I"), ("nohup", ""), ("setsid", "")])
+def test_what_is_typed_beside_a_job_in_the_background_is_not_its(
+    terminal: Terminal, remotes: Remotes, how: str, words: str
+) -> None:
+    """A process that reads the terminal of another job is stopped by SIGTTIN (termios(3)); ours is not."""
+    terminal.run(f"{how} {PROGRAM} -f hosts.yaml -g few {words} '{remotes.waiting}' &")
+    remotes.wait_for(5)
+    terminal.type("\r\r")
+    terminal.run("echo typed")  # the shell has read all of it, and so had whoever wanted it, too
+    terminal.expect(r"^typed")
+
+    (ours,) = processes_of(remotes)
+    assert state_of(ours) != "T"
+    remotes.let_go()
+    wait_until(lambda: not processes_of(remotes), what="the end of one that is not stopped")
+    assert "in flight:" not in terminal.seen
+
+
+def test_a_question_of_a_job_in_the_background_waits_for_the_foreground(
+    terminal: Terminal, remotes: Remotes
+) -> None:
+    terminal.run(f"{PROGRAM} -f hosts.yaml -g few --batch 1 --step '{remotes.marking('echo done')}' &")
+    terminal.expect(r"go on\?")
+    terminal.type("n\r")
+    terminal.expect(r"n: command not found")
+
+    (ours,) = processes_of(remotes)
+    assert state_of(ours) != "T"
+    terminal.run("fg")
+    terminal.type("a\r")
+    terminal.expect(r"5 hosts: 5 ok")
+
+
+def test_a_job_that_comes_to_the_foreground_listens_there(terminal: Terminal, remotes: Remotes) -> None:
+    terminal.run(f"{PROGRAM} -f hosts.yaml -g few '{remotes.waiting}' &")
+    remotes.wait_for(5)
+    terminal.run("fg")
+
+    for _ in range(100):  # it looks again every second
+        terminal.type("\r")
+        if terminal.shows("longest in flight", within_s=0.2):
+            break
+    remotes.let_go()
+    assert "longest in flight" in terminal.expect(r"5 hosts: 5 ok")
+
+
+# Questions.
+
+
+def test_a_batch_at_a_time_as_is_answered(terminal: Terminal) -> None:
+    terminal.run("multirsh -f hosts.yaml -g few --batch 1 --step echo done; echo code $?")
+
+    terminal.expect(r"h01: done")
+    terminal.expect(r"multirsh: batch 1 has ended; go on\? \[y\]es, \[n\]o, \[a\]ll: ")
+    terminal.type("perhaps\r")
+    terminal.expect(r"multirsh: batch 1 has ended; go on\?")
+    terminal.type("y\r")
+    screen = terminal.expect(r"multirsh: batch 2 has ended; go on\?")
+    assert "h02: done" in screen
+    terminal.type("No\r")
+
+    screen = terminal.expect(r"^code \d+")
+    assert "stopped after batch 2, as was answered" in screen
+    assert "5 hosts: 2 ok, 3 not run" in screen
+    assert screen.endswith("code 6")
+
+
+def test_all_the_rest_without_asking(terminal: Terminal) -> None:
+    terminal.run("multirsh -f hosts.yaml -g few --batch 1 --step echo done; echo code $?")
+    terminal.expect(r"go on\?")
+    terminal.type("a\r")
+
+    screen = terminal.expect(r"^code \d+")
+    assert "go on?" not in screen
+    assert "5 hosts: 5 ok" in screen
+
+
+def test_ctrl_c_at_the_question_ends_the_run(terminal: Terminal) -> None:
+    terminal.run("multirsh -f hosts.yaml -g few --batch 1 --step echo done; echo code $?")
+    terminal.expect(r"go on\?")
+
+    terminal.type("\x03")
+
+    screen = terminal.expect(r"^code \d+")
+    assert "5 hosts: 1 ok, 4 not run" in screen
+    assert screen.endswith("code 130")
+
+
+def test_the_end_of_the_terminals_input_is_a_no(terminal: Terminal) -> None:
+    terminal.run("multirsh -f hosts.yaml -g few --batch 1 --step echo done; echo code $?")
+    terminal.expect(r"go on\?")
+
+    terminal.type("\x04")
+
+    assert "code 6" in terminal.expect(r"^code \d+")
 
 
 def test_a_locked_key_is_asked_for_once(on_sshd: Program, terminal: Terminal) -> None:

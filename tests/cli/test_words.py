@@ -52,6 +52,36 @@ WRONG = {
     ("-w", "a", "-t", "-1", "x"): "-t/--connect-timeout: '-1' is not a number of seconds above 0",
     ("-w", "a", "-u", "inf", "x"): "-u/--command-timeout: 'inf' is not a number of seconds above 0",
     ("-w", "a", "--close-timeout", "0", "x"): "--close-timeout: '0' is not a number of seconds above 0",
+    ("-w", "a", "--deadline", "0", "x"): "--deadline: '0' is not a number of seconds above 0",
+    ("-w", "a", "--kill-after", "soon", "x"): "--kill-after: 'soon' is not a number of seconds above 0",
+    ("-w", "a", "--retries", "-1", "x"): "--retries: '-1' is not a whole number of 0 or more",
+    ("-w", "a", "--retry-delay", "0", "x"): "--retry-delay: '0' is not a number of seconds above 0",
+    ("-w", "a", "--handshakes", "0", "x"): "--handshakes: '0' is not a whole number of 1 or more",
+    ("-w", "a", "--start-rate", "fast", "x"): "--start-rate: 'fast' is no start rate; "
+    "give connections a second, such as 20 or 0.5, or auto",
+    ("-w", "a", "--start-rate", "0", "x"): "--start-rate: a start rate of 0 would start nothing; "
+    "give connections a second, such as 20 or 0.5, or auto",
+    ("-w", "a", "--max-fail", "0", "x"): "--max-fail: a number of failures of 0 is none at all; "
+    "give a number of hosts, such as 3, or a share of them, such as 10%",
+    ("-w", "a", "--max-fail", "some", "x"): "--max-fail: 'some' is no number of failures; "
+    "give a number of hosts, such as 3, or a share of them, such as 10%",
+    ("-w", "a", "--batch", "1,,2", "x"): "--batch: '' is no batch size; "
+    "give numbers and shares of all hosts, such as 1,10%,100%",
+    ("-w", "a", "--batch", "120%", "x"): "--batch: a batch size of 120% is more than all hosts; "
+    "give numbers and shares of all hosts, such as 1,10%,100%",
+    ("-w", "a", "--batch", "1", "--batch-delay", "nan", "x"): "--batch-delay: 'nan' is not a number of "
+    "seconds above 0",
+    ("-w", "a", "--batch-delay", "1", "x"): "--batch-delay is for what comes between batches, "
+    "and there are none; give --batch, too",
+    ("-w", "a", "--gate", "true", "x"): "--gate is for what comes between batches, "
+    "and there are none; give --batch, too",
+    ("-w", "a", "--gate", "", "x"): "--gate has no command; give one, such as 'curl -fs http://lb/health'",
+    ("-w", "a", "--batch", "1", "--gate", "hosts: ", "x"): "--gate has no command; "
+    "give one, such as 'curl -fs http://lb/health'",
+    ("-w", "a", "--step", "x"): "--step is for what comes between batches, "
+    "and there are none; give --batch, too",
+    ("-w", "a", "--batch", "1", "--barrier", "x"): "--barrier holds all hosts at once, "
+    "and --batch does not; use one of them",
     ("-w", "a", "-R", "exec", "x"): "-R exec: this version has no such transport; it has ssh, rsh",
     ("-w", "a", "-R", "telnet", "x"): "-R/--transport: 'telnet' is not one of 'ssh', 'rsh', 'exec', 'local'",
     ("-f", "ex.yaml", "x"): "old: the transport 'exec' is not in this version; leave such hosts out with -x",
@@ -129,7 +159,15 @@ def test_help_has_its_sections(multirsh: Program, args: tuple[str, ...]) -> None
     ended = multirsh(*args)
 
     headings = [line for line in ended.out.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings[:6] == ["Hosts:", "Connection:", "Run:", "Output:", "Ports and closing:", "Other:"]
+    assert headings[:7] == [
+        "Hosts:",
+        "Connection:",
+        "Run:",
+        "Course:",
+        "Output:",
+        "Ports and closing:",
+        "Other:",
+    ]
     assert max(map(len, ended.out.splitlines())) <= 80
     assert (ended.code, ended.err) == (0, "")
 

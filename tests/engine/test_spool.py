@@ -18,7 +18,7 @@ from multirsh.transports.base import Stdin
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
-SOME = random.Random(1).randbytes(300_000)  # noqa: S311 - any bytes
+SOME = random.Random(1).randbytes(300_000)
 
 
 async def all_of(stdin: Stdin) -> bytes:

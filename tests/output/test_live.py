@@ -24,6 +24,13 @@ def show(options: OutputOptions, *events: Event) -> Batch:
     return outbox.take()
 
 
+def test_an_unfinished_line_is_not_joined_to_the_next_attempt() -> None:
+    batch = show(
+        OutputOptions(), output("h", b"half a li"), host_started("h", attempt=2), output("h", b"whole\n")
+    )
+    assert batch.stdout == b"h: half a li\nh: whole\n"
+
+
 def test_lines_of_two_hosts_are_never_torn() -> None:
     batch = show(
         OutputOptions(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.events import Event, Output, PortUse, RunStarted
-from multirsh.model import ClosedBy, ErrorKind, Phase, Status
+from multirsh.model import ClosedBy, ErrorKind, Fate, Phase, Status
 from multirsh.output.batch import Outbox
 from multirsh.output.ndjson import Ndjson
 
@@ -63,6 +64,27 @@ def test_a_run_to_the_byte() -> None:
         ),
     )
     assert lines.decode() == GOLDEN
+
+
+def test_the_fate_of_a_command_that_was_given_up_on_is_told() -> None:
+    given_up = replace(failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped"), fate=Fate.UNKNOWN)
+    (line,) = objects(host_finished("h", Status.CANCELLED, error=given_up))
+    assert line["error"] == {
+        "kind": "stopped",
+        "phase": "run",
+        "message": "the run was stopped",
+        "fate": "unknown",
+    }
+
+
+def test_what_was_torn_is_not_joined_to_the_next_attempt() -> None:
+    lines = objects(output("h", b"gr\xc3"), host_started("h", attempt=2), output("h", b"\xbcn"))
+    assert [line.get("data") or line.get("data_b64") or line["event"] for line in lines] == [
+        "gr",
+        "ww==",
+        "host_started",
+        "vG4=",
+    ]
 
 
 def test_a_character_torn_between_chunks_is_text() -> None:

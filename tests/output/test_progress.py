@@ -134,3 +134,18 @@ def test_wide_characters_count_twice() -> None:
     full = "0/1  waiting for 東京"
     assert state.render(len(full) + 2, 0.0) == full
     assert state.render(len(full) + 1, 0.0) == "0/1  0:00"
+
+
+def test_the_status_names_those_that_have_been_in_flight_longest() -> None:
+    state = Progress(began=0.0)
+    names = [f"h{number}" for number in range(1, 11)]
+    state.feed(run_started(*names))
+    for second, name in enumerate(names[:8]):
+        state.feed(host_started(name, t=second))
+    state.feed(host_finished("h1"))
+    state.feed(host_started("h2", attempt=2, t=8))  # it keeps its place
+    assert state.status(60.0) == [
+        "1/10, 1 ok, 7 in flight, 2 to start, 1:00",
+        "longest in flight: h2 0:59, h3 0:58, h4 0:57, h5 0:56, h6 0:55",
+    ]
+    assert state.status(60.0, starts_more=False)[0] == "1/10, 1 ok, 7 in flight, no more to start, 1:00"

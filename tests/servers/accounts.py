@@ -56,12 +56,13 @@ class Accounts:
         return tuple(f"HOME={self.home(user)}" for user in (ROOT, GUEST))
 
 
-def make_accounts(directory: Path, *, authorized: str) -> Accounts:
+def make_accounts(directory: Path, *, authorized: str, shell: str | Path = "/bin/sh") -> Accounts:
     """Create the users' files and homes.
 
     Args:
         directory: An existing folder that everybody may pass through.
         authorized: Lines for both users' ``.ssh/authorized_keys``.
+        shell: The guest's login shell; root's is /bin/sh.
     """
     # The same search that the dynamic linker makes; ctypes.util.find_library would want a compiler.
     require(_loadable(_WRAPPER), "needs libnss_wrapper.so (Debian package libnss-wrapper)")
@@ -72,7 +73,7 @@ def make_accounts(directory: Path, *, authorized: str) -> Accounts:
     lines = [
         line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[0] not in private
     ]
-    for user, uid in ((ROOT, 0), (GUEST, _GUEST_UID)):
+    for user, uid, program in ((ROOT, 0, "/bin/sh"), (GUEST, _GUEST_UID, shell)):
         home = accounts.home(user)
         ssh = home / ".ssh"
         ssh.mkdir(parents=True)
@@ -81,7 +82,7 @@ def make_accounts(directory: Path, *, authorized: str) -> Accounts:
         for path, mode in ((home, 0o755), (ssh, 0o700), (keys, 0o600)):
             path.chmod(mode)
             os.chown(path, uid, uid)
-        lines.append(f"{user}:{password}:{uid}:{uid}:multirsh test:{home}:/bin/sh")
+        lines.append(f"{user}:{password}:{uid}:{uid}:multirsh test:{home}:{program}")
     (directory / "passwd").write_text("\n".join(lines) + "\n")
     shutil.copyfile("/etc/group", directory / "group")
     return accounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.servers.accounts import GUEST, PASSWORD, ROOT, Accounts, make_account
 from tests.servers.log import ServerLog
 from tests.servers.namespace import Namespace
 from tests.servers.processes import descendants, end_tree
-from tests.servers.requirement import require_root
+from tests.servers.requirement import program, require_root
 from tests.servers.stoppable import Stoppable
 
 
@@ -27,15 +27,36 @@ class Site:
     client_key: Path
 
 
-def make_site(kind: str) -> Site:
-    """Create a server's folder, its users and a key that both of them accept."""
+def make_site(kind: str, *, shell: str | Path = "/bin/sh") -> Site:
+    """Create a server's folder, its users and a key that both of them accept.
+
+    Args:
+        kind: For the folder's name.
+        shell: The guest's login shell.
+    """
     require_root()
     directory = Path(tempfile.mkdtemp(prefix=f"multirsh-{kind}-"))
     # The unprivileged user must reach its home, which pytest's own folders would not allow.
     directory.chmod(0o755)
     client_key = keys.make_key(directory / "client_key")
-    accounts = make_accounts(directory, authorized=keys.public(client_key) + "\n")
+    accounts = make_accounts(directory, authorized=keys.public(client_key) + "\n", shell=shell)
     return Site(directory, accounts, client_key)
+
+
+def seeing(replaced: Mapping[str, Path], argv: Sequence[str | Path]) -> list[str | Path]:
+    """Word a command so that it, and what it starts, sees other files in place of the machine's own.
+
+    Args:
+        replaced: What is seen at each path, in a mount namespace of the command's own.
+        argv: The command; it keeps its process id.
+    """
+    if not replaced:
+        return list(argv)
+    return [
+        *(program("unshare", package="util-linux"), "--mount", "--propagation", "private", "sh", "-c"),
+        'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit; shift 2; done; shift; exec "$@"',
+        *("sh", *(word for path, file in replaced.items() for word in (file, path)), "--", *argv),
+    ]
 
 
 class Daemon(Stoppable):
@@ -67,6 +88,7 @@ class Daemon(Stoppable):
         host_key: str,
         namespace: Namespace | None,
         ready: str,
+        replaced: Mapping[str, Path] | None = None,
     ) -> None:
         self.port = port
         self.client_key = site.client_key
@@ -74,6 +96,7 @@ class Daemon(Stoppable):
         self.directory = site.directory
         self.accounts = site.accounts
         self.namespace = namespace
+        argv = seeing(replaced or {}, argv)
         self._process = subprocess.Popen(
             argv if namespace is None else namespace.argv(argv),
             stdin=subprocess.DEVNULL,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tests.servers.daemon import Daemon, make_site
 from tests.servers.namespace import Namespace
@@ -17,6 +18,8 @@ def start_dropbear(
     port: int | None = None,
     address: str = "0.0.0.0",
     arguments: Sequence[str] = (),
+    shell: str | Path = "/bin/sh",
+    replaced: Mapping[str, Path] | None = None,
 ) -> Daemon:
     """Start dropbear and wait until it listens.
 
@@ -25,13 +28,15 @@ def start_dropbear(
         port: Where it listens; ``None`` picks one.
         address: The address it binds.
         arguments: More of its options, such as ``["-s"]`` to refuse passwords.
+        shell: The guest's login shell.
+        replaced: What it and its users see in place of some of the machine's files, by path.
 
     Raises:
         AssertionError: It did not start; its log is in the message.
     """
     dropbear = program("dropbear", package="dropbear-bin")
     dropbearkey = program("dropbearkey", package="dropbear-bin")
-    site = make_site("dropbear")
+    site = make_site("dropbear", shell=shell)
     if namespace is None:
         address = "127.0.0.1"
     if port is None:
@@ -52,6 +57,7 @@ def start_dropbear(
         port=port,
         host_key=" ".join(public.split()[:2]),
         namespace=namespace,
+        replaced=replaced,
         # Written after it has bound its sockets and instead of forking.
         ready="Not backgrounding",
     )

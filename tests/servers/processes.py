@@ -67,6 +67,24 @@ def carrying(mark: str) -> set[int]:
     return found
 
 
+def naming(word: str) -> set[int]:
+    """Find the processes whose command line has ``word`` in it, whoever runs them and wherever they went."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if word.encode() in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+    return found
+
+
+def kill(pids: set[int]) -> None:
+    """Kill each of ``pids`` that is still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def end_tree(server: subprocess.Popen[bytes], *, marks: tuple[str, ...] = ()) -> None:
     """Kill a server, what descends from it, and the orphans that carry one of ``marks``; reap the server.
 
@@ -74,11 +92,11 @@ def end_tree(server: subprocess.Popen[bytes], *, marks: tuple[str, ...] = ()) ->
     """
     if server.poll() is None:
         server.send_signal(signal.SIGSTOP)
-        _kill(descendants(server.pid))
+        kill(descendants(server.pid))
         server.kill()
     server.wait(END_WITHIN_S)
     for mark in marks:
-        _kill(carrying(mark))
+        kill(carrying(mark))
 
 
 def wait_until_gone(pids: set[int], *, timeout_s: float = END_WITHIN_S) -> set[int]:
@@ -93,9 +111,3 @@ def wait_until_gone(pids: set[int], *, timeout_s: float = END_WITHIN_S) -> set[i
         if not alive or time.monotonic() > deadline:
             return alive
         time.sleep(0.01)
-
-
-def _kill(pids: set[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

@@ -116,6 +116,8 @@ THROTTLED: Final[Script] = (Send(b"Not allowed at this time\r\n"), ReadLine(), C
 """What sshd says beyond MaxStartups, and after it has read the client's banner, so that the end is a FIN."""
 THROTTLED_AT_ONCE: Final[Script] = (Send(b"Not allowed at this time\r\n"), Close())
 """As sshd does it: a client that has written already may see RST, and lose the text."""
+GREETS_AND_CLOSES: Final[Script] = (Send(b"Authorised use only.\r\n" + BANNER), ReadLine(), Close())
+"""What a server may write before its version (RFC 4253, section 4.2) is no reason for its end."""
 FIN_THEN_READS_ON: Final[Script] = (Fin(), ReadOn(), Close())
 FIN_AFTER_BANNER_THEN_HOLDS: Final[Script] = (Send(BANNER), ReadLine(), Fin(), ReadOn(), Hold())
 CLOSES_AFTER_CLIENT: Final[Script] = (Send(BANNER), ReadOn(), Close())

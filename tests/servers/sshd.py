@@ -25,6 +25,8 @@ def start_sshd(
     port: int | None = None,
     address: str = "0.0.0.0",
     options: Options | None = None,
+    shell: str | Path = "/bin/sh",
+    replaced: Mapping[str, Path] | None = None,
 ) -> Daemon:
     """Start sshd and wait until it listens.
 
@@ -33,12 +35,14 @@ def start_sshd(
         port: Where it listens; ``None`` picks one.
         address: Its ListenAddress.
         options: Keywords that replace ours or are added to them. ``ListenAddress`` may be given here too.
+        shell: The guest's login shell.
+        replaced: What it and its users see in place of some of the machine's files, by path.
 
     Raises:
         AssertionError: It did not start; its log is in the message.
     """
     sshd = program("sshd", package="openssh-server")
-    site = make_site("sshd")
+    site = make_site("sshd", shell=shell)
     if namespace is None:
         address = "127.0.0.1"
     if port is None:
@@ -77,6 +81,7 @@ def start_sshd(
         port=port,
         host_key=keys.public(host_key),
         namespace=namespace,
+        replaced=replaced,
         ready=r"Server listening on .* port \d+",
     )
 

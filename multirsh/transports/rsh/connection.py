@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, Host, Outcome, Phase, SourcePort
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
@@ -28,6 +28,9 @@ OTHER_STREAM_S: Final = 1.0
 
 SAY_SO_S: Final = 0.02
 """Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
+
+LAST_S: Final = 1.0
+"""Seconds that the remote may take to close after KILL."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
@@ -169,6 +172,22 @@ class RshConnection:
         if conversation.outcome is None:
             raise RuntimeError("a conversation that is over has an outcome or a reason")
         return conversation.outcome
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """Have the server signal the command's process group (rshd(8)); what comes of it, nobody says."""
+        conversation = self._conversation
+        if conversation is None or self._phase is not Phase.RUN:
+            return Fate.DEAD  # it was never asked for
+        if conversation.stage is Stage.OVER:
+            return Fate.UNKNOWN if conversation.outcome is None else Fate.DEAD
+        if self._stderr is not None:
+            for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, LAST_S)):
+                self._stderr.write(bytes([number]))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._until(Stage.OVER)
+                        break
+        return Fate.UNKNOWN
 
     def pause_output(self) -> None:
         """Read neither connection; the remote's writes block once TCP's windows are full."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from multirsh.model import Host
+from multirsh.transports.base import Destination
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.rsh.back_channel import BackChannels
 from multirsh.transports.rsh.connection import RshConnection
@@ -29,6 +31,11 @@ class RshConnector:
         self.dialler = dialler
         self.back_channels = BackChannels(dialler)
         self._plan = plan
+
+    def destination(self, host: Host) -> Destination:
+        """Where the connection to ``host`` will go to."""
+        plan = self._plan(host)
+        return Destination(plan.address, plan.port, socket.AF_UNSPEC)
 
     def connection(self, host: Host) -> RshConnection:
         """A connection to ``host``, not yet begun."""

@@ -37,6 +37,11 @@ class RshTransport:
         self._warn = warn
         self._local_user = b""
 
+    @property
+    def descriptors_per_host(self) -> int:
+        """Its socket; for stderr another one and, at the worst, a listener of its own that it comes to."""
+        return 1 if self._options.stderr is RshStderr.MERGED else 3
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """See to it that all of ``hosts`` can be meant, and warn.
 

@@ -9,12 +9,13 @@ from typing import Protocol
 import asyncssh
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, ErrorKind, Failure, Host, Outcome, Phase, SourcePort, Status
+from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, SourcePort, Status
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.ssh.end_command import end_command
 from multirsh.transports.ssh.failures import command_failure, login_failure
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.plan import Chain, Plan
@@ -94,6 +95,7 @@ class SshConnection:
         """
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
+        link: PoliteConnection | None = None
         try:
             plan = self._plan()
             check = plan.host_key_check()
@@ -111,7 +113,7 @@ class SshConnection:
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
         except (asyncssh.Error, OSError, ValueError) as error:
-            status, failure = login_failure(error, self._phase)
+            status, failure = login_failure(error, self._phase, said=b"" if link is None else link.said)
             if check is not None and check.refusal is not None:
                 status, failure = Status.HOSTKEY, check.refusal
             raise HostError(self._host.name, status, failure) from error
@@ -137,7 +139,7 @@ class SshConnection:
             self._enter(Phase.RUN)
             if stdin is None:
                 channel.write_eof()
-                await session.ended
+                await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
             else:
                 await self._fed(session, stdin, link)
         except (asyncssh.Error, OSError) as error:
@@ -166,10 +168,21 @@ class SshConnection:
 
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(feed())
-            await session.ended
+            await asyncio.shield(session.ended)
             feeding.cancel()
         if failure is not None:
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """End the command that was given up on, with all that it started."""
+        link, session = self._link, self._session
+        if link is None or session is None or not session.requested:
+            return Fate.DEAD  # it was never asked for
+        if session.outcome is not None and session.ended.done():
+            return Fate.DEAD
+        if link.is_forced:  # a second channel would only run once more what the server runs for everybody
+            return Fate.UNKNOWN
+        return await end_command(link, session, kill_after=kill_after)
 
     def pause_output(self) -> None:
         """Hand no more output to the sink."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
+from multirsh.transports.base import Destination
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.connection import SshConnection
@@ -52,6 +53,18 @@ class SshConnector:
         self._failed: dict[Chain, tuple[Status, Failure | None]] = {}
         self._locks: dict[Chain, asyncio.Lock] = {}
         self._opening: dict[Chain, Patience] = {}
+
+    def destination(self, host: Host) -> Destination | None:
+        """Where our own socket goes to: none behind a jump host, and none of a proxy command's."""
+        try:
+            plan = self._planner.plan(host)
+        except Exception:  # noqa: BLE001 - told when the connection is opened
+            return None
+        return (
+            None
+            if plan.jump or plan.proxy_command is not None
+            else Destination(plan.address, plan.port, plan.family)
+        )
 
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""

@@ -11,15 +11,23 @@ _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
 """What OpenSSH says in its DISCONNECT when MaxAuthTries is used up (auth.c)."""
 
 
-def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
+_NOT_NOW = (b"Exceeded MaxStartups", b"Not allowed at this time")
+"""What sshd writes to a connection that it drops, beyond MaxStartups or, since 9.8, also for a penalty
+(sshd.c, ``drop_connection``)."""
+
+
+def login_failure(error: BaseException, phase: Phase, *, said: bytes = b"") -> tuple[Status, Failure]:
     """Tell why a connection did not get as far as a login.
 
     Args:
         error: What asyncssh or the socket raised.
         phase: Where the connection was.
+        said: What the remote wrote in the place of its SSH version.
     """
     message = one_line(error)
     match error:
+        case asyncssh.ConnectionLost() | OSError() if said and phase is Phase.HANDSHAKE:
+            return Status.UNREACHABLE, _turned_away(said)
         case asyncssh.HostKeyNotVerifiable():
             kind = ErrorKind.HOSTKEY_REVOKED if "is revoked" in message else ErrorKind.HOSTKEY_INVALID
             return Status.HOSTKEY, Failure(kind, Phase.HANDSHAKE, message)
@@ -39,6 +47,15 @@ def login_failure(error: BaseException, phase: Phase) -> tuple[Status, Failure]:
             return Status.UNREACHABLE, Failure(ErrorKind.CLOSED, phase, message)
         case _:
             return Status.UNREACHABLE, Failure(ErrorKind.PROTOCOL, phase, message or type(error).__name__)
+
+
+def _turned_away(said: bytes) -> Failure:
+    """The remote wrote ``said`` and closed the connection."""
+    quoted = words.one_line(said.decode("utf-8", "replace"))
+    if said in _NOT_NOW:
+        return Failure(ErrorKind.BUSY, Phase.HANDSHAKE, f"the remote takes no login now: {quoted}")
+    message = f"the remote closed the connection and said, which no SSH server says: {quoted}"
+    return Failure(ErrorKind.PROTOCOL, Phase.HANDSHAKE, message)
 
 
 def one_line(error: BaseException) -> str:

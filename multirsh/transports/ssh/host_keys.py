@@ -83,11 +83,16 @@ class HostKeyCheck(asyncssh.SSHClient):
         usual = [name.decode() for name in get_default_public_key_algs()]
         return list(dict.fromkeys((*known, *usual)))
 
-    # asyncssh's questions.
+    # asyncssh's news and questions.
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Remember whom to hold back; ``PoliteConnection`` is the only kind there is here."""
         self._link = conn  # type: ignore[assignment]  # see above
+
+    def debug_msg_received(self, msg: str, lang: str, always_display: bool) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
+        """Pass on what the server says for the record."""
+        if self._link is not None:
+            self._link.take_remark(msg)
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002 - asyncssh's signature
         """Answer for a key that is not among the known ones."""

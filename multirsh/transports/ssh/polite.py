@@ -15,17 +15,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import asyncssh
 
 from multirsh.model import Phase
+from multirsh.transports.ssh.end_script import forces_command
+
+SAID_BYTES: Final = 256
+"""What is kept of a remote's first words."""
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
-    """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1)."""
+    """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1).
+
+    Attributes:
+        is_forced: Whether the server has said that it runs the same command whatever it is asked for.
+    """
 
     _goodbye_sent = False
     _is_known = False
+    _first_bytes = b""
 
     def __init__(
         self,
@@ -38,6 +48,21 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._on_phase = on_phase
         self._may_write = asyncio.Event()
         self._may_write.set()
+        self.is_forced = False
+
+    @property
+    def said(self) -> bytes:
+        """What the remote has written instead of its SSH version, which asyncssh reads past (RFC 4253, 4.2).
+
+        At most ``SAID_BYTES``, and nothing once there is a version.
+        """
+        return b"" if self.get_extra_info("server_version") else self._first_bytes.strip()
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
+        """Take what the remote writes; its first words are kept."""
+        if not self._is_known and len(self._first_bytes) < SAID_BYTES:
+            self._first_bytes += data[: SAID_BYTES - len(self._first_bytes)]
+        super().data_received(data, datatype)
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: asyncssh itself goes on writing."""
@@ -56,8 +81,15 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         key = super().validate_server_host_key(key_data)
         if not self._is_known:  # else it is asked for again in a rekey
             self._is_known = True
+            self._first_bytes = b""
             self._on_phase(Phase.AUTH)
         return key
+
+    def take_remark(self, remark: str) -> None:
+        """Take what the server says for the record (SSH_MSG_DEBUG)."""
+        forced = forces_command(remark)
+        if forced is not None:  # of several keys that it has looked at, the last is the one that opened
+            self.is_forced = forced
 
     def hold(self) -> None:
         """Read no further for now; what has been read already may still have its effect."""

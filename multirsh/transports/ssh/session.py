@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import asyncssh
@@ -34,6 +35,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._may_pause = True
         self._may_write = asyncio.Event()
         self._may_write.set()
         self.requested = False
@@ -116,10 +118,32 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
 
     def pause(self) -> None:
         """Take no more output; the channel's window fills and the remote waits."""
-        if self._channel is not None:
+        if self._channel is not None and self._may_pause:
             self._channel.pause_reading()
 
     def resume(self) -> None:
         """Take output again, first of all what was kept."""
         if self._channel is not None:
             self._channel.resume_reading()
+
+    @contextlib.contextmanager
+    def insisting(self) -> Iterator[None]:
+        """Let all output through meanwhile: behind what is held back, no end of the channel would be seen."""
+        self._may_pause = False
+        self.resume()
+        try:
+            yield
+        finally:
+            self._may_pause = True
+
+    def signal(self, name: str) -> None:
+        """Ask the remote to send the command a signal (RFC 4254, section 6.9); there is no answer.
+
+        Args:
+            name: Without ``SIG``.
+
+        Raises:
+            OSError: The channel is not open any more.
+        """
+        if self._channel is not None:
+            self._channel.send_signal(name)

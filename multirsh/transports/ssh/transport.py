@@ -60,6 +60,11 @@ class SshTransport:
         self._known_hosts: dict[tuple[object, ...], KnownHosts] = {}
         self._prepared: dict[SshSettings, Prepared] = {}
 
+    @property
+    def descriptors_per_host(self) -> int:
+        """Its socket, or its end of a ProxyCommand's; and the agent's, for a remote that may use it."""
+        return 2 if self._options.forward_agent else 1
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read ssh_config, keys, known hosts and the password, for ``hosts`` and those on the way to them.
 

@@ -18,7 +18,7 @@ from tests.servers.namespace import Namespace
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
-MUCH = random.Random(1).randbytes(5_000_000)  # noqa: S311 - any bytes
+MUCH = random.Random(1).randbytes(5_000_000)
 
 
 async def told(server: Daemon, folder: Path, command: str, stdin: bytes | Spool | None, hosts: int = 1):  # type: ignore[no-untyped-def]

@@ -34,6 +34,7 @@ from tests.servers.scripted import (
     BINARY,
     CLOSE_AT_ONCE,
     FIN_AFTER_BANNER_THEN_HOLDS,
+    GREETS_AND_CLOSES,
     HTTP,
     JUNK,
     NEVER_READS,
@@ -41,6 +42,7 @@ from tests.servers.scripted import (
     RESET_MID_HANDSHAKE,
     SILENT,
     THROTTLED,
+    THROTTLED_AT_ONCE,
     RefusingPort,
     Script,
 )
@@ -307,13 +309,29 @@ class TestBeforeTheLogin:
             pytest.param(
                 THROTTLED,
                 Status.UNREACHABLE,
-                {ErrorKind.CLOSED},
+                {ErrorKind.BUSY},
                 Phase.HANDSHAKE,
                 {ClosedBy.REMOTE},
                 id="throttled",
             ),
             pytest.param(
-                HTTP, Status.UNREACHABLE, {ErrorKind.CLOSED}, Phase.HANDSHAKE, {ClosedBy.REMOTE}, id="http"
+                THROTTLED_AT_ONCE,
+                Status.UNREACHABLE,
+                {ErrorKind.BUSY, ErrorKind.RESET},
+                Phase.HANDSHAKE,
+                {ClosedBy.REMOTE, ClosedBy.RESET},
+                id="throttled at once",
+            ),
+            pytest.param(
+                HTTP, Status.UNREACHABLE, {ErrorKind.PROTOCOL}, Phase.HANDSHAKE, {ClosedBy.REMOTE}, id="http"
+            ),
+            pytest.param(
+                GREETS_AND_CLOSES,
+                Status.UNREACHABLE,
+                {ErrorKind.CLOSED, ErrorKind.RESET},
+                Phase.HANDSHAKE,
+                {ClosedBy.REMOTE, ClosedBy.RESET},
+                id="greets and closes",
             ),
             pytest.param(
                 RESET_AFTER_BANNER,

@@ -1,0 +1,185 @@
+"""Who starts when, awaited: the shell around ``Admission`` and ``Rolling``.
+
+It starts hosts as there are places, moves from batch to batch, and comes back
+when every host has ended or will not be started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from multirsh.engine.admission import Admission, Start
+from multirsh.engine.plan import RunPlan
+from multirsh.engine.rolling import ON_REQUEST, Halt, Rolling, Step
+from multirsh.errors import MultirshError
+from multirsh.model import Host, Status
+
+logger = logging.getLogger(__name__)
+
+AHEAD: Final = 128
+"""So many hosts are announced before their turn, to have their names looked up."""
+
+
+class Conductor:
+    """Conducts one run."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        plan: RunPlan,
+        total: int,
+        *,
+        start: Callable[[Start], Coroutine[Any, Any, None]],
+        give_up: Callable[[Start], None],
+        coming: Callable[[Host], None],
+        halted: Callable[[Halt], None],
+    ) -> None:
+        """Begin nothing yet.
+
+        Args:
+            admission: Says who may start.
+            plan: What the run is to do.
+            total: Hosts of the run.
+            start: One attempt at a host.
+            give_up: Told of each start that will not be.
+            coming: Told of each host some time before its turn.
+            halted: Told once that no more hosts are started, and why, before they are given up.
+        """
+        self._admission = admission
+        self._plan = plan
+        self._rolling = Rolling(plan.rolling, total)
+        self._start = start
+        self._give_up = give_up
+        self._coming = coming
+        self._halted = halted
+        self._wake = asyncio.Event()
+        self._is_stopped = False
+        self._interlude: asyncio.Task[None] | None = None
+        self._allowed = 0
+        self._hosts_of_batch: list[str] = []
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why the run stopped before its end; ``None`` if it did not."""
+        return self._rolling.halt
+
+    def wake(self) -> None:
+        """Something has changed: look who may start now."""
+        self._wake.set()
+
+    def ended(self, status: Status) -> None:
+        """A host that was started has its result."""
+        self._rolling.ended(status)
+        self._wake.set()
+
+    def stop(self, halt: Halt = ON_REQUEST) -> None:
+        """Start no further host; a gate, a question or a delay is cut short."""
+        self._rolling.stop(halt)
+        if self._interlude is not None and not self._interlude.cancelling():
+            self._interlude.cancel()
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Tell a gate that cleans up after itself to hurry; ``stop`` comes first."""
+        if self._interlude is not None:
+            # Later, since a task that is cancelled twice at once notices it once.
+            self._interlude.get_loop().call_soon(self._interlude.cancel)
+
+    async def conduct(self, group: asyncio.TaskGroup) -> None:
+        """Start hosts in ``group``, until all have ended or will not be started."""
+        while True:
+            self._wake.clear()
+            match self._rolling.step:
+                case Step.RUNNING:
+                    self._admit(group)
+                case Step.DRAINING:
+                    self._stop_starting()
+                    if self._rolling.step is not Step.DRAINING:
+                        continue  # those who waited to be tried again were the last
+                    if not self._admission.in_flight:
+                        self._rolling.drained()
+                        continue
+                case Step.DONE | Step.STOPPED:
+                    self._stop_starting()
+                    return
+                case _:
+                    await self._between_batches(group)
+                    continue
+            await self._until_woken()
+
+    def _admit(self, group: asyncio.TaskGroup) -> None:
+        if self._rolling.allowed > self._allowed:  # another batch has begun
+            self._hosts_of_batch.clear()
+            self._admission.allow(self._rolling.allowed - self._allowed)
+            self._allowed = self._rolling.allowed
+        for start in self._admission.admit(_now()):
+            if start.attempt == 1:
+                self._hosts_of_batch.append(start.host.name)
+            group.create_task(self._start(start), name=f"multirsh {start.host.name}")
+        for host in self._admission.coming(AHEAD):
+            self._coming(host)
+
+    async def _until_woken(self) -> None:
+        at = self._admission.next_at(_now()) if self._rolling.step is Step.RUNNING else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(at):
+                await self._wake.wait()
+
+    def _stop_starting(self) -> None:
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        given_up = self._admission.stop()
+        if self._rolling.halt is not None:
+            self._halted(self._rolling.halt)
+        for start in given_up:
+            self._give_up(start)
+
+    async def _between_batches(self, group: asyncio.TaskGroup) -> None:
+        """Do what the step says, in a task of its own: what is cancelled there is not the run."""
+        step = self._rolling.step
+        self._interlude = group.create_task(self._interval(step), name=f"multirsh {step.value}")
+        await asyncio.wait((self._interlude,))
+        self._interlude = None
+        if self._rolling.step is step:
+            self._rolling.broke("it was cancelled")
+
+    async def _interval(self, step: Step) -> None:
+        try:
+            await self._decide(step)
+        except (MultirshError, OSError) as error:
+            self._broke(step, str(error))
+        except Exception as error:
+            logger.exception("the %s after batch %d", step.value, self._rolling.batch)
+            self._broke(step, f"{type(error).__name__}: {error}")
+
+    async def _decide(self, step: Step) -> None:
+        """Have it decided whether the run goes on. A stop may come at the same moment: then it holds."""
+        plan, rolling = self._plan, self._rolling
+        match step:
+            case Step.GATING if plan.gate is not None:
+                outcome = await plan.gate(rolling.batch, tuple(self._hosts_of_batch))
+                if rolling.step is step:
+                    rolling.gated(outcome)
+            case Step.ASKING if plan.ask is not None:
+                answer = await plan.ask(f"batch {rolling.batch} has ended; go on?")
+                if rolling.step is step:
+                    rolling.answered(answer)
+            case Step.PAUSING:
+                await asyncio.sleep(plan.rolling.delay)
+                if rolling.step is step:
+                    rolling.delay_over()
+            case _:
+                raise AssertionError(f"nobody to do it: {step.name}")
+
+    def _broke(self, step: Step, reason: str) -> None:
+        if self._rolling.step is step:
+            self._rolling.broke(reason)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

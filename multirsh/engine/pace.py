@@ -1,0 +1,87 @@
+"""How many connections a second the run may start (``--start-rate``). Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from multirsh.errors import UsageError
+
+BURST_SECONDS: Final = 0.1
+"""What a late wake-up may make good: logins keep the loop busy for longer than a short interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRate:
+    """What ``--start-rate`` says.
+
+    Attributes:
+        per_second: Connections a second over the whole run; ``None`` for ``auto``: each first hop by what it
+            takes (``engine.governor``).
+
+    Raises:
+        UsageError: A figure that cannot be meant.
+    """
+
+    per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.per_second is not None and not (self.per_second > 0 and math.isfinite(self.per_second)):
+            raise UsageError(f"a start rate of {self.per_second:g} would start nothing", hint=_HINT)
+
+    @classmethod
+    def parse(cls, text: str) -> StartRate:
+        """Read ``N`` or ``auto``; N may have decimals.
+
+        Raises:
+            UsageError: It is neither.
+        """
+        if text == "auto":
+            return AUTO
+        whole, _, decimals = text.partition(".")
+        if not (text.isascii() and whole.isdigit() and (decimals or "0").isdigit()):
+            raise UsageError(f"{text!r} is no start rate", hint=_HINT)
+        return cls(float(text))
+
+
+_HINT: Final = "give connections a second, such as 20 or 0.5, or auto"
+
+AUTO: Final = StartRate()
+
+
+class Pace:
+    """A token bucket, kept as one time: when the next start is due (GCRA, ITU-T I.371).
+
+    In any ``t`` seconds it lets ``rate * t`` start, and at most ``burst`` more.
+    """
+
+    __slots__ = ("_due", "_interval", "_slack")
+
+    def __init__(self, rate: float) -> None:
+        """Begin with a full bucket.
+
+        Args:
+            rate: Starts a second, above 0.
+
+        Raises:
+            ValueError: It is not.
+        """
+        if not rate > 0:
+            raise ValueError(f"rate {rate} <= 0")
+        self._interval = 1.0 / rate
+        self._slack = max(0.0, BURST_SECONDS - self._interval)
+        self._due = -math.inf
+
+    @property
+    def burst(self) -> float:
+        """Starts that may come at once after a rest, at the most: a tenth of a second's, and at least 1."""
+        return 1.0 + self._slack / self._interval
+
+    def next_at(self) -> float:
+        """When one more may start; the past means at once."""
+        return self._due - self._slack
+
+    def took(self, now: float) -> None:
+        """Note that one starts at ``now``."""
+        self._due = max(self._due, now) + self._interval

@@ -1,0 +1,219 @@
+"""A host's attempts, one after the other, up to its one ending."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from multirsh.engine.admission import Admission, Start
+from multirsh.engine.attempt import Ending, Stop, Task, attempt
+from multirsh.engine.barrier import Barrier
+from multirsh.engine.limits import Timeouts
+from multirsh.engine.plan import RunPlan
+from multirsh.engine.report import Report
+from multirsh.engine.results import HostResult
+from multirsh.engine.retry import congestion_of, decide
+from multirsh.model import ClosedBy, Host, Seconds, Status
+from multirsh.transports.base import Connection, Stream
+
+
+@dataclass(slots=True, eq=False)
+class _Try:
+    """One attempt; its socket may drain after its ending.
+
+    Attributes:
+        result: How it ended.
+        sink: What it wrote.
+        closed_in: Seconds from there to the end of its connection; ``None`` while that drains.
+        is_last: Whether its ending is the host's.
+    """
+
+    result: HostResult
+    sink: _Sink
+    is_last: bool
+    closed_in: float | None = None
+
+
+class Tries:
+    """Those of one run."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        *,
+        timeouts: Timeouts,
+        stop: Stop,
+        report: Report,
+        admission: Admission,
+        barrier: Barrier | None,
+        connection_to: Callable[[Host], Connection],
+        ended: Callable[[HostResult], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """Try nobody yet.
+
+        Args:
+            plan: What is to be done on each host, and how often it is tried.
+            timeouts: For how long.
+            stop: Gives up the attempts that go on.
+            report: Is told of all.
+            admission: Is told who has logged in, ended, closed.
+            barrier: Holds who has logged in; ``None`` to hold nobody.
+            connection_to: A connection that is not yet begun.
+            ended: Told of each host's result, but of those that were never started.
+            wake: Called when ``admission`` may let somebody start.
+        """
+        self._plan = plan
+        self._timeouts = timeouts
+        self._stop = stop
+        self._report = report
+        self._admission = admission
+        self._barrier = barrier
+        self._connection_to = connection_to
+        self._ended = ended
+        self._wake = wake
+        self._rng = random.Random()  # noqa: S311 - it only spreads load
+        self._waiting_again: dict[str, _Try] = {}
+
+    async def run(self, start: Start) -> None:
+        """Make one attempt at a host."""
+        host = start.host
+        connection = self._connection_to(host)
+        sink = _Sink(self._report, host, connection)
+        began = _now()
+        self._report.host_started(host, start.attempt)
+        try:
+            ending = await attempt(
+                connection, self._task(host), sink, timeouts=self._timeouts, stop=self._stop
+            )
+            comes_again = self._leave_flight(start, ending)
+        finally:
+            connection.close()
+            self._report.stream.forget(connection)
+            self._wake()
+        closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
+        result = _result(start, ending, connection, began=began, closing=closing)
+        made = _Try(result, sink, is_last=not comes_again)
+        if comes_again:
+            self._waiting_again[host.name] = made
+        else:
+            self._tell(result)
+        ended = _now()
+        try:
+            closing.set_result(await connection.closed())
+        finally:
+            closing.cancel()  # does nothing to a result
+            self._admission.closed()
+            self._wake()
+        made.closed_in = _now() - ended
+        if made.is_last:
+            self._finish(made)
+
+    def give_up(self, start: Start) -> None:
+        """Take note of a start that will not be.
+
+        Args:
+            start: Of a host that was never tried, or of one that waited to be tried again: then the ending
+                of its last attempt is its own.
+        """
+        made = self._waiting_again.pop(start.host.name, None)
+        if made is None:
+            never = HostResult(host=start.host, status=Status.NOT_RUN, attempts=0)
+            self._report.result(never)
+            self._report.host_finished(never)
+            return
+        made.is_last = True
+        self._tell(made.result)
+        if made.closed_in is not None:
+            self._finish(made)
+
+    def _task(self, host: Host) -> Task:
+        async def entered() -> None:
+            self._admission.logged_in(host, _now())
+            self._wake()
+            if self._barrier is not None:
+                await self._barrier.arrive(host.name)
+
+        return Task(command=self._plan.command, stdin=self._plan.stdin, entered=entered)
+
+    def _leave_flight(self, start: Start, ending: Ending) -> bool:
+        """Give the host's place free; whether another attempt will be made."""
+        now = _now()
+        self._waiting_again.pop(start.host.name, None)
+        pause = congestion = None
+        if not self._stop.is_on:
+            congestion = congestion_of(ending.status, ending.failure)
+            tried = start.attempt - start.drops
+            pause = decide(self._plan.retry, ending.status, ending.failure, tried=tried, rng=self._rng)
+        again_at = None if pause is None else now + pause
+        return self._admission.ended(start.host, now, congestion=congestion, again_at=again_at)
+
+    def _tell(self, result: HostResult) -> None:
+        self._report.result(result)
+        self._ended(result)
+
+    def _finish(self, made: _Try) -> None:
+        self._report.host_finished(
+            made.result,
+            stdout_bytes=made.sink.stdout_bytes,
+            stderr_bytes=made.sink.stderr_bytes,
+            close_seconds=made.closed_in,
+        )
+
+
+class _Sink:
+    """Counts the output of one attempt and passes it on."""
+
+    __slots__ = ("_connection", "_host", "_report", "stderr_bytes", "stdout_bytes")
+
+    def __init__(self, report: Report, host: Host, connection: Connection) -> None:
+        self._report = report
+        self._host = host
+        self._connection = connection
+        self.stdout_bytes = 0
+        self.stderr_bytes = 0
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Take output of the command."""
+        if stream == "stdout":
+            self.stdout_bytes += len(data)
+        else:
+            self.stderr_bytes += len(data)
+        self._report.output(self._host, stream, data, self._connection)
+
+
+def _result(
+    start: Start,
+    ending: Ending,
+    connection: Connection,
+    *,
+    began: float,
+    closing: asyncio.Future[ClosedBy | None],
+) -> HostResult:
+    return HostResult(
+        host=start.host,
+        status=ending.status,
+        exit_status=ending.exit_status,
+        signal=ending.signal,
+        error=ending.failure,
+        attempts=start.attempt,
+        local_port=connection.local_port,
+        seconds=_spent(connection, began, _now()),
+        closing=closing,
+    )
+
+
+def _spent(connection: Connection, began: float, ended: float) -> Seconds:
+    connected, authenticated = connection.connected_at, connection.authenticated_at
+    return Seconds(
+        connect=None if connected is None else connected - began,
+        auth=None if authenticated is None or connected is None else authenticated - connected,
+        run=None if authenticated is None else ended - authenticated,
+        total=ended - began,
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

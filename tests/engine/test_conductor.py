@@ -1,0 +1,347 @@
+"""The conductor by itself: what happens between batches, and what may go wrong there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
+
+import pytest
+
+from multirsh.engine.admission import Admission, Start
+from multirsh.engine.batches import Batches, MaxFail
+from multirsh.engine.conductor import Conductor
+from multirsh.engine.plan import RunPlan
+from multirsh.engine.rolling import ON_REQUEST, Answer, Cause, GateOutcome, Halt, RollingPlan
+from multirsh.errors import UsageError
+from multirsh.model import Host, Status
+from tests.virtual_time import idle, in_virtual_time, seconds_of, virtual_loop
+
+PASSED = GateOutcome(passed=True)
+
+
+class Stage:
+    """A conductor, and hosts that end as they are told.
+
+    Attributes:
+        log: What happened, in order.
+        halts: Why it stopped.
+        conductor: The one.
+    """
+
+    def __init__(
+        self,
+        names: str,
+        batches: str,
+        *,
+        gate: Callable[[int, Sequence[str]], Awaitable[GateOutcome]] | None = None,
+        ask: Callable[[str], Awaitable[Answer]] | None = None,
+        delay: float = 0,
+        max_fail: str | None = None,
+        failing: str = "",
+    ) -> None:
+        hosts = [Host(name) for name in names.split()]
+        self.log: list[str] = []
+        self.halts: list[Halt] = []
+        self._failing = failing.split()
+        self._admission = Admission(hosts, fanout=10, allowed=0)
+        rolling = RollingPlan(
+            batches=Batches.parse(batches),
+            max_fail=None if max_fail is None else MaxFail.parse(max_fail),
+            has_gate=gate is not None,
+            asks=ask is not None,
+            delay=delay,
+        )
+        self.conductor = Conductor(
+            self._admission,
+            RunPlan(command="true", rolling=rolling, gate=gate, ask=ask),
+            len(hosts),
+            start=self._start,
+            give_up=lambda start: self.log.append(f"not {start.host.name}"),
+            coming=lambda _host: None,
+            halted=self.halts.append,
+        )
+
+    async def conduct(self) -> None:
+        """To the end."""
+        async with asyncio.TaskGroup() as group:
+            await self.conductor.conduct(group)
+
+    task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.task = asyncio.create_task(self.conduct())  # noqa: TID251 - owned by this very block
+        await idle()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.task is not None
+        await self.task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def _start(self, start: Start) -> None:
+        name = start.host.name
+        self.log.append(name)
+        await asyncio.sleep(1)
+        self._admission.logged_in(start.host, virtual_loop().time())
+        self._admission.ended(start.host, virtual_loop().time())
+        self.conductor.ended(Status.FAILED if name in self._failing else Status.OK)
+
+
+def causes(stage: Stage) -> list[Cause]:
+    return [halt.cause for halt in stage.halts]
+
+
+@in_virtual_time
+async def test_batches_come_in_order_with_a_gate_of_their_hosts_between() -> None:
+    async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
+        stage.log.append(f"gate {batch}: {' '.join(hosts)}")
+        return PASSED
+
+    stage = Stage("a b c d e f", "1,2", gate=gate)
+    await stage.conduct()
+    assert stage.log == ["a", "gate 1: a", "b", "c", "gate 2: b c", "d", "e", "gate 3: d e", "f"]
+    assert not stage.halts
+    assert stage.conductor.halt is None
+
+
+@in_virtual_time
+async def test_the_gate_comes_before_the_question_and_that_before_the_delay() -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        await asyncio.sleep(2)
+        stage.log.append("gate")
+        return PASSED
+
+    async def ask(question: str) -> Answer:
+        stage.log.append(question)
+        return Answer.YES
+
+    stage = Stage("a b", "1", gate=gate, ask=ask, delay=10)
+    assert await seconds_of(stage.conduct()) == pytest.approx(1 + 2 + 10 + 1)
+    assert stage.log == ["a", "gate", "batch 1 has ended; go on?", "b"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "log", "halt"),
+    [
+        ([Answer.YES, Answer.YES], ["a", "?", "b", "?", "c"], None),
+        ([Answer.ALL], ["a", "?", "b", "c"], None),
+        ([Answer.YES, Answer.NO], ["a", "?", "b", "?", "not c"], Cause.REFUSED),
+    ],
+)
+def test_what_was_answered_holds(answers: list[Answer], log: list[str], halt: Cause | None) -> None:
+    left = list(answers)
+
+    async def ask(_question: str) -> Answer:
+        stage.log.append("?")
+        return left.pop(0)
+
+    @in_virtual_time
+    async def conduct() -> None:
+        await stage.conduct()
+
+    stage = Stage("a b c", "1", ask=ask)
+    conduct()
+    assert stage.log == log
+    assert causes(stage) == ([] if halt is None else [halt])
+
+
+@in_virtual_time
+async def test_a_gate_that_does_not_pass_ends_it() -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        return GateOutcome(passed=False, reason="exit status 1")
+
+    stage = Stage("a b c", "1", gate=gate)
+    await stage.conduct()
+    assert stage.log == ["a", "not b", "not c"]
+    assert stage.halts == [Halt(Cause.GATE, "the gate after batch 1 did not pass: exit status 1")]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ZeroDivisionError("of mine"), "ZeroDivisionError: of mine"),
+        (TimeoutError(), ""),  # it was once taken for a stop, and the gate run again for ever
+        (asyncio.CancelledError(), "it was cancelled"),
+        (OSError(7, "Argument list too long"), "[Errno 7] Argument list too long"),
+        (UsageError("there is no command to run"), "there is no command to run"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("what", ["gate", "question"])
+def test_what_raises_ends_it_in_order(
+    what: str, error: BaseException, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        raise error
+
+    async def ask(_question: str) -> Answer:
+        raise error
+
+    @in_virtual_time
+    async def conduct() -> None:
+        await stage.conduct()
+
+    stage = Stage("a b", "1", gate=gate) if what == "gate" else Stage("a b", "1", ask=ask)
+    conduct()
+    assert stage.log == ["a", "not b"]
+    assert stage.halts == [Halt(Cause.ERROR, f"the {what} after batch 1 failed: {words}")]
+    is_a_bug = isinstance(error, ZeroDivisionError)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * is_a_bug
+
+
+@in_virtual_time
+async def test_a_stop_cuts_a_delay_short() -> None:
+    async with Stage("a b", "1", delay=1000) as stage:
+        await idle(10)
+        stage.conductor.stop()
+    assert virtual_loop().time() < 20
+    assert stage.log == ["a", "not b"]
+    assert causes(stage) == [Cause.STOP]
+
+
+@in_virtual_time
+async def test_a_gate_that_cleans_up_is_waited_for_however_often_it_is_stopped() -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            stage.log.append("told")
+            await asyncio.sleep(5)
+            stage.log.append("clean")
+        return PASSED
+
+    async with Stage("a b", "1", gate=gate) as stage:
+        await idle(10)
+        stage.conductor.stop()
+        await idle(1)
+        stage.conductor.stop(Halt(Cause.DEADLINE, "too late"))
+    assert stage.log == ["a", "told", "clean", "not b"]
+    assert stage.halts == [ON_REQUEST]
+    assert virtual_loop().time() == pytest.approx(10 + 5)
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_an_abandoned_gate_is_told_a_second_time(when: str) -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                stage.log.append("hurried")
+        return PASSED
+
+    @in_virtual_time
+    async def conduct() -> None:
+        async with stage:
+            await idle(10)
+            stage.conductor.stop()
+            if when == "later":
+                await idle(1)
+            stage.conductor.abandon()
+        assert virtual_loop().time() < 12
+
+    stage = Stage("a b", "1", gate=gate)
+    conduct()
+    assert stage.log == ["a", "hurried", "not b"]
+
+
+@in_virtual_time
+async def test_a_gate_that_will_not_be_stopped_has_nothing_to_say_any_more() -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await asyncio.sleep(3)
+        return PASSED
+
+    async with Stage("a b", "1", gate=gate) as stage:
+        await idle(10)
+        stage.conductor.stop()
+    assert stage.log == ["a", "not b"]
+
+
+@pytest.mark.parametrize("what", ["gate", "question", "delay"])
+@pytest.mark.parametrize("first", ["stop", "decision"])
+def test_a_stop_at_the_very_moment_of_the_decision(what: str, first: str) -> None:
+    """Both are due in the same turn of the loop: the stop holds, and neither is an illegal move."""
+
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        await decided
+        return PASSED
+
+    async def ask(_question: str) -> Answer:
+        await decided
+        return Answer.YES
+
+    decided: asyncio.Future[None]
+
+    @in_virtual_time
+    async def conduct() -> None:
+        nonlocal decided
+        decided = virtual_loop().create_future()
+        async with stage:
+            await idle(1)
+            if what == "delay":
+                # The delay ends at 1 + 10; the loop runs what is due at one time in order of its making.
+                virtual_loop().call_at(11, stage.conductor.stop)
+                await idle(10)
+            elif first == "stop":
+                stage.conductor.stop()
+                assert decided.cancelled()
+            else:
+                decided.set_result(None)
+                stage.conductor.stop()
+
+    stage = {
+        "gate": lambda: Stage("a b", "1", gate=gate),
+        "question": lambda: Stage("a b", "1", ask=ask),
+        "delay": lambda: Stage("a b", "1", delay=10),
+    }[what]()
+    conduct()
+    assert stage.log == ["a", "not b"]
+    assert causes(stage) == [Cause.STOP]
+
+
+@in_virtual_time
+async def test_failures_are_counted_over_the_whole_run_and_those_in_flight_end() -> None:
+    stage = Stage("a b c d e f", "2", max_fail="2", failing="a c")
+    await stage.conduct()
+    assert stage.log == ["a", "b", "c", "d", "not e", "not f"]
+    assert stage.halts == [Halt(Cause.MAX_FAIL, "2 hosts have failed (--max-fail 2)")]
+    assert stage.conductor.halt == stage.halts[0]
+
+
+@in_virtual_time
+async def test_a_stop_before_the_beginning_starts_nobody() -> None:
+    stage = Stage("a b", "1")
+    stage.conductor.stop()
+    await stage.conduct()
+    assert stage.log == ["not a", "not b"]
+
+
+@in_virtual_time
+async def test_a_stop_after_the_end_changes_nothing() -> None:
+    stage = Stage("a", "1")
+    await stage.conduct()
+    stage.conductor.stop()
+    stage.conductor.abandon()
+    assert stage.log == ["a"]
+    assert stage.conductor.halt is None
+
+
+@in_virtual_time
+async def test_cancelled_as_a_whole_it_takes_its_hosts_and_its_gate_along() -> None:
+    async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        await asyncio.sleep(1000)
+        return PASSED
+
+    for seconds in (0.5, 5):  # a host is in flight; the gate goes on
+        stage = Stage("a b", "1", gate=gate)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stage.conduct()
+        assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,0 +1,79 @@
+"""Descriptors, parted: enough for everybody, or one line for people."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multirsh.engine.descriptors import (
+    BESIDE,
+    PER_LOOKUP,
+    Descriptors,
+    DescriptorUse,
+    look,
+    share_of,
+    warning,
+)
+
+
+@given(free=st.integers(0, 100_000), wanted=st.integers(1, 50_000), per_host=st.integers(1, 4))
+def test_what_is_given_out_is_there(free: int, wanted: int, per_host: int) -> None:
+    share = share_of(free, wanted=wanted, per_host=per_host)
+    assert min(share.hosts, share.lookups, share.spare) >= 1
+    assert share.descriptors == BESIDE + PER_LOOKUP * share.lookups + share.spare + per_host * share.hosts
+    if share.hosts > 1:
+        assert share.descriptors <= free
+    if share.hosts < wanted:
+        assert free - share.descriptors < per_host, "nobody waits while there is room"
+
+
+def test_an_ordinary_limit_is_enough_for_the_default_fanout() -> None:
+    assert share_of(1000, wanted=64, per_host=1).hosts >= 64
+    assert share_of(1000, wanted=64, per_host=3).hosts >= 64
+
+
+@pytest.mark.parametrize("free", [-5, 0, 10])
+def test_with_next_to_nothing_one_host_is_tried(free: int) -> None:
+    assert share_of(free, wanted=64, per_host=1).hosts == 1
+
+
+def test_the_line_says_how_many_why_and_what_to_do() -> None:
+    use = DescriptorUse(limit=64, in_use=12)
+    share = share_of(52, wanted=500, per_host=1)
+    line = warning(share, use, wanted=500)
+    assert line is not None
+    assert line.startswith(f"{share.hosts} hosts at once and not 500: this process may have 64 files open")
+    for words in ("has 12", "ulimit -n", f"-j {share.hosts}"):
+        assert words in line
+    assert warning(share, use, wanted=share.hosts) is None
+
+
+def test_runs_of_one_fleet_share_what_there_is() -> None:
+    use = DescriptorUse(limit=1000, in_use=20)
+    descriptors = Descriptors(lambda: use)
+    first, _ = descriptors.claim(64, per_host=1)
+    use = DescriptorUse(limit=1000, in_use=60)  # of these, forty are the first run's
+    second, _ = descriptors.claim(64, per_host=1)
+    assert second.hosts >= 64
+    assert first.descriptors + second.descriptors + 20 <= 1000
+    third, line = descriptors.claim(500, per_host=1)
+    assert line is not None
+    assert first.descriptors + second.descriptors + third.descriptors + 20 <= 1000
+    for share in (first, second, third):
+        descriptors.give_back(share)
+    use = DescriptorUse(limit=1000, in_use=20)
+    assert descriptors.claim(64, per_host=1)[0] == first
+
+
+def test_what_is_open_is_counted() -> None:
+    before = look()
+    descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(7)]
+    try:
+        assert look().in_use == before.in_use + 7
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    assert look() == before

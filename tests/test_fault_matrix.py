@@ -1,0 +1,164 @@
+"""The fault matrix: what may go wrong around a run, and which tests hold what must happen then.
+
+A fault is told by what is done to the run. Every one of its tests asserts its
+own part; that each host ends once, by the contract's exit code, and that
+nothing is left is asserted for the command line in ``tests/cli/told.py`` and
+for the library by ``no_leaks`` and ``tests/fleets.py``. This file holds that
+the tests are there: rename one, and say so here.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+TESTS: Final = Path(__file__).parent
+
+FAULTS: Final[dict[str, tuple[str, ...]]] = {
+    "a name that nobody knows, or a resolver that is silent": (
+        "cli/test_names.py::test_a_silent_resolver_stalls_only_those_whom_it_is_asked_for",
+        "cli/test_names.py::test_names_that_nobody_knows_are_told_and_the_others_run",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_a_name_that_is_none_is_unreachable_in_resolve",
+    ),
+    "a port that refuses": (
+        "cli/test_run.py::test_refused_is_4_and_told_once",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_refused_has_no_connection_and_so_nobody_closed_it",
+        "transports/rsh/test_faults.py::TestMainConnection::test_a_port_that_refuses",
+    ),
+    "a thousand black holes": (
+        "cli/test_faults.py::test_a_thousand_black_holes_are_timeouts_in_time_and_the_others_run",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_a_black_hole_is_timeout_in_connect",
+    ),
+    "no route": ("transports/ssh/test_wire.py::TestBeforeTheLogin::test_no_route_is_unreachable",),
+    "a server that accepts and is silent": (
+        "cli/test_run.py::test_a_silent_server_is_3",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_a_login_that_gets_no_answer_is_timeout_in_auth",
+    ),
+    "a server that accepts and closes, or says that it is busy": (
+        "cli/test_faults.py::test_a_server_that_closes_on_everybody_is_asked_a_few_times_and_then_told",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
+        "engine/test_governor.py::test_where_nobody_gets_in_the_pauses_double_and_end",
+    ),
+    "HTTP, junk, garbage": (
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
+        "transports/ssh/test_wire.py::TestBeforeTheLogin::test_junk_is_bounded_and_leaves_nothing",
+    ),
+    "MaxStartups": (
+        "cli/test_faults.py::test_hosts_at_one_address_all_get_past_max_startups",
+        "cli/test_faults.py::test_hosts_behind_a_bastion_all_get_past_its_max_startups",
+    ),
+    "PerSourcePenalties": (
+        "cli/test_faults.py::TestPenalties::test_a_ban_is_waited_for_and_not_run_against",
+        "cli/test_faults.py::TestPenalties::test_a_refused_login_is_one_connection_whatever_the_retries",
+    ),
+    "a wrong key or password": (
+        "transports/ssh/test_wire.py::TestSshd::test_a_wrong_key_is_auth_and_the_remote_closes",
+        "transports/ssh/test_wire.py::TestSshd::test_one_wrong_password_is_one_attempt",
+        "engine/test_retry.py::test_a_refusal_and_a_stop_are_final",
+    ),
+    "a locked key without a terminal, a dead agent": (
+        "transports/ssh/test_credentials.py::test_without_a_terminal_the_ways_out_are_told",
+        "transports/ssh/test_credentials.py::test_a_dead_agent_is_a_warning",
+        "transports/ssh/test_credentials.py::test_a_silent_agent_is_a_warning",
+    ),
+    "an unknown or changed host key": (
+        "cli/test_run.py::test_an_unknown_host_key_is_4",
+        "transports/ssh/test_wire.py::TestSshd::test_an_unknown_key_is_refused_and_the_remote_closes",
+        "transports/ssh/test_wire.py::TestSshd::test_a_changed_key_is_fatal",
+    ),
+    "500 first contacts at once": (
+        "transports/ssh/test_known_hosts.py::test_500_first_contacts_at_once",
+        "transports/ssh/test_wire.py::TestSshd::test_a_new_key_is_written_down_once_for_many_at_once",
+    ),
+    "packets that vanish": (
+        "cli/test_faults.py::TestMidCommand::test_packets_that_vanish_both_ways_are_a_loss_within_the_keepalives_budget",
+    ),
+    "a server's process that is killed, a reset": (
+        "cli/test_faults.py::TestMidCommand::test_a_server_process_that_is_killed_is_a_loss_and_no_result",
+        "cli/test_run.py::test_a_connection_that_dies_is_lost_and_3",
+        "transports/rsh/test_faults.py::TestRunning::test_a_reset_in_the_midst",
+    ),
+    "255, a signal, no status": (
+        "transports/ssh/test_wire.py::TestSshd::test_a_command_that_ended_leaves_nothing",
+        "transports/ssh/test_wire.py::TestWhileTheCommandRuns::test_what_came_is_kept_and_the_rest_is_never_ok",
+    ),
+    "a command past its time": (
+        "cli/test_nothing_left.py::test_nothing_is_left",
+        "transports/ssh/test_wire.py::TestSshd::test_a_command_past_its_time_is_timeout_in_run_and_the_remote_closes",
+    ),
+    "a child that holds the output": (
+        "cli/test_faults.py::TestMidCommand::test_a_child_that_holds_the_output_ends_with_the_commands_time_and_is_told",
+        "transports/rsh/test_wire.py::TestInRshd::test_a_child_left_behind_delays_the_socket_and_not_the_result",
+    ),
+    "a rekey in the midst": (
+        "transports/ssh/test_wire.py::TestSshd::test_a_rekey_in_the_midst_loses_nothing",
+        "transports/ssh/test_wire.py::TestSshd::test_a_rekey_does_not_look_like_a_login",
+    ),
+    "standard input: none, a pipe, a file": (
+        "cli/test_stdin.py::test_a_pipe_a_file_and_nothing",
+        "transports/ssh/test_stdin.py::test_all_of_it_arrives",
+        "transports/ssh/test_stdin.py::test_without_input_its_end_comes_at_once",
+        "engine/test_spool.py::test_a_terminal_is_read_line_by_line_until_its_end",
+    ),
+    "a remote that does not read": (
+        "transports/ssh/test_stdin.py::test_a_remote_that_does_not_read_keeps_its_status",
+    ),
+    "one host that never reads": (
+        "transports/ssh/test_stdin.py::test_one_that_never_reads_holds_nobody_back",
+    ),
+    "few descriptors": (
+        "cli/test_machine.py::test_with_64_descriptors_and_a_fanout_of_500_all_of_200_run",
+        "cli/test_machine.py::test_hosts_that_do_not_close_hold_descriptors_and_are_waited_for",
+    ),
+    "few local ports": (
+        "test_ports_ephemeral.py::test_ten_times_as_many_commands_as_ports",
+        "test_ports_ephemeral.py::test_a_port_that_never_comes_fails_only_after_the_time_allowed",
+    ),
+    "reserved ports: taken, or not ours to bind": (
+        "cli/test_faults.py::TestThisMachine::test_reserved_ports_without_the_capability_name_what_is_needed",
+        "test_ports_reserved.py::test_reserved_ports_that_others_have_are_waited_for_and_it_is_one_wait",
+    ),
+    "little memory": ("cli/test_faults.py::TestThisMachine::test_5000_hosts_in_128_mib",),
+    "a small ARP table": (
+        "cli/test_machine.py::test_more_neighbours_than_the_kernel_keeps_are_told_before_anything_begins",
+    ),
+    "Ctrl-C, once and twice; SIGTERM, SIGHUP": (
+        "cli/test_nothing_left.py::test_nothing_is_left",
+        "cli/test_signals.py::test_the_first_ctrl_c_lets_those_in_flight_end_and_tells_the_status",
+        "cli/test_signals.py::test_the_second_step_ends_the_commands_and_closes_in_order",
+        "cli/test_signals.py::test_the_third_waits_for_nobody_and_tells_everything",
+        "cli/test_signals.py::test_what_the_starter_ignores_is_ignored",
+    ),
+    "SIGSTOP, SIGCONT": (
+        "cli/test_faults.py::TestStoppedAndContinued::test_commands_that_ended_meanwhile_are_no_timeouts",
+        "cli/test_faults.py::TestStoppedAndContinued::test_logins_that_were_under_way_are_no_timeouts",
+        "transports/test_awake.py::test_what_took_less_of_its_own_time_is_no_timeout",
+    ),
+}
+
+
+@functools.cache
+def names_in(file: Path) -> frozenset[str]:
+    """The tests of a file, those in classes with their class, as pytest names them."""
+    found = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}::{inner.name}" for inner in node.body if isinstance(inner, _FUNCTIONS)}
+        elif isinstance(node, _FUNCTIONS):
+            found.add(node.name)
+    return frozenset(name for name in found if name.rpartition("::")[2].startswith("test_"))
+
+
+_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_has_its_tests(fault: str) -> None:
+    for test in FAULTS[fault]:
+        file, _, name = test.partition("::")
+        assert name in names_in(TESTS / file), f"no such test: {test}"
