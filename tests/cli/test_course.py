@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import signal
 import time
@@ -87,7 +88,8 @@ def test_a_gate_on_the_hosts_must_pass_on_each(on_sshd: Program) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 def test_a_gate_is_ended_with_all_that_it_started(on_sshd: Program, number: signal.Signals) -> None:
-    gate = f"echo begun >&2; sleep 61.0{number} & sleep 62.0{number}; echo never"
+    asleep = f"6{number}.{os.getpid()}"
+    gate = f"echo begun >&2; sleep {asleep} & sleep {asleep}; echo never"
     process = on_sshd.start(*FEW, "--batch", "1", "--gate", gate, "true")
     said(process, "begun")
 
@@ -97,7 +99,7 @@ def test_a_gate_is_ended_with_all_that_it_started(on_sshd: Program, number: sign
     assert end.code == 128 + number
     assert "5 hosts: 1 ok, 4 not run in " in end.err
     assert "never" not in end.err
-    assert not naming(f"61.0{number}") | naming(f"62.0{number}")
+    assert not naming(asleep)
 
 
 def test_a_gate_that_ignores_term_is_killed(on_sshd: Program) -> None:
@@ -323,9 +325,8 @@ def test_a_signal_before_the_barrier_is_open_sends_the_command_to_nobody(
 ) -> None:
     """One host is silent; the others wait for it."""
     hosts = with_another(on_sshd, sshd, scripted(SILENT, address="127.9.0.1").port)
-    before = naming(f"sshd: {sshd.user}")
     process = on_sshd.start(*hosts, "--barrier", "-t", "60", f"touch {tmp_path}/sent")
-    wait_until(lambda: len(naming(f"sshd: {sshd.user}") - before) >= 3, what="three logins")
+    wait_until(lambda: len(naming(f"sshd: {sshd.user}") & sshd.processes()) >= 3, what="three logins")
 
     process.send_signal(signal.SIGINT)
     end = ended(process)
