@@ -168,6 +168,9 @@ class EphemeralPool:
         ours = set(use.held.values())
         # Some leases are in the kernel's hands and have no port that we know of: a row may be theirs.
         unknown = sum(port is None for port in use.held.values())
+        # The kernel's timer may be late: a row whose time is over counts once more only for as long as we
+        # would have waited anyway. From each reading anew, it would never be over.
+        not_before = now if use.retry_at is None else max(now, use.retry_at)
         use.kept.clear()
         use.ends.clear()
         for row in rows:
@@ -177,9 +180,8 @@ class EphemeralPool:
             if unknown and row.state in _MAY_BE_OURS:
                 unknown -= 1
                 continue
-            # The kernel's timer may be late: not sooner than we would have asked again anyway.
-            left = None if row.seconds_left is None else max(row.seconds_left, use.retry_seconds)
-            use.keep(port, None if left is None else now + left)
+            left = row.seconds_left
+            use.keep(port, None if left is None else max(now + left, not_before))
         if self._free(use) <= 0:
             use.retry_at = None  # the refusal is explained
         use.corrected_at = now
