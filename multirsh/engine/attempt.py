@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
@@ -41,18 +41,29 @@ async def _at_once() -> None:
     """Hold nobody back."""
 
 
+Work: TypeAlias = Callable[[Connection, Sink], Awaitable[Outcome]]
+"""What is done on a host once we are in, such as running a command; raises what ``Connection.run`` does."""
+
+
+def command_run(command: str, stdin: Stdin | None = None) -> Work:
+    """The work of running ``command`` as it is given; both arguments are as of ``Connection.run``."""
+
+    async def work(connection: Connection, sink: Sink) -> Outcome:
+        return await connection.run(command, sink, stdin)
+
+    return work
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be done on a host.
+    """What an attempt is to do.
 
     Attributes:
-        command: As the user gave it.
-        stdin: Its standard input; ``None`` is at end of file.
-        entered: Awaited between the login and the command: who is told that we are in, and may hold us.
+        work: Done when the login is through.
+        entered: Awaited before it: who is told that we are in, and may hold us.
     """
 
-    command: str
-    stdin: Stdin | None = None
+    work: Work
     entered: Callable[[], Awaitable[None]] = _at_once
 
 
@@ -106,9 +117,9 @@ class Stop:
 async def attempt(
     connection: Connection, task: Task, sink: Sink, *, timeouts: Timeouts, stop: Stop
 ) -> Ending:
-    """Open ``connection`` and run the command; the connection is left for the caller to close.
+    """Open ``connection`` and do the work; the connection is left for the caller to close.
 
-    A command that was given up on is ended on the remote.
+    Work that was given up on is ended on the remote, too.
 
     Args:
         connection: Not yet begun.
@@ -127,7 +138,7 @@ async def attempt(
                     await connection.open(Patience(scope, port_seconds=timeouts.port))
                 await task.entered()
                 async with _within(timeouts.command, "the command did not end"):
-                    return _ended(await connection.run(task.command, sink, task.stdin))
+                    return _ended(await task.work(connection, sink))
         except _DeadlinePassed as passed:
             failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
             given_up = Ending(status=Status.TIMEOUT, failure=failure)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from multirsh.engine.attempt import command_run
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -172,10 +173,11 @@ class Fleet:
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
+        work = command_run(command, given)
         rolling = rolling or RollingPlan()
         plan = RunPlan(
             command=command,
-            stdin=given,
+            work_for=lambda _assignment: work,
             exit_rule=exit_rule or ExitRule(),
             retry=retry,
             rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),

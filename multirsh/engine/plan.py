@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from multirsh.engine.attempt import Work
 from multirsh.engine.batches import ALL_AT_ONCE
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
-from multirsh.transports.base import Stdin
+from multirsh.model import Host
 
 Gate: TypeAlias = Callable[[int, Sequence[str]], Awaitable[GateOutcome]]
 """Decides whether the batch after number N, of the hosts named, may start."""
@@ -20,13 +21,27 @@ Ask: TypeAlias = Callable[[str], Awaitable[Answer]]
 """Asks a person a question."""
 
 
+class Assignment(NamedTuple):
+    """One host's part of a run.
+
+    Attributes:
+        host: Whose.
+        place: Its index among the run's hosts, from 0.
+        run: The run's id.
+    """
+
+    host: Host
+    place: int
+    run: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """What one run is to do.
 
     Attributes:
-        command: What ssh would be given.
-        stdin: Its standard input, in full to every host; ``None`` is at end of file.
+        command: What it is told as; of a command, what ssh would be given.
+        work_for: What is to be done on each host; asked once for each attempt.
         exit_rule: What the exit code is made of.
         retry: How often a host is tried again.
         rolling: In which batches, and when to stop.
@@ -40,7 +55,7 @@ class RunPlan:
     """
 
     command: str
-    stdin: Stdin | None = None
+    work_for: Callable[[Assignment], Work]
     exit_rule: ExitRule = field(default_factory=ExitRule)
     retry: RetryPolicy = NO_RETRIES
     rolling: RollingPlan = field(default_factory=RollingPlan)

@@ -25,7 +25,7 @@ from multirsh.engine.governor import Governor
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.machine import Machine
 from multirsh.engine.pace import AUTO, Pace
-from multirsh.engine.plan import RunPlan
+from multirsh.engine.plan import Assignment, RunPlan
 from multirsh.engine.report import Item, Report
 from multirsh.engine.results import HostResult, Results
 from multirsh.engine.rolling import ON_REQUEST, Cause, Halt
@@ -104,6 +104,7 @@ class Run:
         admission = self._queue()
         self._tries = Tries(
             plan,
+            {host.name: Assignment(host, place, self.id) for place, host in enumerate(self._hosts)},
             timeouts=means.timeouts,
             stop=self._stop,
             report=self._report,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
 from multirsh.engine.limits import Timeouts
-from multirsh.engine.plan import RunPlan
+from multirsh.engine.plan import Assignment, RunPlan
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import congestion_of, decide
@@ -42,6 +42,7 @@ class Tries:
     def __init__(
         self,
         plan: RunPlan,
+        assignments: Mapping[str, Assignment],
         *,
         timeouts: Timeouts,
         stop: Stop,
@@ -55,7 +56,8 @@ class Tries:
         """Try nobody yet.
 
         Args:
-            plan: What is to be done on each host, and how often it is tried.
+            plan: How a host's work is made, and how often it is tried.
+            assignments: Each host's part, by its name.
             timeouts: For how long.
             stop: Gives up the attempts that go on.
             report: Is told of all.
@@ -66,6 +68,7 @@ class Tries:
             wake: Called when ``admission`` may let somebody start.
         """
         self._plan = plan
+        self._assignments = assignments
         self._timeouts = timeouts
         self._stop = stop
         self._report = report
@@ -136,7 +139,7 @@ class Tries:
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
-        return Task(command=self._plan.command, stdin=self._plan.stdin, entered=entered)
+        return Task(work=self._plan.work_for(self._assignments[host.name]), entered=entered)
 
     def _leave_flight(self, start: Start, ending: Ending) -> bool:
         """Give the host's place free; whether another attempt will be made."""

@@ -10,15 +10,20 @@ from typing import Self
 import pytest
 
 from multirsh.engine.admission import Admission, Start
+from multirsh.engine.attempt import Work
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.conductor import Conductor
-from multirsh.engine.plan import RunPlan
+from multirsh.engine.plan import Assignment, RunPlan
 from multirsh.engine.rolling import ON_REQUEST, Answer, Cause, GateOutcome, Halt, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.model import Host, Status
 from tests.virtual_time import idle, in_virtual_time, seconds_of, virtual_loop
 
 PASSED = GateOutcome(passed=True)
+
+
+def _nothing(_assignment: Assignment) -> Work:
+    raise AssertionError("a conductor does no work")
 
 
 class Stage:
@@ -55,7 +60,7 @@ class Stage:
         )
         self.conductor = Conductor(
             self._admission,
-            RunPlan(command="true", rolling=rolling, gate=gate, ask=ask),
+            RunPlan(command="true", work_for=_nothing, rolling=rolling, gate=gate, ask=ask),
             len(hosts),
             start=self._start,
             give_up=lambda start: self.log.append(f"not {start.host.name}"),

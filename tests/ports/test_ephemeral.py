@@ -144,7 +144,7 @@ def test_a_refusal_is_explained_by_a_table_that_shows_all_taken() -> None:
 
 
 def test_a_row_whose_time_is_over_does_not_live_on_from_reading_to_reading() -> None:
-    """As where a TIME_WAIT may be taken over after a second and its row is still there: 30 s of waiting, once."""
+    """As where a TIME_WAIT may be taken over after a second, and its row is still there."""
     pool = EphemeralPool(1)
     pool.correct(ROUTE, [row(40000, TcpState.TIME_WAIT, 0.1)], 0.0)
     assert pool.request(ROUTE, 0.0) == Busy(0.1)
