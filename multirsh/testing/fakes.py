@@ -1,6 +1,7 @@
-"""Fake hosts. They are no mocks: they keep the rules of ``transports.base``, and what they were asked is theirs to tell.
+"""Fake hosts.
 
-``tests/testing/test_conformance_fake.py`` holds them to the same tests as real ones.
+They are no mocks: they keep the rules of ``transports.base``, pass the same
+tests as real transports, and what they were asked is theirs to tell.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Out
 from multirsh.transports.base import Destination, Sink, Stdin, Stream
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
+from multirsh.transports.words import input_failure
 
 SUCCESS: Final = Exited(0)
 
@@ -38,8 +40,8 @@ class Behaviour:
         fate: What becomes of the command when it is to be ended.
         dies_after: Waited for before that is known; never set, it never is.
         echoes: Whether the command writes what it reads, in place of ``stdout``.
-        commands: What this host does instead when it is asked to run one of these; of theirs only ``stdout`` to
-            ``ends_after`` and ``echoes`` count.
+        commands: What the host does instead when it is asked to run one of these. How it is connected to,
+            ended and closed stays as it is here.
     """
 
     stdout: bytes = b""
@@ -116,8 +118,11 @@ class FakeConnection:
         self._is_running = True
         behaviour = self.behaviour.commands.get(command, self.behaviour)
         self.stdin = b""
-        while stdin is not None and (data := await stdin.read(len(self.stdin))):
-            self.stdin += data
+        try:
+            while stdin is not None and (data := await stdin.read(len(self.stdin))):
+                self.stdin += data
+        except OSError as error:
+            raise HostError(self.host.name, Status.LOCAL, input_failure(error)) from error
         await self._write(sink, "stdout", self.stdin if behaviour.echoes else behaviour.stdout)
         await self._write(sink, "stderr", behaviour.stderr)
         if behaviour.ends_after is not None:
@@ -130,6 +135,8 @@ class FakeConnection:
     async def _write(self, sink: Sink, stream: Stream, data: bytes) -> None:
         """Write ``data`` in pieces, as far as the reader wants."""
         for offset in range(0, len(data), PIECE_BYTES):
+            if offset:
+                await asyncio.sleep(0)  # who reads has its turn
             await self._goes_on.wait()
             sink.write(stream, data[offset : offset + PIECE_BYTES])
 
