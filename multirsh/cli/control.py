@@ -17,6 +17,7 @@ from multirsh.cli.descriptors import STDERR
 from multirsh.cli.terminal import TERMINAL
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.plan import Ask, Gate
+from multirsh.engine.results import HostResult
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
@@ -169,9 +170,19 @@ def _gate_on_hosts(fleet: Fleet, command: str, say: Say) -> Gate:
         ).gather()
         failed = [name for name, result in results.items() if not result.is_ok]
         for name in failed:
-            lines = (results[name].stderr or results[name].stdout).decode("utf-8", "replace").splitlines()
-            if lines:
-                say(escape_text(f"gate: {name}: {lines[-1]}"))
+            say(escape_text(f"gate: {name}: {_why(results[name])}"))
         return GateOutcome(passed=not failed, reason=f"not ok on {fold(failed)}" if failed else "")
 
     return gate
+
+
+def _why(result: HostResult) -> str:
+    """Why a gate did not pass on a host: what kept it from ending, or else its last line."""
+    if result.error is not None:
+        return result.error.message
+    lines = (result.stderr or result.stdout).decode("utf-8", "replace").splitlines()
+    if lines:
+        return lines[-1]
+    if result.signal is not None:
+        return f"signal {result.signal}"
+    return str(result.status) if result.exit_status is None else f"exit status {result.exit_status}"
