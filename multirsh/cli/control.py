@@ -78,7 +78,7 @@ class Control:
         if self.gate is None:
             return None
         if self.gate.startswith(HOSTS):
-            return _gate_on_hosts(fleet, command_of(self.gate), say)
+            return _gate_on_hosts(fleet, command_of(self.gate), self.retry, say)
         return _gate_here(command_of(self.gate), kill_after)
 
     def ask_by(self, say: Say) -> Ask | None:
@@ -160,14 +160,13 @@ async def _end(process: asyncio.subprocess.Process, kill_after: float) -> None:
         await process.wait()
 
 
-def _gate_on_hosts(fleet: Fleet, command: str, say: Say) -> Gate:
+def _gate_on_hosts(fleet: Fleet, command: str, retry: RetryPolicy, say: Say) -> Gate:
     """A command on the batch's hosts; each must end with 0."""
 
     async def gate(_batch: int, hosts: Sequence[str]) -> GateOutcome:
         wanted = set(hosts)
-        results = await fleet.run(
-            command, hosts=[host for host in fleet.hosts if host.name in wanted]
-        ).gather()
+        batch = [host for host in fleet.hosts if host.name in wanted]
+        results = await fleet.run(command, hosts=batch, retry=retry).gather()
         failed = [name for name, result in results.items() if not result.is_ok]
         for name in failed:
             say(escape_text(f"gate: {name}: {_why(results[name])}"))
