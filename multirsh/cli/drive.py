@@ -75,6 +75,8 @@ class Drive:
         """
         loop = asyncio.get_running_loop()
         raise_descriptor_limit()
+        # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         printer = Printer(self.output, began=loop.time())
         writer = Writer()
         try:

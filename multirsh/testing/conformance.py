@@ -21,54 +21,33 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeAlias
+from typing import Final
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, Exited, Fate, Phase, Signalled, Status
-from multirsh.ports.allocator import PortAllocator
-from multirsh.ports.tally import Tally
+from multirsh.model import ClosedBy, Exited, Phase, Signalled, Status
 from multirsh.testing import commands
+from multirsh.testing.giving_up import GivingUp
 from multirsh.testing.visit import (
     Capabilities,
     Collected,
     Input,
     Reached,
     Visit,
-    belongings,
-    left_nothing,
 )
-from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
 __all__ = ["Capabilities", "Collected", "Input", "Reached", "TransportConformance", "Visit"]
 
-LIMIT_S: Final = 60.0
-"""Seconds until a test has failed: something waits for what nobody will do."""
-
 AT_ONCE: Final = 4
 """Connections: dropbear takes 5 from one address that are not logged in."""
 
-CLOSE_S: Final = 5.0
-"""The close timeout, and from TERM to KILL."""
 
-Test: TypeAlias = Callable[[Visit], Awaitable[None]]
-
-
-class TransportConformance:
+class TransportConformance(GivingUp):
     """The tests; make a subclass that says how to reach a host.
 
     Attributes:
         capabilities: What the transport can.
     """
-
-    capabilities: Capabilities = Capabilities()
-
-    def reached(self) -> AbstractAsyncContextManager[Reached]:
-        """A fresh transport and a host that it reaches, for one test."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ how commands end
 
@@ -79,7 +58,7 @@ class TransportConformance:
             for command, status in commands.EXITS.items():
                 assert (await visit.run(command))[0] == Exited(status)
 
-        self._visit(test)
+        self.visit(test)
 
     def test_a_signal_is_told(self) -> None:
         """By its name, where the transport can."""
@@ -90,7 +69,7 @@ class TransportConformance:
             )
             assert (await visit.run(commands.KILLED))[0] == told
 
-        self._visit(test)
+        self.visit(test)
 
     def test_a_host_that_cannot_be_reached_is_a_host_error(self) -> None:
         """It names the host, and says why on one line."""
@@ -115,7 +94,7 @@ class TransportConformance:
             assert refusal.failure.message.isprintable()
             assert refusal.failure.phase is connection.phase
 
-        self._visit(test)
+        self.visit(test)
 
     # ------------------------------------------------------------ output
 
@@ -126,7 +105,7 @@ class TransportConformance:
             outcome, sink = await visit.run(commands.EVERY_BYTE)
             assert (outcome, bytes(sink.stdout), bytes(sink.stderr)) == (Exited(0), bytes(range(256)), b"")
 
-        self._visit(test)
+        self.visit(test)
 
     def test_stdout_and_stderr_are_told_apart(self) -> None:
         """Or come together, where the transport says so."""
@@ -136,7 +115,7 @@ class TransportConformance:
             told = (b"out", b"err") if self.capabilities.separate_stderr else (b"outerr", b"")
             assert (bytes(sink.stdout), bytes(sink.stderr)) == told
 
-        self._visit(test)
+        self.visit(test)
 
     def test_a_megabyte_on_each_stream_is_complete_when_the_command_has_ended(self) -> None:
         """Nothing comes after ``run`` has returned, and nothing is missing then."""
@@ -150,7 +129,7 @@ class TransportConformance:
             else:
                 assert len(sink.stdout) == 2 * len(commands.MEGABYTE_OUTPUT)
 
-        self._visit(test)
+        self.visit(test)
 
     def test_a_host_whose_reader_waits_is_held_back(self) -> None:
         """No more than some buffers comes while output is paused; and all of it comes afterwards."""
@@ -172,7 +151,23 @@ class TransportConformance:
             connection.pause_output()
             connection.resume_output()
 
-        self._visit(test)
+        self.visit(test)
+
+    def test_output_that_waits_when_the_command_ends_is_not_lost(self) -> None:
+        """``run`` returns when the reader has had it."""
+
+        async def test(visit: Visit) -> None:
+            sink = Collected()
+            async with visit.opened() as connection, asyncio.TaskGroup() as group:
+                running = group.create_task(connection.run(commands.ENDS_WHILE_HELD_BACK, sink))
+                await sink.until(b"begun")
+                connection.pause_output()
+                await sink.until_still()
+                connection.resume_output()
+                assert await running == Exited(0)
+                assert len(sink.stdout) == len(b"begun\n") + commands.WAITING_BYTES
+
+        self.visit(test)
 
     # ------------------------------------------------------------ input
 
@@ -185,7 +180,7 @@ class TransportConformance:
                 assert outcome == Exited(0)
                 assert bytes(sink.stdout) == data
 
-        self._visit(test)
+        self.visit(test)
 
     def test_without_input_the_command_is_at_its_end_at_once(self) -> None:
         """It never waits for some."""
@@ -193,7 +188,7 @@ class TransportConformance:
         async def test(visit: Visit) -> None:
             assert (await visit.run(commands.ECHO))[0] == Exited(0)
 
-        self._visit(test)
+        self.visit(test)
 
     def test_input_that_is_not_read_changes_nothing(self) -> None:
         """A command that stops to read, or never does, keeps its status."""
@@ -204,7 +199,24 @@ class TransportConformance:
             outcome, sink = await visit.run(commands.READS_FIVE, Input(b"12345" + bytes(4 * commands.MEBI)))
             assert (outcome, bytes(sink.stdout)) == (Exited(4), b"12345")
 
-        self._visit(test)
+        self.visit(test)
+
+    def test_input_that_somebody_types_is_not_waited_for(self) -> None:
+        """A command that has had enough ends, though there may be more to come."""
+
+        async def test(visit: Visit) -> None:
+            stdin = Input(b"12345", ends=asyncio.Event())
+            sink = Collected()
+            async with visit.opened() as connection, asyncio.TaskGroup() as group:
+                running = group.create_task(connection.run(commands.READS_FIVE, sink, stdin))
+                if not self.capabilities.streams_input and stdin.ends is not None:
+                    await sink.until_still()
+                    assert not running.done()
+                    stdin.ends.set()
+                assert await running == Exited(4)
+                assert bytes(sink.stdout) == b"12345"
+
+        self.visit(test)
 
     def test_input_that_cannot_be_read_ends_the_host_and_not_the_input(self) -> None:
         """What was cut off must not look whole: the command sees no end of file."""
@@ -220,7 +232,7 @@ class TransportConformance:
             assert status is Status.LOCAL
             assert b"whole" not in sink.stdout
 
-        self._visit(test)
+        self.visit(test)
 
     # ------------------------------------------------------------ commands
 
@@ -232,7 +244,7 @@ class TransportConformance:
                 outcome, sink = await visit.run(command)
                 assert (outcome, bytes(sink.stdout)) == (Exited(0), output), command
 
-        self._visit(test)
+        self.visit(test)
 
     def test_a_command_may_be_long(self) -> None:
         """As long as the transport says."""
@@ -242,7 +254,7 @@ class TransportConformance:
             outcome, sink = await visit.run(commands.LONG + word)
             assert (outcome, bytes(sink.stdout)) == (Exited(0), word.encode())
 
-        self._visit(test)
+        self.visit(test)
 
     def test_a_command_may_hold_bytes_that_are_no_text(self) -> None:
         """They come as surrogates (PEP 383), and go as the bytes they were; or the host says no."""
@@ -255,7 +267,7 @@ class TransportConformance:
             else:
                 assert (outcome, bytes(sink.stdout)) == (Exited(0), commands.NO_TEXT_OUTPUT)
 
-        self._visit(test)
+        self.visit(test)
 
     def test_hosts_do_not_get_into_each_others_way(self) -> None:
         """Several connections at once, each with its own command, output and end."""
@@ -270,7 +282,7 @@ class TransportConformance:
                 outcome, sink = run.result()
                 assert (outcome, bytes(sink.stdout)) == (Exited(number), b"%d\n" % number)
 
-        self._visit(test)
+        self.visit(test)
 
     # ------------------------------------------------------------ what it tells of itself
 
@@ -297,7 +309,7 @@ class TransportConformance:
             closed_by = await connection.closed()
             assert closed_by is (ClosedBy.REMOTE if self.capabilities.has_socket else None)
 
-        self._visit(test)
+        self.visit(test)
 
     def test_closing_is_done_once_however_often_it_is_asked_for(self) -> None:
         """Also before anything was opened."""
@@ -314,103 +326,4 @@ class TransportConformance:
                 connection.close()
                 assert await connection.closed() is first
 
-        self._visit(test)
-
-    # ------------------------------------------------------------ giving up
-
-    def test_an_opening_that_is_cancelled_anywhere_leaves_nothing(self) -> None:
-        """After so many turns of the loop each time."""
-
-        async def test(visit: Visit) -> None:
-            for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233):
-                connection = visit.connector.connection(visit.reached.host)
-                opening = asyncio.ensure_future(connection.open(Patience()))  # noqa: TID251 - cancelled just below
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                opening.cancel()
-                await asyncio.wait([opening])
-                assert opening.cancelled() or opening.exception() is None
-                connection.close()
-                await connection.closed()
-
-        self._visit(test)
-
-    def test_a_command_that_is_given_up_on_leaves_nothing_here(self) -> None:
-        """Closing alone is enough for what is ours."""
-
-        async def test(visit: Visit) -> None:
-            async with visit.begun(commands.BEGINS):
-                pass
-
-        self._visit(test)
-
-    def test_a_command_is_ended_with_all_that_it_started(self) -> None:
-        """``end_command`` says so, and it is so."""
-
-        async def test(visit: Visit) -> None:
-            async with visit.begun(commands.FAMILY) as (connection, sink):
-                pids = bytes(sink.stdout).decode().split()[1:]
-                assert await connection.end_command(kill_after=CLOSE_S) is self._fate
-            if self.capabilities.ends_commands:
-                assert await visit.alive(pids) == b""
-            else:
-                await visit.run(f"kill -KILL {' '.join(pids)}")
-
-        self._visit(test)
-
-    def test_what_resists_term_is_killed(self) -> None:
-        """After ``kill_after``, and not before."""
-
-        async def test(visit: Visit) -> None:
-            async with visit.begun(commands.RESISTS) as (connection, _):
-                began = time.monotonic()
-                assert await connection.end_command(kill_after=0.3) is self._fate
-                assert time.monotonic() - began < CLOSE_S
-
-        self._visit(test)
-
-    def test_last_words_are_heard(self) -> None:
-        """What a command writes when it is told to end goes to the sink."""
-
-        async def test(visit: Visit) -> None:
-            async with visit.begun(commands.LAST_WORDS) as (connection, sink):
-                assert await connection.end_command(kill_after=CLOSE_S) is self._fate
-                assert (b"bye\n" in sink.stdout) is self.capabilities.ends_commands
-
-        self._visit(test)
-
-    def test_what_has_ended_or_was_never_asked_for_is_dead(self) -> None:
-        """And nothing is done about it."""
-
-        async def test(visit: Visit) -> None:
-            async with visit.opened() as connection:
-                assert await connection.end_command(kill_after=CLOSE_S) is Fate.DEAD
-                await connection.run(commands.READS_NOTHING, Collected())
-                assert await connection.end_command(kill_after=CLOSE_S) is Fate.DEAD
-
-        self._visit(test)
-
-    # ------------------------------------------------------------ around every test
-
-    @property
-    def _fate(self) -> Fate:
-        return Fate.DEAD if self.capabilities.tells_fate else Fate.UNKNOWN
-
-    def _visit(self, test: Test) -> None:
-        async def visit() -> None:
-            async with asyncio.timeout(LIMIT_S), self.reached() as reached:
-                before = belongings()
-                tasks = asyncio.all_tasks()
-                dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=CLOSE_S)
-                hosts = [host for host in (reached.host, reached.unreachable) if host is not None]
-                try:
-                    await reached.transport.prepare(hosts)
-                    connector = reached.transport.connector(dialler)
-                    await test(Visit(reached, connector))
-                    await connector.release()
-                    await dialler.drained()
-                finally:
-                    await reached.transport.close()
-                await left_nothing(before, tasks)
-
-        asyncio.run(visit())
+        self.visit(test)

@@ -31,6 +31,7 @@ class Capabilities:
         tells_signals: A command that a signal ended is told so, and not as shells do: 128 and its number.
         ends_commands: ``end_command`` ends all that the command started.
         tells_fate: And it can tell: ``DEAD`` then, and else ``UNKNOWN``.
+        streams_input: A command begins before all of its input is there.
         takes_any_bytes: A command may hold bytes that are no UTF-8; else such a one is a ``HostError``.
         longest_command: What a command may have in bytes, at the least.
         has_socket: A connection is a TCP connection of ours, which has a port and is closed by the remote.
@@ -40,6 +41,7 @@ class Capabilities:
     tells_signals: bool = True
     ends_commands: bool = True
     tells_fate: bool = True
+    streams_input: bool = True
     takes_any_bytes: bool = True
     longest_command: int = 100_000
     has_socket: bool = True
@@ -105,21 +107,27 @@ class Input:
         data: All of it.
         read_to: How far it was read.
         error: Raised where it ends.
+        ends: Waited for there.
     """
 
     data: bytes
     read_to: int = 0
     error: OSError | None = None
+    ends: asyncio.Event | None = None
 
     async def read(self, offset: int) -> bytes:
         """Up to 64 KiB from ``offset``."""
         data = self.at(offset)
+        if not data and self.ends is not None:
+            await self.ends.wait()
         if not data and self.error is not None:
             raise self.error
         return data
 
     async def size(self) -> int:
         """How much there is."""
+        if self.ends is not None:
+            await self.ends.wait()
         if self.error is not None:
             raise self.error
         return len(self.data)

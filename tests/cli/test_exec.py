@@ -160,6 +160,11 @@ def test_a_stop_ends_them_in_order(multirsh: Program, number: signal.Signals) ->
     assert not naming(nap)
 
 
+def test_who_started_us_may_have_no_wish_to_hear_of_children(multirsh: Program) -> None:
+    ended = multirsh.shell(f"trap '' CHLD; multirsh {shlex.join(LOCAL)} a 'exit 3'")
+    assert "failed (exit 3): a" in ended.err
+
+
 def test_a_flood_is_held_back_by_who_reads_it(multirsh: Program) -> None:
     ended = multirsh.shell(f"multirsh -N {shlex.join(LOCAL)} 'h[1-4]' yes | head -c 1000000 | wc -c")
     assert ended.out.strip() == "1000000"

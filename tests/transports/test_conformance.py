@@ -89,14 +89,16 @@ class OnRshd(TransportConformance):
 @pytest.mark.root
 class TestRsh(OnRshd):
     stderr = RshStderr.SEPARATE
-    capabilities = Capabilities(tells_signals=False, ends_commands=False, tells_fate=False)
+    capabilities = Capabilities(
+        tells_signals=False, ends_commands=False, tells_fate=False, streams_input=False
+    )
 
 
 @pytest.mark.root
 class TestRshMerged(OnRshd):
     stderr = RshStderr.MERGED
     capabilities = Capabilities(
-        separate_stderr=False, tells_signals=False, ends_commands=False, tells_fate=False
+        separate_stderr=False, tells_signals=False, ends_commands=False, tells_fate=False, streams_input=False
     )
 
 
@@ -155,6 +157,7 @@ def scripted_host() -> Behaviour:
             stdout=commands.MEGABYTE_OUTPUT, stderr=commands.MEGABYTE_OUTPUT
         ),
         f"echo begun; {commands.FLOOD}": Behaviour(stdout=begun + bytes(commands.FLOOD_BYTES)),
+        commands.ENDS_WHILE_HELD_BACK: Behaviour(stdout=begun + bytes(commands.WAITING_BYTES)),
         commands.ECHO: Behaviour(echoes=True),
         commands.READS_NOTHING: Behaviour(outcome=Exited(4)),
         commands.READS_FIVE: Behaviour(stdout=b"12345", outcome=Exited(4)),
@@ -171,7 +174,7 @@ def scripted_host() -> Behaviour:
 
 
 class TestFake(TransportConformance):
-    capabilities = Capabilities(has_socket=False)
+    capabilities = Capabilities(has_socket=False, streams_input=False)
 
     @asynccontextmanager
     async def reached(self) -> AsyncIterator[Reached]:

@@ -46,7 +46,6 @@ class ProcessConnection:
         self._phase = Phase.CONNECT
         self._opened_at: float | None = None
         self._running: _Running | None = None
-        self._is_paused = False
 
     @property
     def phase(self) -> Phase:
@@ -93,8 +92,6 @@ class ProcessConnection:
         except OSError as error:
             raise HostError(self._host.name, *failures.not_started(error, launch)) from error
         self._phase = Phase.RUN
-        if self._is_paused:
-            running.pause()
         if stdin is None:
             await running.until_over()
         else:
@@ -142,13 +139,11 @@ class ProcessConnection:
 
     def pause_output(self) -> None:
         """Leave the pipes full: the program waits."""
-        self._is_paused = True
         if self._running is not None:
             self._running.pause()
 
     def resume_output(self) -> None:
         """Read the pipes again."""
-        self._is_paused = False
         if self._running is not None:
             self._running.resume()
 
