@@ -88,7 +88,9 @@ class Drive:
                 with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
                     return await self._follow(run, printer, writer)
         finally:
-            await writer.write(printer.close())
+            printer.finish()
+            await _write(printer, writer)
+            printer.close()
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
@@ -105,7 +107,6 @@ class Drive:
         )
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
-        loop = asyncio.get_running_loop()
         code: int = ExitCode.INTERNAL
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(_tick(run, printer, writer))
@@ -114,7 +115,7 @@ class Drive:
                     printer.feed(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
-                await writer.write(printer.take(loop.time()))
+                await _write(printer, writer)
                 if writer.lost_reader:
                     run.stop(signal=signal.SIGPIPE)
                 elif writer.failure is not None:
@@ -124,6 +125,15 @@ class Drive:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
         return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
+
+
+async def _write(printer: Printer, writer: Writer) -> None:
+    """Write all that the printer has; what is long, piece by piece."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await writer.write(printer.take(loop.time()))
+        if not printer.has_more or writer.lost_reader:
+            return
 
 
 async def _tick(run: Run, printer: Printer, writer: Writer) -> None:

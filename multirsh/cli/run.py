@@ -28,6 +28,7 @@ from multirsh.transports.ssh.options import PasswordSource, SshOptions
 if TYPE_CHECKING:
     from multirsh.cli.control import Control
     from multirsh.cli.drive import Drive
+    from multirsh.output.gather.normalize import Normalizer
     from multirsh.transports.base import Stdin
 
 
@@ -111,22 +112,56 @@ class Showing:
     """How to print; the fields are the options."""
 
     no_prefix: bool
+    gather: bool
+    gather_all: bool
+    blocks: bool
+    differences: bool
+    normalizer: Normalizer | None
+    output_memory: int
     as_json: bool
     quiet: bool
     progress: str
     color: str
 
     def options(self) -> OutputOptions:
-        """What the output room needs, the streams and the environment looked at."""
+        """What the output room needs, the streams and the environment looked at.
+
+        Raises:
+            UsageError: Options that cannot be meant together.
+        """
         return OutputOptions.decide(
             stdio=Stdio.look(),
             environ=os.environ,
-            mode=Mode.JSON if self.as_json else Mode.LIVE,
+            mode=self._mode(),
             prefix=not self.no_prefix,
+            with_stderr=self.gather_all,
+            differences=self.differences,
+            normalizer=self.normalizer,
+            memory=self.output_memory,
             quiet=self.quiet,
             color=When(self.color),
             progress=When(self.progress),
         )
+
+    def _mode(self) -> Mode:
+        """What stdout carries."""
+        asked = {"-b": self.gather, "-B": self.gather_all, "-L": self.blocks, "--diff": self.differences}
+        gathering = [name for name, is_asked in asked.items() if is_asked]
+        if self.as_json and gathering:
+            raise UsageError(f"{gathering[0]} is for people, and --json for programs", hint="use one of them")
+        if self.blocks and (self.differences or self.gather):
+            raise UsageError(
+                f"-L shows each host by itself, and {'--diff' if self.differences else '-b'} equals together",
+                hint="use one of them",
+            )
+        is_grouped = bool(gathering) and not self.blocks
+        if self.normalizer is not None and not is_grouped:
+            raise UsageError("--normalize is for comparing outputs", hint="give -b, -B or --diff, too")
+        if is_grouped:
+            return Mode.GROUPS
+        if self.blocks:
+            return Mode.BLOCKS
+        return Mode.JSON if self.as_json else Mode.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.gather.store import USUAL_MEMORY
+
 USUAL_WIDTH: Final = 80
 """Columns, where nobody can be asked."""
 
@@ -41,6 +44,10 @@ class Mode(enum.StrEnum):
 
     LIVE = "live"
     """Remote output, ``host: line``."""
+    GROUPS = "groups"
+    """Equal outputs once, when the run is over."""
+    BLOCKS = "blocks"
+    """One block a host."""
     JSON = "json"
     """NDJSON events."""
 
@@ -91,7 +98,12 @@ class OutputOptions:
 
     Attributes:
         mode: What stdout carries.
-        prefix: Whether live lines begin with their host's name (not with ``-N``).
+        prefix: Whether live lines begin with their host's name, and gathered ones have headers (not with
+            ``-N``).
+        with_stderr: Whether stderr is gathered, too; else it comes as live lines.
+        differences: Whether groups are shown by how they differ from the largest.
+        normalizer: What is not looked at where outputs are compared; ``None`` to look at all.
+        memory: Bytes of output that may be held in memory; what is more goes to disk.
         quiet: ``-q``: stderr gets only errors and the lists of hosts that are not ok; no counts, no notes,
             no progress. Remote output is untouched.
         stdio: What the streams are; remote bytes are escaped for terminals only.
@@ -102,6 +114,10 @@ class OutputOptions:
 
     mode: Mode = Mode.LIVE
     prefix: bool = True
+    with_stderr: bool = False
+    differences: bool = False
+    normalizer: Normalizer | None = None
+    memory: int = USUAL_MEMORY
     quiet: bool = False
     stdio: Stdio = Stdio()
     stdout_color: bool = False
@@ -116,6 +132,10 @@ class OutputOptions:
         environ: Mapping[str, str],
         mode: Mode = Mode.LIVE,
         prefix: bool = True,
+        with_stderr: bool = False,
+        differences: bool = False,
+        normalizer: Normalizer | None = None,
+        memory: int = USUAL_MEMORY,
         quiet: bool = False,
         color: When = When.AUTO,
         progress: When = When.AUTO,
@@ -124,6 +144,10 @@ class OutputOptions:
         return cls(
             mode=mode,
             prefix=prefix,
+            with_stderr=with_stderr,
+            differences=differences,
+            normalizer=normalizer,
+            memory=memory,
             quiet=quiet,
             stdio=stdio,
             stdout_color=use_color(color, environ, is_terminal=stdio.stdout_is_terminal),
