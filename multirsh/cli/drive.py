@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Drive:
         loop = asyncio.get_running_loop()
         raise_descriptor_limit()
         printer = Printer(self.output, began=loop.time())
-        writer = Writer()
+        writer = Writer(printer)
         try:
             async with Fleet(
                 self.hosts,
@@ -89,7 +90,7 @@ class Drive:
                     return await self._follow(run, printer, writer)
         finally:
             printer.finish()
-            await _write(printer, writer)
+            await writer.write()
             printer.close()
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
@@ -108,39 +109,38 @@ class Drive:
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
         code: int = ExitCode.INTERNAL
+        complained = 0
         async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(_tick(run, printer, writer))
+            over = asyncio.Event()
+            group.create_task(_tick(run, printer, writer, over))
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
-                await _write(printer, writer)
+                await writer.write()
+                for complaint in writer.complaints[complained:]:
+                    printer.say(complaint)
+                complained = len(writer.complaints)
                 if writer.lost_reader:
                     run.stop(signal=signal.SIGPIPE)
                 elif writer.failure is not None:
                     run.stop()
-            ticking.cancel()
+            over.set()
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
-        return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
+        if writer.lost_reader:
+            return SIGNAL_BASE + signal.SIGPIPE
+        # Unless a signal ended it, that files are not whole is the worst of it.
+        return ExitCode.INTERNAL if writer.complaints and code < SIGNAL_BASE else code
 
 
-async def _write(printer: Printer, writer: Writer) -> None:
-    """Write all that the printer has; what is long, piece by piece."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await writer.write(printer.take(loop.time()))
-        if not printer.has_more or writer.lost_reader:
-            return
-
-
-async def _tick(run: Run, printer: Printer, writer: Writer) -> None:
+async def _tick(run: Run, printer: Printer, writer: Writer, over: asyncio.Event) -> None:
     """Redraw the progress line, and show what was said, even when nothing happens."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(printer.interval_s or SAID_WITHIN_S)
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), printer.interval_s or SAID_WITHIN_S)
         ports = run.statistics()
         printer.wait_for_ports(ports.waiting, ports.next_free)
-        await writer.write(printer.take(loop.time()))
+        await writer.write()

@@ -312,6 +312,20 @@ OUTPUT = _together(
         help="What does not count in comparing: host, ip, time, pid, /re/.",
     ),
     _of_output(
+        "--outdir",
+        "out_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Append each host's stdout to a file of its name in DIR, too.",
+    ),
+    _of_output(
+        "--errdir",
+        "err_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The same with its stderr.",
+    ),
+    _of_output(
         "--output-mem",
         "output_memory",
         type=values.size,

@@ -20,7 +20,7 @@ from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
-from multirsh.output import Mode, OutputOptions, Stdio, When
+from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.ports.budget import PortBudget
 from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
@@ -118,6 +118,8 @@ class Showing:
     differences: bool
     normalizer: Normalizer | None
     output_memory: int
+    out_folder: Path | None
+    err_folder: Path | None
     as_json: bool
     quiet: bool
     progress: str
@@ -138,10 +140,37 @@ class Showing:
             differences=self.differences,
             normalizer=self.normalizer,
             memory=self.output_memory,
+            folders=self._folders(),
             quiet=self.quiet,
             color=When(self.color),
             progress=When(self.progress),
         )
+
+    def _folders(self) -> dict[Stream, Path]:
+        """Where hosts' files are; the folders are there then."""
+        wanted: dict[Stream, tuple[str, Path | None]] = {
+            "stdout": ("--outdir", self.out_folder),
+            "stderr": ("--errdir", self.err_folder),
+        }
+        made: dict[Stream, Path] = {}
+        for stream, (option, folder) in wanted.items():
+            if folder is None:
+                continue
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(
+                    f"{option} {folder}: {error.strerror}", hint="name a folder to write in"
+                ) from None
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise UsageError(f"{option} {folder}: permission denied", hint="name a folder to write in")
+            made[stream] = folder
+        if self.out_folder is not None and self.out_folder == self.err_folder:
+            raise UsageError(
+                "--outdir and --errdir are one folder, where a host would have one file for both",
+                hint="name two folders",
+            )
+        return made
 
     def _mode(self) -> Mode:
         """What stdout carries."""

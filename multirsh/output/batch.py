@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
 from multirsh.events import Event
@@ -21,15 +22,31 @@ BATCH_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """Bytes for one of our two streams.
+class HostFile:
+    """A host's own file, to which is appended.
 
     Attributes:
-        stream: Which of them.
+        folder: Where it is.
+        name: What it is called there.
+    """
+
+    folder: Path
+    name: str
+
+
+Target: TypeAlias = Stream | HostFile
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Bytes for one of our two streams, or for a file.
+
+    Attributes:
+        target: Where to.
         data: All of them must be written before the next ``Write`` is.
     """
 
-    stream: Stream
+    target: Target
     data: bytes
 
 
@@ -38,7 +55,7 @@ class Batch:
     """Writes in their order, which holds across both streams: they may end in one terminal, or one pipe.
 
     Attributes:
-        writes: Neighbours never go to the same stream, and none is empty.
+        writes: Neighbours never have the same target, and none is empty.
     """
 
     writes: tuple[Write, ...] = ()
@@ -50,12 +67,12 @@ class Batch:
     @property
     def stdout(self) -> bytes:
         """All that goes to stdout."""
-        return b"".join(write.data for write in self.writes if write.stream == "stdout")
+        return b"".join(write.data for write in self.writes if write.target == "stdout")
 
     @property
     def stderr(self) -> bytes:
         """All that goes to stderr."""
-        return b"".join(write.data for write in self.writes if write.stream == "stderr")
+        return b"".join(write.data for write in self.writes if write.target == "stderr")
 
 
 class Renderer(Protocol):
@@ -124,7 +141,7 @@ class Outbox:
 
 
 class _Parts:
-    """Writes in their order, of which neighbours to the same stream become one.
+    """Writes in their order, of which neighbours with the same target become one.
 
     Attributes:
         size: Bytes of them all.
@@ -133,18 +150,18 @@ class _Parts:
     __slots__ = ("_parts", "size")
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Stream, list[bytes]]] = []
+        self._parts: list[tuple[Target, list[bytes]]] = []
         self.size = 0
 
     def add(self, write: Write) -> None:
         if not write.data:
             return
         self.size += len(write.data)
-        if self._parts and self._parts[-1][0] == write.stream:
+        if self._parts and self._parts[-1][0] == write.target:
             self._parts[-1][1].append(write.data)
         else:
-            self._parts.append((write.stream, [write.data]))
+            self._parts.append((write.target, [write.data]))
 
     def writes(self) -> Iterator[Write]:
-        for stream, parts in self._parts:
-            yield Write(stream, b"".join(parts))
+        for target, parts in self._parts:
+            yield Write(target, b"".join(parts))

@@ -18,9 +18,11 @@ import enum
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from multirsh.output.batch import Stream
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import USUAL_MEMORY
 
@@ -104,6 +106,7 @@ class OutputOptions:
         differences: Whether groups are shown by how they differ from the largest.
         normalizer: What is not looked at where outputs are compared; ``None`` to look at all.
         memory: Bytes of output that may be held in memory; what is more goes to disk.
+        folders: Where each host's stdout and stderr also go to, a file a host.
         quiet: ``-q``: stderr gets only errors and the lists of hosts that are not ok; no counts, no notes,
             no progress. Remote output is untouched.
         stdio: What the streams are; remote bytes are escaped for terminals only.
@@ -118,6 +121,7 @@ class OutputOptions:
     differences: bool = False
     normalizer: Normalizer | None = None
     memory: int = USUAL_MEMORY
+    folders: Mapping[Stream, Path] = field(default_factory=dict)
     quiet: bool = False
     stdio: Stdio = Stdio()
     stdout_color: bool = False
@@ -136,6 +140,7 @@ class OutputOptions:
         differences: bool = False,
         normalizer: Normalizer | None = None,
         memory: int = USUAL_MEMORY,
+        folders: Mapping[Stream, Path] | None = None,
         quiet: bool = False,
         color: When = When.AUTO,
         progress: When = When.AUTO,
@@ -148,6 +153,7 @@ class OutputOptions:
             differences=differences,
             normalizer=normalizer,
             memory=memory,
+            folders=folders or {},
             quiet=quiet,
             stdio=stdio,
             stdout_color=use_color(color, environ, is_terminal=stdio.stdout_is_terminal),

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from multirsh.events import Event, RunFinished
 from multirsh.output.batch import STREAMS, Batch, Outbox, Renderer, Stream, Write
 from multirsh.output.escape import escape_text
+from multirsh.output.folders import Folders
 from multirsh.output.gather.blocks import Blocks
 from multirsh.output.gather.collector import Collector
 from multirsh.output.gather.differences import Differences
@@ -46,7 +47,11 @@ class Printer:
     def __init__(self, options: OutputOptions, *, began: float) -> None:
         # The order is the order of writing: a host's last lines come before the ending.
         self._store = Store(options.memory, on_full=self._disk_is_full)
-        self._renderers: tuple[Renderer, ...] = (*_stdout_renderers(options, self._store), Summary(options))
+        self._renderers: tuple[Renderer, ...] = (
+            Folders(options.folders),
+            *_stdout_renderers(options, self._store),
+            Summary(options),
+        )
         self._progress = Progress(began=began)
         self._status_line = StatusLine(options, self._progress, began=began)
         self._outbox = Outbox()

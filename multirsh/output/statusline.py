@@ -116,9 +116,8 @@ class StatusLine:
 
     def _is_on_screen(self, text: Batch) -> bool:
         """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""
-        if self._options.stdio.stdout_is_terminal:
-            return bool(text)
-        return any(write.stream == "stderr" for write in text.writes)
+        on_screen = {"stdout", "stderr"} if self._options.stdio.stdout_is_terminal else {"stderr"}
+        return any(write.target in on_screen for write in text.writes)
 
 
 _INTERVAL: Final = {Drawing.NONE: None, Drawing.REDRAWN: REFRESH_S, Drawing.LINES: LINES_S}

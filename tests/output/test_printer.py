@@ -79,7 +79,7 @@ def test_json_leaves_stdout_to_events_and_words_to_stderr() -> None:
 
 def test_the_last_lines_of_a_host_come_before_the_ending() -> None:
     *_, last, rest = run(WATCHED, small_run(), step=1.0)
-    assert [write.stream for write in last.writes] == ["stderr"]
+    assert [write.target for write in last.writes] == ["stderr"]
     assert last.stderr.startswith(b"\r\x1b[J2 hosts:")
     assert not rest
 
