@@ -27,7 +27,8 @@ from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import USUAL_MEMORY
 
 USUAL_WIDTH: Final = 80
-"""Columns, where nobody can be asked."""
+USUAL_HEIGHT: Final = 24
+"""Columns and lines, where nobody can be asked."""
 
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 """``TERM`` of what cannot clear a line, or says nothing of itself."""
@@ -73,6 +74,7 @@ class Stdio:
         stdout_is_pipe: Whether some other program reads stdout.
         stderr_is_terminal: Whether a person may be watching.
         width: Columns of stderr's terminal, asked anew for each drawing, since windows change.
+        height: Its lines, likewise.
         stdout_width: Columns of stdout's terminal.
     """
 
@@ -80,6 +82,7 @@ class Stdio:
     stdout_is_pipe: bool = False
     stderr_is_terminal: bool = False
     width: Callable[[], int] = lambda: USUAL_WIDTH
+    height: Callable[[], int] = lambda: USUAL_HEIGHT
     stdout_width: Callable[[], int] = lambda: USUAL_WIDTH
 
     @classmethod
@@ -89,8 +92,9 @@ class Stdio:
             stdout_is_terminal=os.isatty(stdout),
             stdout_is_pipe=_is_pipe(stdout),
             stderr_is_terminal=os.isatty(stderr),
-            width=lambda: _columns(stderr),
-            stdout_width=lambda: _columns(stdout),
+            width=lambda: _size(stderr).columns,
+            height=lambda: _size(stderr).lines,
+            stdout_width=lambda: _size(stdout).columns,
         )
 
 
@@ -196,9 +200,10 @@ def _is_pipe(descriptor: int) -> bool:
     return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
 
 
-def _columns(descriptor: int) -> int:
+def _size(descriptor: int) -> os.terminal_size:
     """A terminal that was never told its size says 0."""
     try:
-        return os.get_terminal_size(descriptor).columns or USUAL_WIDTH
+        size = os.get_terminal_size(descriptor)
     except OSError:
-        return USUAL_WIDTH
+        return os.terminal_size((USUAL_WIDTH, USUAL_HEIGHT))
+    return os.terminal_size((size.columns or USUAL_WIDTH, size.lines or USUAL_HEIGHT))

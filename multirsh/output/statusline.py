@@ -8,12 +8,15 @@ again*, in one batch. The cursor is left at the line's beginning:
 - where a terminal that became narrower breaks the line in two, the cursor stays at the first of them, and
   ``ESC [ J`` clears from there to the end of the screen. ``ESC [ K`` would leave one behind.
 
+So it is with the further lines that stand below it while there is something to tell: the cursor goes back up to the
+first (CUU). A low terminal has none of them.
+
 The last column stays free: terminals differ in what they do when it is filled.
 
 Where nothing can be drawn over, but progress was asked for, it gets a line of
 its own now and then.
 
-Source: ECMA-48 section 8.3.39 (ED).
+Sources: ECMA-48 sections 8.3.39 (ED) and 8.3.22 (CUU).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Final
 from multirsh.output.batch import Batch, Outbox, Write
 from multirsh.output.options import Drawing, OutputOptions
 from multirsh.output.progress import Progress
+from multirsh.output.style import Style, paint
 
 REFRESH_S: Final = 0.125
 """Between two wordings of the line: eight a second are as many as are read, and slow links can carry."""
@@ -30,6 +34,8 @@ PATIENCE_S: Final = 0.3
 """A run that is over sooner is over before a line could be read."""
 LINES_S: Final = 10.0
 """Between two progress lines where each stays."""
+LOWEST: Final = 10
+"""Lines of a terminal that has room for more than one of ours."""
 
 _CLEAR: Final = b"\r\x1b[J"
 
@@ -87,7 +93,7 @@ class StatusLine:
     def _drawn_below(self, text: Batch, now: float) -> Batch:
         is_torn = self._is_shown and self._is_on_screen(text)
         if now - self._worded_at >= REFRESH_S and now - self._began >= PATIENCE_S:
-            line = self._word(now) + b"\r"
+            line = self._word(now) + self._word_details(now) + b"\r"
         elif is_torn:
             line = self._line
         else:
@@ -113,6 +119,14 @@ class StatusLine:
         self._worded_at = now
         width = self._options.stdio.width()
         return self._progress.render(width - 1, now, color=self._options.stderr_color).encode()
+
+    def _word_details(self, now: float) -> bytes:
+        stdio = self._options.stdio
+        if stdio.height() < LOWEST:
+            return b""
+        lines = self._progress.details(stdio.width() - 1, now)
+        faint = [paint(line, Style.FAINT, color=self._options.stderr_color) for line in lines]
+        return "".join(f"\n{line}" for line in faint).encode() + (b"\x1b[%dA" % len(lines) if lines else b"")
 
     def _is_on_screen(self, text: Batch) -> bool:
         """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""
