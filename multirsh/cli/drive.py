@@ -102,7 +102,7 @@ class Drive:
             retry=control.retry,
             rolling=control.rolling,
             gate=control.gate_of(fleet, printer.say, kill_after=self.timeouts.kill_after),
-            ask=control.ask_by(printer.say),
+            ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
         )

@@ -14,7 +14,7 @@ from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import SectionCommand
-from multirsh.cli.stdin import open_stdin, with_its_file
+from multirsh.cli.stdin import OURS, open_stdin, with_its_file
 from multirsh.engine.batches import ALL_AT_ONCE, Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
@@ -304,11 +304,14 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     taken = ["-f -"] if "-" in files else []
     if connecting.password_file == Path("-"):
         taken.append("--password-file -")
+    showing = options.take(Showing, parameters)
+    if stdin == OURS and os.isatty(STDIN) and showing.progress == When.AUTO:
+        showing = replace(showing, progress=When.NEVER.value)  # it would be drawn over what is typed
     drive = prepared(
         command,
         hosts,
         connecting=connecting,
-        showing=options.take(Showing, parameters),
+        showing=showing,
         bounds=options.take(Bounds, parameters),
         course=options.take(Course, parameters),
         reads_keys=_may_read_keys(files, stdin),

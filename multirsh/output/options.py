@@ -75,6 +75,7 @@ class Stdio:
         stderr_is_terminal: Whether a person may be watching.
         width: Columns of stderr's terminal, asked anew for each drawing, since windows change.
         height: Its lines, likewise.
+        is_ours: Whether that terminal belongs to us now, and not to the shell or another job of it.
         stdout_width: Columns of stdout's terminal.
     """
 
@@ -83,6 +84,7 @@ class Stdio:
     stderr_is_terminal: bool = False
     width: Callable[[], int] = lambda: USUAL_WIDTH
     height: Callable[[], int] = lambda: USUAL_HEIGHT
+    is_ours: Callable[[], bool] = lambda: True
     stdout_width: Callable[[], int] = lambda: USUAL_WIDTH
 
     @classmethod
@@ -94,6 +96,7 @@ class Stdio:
             stderr_is_terminal=os.isatty(stderr),
             width=lambda: _size(stderr).columns,
             height=lambda: _size(stderr).lines,
+            is_ours=lambda: _is_foreground(stderr),
             stdout_width=lambda: _size(stdout).columns,
         )
 
@@ -198,6 +201,14 @@ def _is_pipe(descriptor: int) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
+def _is_foreground(descriptor: int) -> bool:
+    """A terminal that has no foreground group, or is not our controlling one, is nobody else's."""
+    try:
+        return os.tcgetpgrp(descriptor) in {os.getpgrp(), 0}
+    except OSError:
+        return True
 
 
 def _size(descriptor: int) -> os.terminal_size:

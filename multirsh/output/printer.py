@@ -16,7 +16,8 @@ knows nothing of the others, of the progress line, or of time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from multirsh.events import Event, RunFinished
 from multirsh.output.batch import STREAMS, Batch, Outbox, Renderer, Stream, Write
@@ -75,6 +76,15 @@ class Printer:
     def wait_for_ports(self, waiting: int, next_free: float | None) -> None:
         """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
         self._progress.wait_for_ports(waiting, next_free)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Meanwhile a person is asked something: no progress line is drawn over the answer."""
+        self._status_line.hold(held=True)
+        try:
+            yield
+        finally:
+            self._status_line.hold(held=False)
 
     def status(self, now: float, *, starts_more: bool = True) -> list[str]:
         """How far the run is, in lines for people: for who asks, and where no progress line is drawn."""

@@ -8,8 +8,8 @@ again*, in one batch. The cursor is left at the line's beginning:
 - where a terminal that became narrower breaks the line in two, the cursor stays at the first of them, and
   ``ESC [ J`` clears from there to the end of the screen. ``ESC [ K`` would leave one behind.
 
-So it is with the further lines that stand below it while there is something to tell: the cursor goes back up to the
-first (CUU). A low terminal has none of them.
+So it is with the further lines that stand below it while there is something to tell: the cursor goes back up
+to the first (CUU). A low terminal has none of them. Nothing is drawn while somebody types there.
 
 The last column stays free: terminals differ in what they do when it is filled.
 
@@ -56,6 +56,11 @@ class StatusLine:
         self._worded_at = float("-inf")
         self._line = b""
         self._is_shown = False
+        self._is_held = False
+
+    def hold(self, *, held: bool) -> None:
+        """Draw nothing for a while: a person is asked something."""
+        self._is_held = held
 
     def begin(self, now: float) -> None:
         """The run begins only now."""
@@ -91,6 +96,9 @@ class StatusLine:
         return outbox.take()
 
     def _drawn_below(self, text: Batch, now: float) -> Batch:
+        if self._is_held or not self._options.stdio.is_ours():
+            # Somebody types there: a prompt of the shell, or an answer to us. What they see stays as it is.
+            return self.last(text)
         is_torn = self._is_shown and self._is_on_screen(text)
         if now - self._worded_at >= REFRESH_S and now - self._began >= PATIENCE_S:
             line = self._word(now) + self._word_details(now) + b"\r"

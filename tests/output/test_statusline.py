@@ -131,3 +131,20 @@ def test_a_low_terminal_has_the_one_line_only() -> None:
 def test_lines_of_their_own_have_no_details() -> None:
     options = OutputOptions(drawing=Drawing.LINES)
     assert with_details(options).below(NOTHING, LINES_S).stderr.count(b"\n") == 1
+
+
+def test_while_a_person_types_nothing_is_drawn_over_it() -> None:
+    line = status_line(WATCHED)
+    line.below(NOTHING, 1.0)
+    line.hold(held=True)
+    assert line.below(TEXT, 2.0) == Batch((Write("stderr", CLEAR), *TEXT.writes))
+    assert line.below(TEXT, 3.0) == TEXT
+    line.hold(held=False)
+    assert line.below(NOTHING, 4.0).stderr == drawn(4)
+
+
+def test_on_a_terminal_that_is_another_jobs_nothing_is_drawn() -> None:
+    ours = [True, False, True]
+    stdio = dataclasses.replace(WATCHED.stdio, is_ours=lambda: ours.pop(0))
+    line = status_line(dataclasses.replace(WATCHED, stdio=stdio))
+    assert [line.below(NOTHING, seconds).stderr for seconds in (1.0, 2.0, 3.0)] == [drawn(1), CLEAR, drawn(3)]
