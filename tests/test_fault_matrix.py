@@ -50,7 +50,8 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "MaxStartups": (
         "cli/test_faults.py::test_hosts_at_one_address_all_get_past_max_startups",
-        "cli/test_faults.py::test_hosts_behind_a_bastion_all_get_past_its_max_startups",
+        "cli/test_faults.py::TestBehindABastion::test_hosts_get_past_its_max_startups_and_that_of_the_server_behind_it",
+        "cli/test_faults.py::TestBehindABastion::test_a_busy_one_is_waited_for_and_not_condemned",
     ),
     "PerSourcePenalties": (
         "cli/test_faults.py::TestPenalties::test_a_ban_is_waited_for_and_not_run_against",

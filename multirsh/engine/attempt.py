@@ -60,10 +60,12 @@ class Task:
 
     Attributes:
         work: Done when the login is through.
+        passed: Called each time when a jump host has let us through.
         entered: Awaited before it: who is told that we are in, and may hold us.
     """
 
     work: Work
+    passed: Callable[[], None] = lambda: None
     entered: Callable[[], Awaitable[None]] = _at_once
 
 
@@ -135,7 +137,8 @@ async def attempt(
         try:
             async with stop.guard():
                 async with _within(timeouts.connect, "not logged in") as scope:
-                    await connection.open(Patience(scope, port_seconds=timeouts.port))
+                    way_in = Patience(scope, port_seconds=timeouts.port, passed=task.passed)
+                    await connection.open(way_in)
                 await task.entered()
                 async with _within(timeouts.command, "the command did not end"):
                     return _ended(await task.work(connection, sink))

@@ -235,6 +235,7 @@ class SshConnection:
             self._enter(Phase.CONNECT)
             try:
                 bastion = await self._around.through(plan.jump, patience)
+                patience.passed()
                 await bastion.carry(link, plan.address, plan.port)
             except HostError as error:
                 raise _behind(self._host, plan.jump, error) from error
@@ -289,4 +290,5 @@ def _behind(host: Host, jump: Chain, error: HostError) -> HostError:
     if failure is None or failure.kind is ErrorKind.JUMP:
         return HostError(host.name, error.status, failure)
     worded = f"jump host {jump[-1]}: {failure.message}"
-    return HostError(host.name, Status.UNREACHABLE, Failure(ErrorKind.JUMP, failure.phase, worded))
+    behind = Failure(ErrorKind.JUMP, failure.phase, worded, of_jump=failure)
+    return HostError(host.name, Status.UNREACHABLE, behind)

@@ -151,7 +151,8 @@ class Sweep(Protocol):
 
 async def jump_hosts_are_free(connector: SshConnector) -> None:
     """Wait until no channel is open on a jump host's connection any more."""
-    links = [shared._link for shared in connector._open.values()]
+    shared = [known.connection for known in connector._jump_hosts.values()]
+    links = [connection._link for connection in shared if connection is not None]
     async with asyncio.timeout(CLOSE_S):
         while any(link is not None and link._channels for link in links):  # noqa: ASYNC110 - asyncssh tells nobody
             await asyncio.sleep(0.005)
