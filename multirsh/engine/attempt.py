@@ -147,6 +147,10 @@ async def attempt(
             given_up = Ending(status=Status.TIMEOUT, failure=failure)
         except _Stopped:
             given_up = _placed(stop.reason, connection.phase)
+        except HostError as error:
+            if error.failure is None or error.failure.kind is not ErrorKind.STDIN:
+                raise
+            given_up = Ending(status=error.status, failure=error.failure)
         return await _with_its_fate(given_up, connection, timeouts.kill_after, stop)
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)

@@ -96,7 +96,8 @@ class Connection(Protocol):
                 not waited for.
 
         Raises:
-            HostError: The command was refused, or its connection died.
+            HostError: The command was refused, or its connection died; or ``stdin`` cannot be read (kind
+                ``stdin``), and then the command is to be ended as if it had been given up on.
         """
 
     async def end_command(self, *, kill_after: float) -> Fate:
