@@ -6,12 +6,13 @@ What every one of them leaves standing is asserted by ``told_by``.
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.cli.program import Program, wait_until
+from tests.cli.program import MULTIRSH, Program, wait_until
 from tests.cli.told import STRICTLY, sleeping, start, told_by
 from tests.conftest import StartScripted, StartServer
 from tests.servers.banning import BanningRelay
@@ -64,14 +65,14 @@ def amid(multirsh: Program, server: Daemon, *, bad: list[str], well: int) -> Non
 def test_a_thousand_black_holes_are_timeouts_in_time_and_the_others_run(
     sshd_here: StartServer, namespace: Namespace, in_namespace: Namespace, multirsh: Program
 ) -> None:
-    """All in flight together: a thousand SYNs that nobody answers, and fifty hosts that are well."""
+    """All in flight together: a thousand SYNs that nobody answers, and 25 hosts that are well."""
     namespace.add_void("10.9.0.0/16")
     server = sshd_here()
-    amid(multirsh, server, bad=[f"10.9.{n // 250 + 1}.{n % 250 + 1}" for n in range(1000)], well=50)
+    amid(multirsh, server, bad=[f"10.9.{n // 250 + 1}.{n % 250 + 1}" for n in range(1000)], well=25)
     words = ["-j", "1100", "--start-rate", "400", "-t", "8"]
     told = told_by(start(multirsh, *words, "true"), multirsh, namespace, [server.port])
     assert told.kinds("bad") == {("timeout", "timeout", "connect"): 1000}
-    assert told.statuses("well") == {"ok": 50}
+    assert told.statuses("well") == {"ok": 25}
     waited = [ending["seconds"]["total"] for name, ending in told.endings.items() if name.startswith("bad")]
     assert min(waited) >= 7.99
     assert max(waited) <= 8.8
@@ -235,6 +236,34 @@ class TestPenalties:
             assert relay.let_in == 10
 
 
+def test_packets_that_vanish_for_a_while_cost_attempts_which_are_told(
+    sshd_here: StartServer, in_namespace: Namespace, multirsh: Program
+) -> None:
+    """As where a table of neighbours is full: some hosts cannot be reached at first, and then can."""
+    nft = program("nft", package="nftables")
+    server = sshd_here()
+    multirsh.knows(server, 10)
+    lost = [f"127.1.0.{number}" for number in (2, 5, 9)]
+    in_namespace.run([nft, "add table ip faults"])
+    in_namespace.run([nft, "add chain ip faults out { type filter hook output priority 0; }"])
+    in_namespace.run([nft, f"add rule ip faults out ip daddr {{ {', '.join(lost)} }} drop"])
+    process = start(multirsh, "-t", "1", "--retries", "9", "--retry-delay", "0.5", "true")
+    used: dict[str, set[int]] = {address: set() for address in lost}
+
+    def all_tried_twice() -> bool:
+        for row in in_namespace.client_side([server.port], state="SYN-SENT"):
+            used[row.peer.address].add(row.local.port)
+        return all(len(ports) >= 2 for ports in used.values())
+
+    wait_until(all_tried_twice, what="second attempts")
+    in_namespace.run([nft, "delete table ip faults"])
+    told = told_by(process, multirsh, in_namespace, [server.port])
+    assert told.statuses() == {"ok": 10}
+    attempts = {name: ending["attempts"] for name, ending in told.endings.items()}
+    assert {name for name, count in attempts.items() if count > 1} == {"h02", "h05", "h09"}
+    assert min(attempts[name] for name in ("h02", "h05", "h09")) >= 2
+
+
 class TestMidCommand:
     """What happens to a host whose command runs."""
 
@@ -309,6 +338,34 @@ class TestThisMachine:
         told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.statuses("well") == {"ok": 200}
         assert told.kinds("bad") == {("unreachable", "refused", "connect"): 4800}
+        peak = int(told.err.splitlines()[-1].removeprefix("peak "))
+        assert peak < 128 * 1024, f"{peak} KiB"
+
+    @pytest.mark.bench
+    def test_a_gigabyte_for_all_with_one_that_is_slow_in_128_mib(
+        self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program
+    ) -> None:
+        """It comes by a pipe, to be read once only; one host begins to read when another has it all."""
+        server = sshd_here()
+        multirsh.knows(server, 3)
+        flag = multirsh.home / "read"
+        waits = f"until [ -e {flag} ]; do sleep 0.1; done; cksum"
+        command = f"case $SSH_CONNECTION in *' 127.1.0.1 '*) {waits};; *) cksum; touch {flag};; esac"
+        words = [sys.executable, "-c", MEASURED, *MULTIRSH, "-f", "hosts.yaml", "--json", "-I", "--", command]
+        multirsh.environ.update(STRICTLY)
+        with subprocess.Popen(["head", "-c", str(2**30), "/dev/zero"], stdout=subprocess.PIPE) as zeros:
+            process = subprocess.Popen(
+                words,
+                stdin=zeros.stdout,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=multirsh.environ,
+                cwd=multirsh.home,
+            )
+            told = told_by(process, multirsh, in_namespace, [server.port], within_s=600)
+        assert told.statuses() == {"ok": 3}
+        assert {out.split()[1] for out in told.outputs.values()} == {str(2**30)}
+        assert len(set(told.outputs.values())) == 1
         peak = int(told.err.splitlines()[-1].removeprefix("peak "))
         assert peak < 128 * 1024, f"{peak} KiB"
 

@@ -161,6 +161,16 @@ class TestSshd:
         ending = await run_one(fleet_on(sshd, tmp_path, "RekeyLimit=1M"), "seq 1000000")
         assert ending.output("stdout") == b"".join(b"%d\n" % number for number in range(1, 1000001))
 
+    @pytest.mark.bench
+    async def test_a_hundred_rekeys_lose_nothing(
+        self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        """100 MB."""
+        ending = await run_one(fleet_on(sshd, tmp_path, "RekeyLimit=1M"), "seq 13000000")
+        whole = b"".join(b"%d\n" % number for number in range(1, 13000001))
+        assert len(whole) > 100_000_000
+        assert ending.output("stdout") == whole
+
     async def test_a_wrong_key_is_auth_and_the_remote_closes(
         self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
     ) -> None:
