@@ -43,10 +43,10 @@ class _JumpHost:
         failure: Why it could not be made the last time.
         is_given_up: Whether that holds for the rest of the run.
         drops: How often in a row it has dropped us.
-        tries: How often it was tried.
+        failures: How often it could not be made.
     """
 
-    __slots__ = ("_lock", "_opening", "connection", "drops", "failure", "is_given_up", "tries")
+    __slots__ = ("_lock", "_opening", "connection", "drops", "failure", "failures", "is_given_up")
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -54,7 +54,7 @@ class _JumpHost:
         self.connection: SshConnection | None = None
         self.failure: tuple[Status, Failure | None] | None = None
         self.is_given_up = False
-        self.drops = self.tries = 0
+        self.drops = self.failures = 0
 
     @property
     def is_open(self) -> bool:
@@ -81,6 +81,7 @@ class _JumpHost:
     def failed(self, status: Status, failure: Failure | None) -> None:
         """It has not."""
         self.failure = (status, failure)
+        self.failures += 1
         self.drops = self.drops + 1 if congestion_of(status, failure) else MOST_DROPS
         self.is_given_up = self.drops >= MOST_DROPS
 
@@ -148,16 +149,15 @@ class SshConnector:
             HostError: It could not be opened.
         """
         jump_host = self._jump_hosts.setdefault(chain, _JumpHost())
-        tries_before = jump_host.tries
+        failures_before = jump_host.failures
         async with jump_host.turn(patience):
             if jump_host.connection is not None and jump_host.connection.is_open:
                 return jump_host.connection
-            was_tried = jump_host.tries > tries_before
-            if jump_host.failure is not None and (jump_host.is_given_up or was_tried):
+            has_failed = jump_host.failures > failures_before
+            if jump_host.failure is not None and (jump_host.is_given_up or has_failed):
                 # A fresh one: an exception keeps the frames of everybody who raised it.
                 raise HostError(chain[-1].host, *jump_host.failure)
             connection = SshConnection(self, host_of(chain), plan=lambda: self._planner.plan_jump(chain))
-            jump_host.tries += 1
             try:
                 await connection.open(patience)
             except BaseException as error:
