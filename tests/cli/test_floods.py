@@ -65,18 +65,21 @@ def test_200_hosts_that_flood_a_reader_who_is_slow_are_held_back(many: Program, 
     process = many.start("-j", "200", "-f", "hosts.yaml", remotes.marking("exec yes"))
     assert process.stdout is not None
     remotes.wait_for(200)
-    sizes = []
-    for _ in range(5):
+    sizes = [0]
+    for _ in range(60):  # windows and buffers fill up, and then it is flat for a second
         process.stdout.read(MEBIBYTE)
-        time.sleep(0.3)
+        time.sleep(0.25)
         sizes.append(peak(process.pid))
+        if sizes[-1] - sizes[-5 if len(sizes) > 5 else 0] < MEBIBYTE:
+            break
+    else:
+        pytest.fail(f"it grows: {sizes}")
     process.stdout.close()
     assert process.wait(60) == 128 + signal.SIGPIPE
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
     assert max(sizes) < BEFORE_A_RUN + 200 * 2 * MEBIBYTE, "windows, buffers, and a connection each"
-    assert sizes[-1] - sizes[-3] < 8 * MEBIBYTE, "and no more with time"
     wait_until(lambda: not remotes.alive, what="an end of all commands")
 
 
