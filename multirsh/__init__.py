@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from multirsh.version import __version__
 
 if TYPE_CHECKING:
+    from multirsh.commands.command import Command
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
@@ -64,6 +65,7 @@ __all__ = [
     "Answer",
     "Batches",
     "ClosedBy",
+    "Command",
     "CredentialError",
     "ErrorKind",
     "Event",
@@ -116,6 +118,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "multirsh.commands.command": ("Command",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),

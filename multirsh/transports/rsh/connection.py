@@ -89,6 +89,15 @@ class RshConnection:
         return None if self._main is None else self._main.get_extra_info("sockname")[1]
 
     @property
+    def user(self) -> str | None:
+        """Whom the command runs as, once we are let in."""
+        return (
+            None
+            if self._authenticated_at is None
+            else self._plan().remote_user.decode("utf-8", "surrogateescape")
+        )
+
+    @property
     def connected_at(self) -> float | None:
         """When the TCP connection was open."""
         return self._connected_at
@@ -140,7 +149,9 @@ class RshConnection:
         self._authenticated_at = loop.time()
         self._enter(Phase.SESSION)
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command``, once.
 
         Args:
@@ -148,6 +159,7 @@ class RshConnection:
             sink: Takes all output before this returns.
             stdin: What the command reads, then end of file; it is begun once its size is known. The command
                 need not read it: its result does not wait.
+            tty: There is none to be had.
 
         Raises:
             HostError: The command cannot be sent, the input cannot be read, or the connection died.
@@ -155,6 +167,8 @@ class RshConnection:
         main, conversation = self._main, self._conversation
         if main is None or conversation is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
+        if tty:
+            raise ValueError("rsh has no terminals")
         self._check(conversation)
         size = 0 if stdin is None else await self._size_of(stdin)
         try:

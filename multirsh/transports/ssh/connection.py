@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import asyncssh
 
@@ -23,6 +23,17 @@ from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
 from multirsh.transports.words import input_failure
+
+NO_TERMINAL: Final[dict[str, Any]] = {"request_pty": False}
+
+TERMINAL: Final[dict[str, Any]] = {
+    "request_pty": "force",
+    "term_type": "dumb",
+    "term_size": (80, 24),
+    "term_modes": {asyncssh.PTY_ECHO: 0, asyncssh.PTY_ONLCR: 0},
+}
+"""What asyncssh asks for (RFC 4254, section 6.2): nobody sits there who would see an echo, and an output that
+is told by line ends needs no carriage returns."""
 
 
 class Surroundings(Protocol):
@@ -73,6 +84,11 @@ class SshConnection:
         return self._local_port
 
     @property
+    def user(self) -> str | None:
+        """The login name, once logged in."""
+        return None if self._authenticated_at is None else self._plan().prepared.settings.user
+
+    @property
     def connected_at(self) -> float | None:
         """When bytes could first reach the host's SSH server, on the loop's clock."""
         return self._connected_at
@@ -119,8 +135,12 @@ class SshConnection:
             raise HostError(self._host.name, status, failure) from error
         self._authenticated_at = loop.time()
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command`` in a channel of its own.
+
+        Its pseudo-terminal, if it gets one, does not echo and leaves line feeds as they are.
 
         Raises:
             HostError: It was refused, the connection died, or the input cannot be read.
@@ -134,7 +154,7 @@ class SshConnection:
                 _as_bytes(command),  # type: ignore[arg-type]  # asyncssh sends bytes as they are
                 encoding=None,
                 window=WINDOW_BYTES,
-                request_pty=False,
+                **(TERMINAL if tty else NO_TERMINAL),
             )
             self._enter(Phase.RUN)
             if stdin is None:

@@ -1,0 +1,47 @@
+r"""Writing text for POSIX sh, and past shells that are not: quotes, octal escapes, the longest argument.
+
+Text that came from bytes that were no UTF-8 holds them as surrogates (PEP 383) and gives them back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LONGEST_ARGUMENT: Final = 131_071
+"""Bytes of one argument on Linux: MAX_ARG_STRLEN less its NUL (execve(2)); a login shell gets its command as
+one."""
+
+_RISKY: Final = re.compile(rb"[^ -\[\]-~]")
+r"""All but printable ASCII, and the backslash."""
+
+_RISKY_IN_QUOTES: Final = re.compile(rb"[^ -~]|[\\'!]")
+"""What some login shell reads in its own way even between single quotes, besides."""
+
+
+def quoted(text: str) -> str:
+    """``text`` as one word of POSIX sh, whatever is in it but a NUL."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def escaped(data: bytes) -> bytes:
+    r"""Write ``data`` as one line for ``printf %b``: octal ``\0ddd`` for what is risky."""
+    return _RISKY.sub(_octal, data)
+
+
+def escaped_for_quotes(data: bytes) -> bytes:
+    r"""The same, so that every login shell takes it as it is between single quotes.
+
+    sh ends them at a quote, csh expands ``!`` and stops at a line feed, and fish knows ``\'`` and ``\\``;
+    ``\0`` is nothing to any of them.
+    """
+    return _RISKY_IN_QUOTES.sub(_octal, data)
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that ``text`` stands for."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _octal(found: re.Match[bytes]) -> bytes:
+    return b"\\0%03o" % found[0][0]
