@@ -172,6 +172,7 @@ class Fleet:
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
         self._check_terminals(asked, chosen)
+        assemble.check(asked, chosen)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
         rolling = rolling or RollingPlan()
         plan = RunPlan(
