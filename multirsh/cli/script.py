@@ -63,8 +63,8 @@ def script(
 ) -> int:
     """Run FILE, a script of this machine's, on many hosts at once.
 
-    Each ARG reaches it exactly as it is. Nothing is left on the hosts. FILE '-' is standard input. The script's
-    own standard input is at end of file; see -I.
+    Each ARG reaches it exactly as it is. Nothing is left on the hosts. FILE '-' is standard input. The
+    script's own standard input is at end of file; see -I.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
