@@ -53,8 +53,9 @@ exit 1
 )>&8;then exec 8>&-;else echo "multirsh: the script has not come in full">&2;exit {NOT_BEGUN};fi
 """
 
+# Of ksh, only descriptors that a command is given by name reach it.
 _RUN: Final = """\
-case $__p in /dev/fd/9)exec "$@";;esac
+case $__p in /dev/fd/9)exec "$@" 9<&9;;esac
 exec 9<&-
 "$@"
 exit $?"""
