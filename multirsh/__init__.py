@@ -22,6 +22,7 @@ from multirsh.version import __version__
 
 if TYPE_CHECKING:
     from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
@@ -100,6 +101,7 @@ __all__ = [
     "Run",
     "RunFinished",
     "RunStarted",
+    "Script",
     "Seconds",
     "Settings",
     "SourcePort",
@@ -119,6 +121,7 @@ __all__ = [
 
 _ROOMS = {
     "multirsh.commands.command": ("Command",),
+    "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),
