@@ -178,7 +178,7 @@ def multirsh_words(typed: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     lexer.commenters = "#"
     for is_separator, words in itertools.groupby(lexer, lambda word: set(word) <= set("|&;()<>")):
-        plain = list(itertools.dropwhile(lambda word: ASSIGNMENT.match(word), words))
+        plain = list(itertools.dropwhile(ASSIGNMENT.match, words))
         if not is_separator and plain and plain[0].endswith("multirsh"):
             yield plain[1:]
 
