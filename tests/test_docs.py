@@ -35,7 +35,7 @@ LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
-OTHERS_OPTIONS: Final = {"--check", "--strict"}
+OTHERS_OPTIONS: Final = {"--check", "--strict", "--preserve-symlinks-main"}
 """Options of programs that are not multirsh and that the pages speak of."""
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
