@@ -145,7 +145,9 @@ class TestScript:
     def test_we_are_killed_while_it_is_sent(self, on_sshd: Program) -> None:
         on_sshd.write("large", "echo ran\n" + "# and so on\n" * 200_000)
         mark = f"mark-{random.SystemRandom().randrange(10**12)}"
-        process = on_sshd.start("script", *ONE, "large", mark)
+        there = on_sshd.home / mark  # near the beginning of the line, which is parted into words
+        there.mkdir()
+        process = on_sshd.start("script", *ONE, "--cwd", there, "large")
         wait_until(
             lambda: any(_reads_script(pid) for pid in naming(mark)), what="the host reads it", timeout_s=60
         )
