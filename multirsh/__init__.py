@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from multirsh.version import __version__
 
 if TYPE_CHECKING:
+    from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
@@ -65,6 +67,7 @@ __all__ = [
     "Answer",
     "Batches",
     "ClosedBy",
+    "Command",
     "CredentialError",
     "ErrorKind",
     "Event",
@@ -100,6 +103,7 @@ __all__ = [
     "Run",
     "RunFinished",
     "RunStarted",
+    "Script",
     "Seconds",
     "Settings",
     "SourcePort",
@@ -118,6 +122,8 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "multirsh.commands.command": ("Command",),
+    "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool | None
 """What a host's variable may be."""
@@ -106,6 +106,20 @@ class Host:
     def target(self) -> str:
         """The name or address to connect to."""
         return self.name if self.address is None else self.address
+
+
+class Assignment(NamedTuple):
+    """One host's part of a run.
+
+    Attributes:
+        host: Whose.
+        place: Its index among the run's hosts, from 0.
+        run: The run's id.
+    """
+
+    host: Host
+    place: int
+    run: str
 
 
 class Status(enum.StrEnum):

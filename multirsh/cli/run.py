@@ -30,6 +30,8 @@ from multirsh.transports.ssh.options import PasswordSource, SshOptions
 if TYPE_CHECKING:
     from multirsh.cli.control import Control
     from multirsh.cli.drive import Drive
+    from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
     from multirsh.output.gather.normalize import Normalizer
     from multirsh.transports.base import Stdin
 
@@ -118,6 +120,32 @@ class Connecting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the command is to find around it; the fields are the options."""
+
+    environment: tuple[tuple[str, str], ...]
+    directory: str | None
+    is_template: bool
+
+    def command(self, text: str = "", *, tty: bool = False, script: Script | None = None) -> Command:
+        """The command of ``text``, or of a script, in this context.
+
+        Raises:
+            UsageError: It cannot be meant.
+        """
+        from multirsh.commands.command import Command  # noqa: PLC0415 - not needed for --help
+
+        return Command(
+            text,
+            environment=dict(self.environment),
+            directory=self.directory,
+            is_template=self.is_template,
+            tty=tty,
+            script=script,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Showing:
     """How to print; the fields are the options."""
 
@@ -134,6 +162,12 @@ class Showing:
     quiet: bool
     progress: str
     color: str
+
+    def beside(self, stdin: str | None) -> Showing:
+        """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
+        if stdin == OURS and os.isatty(STDIN) and self.progress == When.AUTO:
+            return replace(self, progress=When.NEVER.value)
+        return self
 
     def options(self) -> OutputOptions:
         """What the output room needs, the streams and the environment looked at.
@@ -292,11 +326,15 @@ class RunCommand(SectionCommand):
 @options.CONNECTION
 @options.RUNNING
 @options.COURSE
+@options.CONTEXT
+@options.TTY
 @options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARG]...")
-def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, **parameters: Any) -> int:
+def run(
+    *, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, tty: bool, **parameters: Any
+) -> int:
     """Run COMMAND on many hosts at once.
 
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
@@ -305,7 +343,8 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
 
-    checked(command)
+    joined = checked(command)
+    context = options.take(Context, parameters)
     connecting = options.take(Connecting, parameters)
     choice = options.take(options.Choice, parameters)
     if not files and choice.is_empty:
@@ -314,14 +353,11 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     taken = ["-f -"] if "-" in files else []
     if connecting.password_file == Path("-"):
         taken.append("--password-file -")
-    showing = options.take(Showing, parameters)
-    if stdin == OURS and os.isatty(STDIN) and showing.progress == When.AUTO:
-        showing = replace(showing, progress=When.NEVER.value)  # it would be drawn over what is typed
     drive = prepared(
-        command,
+        context.command(joined, tty=tty),
         hosts,
         connecting=connecting,
-        showing=showing,
+        showing=options.take(Showing, parameters).beside(stdin),
         bounds=options.take(Bounds, parameters),
         course=options.take(Course, parameters),
         reads_keys=_may_read_keys(files, stdin),
@@ -362,7 +398,7 @@ def _nobody(command: Sequence[str]) -> UsageError:
 
 
 def prepared(
-    command: Sequence[str],
+    command: Command,
     hosts: Sequence[Host],
     *,
     connecting: Connecting,
@@ -382,7 +418,7 @@ def prepared(
 
     return Drive(
         hosts=connecting.routed(hosts),
-        command=checked(command),
+        command=command,
         limits=Limits(
             fanout=bounds.fanout,
             ports=bounds.port_budget,

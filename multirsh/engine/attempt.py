@@ -14,7 +14,7 @@ from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
 from multirsh.transports.awake import awake_timeout
-from multirsh.transports.base import Connection, Sink, Stdin
+from multirsh.transports.base import Connection, Sink
 from multirsh.transports.patience import Patience
 
 logger = logging.getLogger(__name__)
@@ -43,15 +43,6 @@ async def _at_once() -> None:
 
 Work: TypeAlias = Callable[[Connection, Sink], Awaitable[Outcome]]
 """What is done on a host once we are in, such as running a command; raises what ``Connection.run`` does."""
-
-
-def command_run(command: str, stdin: Stdin | None = None) -> Work:
-    """The work of running ``command`` as it is given; both arguments are as of ``Connection.run``."""
-
-    async def work(connection: Connection, sink: Sink) -> Outcome:
-        return await connection.run(command, sink, stdin)
-
-    return work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

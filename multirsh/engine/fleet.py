@@ -18,7 +18,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from multirsh.engine.attempt import command_run
+from multirsh.commands import assemble
+from multirsh.commands.command import Command
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -142,7 +143,7 @@ class Fleet:
 
     def run(
         self,
-        command: str,
+        command: str | Command,
         *,
         stdin: bytes | Stdin | None = None,
         hosts: Sequence[Host] | None = None,
@@ -157,7 +158,7 @@ class Fleet:
         """Run ``command`` on every host, through its login shell.
 
         Args:
-            command: What ssh would be given.
+            command: What ssh would be given, or that with what is to be around it.
             stdin: Its standard input, in full to every host; ``None`` is at end of file.
             hosts: Only these of the fleet's; ``None`` for all.
             exit_rule: What the exit code in ``RunFinished`` is made of.
@@ -178,16 +179,15 @@ class Fleet:
         """
         if self._means is None:
             raise RuntimeError("a fleet runs commands inside 'async with'")
-        if not command.strip():
-            raise UsageError("there is no command to run", hint="give one, such as uptime")
-        if "\0" in command:
-            raise UsageError("a command cannot hold a NUL byte")
+        asked = Command(command) if isinstance(command, str) else command
+        chosen = self._hosts if hosts is None else self._ours(hosts)
+        self._check_terminals(asked, chosen)
+        assemble.check(asked, chosen)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
-        work = command_run(command, given)
         rolling = rolling or RollingPlan()
         plan = RunPlan(
-            command=command,
-            work_for=lambda _assignment: work,
+            command=asked.told_as,
+            work_for=assemble.work(asked, given),
             exit_rule=exit_rule or ExitRule(),
             retry=retry,
             rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
@@ -196,10 +196,26 @@ class Fleet:
             fail_fast=fail_fast,
             barrier=barrier,
         )
-        run = Run(self._means, self._hosts if hosts is None else self._ours(hosts), plan)
+        run = Run(self._means, chosen, plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _check_terminals(self, command: Command, hosts: Sequence[Host]) -> None:
+        """See to it that every host can have what ``command`` asks for.
+
+        Raises:
+            UsageError: A pseudo-terminal, where there are none.
+        """
+        if not command.tty or self._means is None:
+            return
+        for host in hosts:
+            name = host.settings.transport or TransportName.SSH
+            if not self._means.transports[name].has_terminals:
+                raise UsageError(
+                    f"{host.name}: there are no terminals by {name}",
+                    hint="leave out --tty, or such hosts with -x",
+                )
 
     def _ours(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
         strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
@@ -224,7 +240,7 @@ def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
 
 def run(
     hosts: Sequence[Host],
-    command: str,
+    command: str | Command,
     *,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from multirsh.engine.attempt import Work
 from multirsh.engine.batches import ALL_AT_ONCE
@@ -12,27 +12,13 @@ from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
-from multirsh.model import Host
+from multirsh.model import Assignment
 
 Gate: TypeAlias = Callable[[int, Sequence[str]], Awaitable[GateOutcome]]
 """Decides whether the batch after number N, of the hosts named, may start."""
 
 Ask: TypeAlias = Callable[[str], Awaitable[Answer]]
 """Asks a person a question."""
-
-
-class Assignment(NamedTuple):
-    """One host's part of a run.
-
-    Attributes:
-        host: Whose.
-        place: Its index among the run's hosts, from 0.
-        run: The run's id.
-    """
-
-    host: Host
-    place: int
-    run: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

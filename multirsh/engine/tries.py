@@ -11,11 +11,11 @@ from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
 from multirsh.engine.limits import Timeouts
-from multirsh.engine.plan import Assignment, RunPlan
+from multirsh.engine.plan import RunPlan
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
-from multirsh.model import ClosedBy, Host, Seconds, Status
+from multirsh.model import Assignment, ClosedBy, Host, Seconds, Status
 from multirsh.transports.base import Connection, Stream
 from multirsh.transports.congestion import congestion_of
 

@@ -69,6 +69,10 @@ class Connection(Protocol):
         """The local port it left from; ``None`` before that, and where it has none of its own."""
 
     @property
+    def user(self) -> str | None:
+        """The login name on the remote; ``None`` before ``open``."""
+
+    @property
     def connected_at(self) -> float | None:
         """When the TCP connection (or what stands for it) was open, on the loop's clock, in seconds."""
 
@@ -86,7 +90,9 @@ class Connection(Protocol):
             HostError: This host could not be reached or entered.
         """
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command`` through the remote's login shell.
 
         Args:
@@ -94,6 +100,7 @@ class Connection(Protocol):
             sink: Takes all output before this returns.
             stdin: Its standard input; ``None`` is at end of file. A remote that does not read it all is
                 not waited for.
+            tty: Whether it gets a pseudo-terminal; only of a transport that has them.
 
         Raises:
             HostError: The command was refused, or its connection died; or ``stdin`` cannot be read (kind
@@ -179,6 +186,10 @@ class Transport(Protocol):
     @property
     def descriptors_per_host(self) -> int:
         """File descriptors that one host's connection may hold; 1 or more."""
+
+    @property
+    def has_terminals(self) -> bool:
+        """Whether a command can have a pseudo-terminal."""
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read what is needed once for all: keys, known hosts, passwords.

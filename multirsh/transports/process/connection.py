@@ -28,19 +28,27 @@ class ProcessConnection:
     """A ``Connection`` (``transports.base``) whose command is a program of this machine."""
 
     def __init__(
-        self, host: Host, launch: Callable[[str], Launch], *, sees_all: bool, close_timeout: float
+        self,
+        host: Host,
+        launch: Callable[[str], Launch],
+        *,
+        user: str | None,
+        sees_all: bool,
+        close_timeout: float,
     ) -> None:
         """Start nothing yet.
 
         Args:
             host: Whom it stands for.
             launch: What to start for a command.
+            user: Whom the commands run as, where that is known.
             sees_all: Whether all that a command does is done by processes of this machine: else what
                 becomes of it when the program is ended cannot be told.
             close_timeout: Seconds that a program may take to end when it was killed.
         """
         self._host = host
         self._launch = launch
+        self._user = user
         self._sees_all = sees_all
         self._close_timeout = close_timeout
         self._phase = Phase.CONNECT
@@ -51,6 +59,11 @@ class ProcessConnection:
     def phase(self) -> Phase:
         """Where it is."""
         return self._phase
+
+    @property
+    def user(self) -> str | None:
+        """Whom the command runs as."""
+        return self._user
 
     @property
     def local_port(self) -> int | None:
@@ -72,15 +85,25 @@ class ProcessConnection:
         self._opened_at = asyncio.get_running_loop().time()
         self._phase = Phase.SESSION
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Start the program, and wait for its end and that of its output.
 
         As with ssh, that is when nobody holds its output any more: what it leaves running in the background
         has to let go of that.
 
+        Args:
+            command: For the program.
+            sink: As of ``Connection``, and so the next.
+            stdin: Its standard input.
+            tty: There is none to be had.
+
         Raises:
             HostError: It cannot be started, the input cannot be read, or its exit status is lost.
         """
+        if tty:
+            raise ValueError("programs are given pipes")
         if self._opened_at is None:
             raise RuntimeError("the connection is not open")
         if self._running is not None:

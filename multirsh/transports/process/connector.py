@@ -14,16 +14,23 @@ class ProcessConnector:
     """A ``Connector`` (``transports.base``)."""
 
     def __init__(
-        self, launch: Callable[[Host, str], Launch], *, sees_all: bool, close_timeout: float
+        self,
+        launch: Callable[[Host, str], Launch],
+        *,
+        user_of: Callable[[Host], str | None],
+        sees_all: bool,
+        close_timeout: float,
     ) -> None:
         """Begin a run.
 
         Args:
             launch: What to start on a host for a command.
+            user_of: Whom a host's commands run as, where that is known.
             sees_all: As of ``ProcessConnection``, and so the next.
             close_timeout: Seconds.
         """
         self._launch = launch
+        self._user_of = user_of
         self._sees_all = sees_all
         self._close_timeout = close_timeout
 
@@ -40,6 +47,7 @@ class ProcessConnector:
         return ProcessConnection(
             host,
             lambda command: self._launch(host, command),
+            user=self._user_of(host),
             sees_all=self._sees_all,
             close_timeout=self._close_timeout,
         )

@@ -64,6 +64,7 @@ class RshConnection:
         self._host = host
         self._plan = plan
         self._phase = Phase.RESOLVE
+        self._user: str | None = None
         self._connected_at: float | None = None
         self._authenticated_at: float | None = None
         self._main: RemoteFirstTransport | None = None
@@ -89,6 +90,11 @@ class RshConnection:
         return None if self._main is None else self._main.get_extra_info("sockname")[1]
 
     @property
+    def user(self) -> str | None:
+        """Whom the command runs as, once that is tried."""
+        return self._user
+
+    @property
     def connected_at(self) -> float | None:
         """When the TCP connection was open."""
         return self._connected_at
@@ -109,6 +115,7 @@ class RshConnection:
         """
         loop = asyncio.get_running_loop()
         plan = self._plan()
+        self._user = plan.remote_user.decode("utf-8", "surrogateescape")
         key = wrapper.make_key()
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:
@@ -140,7 +147,9 @@ class RshConnection:
         self._authenticated_at = loop.time()
         self._enter(Phase.SESSION)
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command``, once.
 
         Args:
@@ -148,6 +157,7 @@ class RshConnection:
             sink: Takes all output before this returns.
             stdin: What the command reads, then end of file; it is begun once its size is known. The command
                 need not read it: its result does not wait.
+            tty: There is none to be had.
 
         Raises:
             HostError: The command cannot be sent, the input cannot be read, or the connection died.
@@ -155,6 +165,8 @@ class RshConnection:
         main, conversation = self._main, self._conversation
         if main is None or conversation is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
+        if tty:
+            raise ValueError("rsh has no terminals")
         self._check(conversation)
         size = 0 if stdin is None else await self._size_of(stdin)
         try:
