@@ -22,6 +22,7 @@ from multirsh.version import __version__
 
 if TYPE_CHECKING:
     from multirsh.commands.command import Command
+    from multirsh.commands.sudo.options import Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
@@ -58,8 +59,9 @@ if TYPE_CHECKING:
     from multirsh.ports.budget import PortBudget
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
+    from multirsh.transports.passwords import PasswordSource
     from multirsh.transports.rsh.options import RshOptions, RshStderr
-    from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.ssh.options import SshOptions
 
 __all__ = [
     "Answer",
@@ -108,6 +110,7 @@ __all__ = [
     "StartRate",
     "Status",
     "Stdin",
+    "Sudo",
     "Timeouts",
     "TransportName",
     "UsageError",
@@ -119,6 +122,7 @@ __all__ = [
 
 _ROOMS = {
     "multirsh.commands.command": ("Command",),
+    "multirsh.commands.sudo.options": ("Sudo",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),
@@ -163,8 +167,9 @@ _ROOMS = {
     "multirsh.ports.budget": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
+    "multirsh.transports.passwords": ("PasswordSource",),
     "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
-    "multirsh.transports.ssh.options": ("PasswordSource", "SshOptions"),
+    "multirsh.transports.ssh.options": ("SshOptions",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -12,6 +12,7 @@ from multirsh.cli.control import Control
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
+from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
@@ -20,6 +21,7 @@ from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
+from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
@@ -42,6 +44,8 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        sudo: As whom the commands run, or ``None`` for who logs in.
+        sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
         reads_keys: Whether Enter on the terminal asks for the run's status.
     """
@@ -56,6 +60,8 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    sudo: Sudo | None = None
+    sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
     reads_keys: bool = False
 
@@ -79,6 +85,7 @@ class Drive:
                 timeouts=self.timeouts,
                 ssh=self.ssh,
                 rsh=self.rsh,
+                sudo_password=self.sudo_password,
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:
@@ -95,6 +102,7 @@ class Drive:
         return fleet.run(
             self.command,
             stdin=self.stdin,
+            sudo=self.sudo,
             exit_rule=self.exit_rule,
             retry=control.retry,
             rolling=control.rolling,

@@ -77,6 +77,8 @@ PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
         Phase.AUTH: frozenset(),
         # The login was good, and the command has not been sent. What was refused in words stays refused.
         Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET}),
+        # As in AUTH.
+        Phase.SUDO: frozenset(),
         Phase.RUN: frozenset(),
     }
 )

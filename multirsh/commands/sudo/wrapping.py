@@ -1,0 +1,45 @@
+"""The text that runs another by sudo, and tells when it asks and when the command begins. Pure."""
+
+from __future__ import annotations
+
+import secrets
+from typing import NamedTuple
+
+from multirsh.sh_text import quoted
+
+
+class Marks(NamedTuple):
+    """What tells sudo's words from all others; nobody can write them who has not seen them.
+
+    Attributes:
+        prompt: sudo's prompt.
+        ready: Written when sudo has let us in, just before the command begins.
+    """
+
+    prompt: bytes
+    ready: bytes
+
+
+def new_marks() -> Marks:
+    """Marks for one attempt at one host.
+
+    They hold nothing that a shell, or sudo in a prompt (``%``, sudo(8)), reads in its own way.
+    """
+    return Marks(*(f"multirsh-{word}-{secrets.token_hex(16)}:".encode("ascii") for word in ("asks", "ready")))
+
+
+def wrapped(script: str, user: str, marks: Marks, *, may_ask: bool) -> str:
+    """POSIX text that runs ``script`` as ``user``, by /bin/sh, with the standard streams as they are.
+
+    sudo asks on stderr and reads on stdin (``-S``), byte by byte and no further than the line's end. It
+    takes the place of the shell that reads this text: its parent is the server, as a command's is.
+
+    Args:
+        script: For POSIX sh.
+        user: As whom.
+        marks: Written to stderr.
+        may_ask: Whether it may ask for a password; else, where it would have to, it fails (``-n``).
+    """
+    how = f"-S -p {marks.prompt.decode('ascii')}" if may_ask else "-n"
+    inner = f"printf %s {marks.ready.decode('ascii')} >&2\n{script}"
+    return f"exec sudo {how} -u {quoted(user)} -- /bin/sh -c {quoted(inner)} sh"
