@@ -19,9 +19,29 @@ _RISKY_IN_QUOTES: Final = re.compile(rb"[^ -~]|[\\'!]")
 """What some login shell reads in its own way even between single quotes, besides."""
 
 
+_BARE: Final = re.compile(r"[A-Za-z0-9_./:,@-]+")
+"""A word that no shell reads anything into."""
+
+_ALIKE: Final = re.compile(r"([\\'!])")
+
+
 def quoted(text: str) -> str:
     """``text`` as one word of POSIX sh, whatever is in it but a NUL."""
     return "'" + text.replace("'", "'\\''") + "'"
+
+
+def quoted_anywhere(text: str) -> str:
+    r"""``text`` as one word of whatever shell: sh and its kin, csh, fish.
+
+    What they read differently between single quotes (``\``, ``'``, ``!``) stands outside of them behind a
+    backslash, which is the same to all. *What remains*: in csh, a line feed ends a word in any case.
+    """
+    if _BARE.fullmatch(text):
+        return text
+    if not text:
+        return "''"
+    pieces = _ALIKE.split(text)  # those in between are at odd places
+    return "".join(f"\\{piece}" if place % 2 else f"'{piece}'" for place, piece in enumerate(pieces) if piece)
 
 
 def escaped(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ from multirsh.cli.control import Control
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
+from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
@@ -51,7 +52,7 @@ class Drive:
     """
 
     hosts: Sequence[Host]
-    command: str
+    command: Command
     limits: Limits
     timeouts: Timeouts
     ssh: SshOptions

@@ -298,6 +298,33 @@ COURSE = _together(
     ),
 )
 
+CONTEXT = _together(
+    _of_running(
+        "--env",
+        "environment",
+        type=values.assignment,
+        multiple=True,
+        metavar="K=V",
+        configurable=False,
+        help="Set a variable for the command, whatever the server accepts. Repeatable.",
+    ),
+    _of_running("--cwd", "directory", metavar="DIR", configurable=False, help="Run in DIR on the host."),
+    _of_running(
+        "--template",
+        "is_template",
+        is_flag=True,
+        configurable=False,
+        help="Fill in {host}, {user}, {index} and {var.NAME}, each quoted for the shell; {{ is a brace.",
+    ),
+)
+
+TTY = _of_running(
+    "--tty",
+    is_flag=True,
+    configurable=False,
+    help="Give the command a terminal of 80x24; its stderr then comes with stdout.",
+)
+
 STDIN_OPTION = _of_running(
     *stdin.NAMES,
     "stdin",

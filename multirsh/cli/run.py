@@ -30,6 +30,8 @@ from multirsh.transports.ssh.options import SshOptions
 if TYPE_CHECKING:
     from multirsh.cli.control import Control
     from multirsh.cli.drive import Drive
+    from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
     from multirsh.transports.base import Stdin
 
 
@@ -125,6 +127,32 @@ class Connecting:
             password=password,
             ask=asker(),
             forward_agent=self.forward_agent,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the command is to find around it; the fields are the options."""
+
+    environment: tuple[tuple[str, str], ...]
+    directory: str | None
+    is_template: bool
+
+    def command(self, text: str = "", *, tty: bool = False, script: Script | None = None) -> Command:
+        """The command of ``text``, or of a script, in this context.
+
+        Raises:
+            UsageError: It cannot be meant.
+        """
+        from multirsh.commands.command import Command  # noqa: PLC0415 - not needed for --help
+
+        return Command(
+            text,
+            environment=dict(self.environment),
+            directory=self.directory,
+            is_template=self.is_template,
+            tty=tty,
+            script=script,
         )
 
 
@@ -240,11 +268,15 @@ class RunCommand(SectionCommand):
 @options.CONNECTION
 @options.RUNNING
 @options.COURSE
+@options.CONTEXT
+@options.TTY
 @options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARG]...")
-def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, **parameters: Any) -> int:
+def run(
+    *, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, tty: bool, **parameters: Any
+) -> int:
     """Run COMMAND on many hosts at once.
 
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
@@ -253,7 +285,8 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
 
-    checked(command)
+    joined = checked(command)
+    context = options.take(Context, parameters)
     connecting = options.take(Connecting, parameters)
     choice = options.take(options.Choice, parameters)
     if not files and choice.is_empty:
@@ -263,7 +296,7 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     if connecting.password_file == Path("-"):
         taken.append("--password-file -")
     drive = prepared(
-        command,
+        context.command(joined, tty=tty),
         hosts,
         connecting=connecting,
         showing=options.take(Showing, parameters),
@@ -307,7 +340,7 @@ def _nobody(command: Sequence[str]) -> UsageError:
 
 
 def prepared(
-    command: Sequence[str],
+    command: Command,
     hosts: Sequence[Host],
     *,
     connecting: Connecting,
@@ -328,7 +361,7 @@ def prepared(
     login = connecting.password()
     return Drive(
         hosts=connecting.routed(hosts),
-        command=checked(command),
+        command=command,
         limits=Limits(
             fanout=bounds.fanout,
             ports=bounds.port_budget,

@@ -189,19 +189,19 @@ class Fleet:
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
         self._check_terminals(asked, chosen)
-        if sudo is not None and self._sudo_password is not None:
-            _check_privacy(chosen)
+        runner: assemble.Runner = assemble.PLAINLY
+        if sudo is None:
+            assemble.check(asked, chosen)
+        else:
+            if self._sudo_password is not None:
+                _check_privacy(chosen)
+            runner = elevation = Elevation(sudo, self._sudo_password, self._turns)
+            assemble.check(asked, chosen, wrap=elevation.sample)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
         rolling = rolling or RollingPlan()
         plan = RunPlan(
             command=asked.told_as,
-            work_for=assemble.work(
-                asked,
-                given,
-                runner=assemble.PLAINLY
-                if sudo is None
-                else Elevation(sudo, self._sudo_password, self._turns),
-            ),
+            work_for=assemble.work(asked, given, runner=runner),
             exit_rule=exit_rule or ExitRule(),
             retry=retry,
             rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),

@@ -112,6 +112,10 @@ class Elevation:
         self._password = password
         self._turns = turns
 
+    def sample(self, text: str) -> str:
+        """``text`` as it will be wrapped, for its length."""
+        return wrapped(text, self._user, new_marks(), may_ask=True)
+
     async def run(self, connection: Connection, sink: Sink, host: str, make: Make) -> Outcome:
         """Run what ``make`` makes, by sudo.
 

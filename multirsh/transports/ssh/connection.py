@@ -35,6 +35,10 @@ TERMINAL: Final[dict[str, Any]] = {
 """What asyncssh asks for (RFC 4254, section 6.2): nobody sits there who would see an echo, and an output that
 is told by line ends needs no carriage returns."""
 
+END_OF_INPUT: Final = b"\x04" * 64
+"""What ends a terminal's input, which has no end of its own (termios(3), VEOF): for each reader that comes to
+it, one after the other, there must be one."""
+
 
 class Surroundings(Protocol):
     """What a connection asks of the run's connector."""
@@ -158,10 +162,11 @@ class SshConnection:
             )
             self._enter(Phase.RUN)
             if stdin is None:
+                channel.write(END_OF_INPUT if tty else b"")
                 channel.write_eof()
                 await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
             else:
-                await self._fed(session, stdin, link)
+                await self._fed(session, stdin, link, ending=END_OF_INPUT if tty else b"")
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
@@ -170,7 +175,9 @@ class SshConnection:
             raise HostError(self._host.name, status, failure)
         return session.outcome
 
-    async def _fed(self, session: CommandSession, stdin: Stdin, link: PoliteConnection) -> None:
+    async def _fed(
+        self, session: CommandSession, stdin: Stdin, link: PoliteConnection, *, ending: bytes
+    ) -> None:
         """Give the command its input until it ends, whether it reads it or not.
 
         Raises:
@@ -181,7 +188,7 @@ class SshConnection:
         async def feed() -> None:
             nonlocal failure
             try:
-                await session.feed(stdin, link.may_write)
+                await session.feed(stdin, link.may_write, ending=ending)
             except OSError as error:
                 failure = error
                 session.give_up()
