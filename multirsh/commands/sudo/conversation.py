@@ -32,9 +32,6 @@ TAIL_BYTES: Final = 2048
 HELD_BYTES: Final = 64 * 1024
 """Of output kept back at the most, where it is not known yet whether anybody is to see it."""
 
-END_OF_INPUT: Final = b"\x04"
-"""On a terminal (VEOF, termios(3))."""
-
 
 class Stage(enum.Enum):
     """Where the conversation is."""
@@ -104,7 +101,7 @@ class Conversation:
             marks: As ``wrapping`` gave them to sudo.
             answer: Gives the password when sudo asks; ``None`` to give it none.
             moved: Told of each new stage.
-            tty: Whether all output comes on one stream, and input ends as on a terminal.
+            tty: Whether all output comes on one stream, stdout.
             holds: Whether output is kept back until the command begins.
         """
         self.stage = Stage.QUIET
@@ -239,7 +236,7 @@ class Conversation:
             if self.stage is Stage.BEGUN:
                 return b"" if self._stdin is None else await self._stdin.read(offset - self._answer_bytes)
             if self.stage in _INPUT_ENDS:
-                return END_OF_INPUT if self._tty and offset == self._answer_bytes else b""
+                return b""
             self._changed.clear()
             await self._changed.wait()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import asyncssh
@@ -162,7 +163,9 @@ class SshConnection:
             )
             self._enter(Phase.RUN)
             if stdin is None:
-                channel.write(END_OF_INPUT if tty else b"")
+                if tty:
+                    with suppress(BrokenPipeError):  # it has ended already
+                        channel.write(END_OF_INPUT)
                 channel.write_eof()
                 await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
             else:
