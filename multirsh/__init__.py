@@ -22,6 +22,7 @@ from multirsh.version import __version__
 
 if TYPE_CHECKING:
     from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
     from multirsh.commands.sudo.options import Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
@@ -102,6 +103,7 @@ __all__ = [
     "Run",
     "RunFinished",
     "RunStarted",
+    "Script",
     "Seconds",
     "Settings",
     "SourcePort",
@@ -123,6 +125,7 @@ __all__ = [
 _ROOMS = {
     "multirsh.commands.command": ("Command",),
     "multirsh.commands.sudo.options": ("Sudo",),
+    "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),

@@ -41,6 +41,7 @@ OTHERS_OPTIONS: Final = {"--check", "--strict"}
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE: Final = re.compile(r"`([^`\n]+)`")
 OPTION: Final = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z])\b(?!-)")
+ASSIGNMENT: Final = re.compile(r"\w+=")
 TABLE_ROW: Final = re.compile(r"^\|.*\|$", re.MULTILINE)
 
 
@@ -177,7 +178,7 @@ def multirsh_words(typed: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     lexer.commenters = "#"
     for is_separator, words in itertools.groupby(lexer, lambda word: set(word) <= set("|&;()<>")):
-        plain = [word for word in words if "=" not in word.partition("/")[0] or word[0] == "-"]
+        plain = list(itertools.dropwhile(ASSIGNMENT.match, words))
         if not is_separator and plain and plain[0].endswith("multirsh"):
             yield plain[1:]
 

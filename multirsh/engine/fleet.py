@@ -269,7 +269,7 @@ def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
 
 def run(
     hosts: Sequence[Host],
-    command: str,
+    command: str | Command,
     *,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,

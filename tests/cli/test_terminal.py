@@ -118,6 +118,19 @@ def test_what_is_typed_beside_a_job_in_the_background_is_not_its(
     assert "in flight:" not in terminal.seen
 
 
+def test_a_job_in_the_background_leaves_the_terminals_settings_alone(
+    terminal: Terminal, remotes: Remotes
+) -> None:
+    """They are of the job in the foreground, such as an editor; who sets them is stopped (SIGTTOU)."""
+    terminal.run(f"{PROGRAM} -f hosts.yaml -g few '{remotes.waiting}' >out 2>&1 &")
+    remotes.wait_for(5)
+
+    terminal.run(f"stty -echo; touch {remotes.folder}/go; wait; stty echo; jobs; echo over")
+
+    assert "Stopped" not in terminal.expect(r"^over")
+    assert not processes_of(remotes)
+
+
 def test_a_question_of_a_job_in_the_background_waits_for_the_foreground(
     terminal: Terminal, remotes: Remotes
 ) -> None:
