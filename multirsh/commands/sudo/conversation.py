@@ -33,6 +33,10 @@ HELD_BYTES: Final = 64 * 1024
 """Of output kept back at the most, where it is not known yet whether anybody is to see it."""
 
 
+SAID_ANYWAY: Final = "a password is required"
+"""What sudo adds where it has said before what is wrong, such as that an account has expired."""
+
+
 class Stage(enum.Enum):
     """Where the conversation is."""
 
@@ -159,6 +163,8 @@ class Conversation:
     def last_words(self) -> str:
         """sudo's last line, for people; empty where it said nothing."""
         lines = [line for line in self.tail.decode("utf-8", "replace").splitlines() if line.strip()]
+        if len(lines) > 1 and lines[-1].endswith(SAID_ANYWAY) and lines[-2].startswith("sudo:"):
+            del lines[-1]
         return one_line(lines[-1]) if lines else ""
 
     def _found(self, stream: Stream, word: bytes) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 from typing import NamedTuple
 
-from multirsh.sh_text import quoted
+from multirsh.sh_text import escaped, quoted, to_bytes
 
 
 class Marks(NamedTuple):
     """What tells sudo's words from all others; nobody can write them who has not seen them.
+
+    Neither stands in the text that is run. A shell that traces what it does, and a sudo that repeats what it
+    does not allow, write no mark.
 
     Attributes:
         prompt: sudo's prompt.
@@ -21,11 +24,8 @@ class Marks(NamedTuple):
 
 
 def new_marks() -> Marks:
-    """Marks for one attempt at one host.
-
-    They hold nothing that a shell, or sudo in a prompt (``%``, sudo(8)), reads in its own way.
-    """
-    return Marks(*(f"multirsh-{word}-{secrets.token_hex(16)}:".encode("ascii") for word in ("asks", "ready")))
+    """Marks for one attempt at one host."""
+    return Marks(*(f"multirsh-{word}%{secrets.token_hex(16)}:".encode("ascii") for word in ("asks", "ready")))
 
 
 def wrapped(script: str, user: str, marks: Marks, *, may_ask: bool) -> str:
@@ -40,6 +40,10 @@ def wrapped(script: str, user: str, marks: Marks, *, may_ask: bool) -> str:
         marks: Written to stderr.
         may_ask: Whether it may ask for a password; else, where it would have to, it fails (``-n``).
     """
-    how = f"-S -p {marks.prompt.decode('ascii')}" if may_ask else "-n"
-    inner = f"printf %s {marks.ready.decode('ascii')} >&2\n{script}"
-    return f"exec sudo {how} -u {quoted(user)} -- /bin/sh -c {quoted(inner)} sh"
+    # In a prompt as in a format, "%%" is one "%" (sudo(8), -p; printf(1)).
+    asks, ready = (mark.decode("ascii").replace("%", "%%") for mark in marks)
+    how = f"-S -p {asks}" if may_ask else "-n"
+    # On one line, as sudo's log and its complaints show it; the comment keeps line feeds at the end.
+    text = escaped(to_bytes(f"{script}\n#")).decode("ascii")
+    inner = f"""'printf {ready} >&2;eval "set --;$(printf %b "$1")"' sh {quoted(text)}"""
+    return f"exec sudo {how} -u {quoted(user)} -- /bin/sh -c {inner}"
