@@ -21,6 +21,7 @@ from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
 from multirsh.transports.base import Destination, Sink, Stdin
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 
 __all__ = ["Behaviour", "FakeConnection", "FakeTransport", "refused"]
@@ -130,7 +131,7 @@ class FakeConnection:
             raise self.behaviour.outcome
         return self.behaviour.outcome
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - nothing runs
         """Note it; tell the fate as the behaviour says."""
         self.end_calls.append(kill_after)
         if self.behaviour.dies_after is not None:

@@ -22,6 +22,8 @@ from multirsh.commands import assemble
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.elevation import Elevation, Turns
 from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.trial import Stage
+from multirsh.engine.attempt import no_password
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -209,11 +211,16 @@ class Fleet:
             ask=ask,
             fail_fast=fail_fast,
             barrier=barrier,
+            sudo_password=no_password if sudo is None else self._proven_password,
         )
         run = Run(self._means, chosen, plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _proven_password(self) -> Password | None:
+        """sudo's password, if a host has accepted it and none has made us stop."""
+        return self._sudo_password if self._turns.trial.stage is Stage.PROVEN else None
 
     def _check_terminals(self, command: Command, hosts: Sequence[Host]) -> None:
         """See to it that every host can have what ``command`` asks for.

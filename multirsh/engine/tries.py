@@ -139,7 +139,8 @@ class Tries:
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
-        return Task(work=self._plan.work_for(self._assignments[host.name]), entered=entered)
+        work = self._plan.work_for(self._assignments[host.name])
+        return Task(work=work, entered=entered, sudo_password=self._plan.sudo_password)
 
     def _leave_flight(self, start: Start, ending: Ending) -> bool:
         """Give the host's place free; whether another attempt will be made."""

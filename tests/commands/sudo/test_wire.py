@@ -50,7 +50,7 @@ class Fleets:
         return Fleet(
             hosts,
             limits=Limits(fanout=fanout),
-            timeouts=Timeouts(connect=NEVER_S, close=NEVER_S),
+            timeouts=Timeouts(connect=NEVER_S, close=NEVER_S, kill_after=0.5),
             ssh=ssh_options(known(self.server, names, self.folder)),
             sudo_password=None if password is None else PasswordSource(call=lambda: password),
             warn=self.warnings.append,
