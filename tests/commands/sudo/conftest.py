@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.commands.sudo.sudo_fleets import Fleets
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.servers.sshd import start_sshd
@@ -30,3 +32,9 @@ def rules(rules_of_all: SudoRules) -> SudoRules:
     """The rules as they are at first."""
     rules_of_all.rule()
     return rules_of_all
+
+
+@pytest.fixture
+def fleets(server: Daemon, rules: SudoRules, in_module_namespace: Namespace, tmp_path: Path) -> Fleets:
+    """Of the file's server, whose rules are as at first."""
+    return Fleets(server, tmp_path)

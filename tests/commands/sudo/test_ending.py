@@ -11,20 +11,12 @@ import pytest
 from multirsh.commands.sudo.options import Sudo
 from multirsh.events import HostFinished, Output
 from multirsh.model import Fate, Status
-from tests.commands.sudo.test_wire import Fleets
-from tests.servers.daemon import Daemon
-from tests.servers.namespace import Namespace
+from tests.commands.sudo.sudo_fleets import Fleets
 from tests.servers.sudoers import FREE, OTHER, TRUSTED, SudoRules
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 _SECONDS = itertools.count(random.SystemRandom().randrange(10**8, 9 * 10**8))
-
-
-@pytest.fixture
-def fleets(server: Daemon, rules: SudoRules, in_module_namespace: Namespace, tmp_path: Path) -> Fleets:
-    """Of the file's server, whose rules are as at first."""
-    return Fleets(server, tmp_path)
 
 
 def sleepers(nap: str) -> list[str]:

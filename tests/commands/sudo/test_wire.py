@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import gc
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from multirsh.commands.command import Command
@@ -15,66 +17,17 @@ from multirsh.commands.sudo.conversation import Stage
 from multirsh.commands.sudo.elevation import SECONDS
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import HostResult
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status, TransportName
 from multirsh.transports.passwords import PasswordSource
-from tests.fleets import NEVER_S, addresses, hosts_on, known, ssh_options
+from tests.commands.sudo.sudo_fleets import Fleets
 from tests.servers.accounts import PASSWORD, Person
-from tests.servers.daemon import Daemon
-from tests.servers.namespace import Namespace
 from tests.servers.sudoers import FREE, OTHER, STRANGER, TRUSTED, SudoRules
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 CANARY = "canary-%H-7f3a 'wrong\\"
-
-
-@dataclass
-class Fleets:
-    """Makes fleets of the server's users."""
-
-    server: Daemon
-    folder: Path
-    warnings: list[str] = field(default_factory=list)
-
-    def of(self, *people: Person, password: str | None = PASSWORD, fanout: int = 64) -> Fleet:
-        """A host for each of ``people``, in order."""
-        names = addresses(len(people))
-        hosts = [
-            host
-            for name, person in zip(names, people, strict=True)
-            for host in hosts_on(self.server, [name], user=person.name)
-        ]
-        return Fleet(
-            hosts,
-            limits=Limits(fanout=fanout),
-            timeouts=Timeouts(connect=NEVER_S, close=NEVER_S, kill_after=0.5),
-            ssh=ssh_options(known(self.server, names, self.folder)),
-            sudo_password=None if password is None else PasswordSource(call=lambda: password),
-            warn=self.warnings.append,
-        )
-
-    async def run(
-        self,
-        *people: Person,
-        command: str | Command = "id -un",
-        password: str | None = PASSWORD,
-        user: str = "root",
-        stdin: bytes | None = None,
-        fanout: int = 64,
-    ) -> list[HostResult]:
-        """Run ``command`` by sudo."""
-        async with self.of(*people, password=password, fanout=fanout) as fleet:
-            results = await fleet.run(command, sudo=Sudo(user), stdin=stdin).gather()
-        return [results[host.name] for host in fleet.hosts]
-
-
-@pytest.fixture
-def fleets(server: Daemon, rules: SudoRules, in_module_namespace: Namespace, tmp_path: Path) -> Fleets:
-    """Of the file's server, whose rules are as at first."""
-    return Fleets(server, tmp_path)
 
 
 def told(results: Sequence[HostResult]) -> list[tuple[Status, bytes, bytes]]:
@@ -325,3 +278,59 @@ async def test_rsh_is_refused_before_anything_connects(fleets: Fleets) -> None:
 def test_nobody_is_called_that(user: str) -> None:
     with pytest.raises(UsageError, match="--sudo="):
         Sudo(user)
+
+
+@pytest.fixture
+def loud() -> Iterator[None]:
+    """asyncssh tells all that it tells without the packets themselves."""
+    asyncssh.set_debug_level(2)
+    yield
+    asyncssh.set_debug_level(1)
+
+
+@pytest.mark.usefixtures("loud")
+async def test_the_password_is_in_no_log_and_shown_by_no_object(
+    fleets: Fleets, rules: SudoRules, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    rules.set_password(CANARY)
+    try:
+        async with fleets.of(TRUSTED, FREE, password=CANARY) as fleet:
+            run = fleet.run("echo up; cat; sleep 1", sudo=Sudo(), stdin=b"in")
+            shown = ""
+            async for event in run.events():
+                shown += repr(event)
+                if "up" in repr(event):
+                    ours = [thing for thing in gc.get_objects() if _is_ours(thing)]
+                    shown += " ".join(map(repr, ours))
+    finally:
+        rules.set_password(PASSWORD)
+
+    assert "Conversation object" in shown
+    assert "Password(***)" in shown
+    assert CANARY not in shown
+    assert repr(CANARY) not in shown
+    assert "Sending" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def _is_ours(thing: object) -> bool:
+    return str(type(thing).__module__).partition(".")[0] == "multirsh"
+
+
+async def test_a_failure_of_our_own_shows_nothing(
+    fleets: Fleets, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its traceback is logged."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("multirsh.commands.sudo.elevation.failures.refused", broken)
+    (result,) = await fleets.run(TRUSTED, password=CANARY)
+
+    assert result.error
+    assert result.error.kind is ErrorKind.INTERNAL
+    assert "Traceback" in caplog.text
+    assert CANARY not in caplog.text
+    assert CANARY not in result.error.message
