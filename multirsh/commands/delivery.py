@@ -18,6 +18,7 @@ it, and removes the file.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -61,8 +62,9 @@ exec 9<&-
 exit $?"""
 
 
+@functools.lru_cache(maxsize=1)
 def content(script: bytes) -> bytes:
-    """What is sent before the user's standard input.
+    """What is sent before the user's standard input; made once for all hosts that get the same.
 
     Args:
         script: The content, without NUL bytes.

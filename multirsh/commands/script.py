@@ -110,7 +110,7 @@ def _check(content: bytes, name: str) -> None:
     Raises:
         UsageError: As ``Script``.
     """
-    if not content.strip():
+    if not content or content.isspace():
         raise UsageError(f"{name}: there is nothing in it", hint="give a script")
     if content.startswith(_BYTE_ORDER_MARK):
         raise UsageError(

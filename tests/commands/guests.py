@@ -22,12 +22,14 @@ AT_ONCE_S = 15.0
 
 
 @asynccontextmanager
-async def fleet_as_guest(server: Daemon, folder: Path, **variables: Scalar) -> AsyncIterator[Fleet]:
+async def fleet_as_guest(
+    server: Daemon, folder: Path, *, command_s: float | None = None, **variables: Scalar
+) -> AsyncIterator[Fleet]:
     """A fleet of one host, ``HOST``, that ``server`` lets its guest into."""
     trusted = known(server, [HOST], folder)
     (host,) = hosts_on(server, [HOST], user=server.guest)
     named = Host(host.name, settings=host.settings, vars=variables)
-    async with fleet_of([named], ssh_options(trusted)) as fleet:
+    async with fleet_of([named], ssh_options(trusted), command_s=command_s) as fleet:
         yield fleet
 
 

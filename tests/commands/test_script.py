@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import random
 import re
 import subprocess
 from collections.abc import Sequence
@@ -22,10 +23,13 @@ from multirsh.commands.stdin import Led
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
-from multirsh.model import Assignment, Host, Status
+from multirsh.model import Assignment, Fate, Host, Status
 from tests.cli.program import wait_until
-from tests.commands.guests import HOST, lines, told
+from tests.commands.guests import HOST, fleet_as_guest, lines, told
 from tests.commands.shells import at
+from tests.servers.daemon import Daemon
+from tests.servers.namespace import Namespace
+from tests.servers.processes import naming
 from tests.servers.requirement import program
 
 on_servers = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
@@ -132,6 +136,18 @@ class TestOnServers:
         assert (result.status, result.stderr) == (Status.LOCAL, b"")
         await asyncio.to_thread(wait_until, lambda: left_by_scripts() == [], what="nothing is left")
 
+    async def test_one_that_is_given_up_on_is_ended(
+        self, by_shell: Daemon, in_module_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        nap = str(random.SystemRandom().randrange(10**8, 9 * 10**8))
+        script = Script(f"#!/bin/sh\nsleep {nap} & echo began; sleep {nap}".encode())
+        async with fleet_as_guest(by_shell, tmp_path, command_s=1.0) as fleet:
+            result = await told(fleet, Command(script=script))
+        assert (result.status, result.stdout) == (Status.TIMEOUT, b"began\n")
+        assert result.error is not None
+        assert result.error.fate is Fate.DEAD
+        assert naming(nap) == set()
+
 
 class TestInterpreters:
     @pytest.mark.parametrize(
@@ -155,16 +171,20 @@ class TestInterpreters:
         path.write_bytes(content)
         assert Script.read(path, shell=shell).runner() == runner
 
-    @given(st.binary(min_size=1, max_size=60))
-    @example(b"/bin/echo\t a  b \t")
-    def test_the_kernel_agrees(self, said: bytes) -> None:
-        """Of what the two make of a line, the words are compared: by a program that tells its own."""
-        words = re.sub(rb"[\0\r\n]", b"x", said)
-        content = b"#!/usr/bin/printf <%s>" + words + b"\n"
-        with contextlib.suppress(UsageError):
-            runner = Script(content).runner()
-            assert runner[0] == "/usr/bin/printf"
-            assert os.fsencode(runner[1]) == (b"<%s>" + words).rstrip(b" \t")
+    def test_the_kernel_agrees(self, tmp_path: Path) -> None:
+        path = tmp_path / "script"
+
+        @given(st.lists(st.sampled_from([b" ", b"\t", b"a", b"-n", b"#", b"\xff", b"'", b"\\"]), max_size=20))
+        @example([b" \t", b"a", b"  ", b"b", b"\t "])
+        def holds(words: list[bytes]) -> None:
+            path.unlink(missing_ok=True)
+            path.write_bytes(b"#! \t/bin/echo x" + b"".join(words) + b"\n")
+            path.chmod(0o755)
+            told = subprocess.run([path], capture_output=True, check=True).stdout
+            _, *rest = Script.read(path).runner()
+            assert told == os.fsencode(" ".join([*rest, str(path)]) + "\n")
+
+        holds()
 
 
 class TestRefused:

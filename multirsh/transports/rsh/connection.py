@@ -65,6 +65,7 @@ class RshConnection:
         self._host = host
         self._plan = plan
         self._phase = Phase.RESOLVE
+        self._user: str | None = None
         self._connected_at: float | None = None
         self._authenticated_at: float | None = None
         self._main: RemoteFirstTransport | None = None
@@ -91,12 +92,8 @@ class RshConnection:
 
     @property
     def user(self) -> str | None:
-        """Whom the command runs as, once we are let in."""
-        return (
-            None
-            if self._authenticated_at is None
-            else self._plan().remote_user.decode("utf-8", "surrogateescape")
-        )
+        """Whom the command runs as, once that is tried."""
+        return self._user
 
     @property
     def connected_at(self) -> float | None:
@@ -119,6 +116,7 @@ class RshConnection:
         """
         loop = asyncio.get_running_loop()
         plan = self._plan()
+        self._user = plan.remote_user.decode("utf-8", "surrogateescape")
         key = wrapper.make_key()
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:

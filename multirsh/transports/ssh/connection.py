@@ -75,6 +75,7 @@ class SshConnection:
         self._socket: RemoteFirstTransport | None = None
         self._session: CommandSession | None = None
         self._phase = Phase.RESOLVE
+        self._user: str | None = None
         self._local_port: int | None = None
         self._connected_at: float | None = None
         self._authenticated_at: float | None = None
@@ -91,8 +92,8 @@ class SshConnection:
 
     @property
     def user(self) -> str | None:
-        """The login name, once logged in."""
-        return None if self._authenticated_at is None else self._plan().prepared.settings.user
+        """The login name, once it is tried."""
+        return self._user
 
     @property
     def connected_at(self) -> float | None:
@@ -120,6 +121,7 @@ class SshConnection:
         link: PoliteConnection | None = None
         try:
             plan = self._plan()
+            self._user = plan.prepared.settings.user
             check = plan.host_key_check()
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
