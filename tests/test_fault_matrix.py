@@ -91,6 +91,21 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_nothing_left.py::test_nothing_is_left",
         "transports/ssh/test_wire.py::TestSshd::test_a_command_past_its_time_is_timeout_in_run_and_the_remote_closes",
     ),
+    "output that is no text, has no line ends, is a flood": (
+        "cli/test_floods.py::test_a_hundred_megabytes_without_a_line_end_are_exact_in_files_and_bounded",
+        "cli/test_floods.py::test_200_hosts_that_flood_a_reader_who_is_slow_are_held_back",
+        "cli/test_floods.py::test_what_could_harm_a_terminal_is_shown_there_and_exact_elsewhere",
+        "cli/test_output.py::test_much_output_is_exact_and_memory_is_bounded",
+    ),
+    "a reader that goes away, a stdout that is full": (
+        "cli/test_run.py::test_a_reader_that_goes_away_ends_it_quietly",
+        "cli/test_floods.py::test_a_stdout_that_is_full_or_closed_is_told_and_fails",
+    ),
+    "a disk that fills up": (
+        "cli/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
+        "cli/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",
+        "output/gather/test_store.py::test_a_full_disk_is_told_once_and_nothing_is_lost",
+    ),
     "a child that holds the output": (
         "cli/test_faults.py::TestMidCommand::test_a_child_that_holds_the_output_ends_with_the_commands_time_and_is_told",
         "transports/rsh/test_wire.py::TestInRshd::test_a_child_left_behind_delays_the_socket_and_not_the_result",

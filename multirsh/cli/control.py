@@ -22,6 +22,7 @@ from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
+from multirsh.output import Printer
 from multirsh.output.escape import escape_text
 from multirsh.transports.threads import in_daemon_thread
 
@@ -81,7 +82,7 @@ class Control:
             return _gate_on_hosts(fleet, command_of(self.gate), self.retry, say)
         return _gate_here(command_of(self.gate), kill_after)
 
-    def ask_by(self, say: Say) -> Ask | None:
+    def ask_by(self, printer: Printer) -> Ask | None:
         """How a person is asked after each batch; ``None`` for not at all."""
         if not self.asks:
             return None
@@ -91,8 +92,9 @@ class Control:
 
         async def ask(question: str) -> Answer:
             while True:
-                say(f"multirsh: {question} [y]es, [n]o, [a]ll: ")
-                words = await in_daemon_thread(_read_line, name="multirsh-step")
+                printer.say(f"multirsh: {question} [y]es, [n]o, [a]ll: ")
+                with printer.asking():
+                    words = await in_daemon_thread(_read_line, name="multirsh-step")
                 answer = (_ANSWERS | _ANSWERS_TOO).get(words.strip().lower())
                 if not words:
                     return Answer.NO  # the terminal is gone

@@ -334,7 +334,45 @@ STDIN_OPTION = _of_running(
 )
 
 OUTPUT = _together(
-    _of_output("-N", "--no-prefix", is_flag=True, help="Lines without host names before them."),
+    _of_output("-N", "--no-prefix", is_flag=True, help="Neither host names before lines nor headers."),
+    _of_output("-b", "--gather", is_flag=True, help="Equal outputs once, under their hosts."),
+    _of_output("-B", "--gather-all", is_flag=True, help="The same, with stderr."),
+    _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order; with -B, with stderr."),
+    _of_output(
+        "--diff",
+        "differences",
+        is_flag=True,
+        help="Gather, and show how the others differ from the majority.",
+    ),
+    _of_output(
+        "--normalize",
+        "normalizer",
+        type=values.normalizer,
+        metavar="LIST",
+        help="What does not count in comparing: host, ip, time, pid, /re/.",
+    ),
+    _of_output(
+        "--outdir",
+        "out_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Append each host's stdout to a file of its name in DIR, too.",
+    ),
+    _of_output(
+        "--errdir",
+        "err_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The same with its stderr.",
+    ),
+    _of_output(
+        "--output-mem",
+        "output_memory",
+        type=values.size,
+        default="64M",
+        metavar="SIZE",
+        help="Gathered output to hold in memory; the rest goes to disk.  [default: 64M]",
+    ),
     _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
     _of_output(
         "-q",

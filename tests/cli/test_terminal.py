@@ -81,15 +81,17 @@ def test_enter_asks_how_it_goes(terminal: Terminal, remotes: Remotes) -> None:
 
 
 def test_enter_is_the_commands_where_they_read_the_terminal(terminal: Terminal) -> None:
-    terminal.run("multirsh -f hosts.yaml -w h01 -I head -1; echo code $?")
-    terminal.expect("waiting for h01")
+    """No progress line is drawn over what is typed, either."""
+    terminal.run("multirsh -f hosts.yaml -w h01 -I 'echo ready; sleep 1; head -1'; echo code $?")
+    terminal.expect("h01: ready")
 
     terminal.type("a line\r")
     terminal.type("\x04")
 
     screen = terminal.expect(r"^code \d+")
     assert "h01: a line" in screen
-    assert "in flight:" not in screen
+    assert "in flight" not in screen
+    assert "waiting for h01" not in terminal.seen
 
 
 def test_a_job_in_the_background_is_not_stopped(terminal: Terminal) -> None:
