@@ -222,12 +222,14 @@ class Failure:
         phase: Where the host was.
         message: One line for people; no host name in it, no secret, no control bytes.
         fate: What has become of a command that was given up on; ``None`` where there was none.
+        of_jump: Where ``kind`` is ``jump`` because a jump host could not be entered: why it could not.
     """
 
     kind: ErrorKind
     phase: Phase
     message: str
     fate: Fate | None = None
+    of_jump: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ LONGEST_ARGUMENT: Final = 131_071
 """Bytes of one argument on Linux: MAX_ARG_STRLEN less its NUL (execve(2)); a login shell gets its command as
 one."""
 
-_RISKY: Final = re.compile(rb"[^ -\[\]-~]")
-r"""All but printable ASCII, and the backslash."""
+_RISKY: Final = frozenset(range(256)) - frozenset(range(0x20, 0x7F)) | frozenset(b"\\")
+"""All but printable ASCII, and the backslash."""
 
-_RISKY_IN_QUOTES: Final = re.compile(rb"[^ -~]|[\\'!]")
+_RISKY_IN_QUOTES: Final = _RISKY | frozenset(b"'!")
 """What some login shell reads in its own way even between single quotes, besides."""
-
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:,@-]+")
 """A word that no shell reads anything into."""
@@ -46,7 +45,7 @@ def quoted_anywhere(text: str) -> str:
 
 def escaped(data: bytes) -> bytes:
     r"""Write ``data`` as one line for ``printf %b``: octal ``\0ddd`` for what is risky."""
-    return _RISKY.sub(_octal, data)
+    return _octal(data, _RISKY)
 
 
 def escaped_for_quotes(data: bytes) -> bytes:
@@ -55,7 +54,7 @@ def escaped_for_quotes(data: bytes) -> bytes:
     sh ends them at a quote, csh expands ``!`` and stops at a line feed, and fish knows ``\'`` and ``\\``;
     ``\0`` is nothing to any of them.
     """
-    return _RISKY_IN_QUOTES.sub(_octal, data)
+    return _octal(data, _RISKY_IN_QUOTES)
 
 
 def to_bytes(text: str) -> bytes:
@@ -63,5 +62,9 @@ def to_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _octal(found: re.Match[bytes]) -> bytes:
-    return b"\\0%03o" % found[0][0]
+def _octal(data: bytes, risky: frozenset[int]) -> bytes:
+    """Write each risky byte as its octal escape; the backslash comes first, since escapes begin with one."""
+    found = risky.intersection(data)
+    for byte in sorted(found, key=lambda byte: byte != ord("\\")):
+        data = data.replace(bytes((byte,)), b"\\0%03o" % byte)
+    return data

@@ -13,7 +13,7 @@ what they were asked is theirs to tell afterwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -206,6 +206,10 @@ class FakeTransport:
 
     def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - nothing is dialled
         """Nowhere."""
+        return None
+
+    def hop(self, host: Host) -> Hashable | None:  # noqa: ARG002 - every host is by itself
+        """Nobody's."""
         return None
 
     async def release(self) -> None:

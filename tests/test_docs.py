@@ -35,7 +35,7 @@ LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
-OTHERS_OPTIONS: Final = {"--check", "--strict"}
+OTHERS_OPTIONS: Final = {"--check", "--dist", "--durations", "--preserve-symlinks-main", "--strict"}
 """Options of programs that are not multirsh and that the pages speak of."""
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -194,29 +194,47 @@ def test_commands_are_understood(page: Path) -> None:
                 assert context.params is not None
 
 
+def examples(page: Path) -> list[Typed]:
+    """The page's ``hosts`` and ``lab`` commands with what they print."""
+    return [
+        typed
+        for typed in console(page)
+        if re.match(r"multirsh (hosts|lab) ", typed.words) and typed.shown and "uptime" not in typed.words
+    ]
+
+
+WITH_EXAMPLES: Final = {README: 7, ROOT / "docs" / "control.md": 6, ROOT / "docs" / "output.md": 3}
+"""Pages, and how many there are at the least."""
+
+
 @pytest.mark.parametrize(
-    ("page", "least"), [(README, 7), (ROOT / "docs" / "control.md", 6), (ROOT / "docs" / "output.md", 3)]
+    "typed",
+    [
+        pytest.param(typed, id=f"{page.name}-{number}")
+        for page in WITH_EXAMPLES
+        for number, typed in enumerate(examples(page), 1)
+    ],
 )
-def test_what_pages_show_is_what_is_printed(page: Path, least: int, tmp_path: Path) -> None:
-    """Every ``hosts`` and ``lab`` command is run; times, ports and the run's id may differ."""
+def test_what_pages_show_is_what_is_printed(typed: Typed, tmp_path: Path) -> None:
+    """Times, ports and the run's id may differ."""
     (files,) = [block.text for block in blocks(README) if block.kind == "yaml"]
     (tmp_path / "hosts.yaml").write_text(files, encoding="utf-8")
-    tried = 0
-    for typed in console(page):
-        if re.match(r"multirsh (hosts|lab) ", typed.words) and typed.shown and "uptime" not in typed.words:
-            command = typed.words.replace("multirsh", f"{shlex.quote(sys.executable)} -m multirsh", 1)
-            ended = subprocess.run(
-                ["sh", "-c", f"{{ {command}; }} 2>&1"],
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "MULTIRSH_PROGRESS": "never"},
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_S,
-                check=False,
-            )
-            assert sorted(map(steady, ended.stdout.splitlines())) == sorted(map(steady, typed.shown))
-            tried += 1
-    assert tried >= least
+    command = typed.words.replace("multirsh", f"{shlex.quote(sys.executable)} -m multirsh", 1)
+    ended = subprocess.run(
+        ["sh", "-c", f"{{ {command}; }} 2>&1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MULTIRSH_PROGRESS": "never"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert sorted(map(steady, ended.stdout.splitlines())) == sorted(map(steady, typed.shown))
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+def test_pages_show_examples(page: Path) -> None:
+    assert len(examples(page)) >= WITH_EXAMPLES[page]
 
 
 def steady(line: str) -> str:

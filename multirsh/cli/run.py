@@ -175,6 +175,12 @@ class Showing:
     progress: str
     color: str
 
+    def beside(self, stdin: str | None) -> Showing:
+        """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
+        if stdin == OURS and os.isatty(STDIN) and self.progress == When.AUTO:
+            return replace(self, progress=When.NEVER.value)
+        return self
+
     def options(self) -> OutputOptions:
         """What the output room needs, the streams and the environment looked at.
 
@@ -359,14 +365,11 @@ def run(
     taken = ["-f -"] if "-" in files else []
     if connecting.password_file == Path("-"):
         taken.append("--password-file -")
-    showing = options.take(Showing, parameters)
-    if stdin == OURS and os.isatty(STDIN) and showing.progress == When.AUTO:
-        showing = replace(showing, progress=When.NEVER.value)  # it would be drawn over what is typed
     drive = prepared(
         context.command(joined, tty=tty),
         hosts,
         connecting=connecting,
-        showing=showing,
+        showing=options.take(Showing, parameters).beside(stdin),
         bounds=options.take(Bounds, parameters),
         course=options.take(Course, parameters),
         reads_keys=_may_read_keys(files, stdin),

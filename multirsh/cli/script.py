@@ -88,7 +88,7 @@ def script(
         options.take(Context, parameters).command(script=found),
         hosts,
         connecting=connecting,
-        showing=options.take(Showing, parameters),
+        showing=options.take(Showing, parameters).beside(stdin),
         bounds=options.take(Bounds, parameters),
         course=options.take(Course, parameters),
         reads_keys=stdin is None and not taken and os.isatty(STDIN),

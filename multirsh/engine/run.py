@@ -312,7 +312,7 @@ class Run:
         )
 
     def _hop_of(self, host: Host) -> Hashable | None:
-        return self._connector(host).destination(host)
+        return self._connector(host).hop(host)
 
     async def _run_hosts(self) -> None:
         """Conduct the run, within its deadline."""

@@ -14,9 +14,10 @@ from multirsh.engine.limits import Timeouts
 from multirsh.engine.plan import RunPlan
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
-from multirsh.engine.retry import congestion_of, decide
+from multirsh.engine.retry import decide
 from multirsh.model import Assignment, ClosedBy, Host, Seconds, Status
 from multirsh.transports.base import Connection, Stream
+from multirsh.transports.congestion import congestion_of
 
 
 @dataclass(slots=True, eq=False)
@@ -139,8 +140,16 @@ class Tries:
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
-        work = self._plan.work_for(self._assignments[host.name])
-        return Task(work=work, entered=entered, sudo_password=self._plan.sudo_password)
+        def passed() -> None:
+            self._admission.passed(host, _now())
+            self._wake()
+
+        return Task(
+            work=self._plan.work_for(self._assignments[host.name]),
+            passed=passed,
+            entered=entered,
+            sudo_password=self._plan.sudo_password,
+        )
 
     def _leave_flight(self, start: Start, ending: Ending) -> bool:
         """Give the host's place free; whether another attempt will be made."""

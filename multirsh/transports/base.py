@@ -15,7 +15,7 @@ end the connection in the right order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
@@ -104,7 +104,8 @@ class Connection(Protocol):
             tty: Whether it gets a pseudo-terminal; only of a transport that has them.
 
         Raises:
-            HostError: The command was refused, or its connection died.
+            HostError: The command was refused, or its connection died; or ``stdin`` cannot be read (kind
+                ``stdin``), and then the command is to be ended as if it had been given up on.
         """
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
@@ -163,6 +164,16 @@ class Connector(Protocol):
 
         It may be asked for any host at any time, and must not fail: what is wrong is told when the connection
         is opened.
+        """
+
+    def hop(self, host: Host) -> Hashable | None:
+        """Where the next login on the way to ``host`` is: hosts with the same one log in at one server.
+
+        That is the host's own server, or a jump host that is not entered yet. It is asked as ``destination``
+        is, and at another time the answer may be another.
+
+        Returns:
+            Anything to compare; ``None`` where nobody counts logins, or it cannot be told.
         """
 
     def connection(self, host: Host) -> Connection:

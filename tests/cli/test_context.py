@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +14,19 @@ import pytest
 from multirsh.cli.script import _is_its_file, script
 from multirsh.cli.stdin import with_its_file
 from multirsh.errors import UsageError
-from tests.cli.program import Program
+from tests.cli.program import Program, ended, wait_until
 from tests.conftest import StartServer
 from tests.servers.namespace import Namespace
+from tests.servers.processes import naming
+
+
+def _reads_script(pid: int) -> bool:
+    """Whether a process writes a script into a file that has no name any more."""
+    own = Path(f"/proc/{pid}/fd")
+    with contextlib.suppress(OSError):
+        return (own / "9").readlink().name.endswith(" (deleted)") and (own / "8").stat().st_size > 0
+    return False
+
 
 ONE = ("-f", "hosts.yaml", "-w", "h01", "-N", "-q")
 TWO = ("-f", "hosts.yaml", "-w", "h[01-02]", "-q")
@@ -129,6 +141,19 @@ class TestScript:
         on_sshd.write("fix.sh", "echo \"$1\" '{host}' $MULTIRSH_HOST\n")
         ended = on_sshd("script", *ONE, "--template", "--cwd", "/", "fix.sh", "a  {host}")
         assert ended.out == "a  h01 {host} h01\n"
+
+    def test_we_are_killed_while_it_is_sent(self, on_sshd: Program) -> None:
+        on_sshd.write("large", "echo ran\n" + "# and so on\n" * 200_000)
+        mark = f"mark-{random.SystemRandom().randrange(10**12)}"
+        there = on_sshd.home / mark  # near the beginning of the line, which is parted into words
+        there.mkdir()
+        process = on_sshd.start("script", *ONE, "--cwd", there, "large")
+        wait_until(
+            lambda: any(_reads_script(pid) for pid in naming(mark)), what="the host reads it", timeout_s=60
+        )
+        process.kill()
+        assert ended(process).out == ""
+        wait_until(lambda: naming(mark) == set(), what="nothing of it runs")
 
     @pytest.mark.parametrize(
         ("args", "complaint"),
