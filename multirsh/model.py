@@ -153,6 +153,8 @@ class Phase(enum.StrEnum):
     """Authentication (RFC 4252)."""
     SESSION = "session"
     """Opening the channel and asking for the command (RFC 4254)."""
+    SUDO = "sudo"
+    """sudo decides whether the command may run."""
     RUN = "run"
     """The command runs."""
 
@@ -185,6 +187,7 @@ class ErrorKind(enum.StrEnum):
     HOSTKEY_REVOKED = "hostkey_revoked"
     HOSTKEY_INVALID = "hostkey_invalid"
     DENIED = "denied"
+    UNTRIED = "untried"
     JUMP = "jump"
     SESSION_REFUSED = "session_refused"
     NO_EXIT_STATUS = "no_exit_status"

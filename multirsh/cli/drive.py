@@ -14,6 +14,7 @@ from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
+from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
@@ -23,6 +24,7 @@ from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
 from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
@@ -47,6 +49,8 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        sudo: As whom the commands run, or ``None`` for who logs in.
+        sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
         reads_keys: Whether Enter on the terminal asks for the run's status.
     """
@@ -63,6 +67,8 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    sudo: Sudo | None = None
+    sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
     reads_keys: bool = False
 
@@ -90,6 +96,7 @@ class Drive:
                 rsh=self.rsh,
                 exec_options=self.exec_options,
                 settings=self.settings,
+                sudo_password=self.sudo_password,
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:
@@ -108,6 +115,7 @@ class Drive:
         return fleet.run(
             self.command,
             stdin=self.stdin,
+            sudo=self.sudo,
             exit_rule=self.exit_rule,
             retry=control.retry,
             rolling=control.rolling,

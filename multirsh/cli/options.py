@@ -161,6 +161,19 @@ CONNECTION = _together(
         configurable=False,
         help="Let the hosts use your ssh agent; never without this, whatever ssh_config says.",
     ),
+    _of_connecting(
+        "--sudo",
+        metavar="[=USER]",
+        configurable=False,
+        help="Run the command by sudo, as root or USER.",
+    ),
+    _of_connecting(
+        "-K",
+        "--ask-sudo-pass",
+        is_flag=True,
+        configurable=False,
+        help="Ask for sudo's password, once for all hosts.  [default: the login's, where one is given]",
+    ),
     _of_connecting("--ask-pass", is_flag=True, help="Ask for the login password, once for all hosts."),
     _of_connecting(
         "--password-file",

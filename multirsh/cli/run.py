@@ -16,6 +16,7 @@ from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import SectionCommand
 from multirsh.cli.stdin import OURS, open_stdin, with_its_file
+from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.batches import ALL_AT_ONCE, Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
@@ -24,8 +25,9 @@ from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.ports.budget import PortBudget
 from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions, RshStderr
-from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
     from multirsh.cli.control import Control
@@ -54,6 +56,8 @@ class Connecting:
     ask_pass: bool = False
     password_file: Path | None = None
     password_command: str | None = None
+    sudo: str | None = None
+    ask_sudo_pass: bool = False
 
     def settings(self) -> Settings:
         """What goes before every host's own settings."""
@@ -93,27 +97,45 @@ class Connecting:
         """What rsh's options say for all hosts."""
         return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
 
-    def ssh(self) -> SshOptions:
-        """What ssh's options say for all hosts.
+    def password(self) -> PasswordSource:
+        """Where the login password comes from.
 
         Raises:
-            UsageError: Several sources for the one password.
+            UsageError: From several places.
         """
-        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
-
         sources = [self.ask_pass, self.password_file, self.password_command]
         if sum(bool(source) for source in sources) > 1:
             raise UsageError(
                 "--ask-pass, --password-file and --password-command each give the password",
                 hint="use one of them",
             )
+        return PasswordSource(ask=self.ask_pass, file=self.password_file, command=self.password_command)
+
+    def sudo_password(self, login: PasswordSource) -> PasswordSource | None:
+        """Where sudo's password comes from: it is the login's, if -K does not ask for another.
+
+        Raises:
+            UsageError: There is no sudo.
+        """
+        if self.sudo is None:
+            if self.ask_sudo_pass:
+                raise UsageError("-K asks for sudo's password, and there is no sudo", hint="give --sudo, too")
+            return None
+        return PasswordSource(ask=True) if self.ask_sudo_pass else login
+
+    def ssh(self, password: PasswordSource) -> SshOptions:
+        """What ssh's options say for all hosts.
+
+        Args:
+            password: The login's.
+        """
+        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
+
         return SshOptions(
             settings=self.settings(),
             config_file=self.ssh_config,
             overrides=self.ssh_options,
-            password=PasswordSource(
-                ask=self.ask_pass, file=self.password_file, command=self.password_command
-            ),
+            password=password,
             ask=asker(),
             forward_agent=self.forward_agent,
         )
@@ -416,6 +438,7 @@ def prepared(
     from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
     from multirsh.engine.limits import Limits, Timeouts  # noqa: PLC0415
 
+    login = connecting.password()
     return Drive(
         hosts=connecting.routed(hosts),
         command=command,
@@ -437,7 +460,9 @@ def prepared(
         ),
         bind_address=bounds.bind_address,
         stdin=stdin,
-        ssh=connecting.ssh(),
+        sudo=None if connecting.sudo is None else Sudo(connecting.sudo),
+        sudo_password=connecting.sudo_password(login),
+        ssh=connecting.ssh(login),
         rsh=connecting.rsh(),
         exec_options=connecting.exec_options(),
         settings=connecting.settings(),

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from multirsh.cli.descriptors import STDIN
+from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
     from multirsh.engine.spool import Spool
 
 NAMES: Final = ("-I", "--stdin")
+
+SUDO: Final = "--sudo"
+"""Its value is attached, or it has none: the next word is never it."""
 
 OURS: Final = "-"
 """Our own standard input."""
@@ -60,6 +64,8 @@ def with_its_file(
         if name in NAMES:
             is_file = bool(rest) and is_its_file(rest)
             settled += [*before, f"{NAMES[-1]}={rest.pop(0) if is_file else OURS}"]
+        elif name == SUDO:
+            settled.append(f"{SUDO}={ROOT}")
         else:
             settled.append(word)
             if name is not None and rest:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from multirsh.commands import context, delivery, portable, template
 from multirsh.commands.command import Command
@@ -99,15 +99,60 @@ def order(
     return Order(portable.line(text if wrap is None else wrap(text)), stdin, filled.tty)
 
 
+class Runner(Protocol):
+    """How an order is carried out."""
+
+    async def run(
+        self, connection: Connection, sink: Sink, host: str, make: Callable[[Wrap | None], Order]
+    ) -> Outcome:
+        """Carry it out.
+
+        Args:
+            connection: Open.
+            sink: Takes the output.
+            host: Its name.
+            make: Makes the order, with something put around what is run; asked once for each time it is sent.
+
+        Raises:
+            HostError: As of ``Connection.run``.
+        """
+
+
+class Plainly:
+    """The ``Runner`` that sends an order and adds nothing."""
+
+    async def run(
+        self,
+        connection: Connection,
+        sink: Sink,
+        host: str,  # noqa: ARG002 - others need it
+        make: Callable[[Wrap | None], Order],
+    ) -> Outcome:
+        """Send it."""
+        made = make(None)
+        return await connection.run(made.line, sink, made.stdin, tty=made.tty)
+
+
+PLAINLY: Final = Plainly()
+
+
 def work(
-    command: Command, stdin: Stdin | None
+    command: Command, stdin: Stdin | None, *, runner: Runner = PLAINLY
 ) -> Callable[[Assignment], Callable[[Connection, Sink], Awaitable[Outcome]]]:
-    """The work (``engine.plan.RunPlan.work_for``) of running ``command``."""
+    """The work (``engine.plan.RunPlan.work_for``) of running ``command``.
+
+    Args:
+        command: The user's.
+        stdin: The user's standard input, or ``None``.
+        runner: Carries it out.
+    """
 
     def work_for(assignment: Assignment) -> Callable[[Connection, Sink], Awaitable[Outcome]]:
         async def run(connection: Connection, sink: Sink) -> Outcome:
-            made = order(command, assignment, stdin, user=connection.user)
-            return await connection.run(made.line, sink, made.stdin, tty=made.tty)
+            def make(wrap: Wrap | None) -> Order:
+                return order(command, assignment, stdin, user=connection.user, wrap=wrap)
+
+            return await runner.run(connection, sink, assignment.host.name, make)
 
         return run
 

@@ -20,6 +20,10 @@ from typing import Self
 
 from multirsh.commands import assemble
 from multirsh.commands.command import Command
+from multirsh.commands.sudo.elevation import Elevation, Turns
+from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.trial import Stage
+from multirsh.engine.attempt import no_password
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -35,10 +39,12 @@ from multirsh.model import NO_SETTINGS, Host, Settings, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import Password, PasswordSource
 from multirsh.transports.registry import TransportOptions, load
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
+from multirsh.transports.threads import in_daemon_thread
 
 logger = logging.getLogger("multirsh")
 
@@ -60,6 +66,7 @@ class Fleet:
         rsh: RshOptions | None = None,
         exec_options: ExecOptions | None = None,
         settings: Settings = NO_SETTINGS,
+        sudo_password: PasswordSource | None = None,
         bind_address: str | None = None,
         warn: Warn | None = None,
         transports: Mapping[str, Transport] | None = None,
@@ -75,6 +82,8 @@ class Fleet:
             exec_options: What exec's options say for all hosts.
             settings: What goes before every host's own settings, for transports that have no options: local,
                 and those of other distributions.
+            sudo_password: Where the password comes from that sudo is answered; where there is none, sudo
+                may not ask. Where it is the login's, give the same object. A person is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
@@ -93,6 +102,9 @@ class Fleet:
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
+        self._sudo_source = sudo_password or PasswordSource()
+        self._sudo_password: Password | None = None
+        self._turns = Turns(self._warn)
         self._given = dict(transports or {})
         self._means: Means | None = None
         self._runs: list[Run] = []
@@ -119,6 +131,10 @@ class Fleet:
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
+            self._sudo_password = await in_daemon_thread(
+                lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
+                name="multirsh-sudo-password",
+            )
             self._opened = opened.pop_all()
         self._means = Means(
             transports=transports,
@@ -146,6 +162,7 @@ class Fleet:
         command: str | Command,
         *,
         stdin: bytes | Stdin | None = None,
+        sudo: Sudo | None = None,
         hosts: Sequence[Host] | None = None,
         exit_rule: ExitRule | None = None,
         retry: RetryPolicy = NO_RETRIES,
@@ -160,6 +177,7 @@ class Fleet:
         Args:
             command: What ssh would be given, or that with what is to be around it.
             stdin: Its standard input, in full to every host; ``None`` is at end of file.
+            sudo: As whom it runs, if not as who logs in.
             hosts: Only these of the fleet's; ``None`` for all.
             exit_rule: What the exit code in ``RunFinished`` is made of.
             retry: How often a host that could not be connected to is tried again.
@@ -174,7 +192,8 @@ class Fleet:
 
         Raises:
             UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
-                hosts that come in batches, or for more than there are descriptors for.
+                hosts that come in batches, or for more than there are descriptors for; sudo's password by a
+                transport that sends it in clear.
             RuntimeError: Outside ``async with``.
         """
         if self._means is None:
@@ -182,12 +201,19 @@ class Fleet:
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
         self._check_terminals(asked, chosen)
-        assemble.check(asked, chosen)
+        runner: assemble.Runner = assemble.PLAINLY
+        if sudo is None:
+            assemble.check(asked, chosen)
+        else:
+            if self._sudo_password is not None:
+                _check_privacy(chosen)
+            runner = elevation = Elevation(sudo, self._sudo_password, self._turns)
+            assemble.check(asked, chosen, wrap=elevation.sample)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
         rolling = rolling or RollingPlan()
         plan = RunPlan(
             command=asked.told_as,
-            work_for=assemble.work(asked, given),
+            work_for=assemble.work(asked, given, runner=runner),
             exit_rule=exit_rule or ExitRule(),
             retry=retry,
             rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
@@ -195,11 +221,16 @@ class Fleet:
             ask=ask,
             fail_fast=fail_fast,
             barrier=barrier,
+            sudo_password=no_password if sudo is None else self._proven_password,
         )
         run = Run(self._means, chosen, plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _proven_password(self) -> Password | None:
+        """sudo's password, if a host has accepted it and none has made us stop."""
+        return self._sudo_password if self._turns.trial.stage is Stage.PROVEN else None
 
     def _check_terminals(self, command: Command, hosts: Sequence[Host]) -> None:
         """See to it that every host can have what ``command`` asks for.
@@ -228,6 +259,21 @@ class Fleet:
         for host in self._hosts:
             found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
         return found
+
+
+def _check_privacy(hosts: Sequence[Host]) -> None:
+    """See to it that a password can be sent to every host.
+
+    Raises:
+        UsageError: By rsh, which hides nothing.
+    """
+    for host in hosts:
+        if host.settings.transport is TransportName.RSH:
+            raise UsageError(
+                f"{host.name}: rsh would send sudo's password in clear text",
+                hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
+                " out with -x",
+            )
 
 
 def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:

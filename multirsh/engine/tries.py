@@ -144,8 +144,12 @@ class Tries:
             self._admission.passed(host, _now())
             self._wake()
 
-        work = self._plan.work_for(self._assignments[host.name])
-        return Task(work=work, passed=passed, entered=entered)
+        return Task(
+            work=self._plan.work_for(self._assignments[host.name]),
+            passed=passed,
+            entered=entered,
+            sudo_password=self._plan.sudo_password,
+        )
 
     def _leave_flight(self, start: Start, ending: Ending) -> bool:
         """Give the host's place free; whether another attempt will be made."""

@@ -15,6 +15,7 @@ from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
 from multirsh.transports.base import Destination, Sink, Stdin, Stream
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.words import input_failure
 
@@ -148,7 +149,7 @@ class FakeConnection:
             await self._goes_on.wait()
             sink.write(stream, data[offset : offset + PIECE_BYTES])
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - nothing runs
         """Note it; tell the fate as the behaviour says."""
         self.end_calls.append(kill_after)
         if not self._is_running:

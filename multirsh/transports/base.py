@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -107,7 +108,7 @@ class Connection(Protocol):
                 ``stdin``), and then the command is to be ended as if it had been given up on.
         """
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
         """End what ``run`` started and was given up on: the command, and all that it started in turn.
 
         Each process is sent TERM, and KILL if it is still there after ``kill_after``. What is written
@@ -116,6 +117,8 @@ class Connection(Protocol):
 
         Args:
             kill_after: Seconds from TERM to KILL; 0 for KILL right after TERM.
+            password: What sudo may be answered where the command runs by it, and it asks; ``None`` where sudo
+                may not ask.
 
         Returns:
             What has become of it, ``kill_after`` and a few seconds later at the latest. Nothing but a

@@ -13,6 +13,7 @@ from typing import Any, Final
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Exited, Fate, Host, Outcome, Phase, Signalled, Status
 from multirsh.transports.base import Sink, Stdin
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.process import failures
 from multirsh.transports.process.child import Child, Launch
@@ -148,8 +149,12 @@ class ProcessConnection:
         if failure.done():
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
-    async def end_command(self, *, kill_after: float) -> Fate:
-        """End the program that was given up on, with all that it started."""
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - see below
+        """End the program that was given up on, with all that it started.
+
+        What sudo runs here as another user is ended by sudo itself, which passes TERM on (sudo(8)); what
+        then is left of it cannot be ended by us, and is told as alive.
+        """
         running = self._running
         if running is None or running.is_over:
             return Fate.DEAD

@@ -15,6 +15,7 @@ from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures, wrapper
@@ -185,7 +186,7 @@ class RshConnection:
             raise RuntimeError("a conversation that is over has an outcome or a reason")
         return conversation.outcome
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - it would go in clear
         """Have the server signal the command's process group (rshd(8)); what comes of it, nobody says."""
         conversation = self._conversation
         if conversation is None or self._phase is not Phase.RUN:

@@ -14,6 +14,7 @@ from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Ph
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.ssh.end_command import end_command
@@ -204,7 +205,7 @@ class SshConnection:
         if failure.done():
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
         """End the command that was given up on, with all that it started."""
         link, session = self._link, self._session
         if link is None or session is None or not session.requested:
@@ -213,7 +214,7 @@ class SshConnection:
             return Fate.DEAD
         if link.is_forced:  # a second channel would only run once more what the server runs for everybody
             return Fate.UNKNOWN
-        return await end_command(link, session, kill_after=kill_after)
+        return await end_command(link, session, kill_after=kill_after, password=password)
 
     def pause_output(self) -> None:
         """Hand no more output to the sink."""
