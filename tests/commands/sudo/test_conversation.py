@@ -123,7 +123,9 @@ async def test_what_is_not_known_is_not_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"Password: ", b"[sudo] password for me: ", MARKS.prompt[:-1], MARKS.prompt.upper()]
+    "text",
+    [b"Password: ", b"[sudo] password for me: ", MARKS.prompt[:-1], MARKS.prompt.upper()],
+    ids=["plain", "sudo's own", "cut short", "in capitals"],  # the marks are others in each process
 )
 async def test_no_other_prompt_is_answered(text: bytes) -> None:
     talk = conversation(Seen())
