@@ -26,6 +26,7 @@ from multirsh.cli.main import group
 from multirsh.exit_code import BY_STATUS, ExitCode
 from multirsh.lab import Lab, LabOptions
 from multirsh.model import ErrorKind, Phase, Status
+from multirsh.testing.conformance import TransportConformance
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
@@ -110,6 +111,29 @@ async def test_python_examples_do_what_the_page_says(
                 # Hosts end in any order; the run's own last line has its place all the same.
                 assert sorted(printed.splitlines()) == sorted(block.text.splitlines()), block.line
                 printed = None
+
+
+def transport_of_the_page() -> type[TransportConformance]:
+    """The tests of the page's own transport."""
+    page = ROOT / "docs" / "transports.md"
+    names: dict[str, Any] = {"__name__": "__page__"}
+    for block in blocks(page):
+        if block.kind == "python":
+            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)  # noqa: S102 - our own page
+    (suite,) = (
+        value
+        for value in names.values()
+        if isinstance(value, type)
+        and issubclass(value, TransportConformance)
+        and value.__name__[:4] == "Test"
+    )
+    return suite
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("test", [name for name in dir(TransportConformance) if name.startswith("test_")])
+def test_the_transport_of_the_page_conforms(test: str) -> None:
+    getattr(transport_of_the_page()(), test)()
 
 
 def a_home_that_knows(lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,4 +365,6 @@ def test_every_module_has_its_room_on_the_map() -> None:
         for path in (ROOT / "multirsh").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert named == there - {"__init__.py", "__main__.py"} | {"transports/ssh/", "transports/rsh/"}
+    assert named == there - {"__init__.py", "__main__.py"} | {
+        f"transports/{name}/" for name in ("ssh", "rsh", "process", "exec", "local")
+    }

@@ -30,10 +30,11 @@ from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
-from multirsh.model import Host, TransportName
+from multirsh.model import NO_SETTINGS, Host, Settings, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Stdin, Transport, Warn
-from multirsh.transports.registry import load
+from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.registry import TransportOptions, load
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
@@ -56,9 +57,11 @@ class Fleet:
         timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
         rsh: RshOptions | None = None,
+        exec_options: ExecOptions | None = None,
+        settings: Settings = NO_SETTINGS,
         bind_address: str | None = None,
         warn: Warn | None = None,
-        transports: Mapping[TransportName, Transport] | None = None,
+        transports: Mapping[str, Transport] | None = None,
     ) -> None:
         """Gather the means; nothing is read or connected yet.
 
@@ -68,6 +71,9 @@ class Fleet:
             timeouts: For how long.
             ssh: What ssh's options say for all hosts.
             rsh: What rsh's options say for all hosts.
+            exec_options: What exec's options say for all hosts.
+            settings: What goes before every host's own settings, for transports that have no options: local,
+                and those of other distributions.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
@@ -78,8 +84,12 @@ class Fleet:
         self._hosts = _once_each(hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
-        self._ssh = ssh or SshOptions()
-        self._rsh = rsh or RshOptions()
+        self._options = TransportOptions(
+            ssh=ssh or SshOptions(),
+            rsh=rsh or RshOptions(),
+            exec=exec_options or ExecOptions(),
+            settings=settings,
+        )
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
         self._given = dict(transports or {})
@@ -100,10 +110,10 @@ class Fleet:
             UsageError: A transport that is not there.
         """
         async with AsyncExitStack() as opened:
-            transports: dict[TransportName, Transport] = {}
+            transports: dict[str, Transport] = {}
             for name, hosts in self._by_transport().items():
                 transport = self._given.get(name) or load(
-                    name, ssh=self._ssh, rsh=self._rsh, warn=self._warn, hosts=hosts
+                    name, self._options, warn=self._warn, wanted_by=hosts[0].name
                 )
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
@@ -197,8 +207,8 @@ class Fleet:
             raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
         return _once_each(hosts)
 
-    def _by_transport(self) -> Mapping[TransportName, list[Host]]:
-        found: dict[TransportName, list[Host]] = {}
+    def _by_transport(self) -> Mapping[str, list[Host]]:
+        found: dict[str, list[Host]] = {}
         for host in self._hosts:
             found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
         return found

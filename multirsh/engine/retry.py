@@ -73,8 +73,9 @@ PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
         # Nothing: a server that closes, or grows silent, after it has seen a credential may mean no (dropbear
         # does when tries are used up), and tries count: they lock accounts and earn penalties (sshd 9.8).
         Phase.AUTH: frozenset(),
-        # The login was good, and the command has not been sent. What was refused in words stays refused.
-        Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET}),
+        # The login was good, and the command has not been sent, or its program not been started for want of
+        # descriptors or memory. What was refused in words stays refused.
+        Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET, ErrorKind.FILES, ErrorKind.MEMORY}),
         Phase.RUN: frozenset(),
     }
 )

@@ -53,7 +53,7 @@ class Means:
         bind_address: The local address to leave from, or ``None``.
     """
 
-    transports: Mapping[TransportName, Transport]
+    transports: Mapping[str, Transport]
     limits: Limits
     timeouts: Timeouts
     ports: PortAllocator

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -200,3 +200,18 @@ class Transport(Protocol):
 
 Warn: TypeAlias = Callable[[str], None]
 """Takes one line for people."""
+
+
+class TransportFactory(Protocol):
+    """What an entry point of the group ``multirsh.transports`` names."""
+
+    def __call__(self, *, settings: Settings, warn: Warn) -> Transport:
+        """Make the transport of one fleet; nothing is read or connected yet.
+
+        Args:
+            settings: What goes before every host's own: ``-l``, ``-p``, ``-i``, ``-J``.
+            warn: Takes warnings for people.
+
+        Raises:
+            UsageError: What is said cannot be meant.
+        """
