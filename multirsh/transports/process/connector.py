@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from multirsh.model import Host
 from multirsh.transports.base import Destination
@@ -29,6 +29,10 @@ class ProcessConnector:
 
     def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - it is none of our own
         """None: what connects, if anything does, is the program."""
+        return None
+
+    def hop(self, host: Host) -> Hashable | None:  # noqa: ARG002 - nobody counts
+        """None: nobody counts logins."""
         return None
 
     def connection(self, host: Host) -> ProcessConnection:
