@@ -181,6 +181,8 @@ class ErrorKind(enum.StrEnum):
     FILES = "files"
     MEMORY = "memory"
     STDIN = "stdin"
+    COPY = "copy"
+    DISK = "disk"
     STOPPED = "stopped"
     INTERNAL = "internal"
 

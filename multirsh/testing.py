@@ -180,6 +180,7 @@ class FakeTransport:
         self.prepared: list[str] = []
         self.releases = 0
         self.descriptors_per_host = 1
+        self.converses = True
         self.is_closed = False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:

@@ -12,11 +12,12 @@ from multirsh.cli.control import Control
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
-from multirsh.engine.fleet import Fleet
+from multirsh.engine.fleet import Course, Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
 from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
+from multirsh.files.jobs import CopyJob
 from multirsh.model import Host
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
@@ -43,6 +44,7 @@ class Drive:
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
         control: Retries, batches, when to stop.
+        job: What is copied, in place of a command; or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
     """
 
@@ -57,6 +59,7 @@ class Drive:
     bind_address: str | None = None
     stdin: Stdin | None = None
     control: Control = field(default_factory=Control)
+    job: CopyJob | None = None
     reads_keys: bool = False
 
     async def drive(self, signals: StopSignals) -> int:
@@ -92,9 +95,7 @@ class Drive:
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
-        return fleet.run(
-            self.command,
-            stdin=self.stdin,
+        course = Course(
             exit_rule=self.exit_rule,
             retry=control.retry,
             rolling=control.rolling,
@@ -103,12 +104,15 @@ class Drive:
             fail_fast=control.fail_fast,
             barrier=control.barrier,
         )
+        if self.job is not None:
+            return fleet.copy(self.job, **course)
+        return fleet.run(self.command, stdin=self.stdin, **course)
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
         loop = asyncio.get_running_loop()
         code: int = ExitCode.INTERNAL
         async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(_tick(run, printer, writer))
+            ticking = group.create_task(self._tick(run, printer, writer))
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
@@ -125,12 +129,14 @@ class Drive:
             return ExitCode.INTERNAL
         return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
 
-
-async def _tick(run: Run, printer: Printer, writer: Writer) -> None:
-    """Redraw the progress line, and show what was said, even when nothing happens."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(printer.interval_s or SAID_WITHIN_S)
-        ports = run.statistics()
-        printer.wait_for_ports(ports.waiting, ports.next_free)
-        await writer.write(printer.take(loop.time()))
+    async def _tick(self, run: Run, printer: Printer, writer: Writer) -> None:
+        """Redraw the progress line, and show what was said, even when nothing happens."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(printer.interval_s or SAID_WITHIN_S)
+            ports = run.statistics()
+            printer.wait_for_ports(ports.waiting, ports.next_free)
+            if self.job is not None:
+                total = self.job.total
+                printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))
+            await writer.write(printer.take(loop.time()))

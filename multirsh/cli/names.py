@@ -12,6 +12,8 @@ SUBCOMMANDS: Final = {
     "hosts": ("multirsh.cli.hosts", "hosts"),
     "lab": ("multirsh.cli.lab", "lab"),
     "ports": ("multirsh.cli.ports", "ports"),
+    "push": ("multirsh.cli.copying", "push"),
+    "pull": ("multirsh.cli.copying", "pull"),
 }
 """Name → module and attribute."""
 

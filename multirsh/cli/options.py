@@ -17,6 +17,7 @@ import click
 from multirsh.cli import stdin, values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import OTHER, SectionOption
+from multirsh.files.options import Links, Via
 from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
@@ -54,6 +55,7 @@ _of_hosts = partial(option, section="Hosts")
 _of_connecting = partial(option, section="Connection")
 _of_running = partial(option, section="Run")
 _of_course = partial(option, section="Course")
+_of_copying = partial(option, section="Copying")
 _of_output = partial(option, section="Output")
 _of_closing = partial(option, section="Ports and closing")
 
@@ -98,9 +100,14 @@ CHOICE = _together(
     _of_hosts("--pick", type=values.count, metavar="N", configurable=False, help="N of them, at random."),
 )
 
-CONNECTION = _together(
-    _of_connecting("-l", "--user", metavar="USER", help="Log in as USER."),
-    _of_connecting("-p", "--port", type=values.port, metavar="PORT", help="Connect to PORT."),
+_USER = _of_connecting("-l", "--user", metavar="USER", help="Log in as USER.")
+
+
+def _port(letter: str) -> Callable[[Decorated], Decorated]:
+    return _of_connecting(letter, "--port", type=values.port, metavar="PORT", help="Connect to PORT.")
+
+
+_CONNECTION_BUT_PORT = _together(
     _of_connecting("-i", "--identity", metavar="KEY", help="Log in with this private key."),
     _of_connecting(
         "-J",
@@ -165,6 +172,10 @@ CONNECTION = _together(
         "--password-command", metavar="CMD", help="The first line that CMD prints is the login password."
     ),
 )
+
+CONNECTION = _together(_USER, _port("-p"), _CONNECTION_BUT_PORT)
+COPY_CONNECTION = _together(_USER, _port("-P"), _CONNECTION_BUT_PORT)
+"""As scp(1) has it: there ``-p`` keeps modes and times."""
 
 RUNNING = _together(
     _of_connecting(
@@ -283,6 +294,36 @@ COURSE = _together(
         configurable=False,
         help="Log in everywhere first; then release the command to all at once.",
     ),
+)
+
+COPYING = _together(
+    _of_copying("-r", "--recursive", is_flag=True, help="Copy folders, with all that is in them."),
+    _of_copying("-p", "--preserve", is_flag=True, help="Keep modes and times."),
+    _of_copying(
+        "--links",
+        type=click.Choice([links.value for links in Links]),
+        metavar="HOW",
+        help="Symbolic links in folders: keep, follow or skip them.  [default: keep]",
+    ),
+    _of_copying(
+        "--update", is_flag=True, help="Leave files out that have the same size and time; keeps times."
+    ),
+    _of_copying(
+        "--partial",
+        is_flag=True,
+        help="Keep what a copy that is cut off has left, and go on with it the next time.",
+    ),
+    _of_copying(
+        "--via",
+        type=click.Choice([via.value for via in Via]),
+        default=Via.AUTO.value,
+        metavar="HOW",
+        help="sftp, scp, or auto: SFTP, and scp where there is none.  [default: auto]",
+    ),
+)
+
+SUDO = _of_copying(
+    "--sudo", is_flag=True, configurable=False, help="Write as root, by sudo; it must not want a password."
 )
 
 STDIN_OPTION = _of_running(

@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
-from multirsh.engine.attempt import command_run
+from multirsh.engine.attempt import Work, command_run
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
-from multirsh.engine.plan import Ask, Gate, RunPlan
+from multirsh.engine.plan import Ask, Assignment, Gate, RunPlan
 from multirsh.engine.results import Results
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import RollingPlan
@@ -29,6 +29,8 @@ from multirsh.engine.run import Means, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
+from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
+from multirsh.files.options import CopyOptions
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
 from multirsh.ports.allocator import PortAllocator
@@ -39,6 +41,19 @@ from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 
 logger = logging.getLogger("multirsh")
+
+
+class Course(TypedDict, total=False):
+    """What course a run takes, as ``Fleet.run`` explains each."""
+
+    hosts: Sequence[Host] | None
+    exit_rule: ExitRule | None
+    retry: RetryPolicy
+    rolling: RollingPlan | None
+    gate: Gate | None
+    ask: Ask | None
+    fail_fast: bool
+    barrier: bool
 
 
 class Fleet:
@@ -166,30 +181,119 @@ class Fleet:
                 hosts that come in batches, or for more than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
-        if self._means is None:
-            raise RuntimeError("a fleet runs commands inside 'async with'")
+        self._entered()
         if not command.strip():
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if "\0" in command:
             raise UsageError("a command cannot hold a NUL byte")
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
         work = command_run(command, given)
-        rolling = rolling or RollingPlan()
-        plan = RunPlan(
-            command=command,
-            work_for=lambda _assignment: work,
-            exit_rule=exit_rule or ExitRule(),
+        course = Course(
+            hosts=hosts,
+            exit_rule=exit_rule,
             retry=retry,
-            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
+            rolling=rolling,
             gate=gate,
             ask=ask,
             fail_fast=fail_fast,
             barrier=barrier,
         )
-        run = Run(self._means, self._hosts if hosts is None else self._ours(hosts), plan)
+        return self._begin(command, lambda _assignment: work, course)
+
+    def push(
+        self,
+        sources: Sequence[Path],
+        destination: Path,
+        options: CopyOptions | None = None,
+        **course: Unpack[Course],
+    ) -> Run:
+        """Copy files of this machine to every host.
+
+        Args:
+            sources: Files and folders here.
+            destination: On the hosts, from the home folder if it is not absolute: a folder that is there is
+                copied into; else it is what the one source is to be called.
+            options: How.
+            course: As of ``run``.
+
+        Returns:
+            The run; it tells of files by ``Copied`` events.
+
+        Raises:
+            UsageError: As ``run``; something here cannot be read, or a host's transport carries no files.
+            RuntimeError: Outside ``async with``.
+        """
+        return self.copy(PushJob(sources, destination, options), **course)
+
+    def pull(
+        self,
+        sources: Sequence[Path],
+        destination: Path,
+        options: CopyOptions | None = None,
+        **course: Unpack[Course],
+    ) -> Run:
+        """Copy files of every host to this machine, those of a host into ``destination/HOST``.
+
+        Args:
+            sources: Paths and patterns on the hosts, from the home folder if they are not absolute.
+            destination: A folder here; it is made if it is not there.
+            options: How.
+            course: As of ``run``.
+
+        Returns:
+            The run; it tells of files by ``Copied`` events.
+
+        Raises:
+            UsageError: As ``run``; the folder cannot be written to, or a host's transport carries no files.
+            RuntimeError: Outside ``async with``.
+        """
+        return self.copy(PullJob(sources, destination, options), **course)
+
+    def copy(self, job: CopyJob, **course: Unpack[Course]) -> Run:
+        """Do a push or a pull that was made before.
+
+        Raises:
+            UsageError: As ``run``; a host's transport carries no files.
+            RuntimeError: Outside ``async with``.
+        """
+        means = self._entered()
+        hosts = course.get("hosts") or self._hosts
+        unable = [host for host in hosts if not means.transports[_transport(host)].converses]
+        if unable:
+            names = ", ".join(sorted({_transport(host).value for host in unable}))
+            raise UsageError(
+                f"no files can be copied by {names}: {fold(host.name for host in unable)}",
+                hint="leave such hosts out with -x, or reach them by ssh",
+            )
+        for words in job.left_out:
+            self._warn(words)
+        return self._begin(job.title, lambda assignment: job.copying(assignment.host), course)
+
+    def _begin(self, command: str, work_for: Callable[[Assignment], Work], course: Course) -> Run:
+        means = self._entered()
+        hosts = course.get("hosts")
+        gate, ask = course.get("gate"), course.get("ask")
+        rolling = course.get("rolling") or RollingPlan()
+        plan = RunPlan(
+            command=command,
+            work_for=work_for,
+            exit_rule=course.get("exit_rule") or ExitRule(),
+            retry=course.get("retry", NO_RETRIES),
+            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
+            gate=gate,
+            ask=ask,
+            fail_fast=course.get("fail_fast", False),
+            barrier=course.get("barrier", False),
+        )
+        run = Run(means, self._hosts if hosts is None else self._ours(hosts), plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _entered(self) -> Means:
+        if self._means is None:
+            raise RuntimeError("a fleet works inside 'async with'")
+        return self._means
 
     def _ours(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
         strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
@@ -200,8 +304,12 @@ class Fleet:
     def _by_transport(self) -> Mapping[TransportName, list[Host]]:
         found: dict[TransportName, list[Host]] = {}
         for host in self._hosts:
-            found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
+            found.setdefault(_transport(host), []).append(host)
         return found
+
+
+def _transport(host: Host) -> TransportName:
+    return host.settings.transport or TransportName.SSH
 
 
 def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:

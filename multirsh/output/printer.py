@@ -60,6 +60,10 @@ class Printer:
         """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
         self._progress.wait_for_ports(waiting, next_free)
 
+    def copying(self, done: int, total: int | None) -> None:
+        """So many bytes were copied, of so many if that is known."""
+        self._progress.copying(done, total)
+
     def status(self, now: float, *, starts_more: bool = True) -> list[str]:
         """How far the run is, in lines for people: for who asks, and where no progress line is drawn."""
         return self._progress.status(now, starts_more=starts_more)

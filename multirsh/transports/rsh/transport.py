@@ -42,6 +42,11 @@ class RshTransport:
         """Its socket; for stderr another one and, at the worst, a listener of its own that it comes to."""
         return 1 if self._options.stderr is RshStderr.MERGED else 3
 
+    @property
+    def converses(self) -> bool:
+        """The remote has to be told how long the input is before it begins."""
+        return False
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """See to it that all of ``hosts`` can be meant, and warn.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import asyncssh
 
@@ -125,16 +125,24 @@ class SshConnection:
         Raises:
             HostError: It was refused, the connection died, or the input cannot be read.
         """
+        return await self._talk({"command": _as_bytes(command)}, sink, stdin)
+
+    async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
+        """Talk to a subsystem (RFC 4254, section 6.5) in a channel of its own.
+
+        Raises:
+            HostError: As ``run``.
+        """
+        return await self._talk({"subsystem": name}, sink, stdin)
+
+    async def _talk(self, request: Mapping[str, Any], sink: Sink, stdin: Stdin | None) -> Outcome:
+        """Ask for a session as ``request`` says, and stay until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
         session = self._session = CommandSession(sink)
         try:
             channel, _ = await link.create_session(
-                lambda: session,
-                _as_bytes(command),  # type: ignore[arg-type]  # asyncssh sends bytes as they are
-                encoding=None,
-                window=WINDOW_BYTES,
-                request_pty=False,
+                lambda: session, encoding=None, window=WINDOW_BYTES, request_pty=False, **request
             )
             self._enter(Phase.RUN)
             if stdin is None:

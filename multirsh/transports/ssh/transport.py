@@ -65,6 +65,11 @@ class SshTransport:
         """Its socket, or its end of a ProxyCommand's; and the agent's, for a remote that may use it."""
         return 2 if self._options.forward_agent else 1
 
+    @property
+    def converses(self) -> bool:
+        """A channel carries both directions at once."""
+        return True
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read ssh_config, keys, known hosts and the password, for ``hosts`` and those on the way to them.
 

@@ -1,0 +1,118 @@
+"""What a host has that carries files: an SFTP server as a service, as a program, or only scp."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+
+from multirsh.errors import HostError
+from multirsh.files.options import CopyOptions, Via
+from multirsh.files.pipe import Pipe, Start, conversation
+from multirsh.files.sftp.client import Ended, Sftp
+from multirsh.files.sftp.packets import ProtocolError
+from multirsh.files.shell import SFTP_SERVER, as_root, line
+from multirsh.files.words import failed
+from multirsh.model import ErrorKind, Exited, Failure, Outcome, Phase, Status
+from multirsh.transports.base import Connection, HasSubsystems, Sink, Stdin
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The way to one host's files.
+
+    Attributes:
+        host: The host's name.
+        connection: To it, open.
+        options: What the copy is to be.
+    """
+
+    host: str
+    connection: Connection
+    options: CopyOptions
+
+    def program(self, script: str) -> Start:
+        """How to start POSIX text on the host, as whom the copy is to be done."""
+        command = line(as_root(script) if self.options.sudo else script)
+
+        def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:
+            return self.connection.run(command, sink, stdin)
+
+        return start
+
+    def subsystem(self, name: str) -> Start | None:
+        """How to start a service; ``None`` if there are none, or if it would not run as root."""
+        connection = self.connection
+        if self.options.sudo or not isinstance(connection, HasSubsystems):
+            return None
+
+        def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:
+            return connection.subsystem(name, sink, stdin)
+
+        return start
+
+    @contextlib.asynccontextmanager
+    async def sftp(self) -> AsyncIterator[Sftp | None]:
+        """Talk to the host's SFTP server while inside; ``None`` if it has none.
+
+        Raises:
+            HostError: The connection died, or sudo refused.
+        """
+        starts = [self.subsystem("sftp"), self.program(SFTP_SERVER)]
+        for start in starts if self.options.via is not Via.SCP else []:
+            if start is None:
+                continue
+            sftp = Sftp()
+            async with conversation(start, sftp) as pipe:
+                if await self._has_begun(sftp, pipe):
+                    try:
+                        yield sftp
+                    except Ended:
+                        raise self.death_of(pipe, sftp.complaint) from None
+                    except ProtocolError as error:
+                        raise _no_protocol(self.host, f"the SFTP server speaks no SFTP: {error}") from None
+                    return
+        if self.options.via is Via.SFTP:
+            raise failed(self.host, "it has no SFTP server")
+        yield None
+
+    async def _has_begun(self, sftp: Sftp, pipe: Pipe) -> bool:
+        try:
+            await sftp.begin(pipe)
+        except Ended:
+            if self.options.sudo and pipe.said.startswith("sudo:"):
+                failure = Failure(ErrorKind.DENIED, Phase.SESSION, pipe.said)
+                raise HostError(self.host, Status.AUTH, failure) from None
+            if pipe.error is not None and not _is_refusal(pipe.error):
+                raise pipe.error from None
+            return False
+        return True
+
+    def death_of(self, pipe: Pipe, complaint: str | None = None) -> HostError:
+        """Why a program ended while it was needed."""
+        if isinstance(pipe.error, HostError):
+            return pipe.error
+        if pipe.error is not None:
+            raise pipe.error
+        if complaint is not None:
+            return _no_protocol(self.host, complaint)
+        ending = "" if pipe.outcome is None else f" ({_ended(pipe.outcome)})"
+        said = f": {pipe.said}" if pipe.said else ""
+        return failed(self.host, f"the program on the host that copies has ended{ending}{said}")
+
+
+def _no_protocol(host: str, complaint: str) -> HostError:
+    return HostError(host, Status.FAILED, Failure(ErrorKind.PROTOCOL, Phase.RUN, complaint))
+
+
+def _ended(outcome: Outcome) -> str:
+    return f"exit {outcome.status}" if isinstance(outcome, Exited) else outcome.signal
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether there is only no such service."""
+    return (
+        isinstance(error, HostError)
+        and error.failure is not None
+        and error.failure.kind is ErrorKind.SESSION_REFUSED
+    )
