@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import AsyncGenerator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
 
 from multirsh.files import globs
 from multirsh.files.entries import Kind, kind_of
@@ -114,13 +114,15 @@ class Walk:
     ) -> AsyncGenerator[Found, None]:
         """What is at ``path``, and below it; ``above`` is how many folders it is in."""
         self._count(path)
+        if attrs.mode is None:
+            attrs = await self._known(self._sftp.lstat(path), path, "it is gone")
         if kind_of(attrs.mode or 0) is Kind.LINK:
             if self._options.links is not Links.FOLLOW:
                 link = await self._link(path, parts, attrs)
                 if link is not None:
                     yield link
                 return
-            attrs = await self._followed(path) or _NOTHING
+            attrs = await self._known(self._sftp.stat(path), path, "its link leads nowhere")
         kind = kind_of(attrs.mode or 0)
         if kind is Kind.FILE:
             yield Found(kind, path, parts, attrs)
@@ -168,15 +170,17 @@ class Walk:
             return None
         return Found(Kind.LINK, path, parts, attrs, target)
 
-    async def _followed(self, path: bytes) -> Attrs | None:
+    async def _known(self, asked: Coroutine[Any, Any, Attrs | None], path: bytes, otherwise: str) -> Attrs:
+        """What is at ``path``; ``_NOTHING``, which is then told of, if there is nothing."""
         try:
-            attrs = await self._sftp.stat(path)
+            attrs = await asked
         except SftpError as error:
             self._tally.failed(path, str(error))
-            return None
+            return _NOTHING
         if attrs is None:
-            self._tally.failed(path, "its link leads nowhere")
-        return attrs
+            self._tally.failed(path, otherwise)
+            return _NOTHING
+        return attrs if attrs.mode is not None else Attrs(mode=0)
 
     async def _listed(self, path: bytes) -> AsyncGenerator[Name, None]:
         """What is in a folder; what cannot be listed, or has no proper name, is told of."""
