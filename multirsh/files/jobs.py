@@ -13,7 +13,7 @@ from multirsh.files.disk import Disk
 from multirsh.files.entries import Teller
 from multirsh.files.landing import Landing
 from multirsh.files.lanes import Flight
-from multirsh.files.names import host_folder, remote_path
+from multirsh.files.names import base_name, host_folder, remote_path
 from multirsh.files.options import CopyOptions
 from multirsh.files.pull import Place, SftpPull
 from multirsh.files.push import SftpPush
@@ -143,6 +143,8 @@ class PullJob:
         if self._options.sudo:
             raise UsageError("--sudo is for push", hint="leave it out")
         self._sources = [remote_path(os.fsencode(source)) for source in sources]
+        for source in self._sources:
+            base_name(source)  # raises for what has no name
         self._landing = Landing(_made(destination))
         self._disk = Disk()
         self.title = _title("pull", [*sources, destination])

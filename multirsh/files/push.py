@@ -32,7 +32,9 @@ PERMISSIONS: Final = 0o777
 ALL_MODES: Final = 0o7777
 _ENTERABLE: Final = 0o700
 
-FULL: Final = "no space left on the host"
+
+class NoRoom(FileTrouble):
+    """The host's file system is full: nothing more is tried."""
 
 
 def target_of(entry: Entry, destination: bytes, *, into: bool) -> bytes:
@@ -172,14 +174,11 @@ class SftpPush:
                 await self._link(entry, target)
             else:
                 await self._copy_file(entry, target)
-        except (SftpError, FileTrouble) as error:
-            if isinstance(error, SftpError) and error.code == Code.FAILURE and await self._is_full(target):
-                self.tally.failed(target, FULL)
-                raise failed(self.host, f"{shown(target)}: {FULL}") from None
+        except NoRoom as error:
             self.tally.failed(target, str(error))
-
-    async def _is_full(self, target: bytes) -> bool:
-        return await self.sftp.is_full(posixpath.dirname(target) or b".")
+            raise failed(self.host, f"{shown(target)}: {error}") from None
+        except (SftpError, FileTrouble) as error:
+            self.tally.failed(target, str(error))
 
     async def _link(self, entry: Entry, target: bytes) -> None:
         folder, name = posixpath.split(target)
@@ -233,7 +232,12 @@ class SftpPush:
         self, entry: Entry, handle: bytes, temporary: bytes, target: bytes, old: Attrs | None, *, start: int
     ) -> None:
         try:
-            await self._write(entry, handle, start)
+            try:
+                await self._write(entry, handle, start)
+            except SftpError as error:  # SFTP has no word for it, and when the file is gone there is room
+                if error.code == Code.FAILURE and await self.sftp.is_full(temporary):
+                    raise NoRoom("no space left on the host") from None
+                raise
             wanted = self._wanted(entry, old)
             if wanted != Attrs():
                 await self.sftp.set_attrs(handle, wanted)

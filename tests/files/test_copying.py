@@ -8,16 +8,17 @@ import re
 import signal
 import socket
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program, ended, wait_until
+from tests.cli.program import Program, ended, said, wait_until
 from tests.cli.told import COMPLAINTS, STRICTLY
 from tests.files.trees import leftovers, plant, seen
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
+from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
@@ -38,7 +39,7 @@ NOT_BY_LUCK = 2 * 1000**3
         (("push", "hosts.yaml"), "needs what to copy and where to"),
         (("push", "nothing", "/tmp"), "nothing: No such file"),
         (("push", "folder", "/tmp"), "folders are copied with -r"),
-        (("push", "-r", "broken", "/tmp"), "leads"),
+        (("push", "broken", "/tmp"), "broken: No such file"),
         (("push", "hosts.yaml", "folder/hosts.yaml", "/tmp"), "would have one name"),
         (("push", "hosts.yaml", "~other/x"), "~"),
         (("push", "--via", "scp", "--update", "hosts.yaml", "/tmp"), "scp has no --update"),
@@ -126,36 +127,38 @@ def test_links_by_choice(on_internal: Program, tmp_path: Path, links: str) -> No
         }[links]
 
 
-def test_unchanged_files_are_left_out(on_internal: Program, tmp_path: Path) -> None:
+@pytest.mark.parametrize("direction", ["push", "pull"])
+def test_unchanged_files_are_left_out(on_internal: Program, tmp_path: Path, direction: str) -> None:
     tree = plant(tmp_path / "tree", files=5)
+    there = tmp_path / "there"
+    there.mkdir()
+    words = (direction, *ONE, "-r", "--update", tree, there)
+    assert on_internal(*words).code == 0
+    (tree / "large").write_bytes(b"changed")
 
-    for words in (("push", *ONE, "-r", "--update", tree, tmp_path / "there"),):
-        assert on_internal(*words).code == 0
-    again = on_internal("push", *ONE, "-r", "--update", f"{tree}/.", tmp_path / "there")
-    (tree / "large").write_bytes(b"new")
-    pull = ("pull", *ONE, "-r", "--update", tmp_path / "there", "back")
-    first, second = on_internal(*pull), on_internal(*pull)
+    again = on_internal(*words)
 
-    assert first.code == second.code == again.code == 0, again.err
-    assert " 0 copied" not in first.err
-    assert re.search(r"files: 3 copied, 0 B, \d+ unchanged", second.err), second.err  # the links
+    assert again.code == 0
+    assert re.search(r"^files: 4 copied, 7 B, \d+ unchanged$", again.err, re.MULTILINE), again.err
+    copy = there / "tree" if direction == "push" else there / "h01" / "tree"
+    assert seen(copy) == seen(tree)
 
 
-def test_a_failure_is_one_hosts(on_internal: Program, internal: Daemon, tmp_path: Path) -> None:
+def test_a_failure_is_one_hosts(on_internal: Program, internal: Daemon) -> None:
     """Who may not write there fails, with the path; who may does not."""
-    (tmp_path / "there").mkdir(mode=0o755)
-    tmp_path.chmod(0o755)
+    there = internal.directory / "there"
+    there.mkdir()
     on_internal.write(
         "two.yaml",
         f"hosts:\n  - h01: {{address: 127.1.0.1}}\n"
         f"  - h02: {{address: 127.1.0.2, user: {internal.guest}}}\n",
     )
 
-    done = on_internal("push", "-f", "two.yaml", "hosts.yaml", tmp_path / "there")
+    done = on_internal("push", "-f", "two.yaml", "hosts.yaml", there)
 
     assert done.code == 5
     assert "2 hosts: 1 ok, 1 failed" in done.err
-    assert f"{tmp_path}/there/hosts.yaml: permission denied" in done.err
+    assert f"{there}/hosts.yaml: permission denied" in done.err
     assert "failed (copy): h02" in done.err
 
 
@@ -181,12 +184,12 @@ def test_a_full_disk_here_is_told_once(on_internal: Program, small_disk: Path) -
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB, where the test stands."""
     folder = tmp_path / "small"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", folder], check=True)
-    yield folder  # type: ignore[misc]  # a fixture
+    yield folder
     subprocess.run(["umount", "-l", folder], check=True)
 
 
@@ -242,6 +245,7 @@ def test_stopped_nothing_is_left(
 
     process.send_signal(number)
     if number == signal.SIGINT:
+        said(process, "longest in flight")
         process.send_signal(number)
     done = ended(process)
 
@@ -327,16 +331,45 @@ def test_a_partial_file_of_another_version_is_not_gone_on_with(on_internal: Prog
 # As root.
 
 
+@pytest.fixture(scope="module")
+def sudoers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Who may do what; sudo calls the guest nobody."""
+    program("sudo", package="sudo")
+    file = tmp_path_factory.mktemp("sudo") / "sudoers"
+    file.touch(mode=0o440)
+    return file
+
+
+@pytest.fixture(scope="module")
+def with_sudo(module_namespace: Namespace, sudoers: Path) -> Iterator[Daemon]:
+    """sshd, with SFTP, which would not run as root."""
+    options = {"Subsystem": "sftp internal-sftp"}
+    replaced = {"/etc/sudoers": sudoers}
+    with start_sshd(namespace=module_namespace, options=options, replaced=replaced) as server:
+        yield server
+
+
+@pytest.mark.parametrize("allowed", [True, False], ids=["allowed", "refused"])
 def test_root_writes_what_a_user_may_not(
-    in_module_namespace: Namespace, switched_off: Daemon, multirsh: Program, tmp_path: Path
+    in_module_namespace: Namespace, with_sudo: Daemon, sudoers: Path, multirsh: Program, *, allowed: bool
 ) -> None:
-    """By ``sudo -n``; where that is refused, the host has not let us in."""
-    multirsh.knows(switched_off, 1)
-    (tmp_path / "there").mkdir(mode=0o700)
-    tmp_path.chmod(0o755)
+    """By ``sudo -n``; where that is refused, the host has not let us in. What is overwritten keeps its owner."""
+    multirsh.knows(with_sudo, 1)
+    there = with_sudo.directory / ("there" if allowed else "elsewhere")
+    there.mkdir(mode=0o700)
+    (there / "hosts.yaml").write_text("old")
+    os.chown(there / "hosts.yaml", 1234, 1234)
+    sudoers.write_text(f"nobody ALL=(ALL) NOPASSWD: {'ALL' if allowed else '/bin/true'}\n")
 
-    refused = multirsh("push", *ONE, "-l", switched_off.guest, "--sudo", "hosts.yaml", tmp_path / "there")
+    done = multirsh("push", *ONE, "-l", with_sudo.guest, "--sudo", "hosts.yaml", there)
 
-    assert refused.code in {4, 5}, refused.err
-    assert "sudo" in refused.err
-    assert not list((tmp_path / "there").iterdir())
+    made = there / "hosts.yaml"
+    if allowed:
+        assert done.code == 0, done.err
+        assert made.read_text() == (multirsh.home / "hosts.yaml").read_text()
+    else:
+        assert done.code == 4, done.err
+        assert "auth (denied): h01" in done.err
+        assert made.read_text() == "old"
+    assert made.stat().st_uid == 1234
+    assert not leftovers(there)
