@@ -193,7 +193,9 @@ def test_commands_are_understood(page: Path) -> None:
                 assert context.params is not None
 
 
-@pytest.mark.parametrize(("page", "least"), [(README, 6), (ROOT / "docs" / "control.md", 6)])
+@pytest.mark.parametrize(
+    ("page", "least"), [(README, 7), (ROOT / "docs" / "control.md", 6), (ROOT / "docs" / "output.md", 3)]
+)
 def test_what_pages_show_is_what_is_printed(page: Path, least: int, tmp_path: Path) -> None:
     """Every ``hosts`` and ``lab`` command is run; times, ports and the run's id may differ."""
     (files,) = [block.text for block in blocks(README) if block.kind == "yaml"]

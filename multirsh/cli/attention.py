@@ -75,6 +75,7 @@ class Attention:
     def status_on_request(self, *, keys: bool) -> Iterator[None]:
         """Tell the status at SIGUSR1, and, with ``keys``, at Enter on the terminal."""
         loop = asyncio.get_running_loop()
+        before = signal.getsignal(signal.SIGUSR1)
         loop.add_signal_handler(signal.SIGUSR1, self.tell_status)
         if keys:
             self._listen()
@@ -82,6 +83,7 @@ class Attention:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGUSR1)
+            signal.signal(signal.SIGUSR1, before)
             loop.remove_reader(STDIN)
             self._is_over = True
 

@@ -17,10 +17,12 @@ from multirsh.cli.descriptors import STDERR
 from multirsh.cli.terminal import TERMINAL
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.plan import Ask, Gate
+from multirsh.engine.results import HostResult
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
+from multirsh.output import Printer
 from multirsh.output.escape import escape_text
 from multirsh.transports.threads import in_daemon_thread
 
@@ -77,10 +79,10 @@ class Control:
         if self.gate is None:
             return None
         if self.gate.startswith(HOSTS):
-            return _gate_on_hosts(fleet, command_of(self.gate), say)
+            return _gate_on_hosts(fleet, command_of(self.gate), self.retry, say)
         return _gate_here(command_of(self.gate), kill_after)
 
-    def ask_by(self, say: Say) -> Ask | None:
+    def ask_by(self, printer: Printer) -> Ask | None:
         """How a person is asked after each batch; ``None`` for not at all."""
         if not self.asks:
             return None
@@ -90,8 +92,9 @@ class Control:
 
         async def ask(question: str) -> Answer:
             while True:
-                say(f"multirsh: {question} [y]es, [n]o, [a]ll: ")
-                words = await in_daemon_thread(_read_line, name="multirsh-step")
+                printer.say(f"multirsh: {question} [y]es, [n]o, [a]ll: ")
+                with printer.asking():
+                    words = await in_daemon_thread(_read_line, name="multirsh-step")
                 answer = (_ANSWERS | _ANSWERS_TOO).get(words.strip().lower())
                 if not words:
                     return Answer.NO  # the terminal is gone
@@ -159,19 +162,28 @@ async def _end(process: asyncio.subprocess.Process, kill_after: float) -> None:
         await process.wait()
 
 
-def _gate_on_hosts(fleet: Fleet, command: str, say: Say) -> Gate:
+def _gate_on_hosts(fleet: Fleet, command: str, retry: RetryPolicy, say: Say) -> Gate:
     """A command on the batch's hosts; each must end with 0."""
 
     async def gate(_batch: int, hosts: Sequence[str]) -> GateOutcome:
         wanted = set(hosts)
-        results = await fleet.run(
-            command, hosts=[host for host in fleet.hosts if host.name in wanted]
-        ).gather()
+        batch = [host for host in fleet.hosts if host.name in wanted]
+        results = await fleet.run(command, hosts=batch, retry=retry).gather()
         failed = [name for name, result in results.items() if not result.is_ok]
         for name in failed:
-            lines = (results[name].stderr or results[name].stdout).decode("utf-8", "replace").splitlines()
-            if lines:
-                say(escape_text(f"gate: {name}: {lines[-1]}"))
+            say(escape_text(f"gate: {name}: {_why(results[name])}"))
         return GateOutcome(passed=not failed, reason=f"not ok on {fold(failed)}" if failed else "")
 
     return gate
+
+
+def _why(result: HostResult) -> str:
+    """Why a gate did not pass on a host: what kept it from ending, or else its last line."""
+    if result.error is not None:
+        return result.error.message
+    lines = (result.stderr or result.stdout).decode("utf-8", "replace").splitlines()
+    if lines:
+        return lines[-1]
+    if result.signal is not None:
+        return f"signal {result.signal}"
+    return str(result.status) if result.exit_status is None else f"exit status {result.exit_status}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -54,13 +55,42 @@ class Copying:
         )
 
 
+_of_copying = partial(options.option, section="Copying", configurable=False)
+
+_COPYING: Final = (
+    _of_copying("-r", "--recursive", is_flag=True, help="Copy folders, with all that is in them."),
+    _of_copying("-p", "--preserve", is_flag=True, help="Keep modes and times."),
+    _of_copying(
+        "--links",
+        type=click.Choice([links.value for links in Links]),
+        metavar="HOW",
+        help="Symbolic links in folders: keep, follow or skip them.  [default: keep]",
+    ),
+    _of_copying(
+        "--update", is_flag=True, help="Leave files out that have the same size and time; keeps times."
+    ),
+    _of_copying(
+        "--partial",
+        is_flag=True,
+        help="Keep what a copy that is cut off has left, and go on with it the next time.",
+    ),
+    _of_copying(
+        "--via",
+        type=click.Choice([via.value for via in Via]),
+        default=Via.AUTO.value,
+        metavar="HOW",
+        help="sftp, scp, or auto: SFTP, and scp where there is none.  [default: auto]",
+    ),
+)
+
+
 def _common(command: Decorated) -> Decorated:
     """The options of both."""
     for decorator in (
         options.CLOSING,
-        options.OUTPUT,
+        options.COPY_OUTPUT,
         options.COURSE,
-        options.COPYING,
+        *reversed(_COPYING),
         options.RUNNING,
         options.COPY_CONNECTION,
         options.CHOICE,
@@ -78,7 +108,7 @@ def _common(command: Decorated) -> Decorated:
     options_metavar="[OPTIONS]",
 )
 @_common
-@options.SUDO
+@_of_copying("--sudo", is_flag=True, help="Write as root, by sudo; it must not want a password.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
 def push(*, words: tuple[str, ...], sudo: bool, **parameters: Any) -> int:
     """Copy files and folders to many hosts at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Drive:
         loop = asyncio.get_running_loop()
         raise_descriptor_limit()
         printer = Printer(self.output, began=loop.time())
-        writer = Writer()
+        writer = Writer(printer)
         try:
             async with Fleet(
                 self.hosts,
@@ -91,7 +92,9 @@ class Drive:
                 with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
                     return await self._follow(run, printer, writer)
         finally:
-            await writer.write(printer.close())
+            printer.finish()
+            await writer.write()
+            printer.close()
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
@@ -100,7 +103,7 @@ class Drive:
             retry=control.retry,
             rolling=control.rolling,
             gate=control.gate_of(fleet, printer.say, kill_after=self.timeouts.kill_after),
-            ask=control.ask_by(printer.say),
+            ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
         )
@@ -109,34 +112,41 @@ class Drive:
         return fleet.run(self.command, stdin=self.stdin, **course)
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
-        loop = asyncio.get_running_loop()
         code: int = ExitCode.INTERNAL
+        complained = 0
         async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(self._tick(run, printer, writer))
+            over = asyncio.Event()
+            group.create_task(self._tick(run, printer, writer, over))
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
-                await writer.write(printer.take(loop.time()))
+                await writer.write()
+                for complaint in writer.complaints[complained:]:
+                    printer.say(complaint)
+                complained = len(writer.complaints)
                 if writer.lost_reader:
                     run.stop(signal=signal.SIGPIPE)
                 elif writer.failure is not None:
                     run.stop()
-            ticking.cancel()
+            over.set()
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
-        return SIGNAL_BASE + signal.SIGPIPE if writer.lost_reader else code
+        if writer.lost_reader:
+            return SIGNAL_BASE + signal.SIGPIPE
+        # Unless a signal ended it, that files are not whole is the worst of it.
+        return ExitCode.INTERNAL if writer.complaints and code < SIGNAL_BASE else code
 
-    async def _tick(self, run: Run, printer: Printer, writer: Writer) -> None:
+    async def _tick(self, run: Run, printer: Printer, writer: Writer, over: asyncio.Event) -> None:
         """Redraw the progress line, and show what was said, even when nothing happens."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(printer.interval_s or SAID_WITHIN_S)
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), printer.interval_s or SAID_WITHIN_S)
             ports = run.statistics()
             printer.wait_for_ports(ports.waiting, ports.next_free)
             if self.job is not None:
                 total = self.job.total
                 printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))
-            await writer.write(printer.take(loop.time()))
+            await writer.write()

@@ -95,7 +95,11 @@ def group(ctx: click.Context) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     fill_closed()
-    sys.exit(_run(args))
+    # A run tells its status then (cli.attention); whoever asks too early or too late must not end us.
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    code = _run(args)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # Python forgets a function before the process is gone
+    sys.exit(code)
 
 
 def _run(args: Sequence[str] | None) -> int:

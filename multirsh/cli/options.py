@@ -17,7 +17,6 @@ import click
 from multirsh.cli import stdin, values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import OTHER, SectionOption
-from multirsh.files.options import Links, Via
 from multirsh.inventory import Inventory
 from multirsh.model import Host, HostKeyPolicy, TransportName
 from multirsh.output import When
@@ -55,7 +54,6 @@ _of_hosts = partial(option, section="Hosts")
 _of_connecting = partial(option, section="Connection")
 _of_running = partial(option, section="Run")
 _of_course = partial(option, section="Course")
-_of_copying = partial(option, section="Copying")
 _of_output = partial(option, section="Output")
 _of_closing = partial(option, section="Ports and closing")
 
@@ -296,36 +294,6 @@ COURSE = _together(
     ),
 )
 
-COPYING = _together(
-    _of_copying("-r", "--recursive", is_flag=True, help="Copy folders, with all that is in them."),
-    _of_copying("-p", "--preserve", is_flag=True, help="Keep modes and times."),
-    _of_copying(
-        "--links",
-        type=click.Choice([links.value for links in Links]),
-        metavar="HOW",
-        help="Symbolic links in folders: keep, follow or skip them.  [default: keep]",
-    ),
-    _of_copying(
-        "--update", is_flag=True, help="Leave files out that have the same size and time; keeps times."
-    ),
-    _of_copying(
-        "--partial",
-        is_flag=True,
-        help="Keep what a copy that is cut off has left, and go on with it the next time.",
-    ),
-    _of_copying(
-        "--via",
-        type=click.Choice([via.value for via in Via]),
-        default=Via.AUTO.value,
-        metavar="HOW",
-        help="sftp, scp, or auto: SFTP, and scp where there is none.  [default: auto]",
-    ),
-)
-
-SUDO = _of_copying(
-    "--sudo", is_flag=True, configurable=False, help="Write as root, by sudo; it must not want a password."
-)
-
 STDIN_OPTION = _of_running(
     *stdin.NAMES,
     "stdin",
@@ -334,8 +302,52 @@ STDIN_OPTION = _of_running(
     help="Standard input, or FILE, in full to every host.  [default: the commands see its end at once]",
 )
 
-OUTPUT = _together(
-    _of_output("-N", "--no-prefix", is_flag=True, help="Lines without host names before them."),
+_NO_PREFIX = _of_output(
+    "-N", "--no-prefix", is_flag=True, help="Neither host names before lines nor headers."
+)
+
+_GATHERING = _together(
+    _of_output("-b", "--gather", is_flag=True, help="Equal outputs once, under their hosts."),
+    _of_output("-B", "--gather-all", is_flag=True, help="The same, with stderr."),
+    _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order; with -B, with stderr."),
+    _of_output(
+        "--diff",
+        "differences",
+        is_flag=True,
+        help="Gather, and show how the others differ from the majority.",
+    ),
+    _of_output(
+        "--normalize",
+        "normalizer",
+        type=values.normalizer,
+        metavar="LIST",
+        help="What does not count in comparing: host, ip, time, pid, /re/.",
+    ),
+    _of_output(
+        "--outdir",
+        "out_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Append each host's stdout to a file of its name in DIR, too.",
+    ),
+    _of_output(
+        "--errdir",
+        "err_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The same with its stderr.",
+    ),
+    _of_output(
+        "--output-mem",
+        "output_memory",
+        type=values.size,
+        default="64M",
+        metavar="SIZE",
+        help="Gathered output to hold in memory; the rest goes to disk.  [default: 64M]",
+    ),
+)
+
+_TELLING = _together(
     _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
     _of_output(
         "-q",
@@ -358,6 +370,9 @@ OUTPUT = _together(
         help="Exit with the largest remote status; no status is 255.",
     ),
 )
+
+OUTPUT = _together(_NO_PREFIX, _GATHERING, _TELLING)
+COPY_OUTPUT = _together(_NO_PREFIX, _TELLING)
 
 CLOSING = _together(
     _of_closing(
@@ -440,4 +455,5 @@ def read_inventory(files: Sequence[str]) -> Inventory:
 
 def take(kind: type[Taken], parameters: dict[str, Any]) -> Taken:
     """Make a ``kind``, a dataclass, of its fields among ``parameters``, and take those out."""
-    return kind(**{field.name: parameters.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]  # checked by fields() itself
+    names = [field.name for field in fields(kind) if field.name in parameters]  # type: ignore[arg-type]  # checked by fields() itself
+    return kind(**{name: parameters.pop(name) for name in names})

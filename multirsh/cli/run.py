@@ -14,13 +14,14 @@ from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import SectionCommand
-from multirsh.cli.stdin import open_stdin, with_its_file
+from multirsh.cli.stdin import OURS, open_stdin, with_its_file
 from multirsh.engine.batches import ALL_AT_ONCE, Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
-from multirsh.output import Mode, OutputOptions, Stdio, When
+from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
+from multirsh.output.gather.store import USUAL_MEMORY
 from multirsh.ports.budget import PortBudget
 from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
@@ -28,6 +29,7 @@ from multirsh.transports.ssh.options import PasswordSource, SshOptions
 if TYPE_CHECKING:
     from multirsh.cli.control import Control
     from multirsh.cli.drive import Drive
+    from multirsh.output.gather.normalize import Normalizer
     from multirsh.transports.base import Stdin
 
 
@@ -115,18 +117,81 @@ class Showing:
     quiet: bool
     progress: str
     color: str
+    gather: bool = False
+    gather_all: bool = False
+    blocks: bool = False
+    differences: bool = False
+    normalizer: Normalizer | None = None
+    output_memory: int = USUAL_MEMORY
+    out_folder: Path | None = None
+    err_folder: Path | None = None
 
     def options(self) -> OutputOptions:
-        """What the output room needs, the streams and the environment looked at."""
+        """What the output room needs, the streams and the environment looked at.
+
+        Raises:
+            UsageError: Options that cannot be meant together.
+        """
         return OutputOptions.decide(
             stdio=Stdio.look(),
             environ=os.environ,
-            mode=Mode.JSON if self.as_json else Mode.LIVE,
+            mode=self._mode(),
             prefix=not self.no_prefix,
+            with_stderr=self.gather_all,
+            differences=self.differences,
+            normalizer=self.normalizer,
+            memory=self.output_memory,
+            folders=self._folders(),
             quiet=self.quiet,
             color=When(self.color),
             progress=When(self.progress),
         )
+
+    def _folders(self) -> dict[Stream, Path]:
+        """Where hosts' files are; the folders are there then."""
+        wanted: dict[Stream, tuple[str, Path | None]] = {
+            "stdout": ("--outdir", self.out_folder),
+            "stderr": ("--errdir", self.err_folder),
+        }
+        made: dict[Stream, Path] = {}
+        for stream, (option, folder) in wanted.items():
+            if folder is None:
+                continue
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(
+                    f"{option} {folder}: {error.strerror}", hint="name a folder to write in"
+                ) from None
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise UsageError(f"{option} {folder}: permission denied", hint="name a folder to write in")
+            made[stream] = folder
+        if self.out_folder is not None and self.out_folder == self.err_folder:
+            raise UsageError(
+                "--outdir and --errdir are one folder, where a host would have one file for both",
+                hint="name two folders",
+            )
+        return made
+
+    def _mode(self) -> Mode:
+        """What stdout carries."""
+        asked = {"-b": self.gather, "-B": self.gather_all, "-L": self.blocks, "--diff": self.differences}
+        gathering = [name for name, is_asked in asked.items() if is_asked]
+        if self.as_json and gathering:
+            raise UsageError(f"{gathering[0]} is for people, and --json for programs", hint="use one of them")
+        if self.blocks and (self.differences or self.gather):
+            raise UsageError(
+                f"-L shows each host by itself, and {'--diff' if self.differences else '-b'} equals together",
+                hint="use one of them",
+            )
+        is_grouped = bool(gathering) and not self.blocks
+        if self.normalizer is not None and not is_grouped:
+            raise UsageError("--normalize is for comparing outputs", hint="give -b, -B or --diff, too")
+        if is_grouped:
+            return Mode.GROUPS
+        if self.blocks:
+            return Mode.BLOCKS
+        return Mode.JSON if self.as_json else Mode.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,11 +305,14 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     taken = ["-f -"] if "-" in files else []
     if connecting.password_file == Path("-"):
         taken.append("--password-file -")
+    showing = options.take(Showing, parameters)
+    if stdin == OURS and os.isatty(STDIN) and showing.progress == When.AUTO:
+        showing = replace(showing, progress=When.NEVER.value)  # it would be drawn over what is typed
     drive = prepared(
         command,
         hosts,
         connecting=connecting,
-        showing=options.take(Showing, parameters),
+        showing=showing,
         bounds=options.take(Bounds, parameters),
         course=options.take(Course, parameters),
         reads_keys=_may_read_keys(files, stdin),

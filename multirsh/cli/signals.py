@@ -6,6 +6,10 @@
     second and third  the taker is told again, and hurries; or nothing, since cleaning up goes on
     fourth            the end, at once
 
+SIGTERM and SIGHUP come in bursts, which are one wish: timeout(1) sends its
+TERM to the process and then to its group; of a terminal that is closed both
+the shell and the kernel tell; systemd.kill(5) has ``SendSIGHUP=``.
+
 A signal that our starter ignores stays ignored: ``nohup`` means SIGHUP, and a
 shell without job control means SIGINT for what it runs in the background.
 """
@@ -13,6 +17,7 @@ shell without job control means SIGINT for what it runs in the background.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
@@ -22,6 +27,9 @@ from typing import Any, Final
 from multirsh.exit_code import SIGNAL_BASE
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+ONE_WISH_S: Final = 0.5
+"""SIGTERM and SIGHUP that follow one of them within so many seconds ask for nothing more."""
 
 _AT_ONCE: Final = 4
 """The signal, by its place in their order, that no more waits for anything."""
@@ -38,10 +46,16 @@ class StopSignals:
         self.first: signal.Signals | None = None
         self._task = task
         self._count = 0
+        self._one_wish_until = -math.inf
         self._taker: Callable[[signal.Signals, int], None] = self._cancel
 
     def come(self, number: signal.Signals) -> None:
         """A signal has come."""
+        if number is not signal.SIGINT:
+            now = asyncio.get_running_loop().time()
+            if now < self._one_wish_until:
+                return
+            self._one_wish_until = now + ONE_WISH_S
         self._count += 1
         self.first = self.first or number
         if self._count >= _AT_ONCE:

@@ -8,28 +8,46 @@ import getpass
 import os
 import termios
 from collections.abc import Callable
+from functools import partial
 
 TERMINAL = "/dev/tty"
 
 
 def asker() -> Callable[[str], str] | None:
     """How to ask the person at the terminal for a secret; ``None`` where there is no terminal."""
+    return None if _settings() is None else _ask
+
+
+def _ask(prompt: str) -> str:
+    """Ask. This is done in a thread of its own, which Ctrl-C leaves where it is: with the echo off.
+
+    The settings are looked after only meanwhile: at other times they may be those of another job.
+    """
+    restore = partial(_restore, _settings())
+    atexit.register(restore)
+    try:
+        return getpass.getpass(prompt)
+    finally:
+        atexit.unregister(restore)
+
+
+def _settings() -> list[object] | None:
+    """The terminal's (termios(3)); ``None`` where there is none."""
     try:
         descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
     except OSError:
         return None
     try:
-        # Asked in a thread of its own, which Ctrl-C leaves where it is: with the echo off.
-        settings = termios.tcgetattr(descriptor)
+        return termios.tcgetattr(descriptor)
     except termios.error:
         return None
     finally:
         os.close(descriptor)
-    atexit.register(_restore, settings)
-    return getpass.getpass
 
 
-def _restore(settings: list[object]) -> None:
+def _restore(settings: list[object] | None) -> None:
+    if settings is None:
+        return
     with contextlib.suppress(OSError, termios.error):
         descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
         try:

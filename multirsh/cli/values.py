@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ import click
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
+from multirsh.output.gather.normalize import Normalizer
 from multirsh.ports.budget import PortBudget
 
 Parsed = TypeVar("Parsed")
@@ -66,14 +68,29 @@ def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
         try:
             return parse(value)
         except UsageError as error:
-            raise click.BadParameter(f"{error.message}; {error.hint}") from None
+            raise click.BadParameter(str(error)) from None
 
     return read
+
+
+def size(value: str | int) -> int:
+    """Read a number of bytes, such as ``64M``: K, M, G and T are powers of 1024.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    if isinstance(value, int):
+        return value
+    match = re.fullmatch(r"(\d+)\s*(?:([KMGT])(?:i?B)?|B)?", value.strip(), re.IGNORECASE)
+    if match is None or not int(match[1]):
+        raise click.BadParameter(f"{value!r} is not a size, such as 64M")
+    return int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
 
 
 port_budget = _parsed(PortBudget.parse)
 start_rate = _parsed(StartRate.parse)
 batches = _parsed(Batches.parse)
 max_fail = _parsed(MaxFail.parse)
+normalizer = _parsed(Normalizer.parse)
 count = whole(1)
 port = whole(1, _MOST_PORTS)

@@ -91,7 +91,7 @@ def warning(share: Share, use: DescriptorUse, *, wanted: int) -> str | None:
     if wanted <= share.hosts:
         return None
     return (
-        f"{share.hosts} hosts at once and not {wanted}: this process may have {use.limit} files open, and"
+        f"a fanout of {share.hosts} and not {wanted}: this process may have {use.limit} files open, and"
         f" has {use.in_use}; raise that limit ('ulimit -n', LimitNOFILE= in a systemd unit), or say"
         f" '-j {share.hosts}'"
     )

@@ -6,6 +6,8 @@ name. A regular file is read where it is. So a slow host holds nobody back,
 and memory does not grow with the input nor with the fleet.
 
 A thread reads, for a read(2) may block for ever; hosts are woken in the loop.
+It is a little ahead of the host that has read most and no more, so that a
+source without an end (``yes``) fills no disk where nobody wants it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import stat
 import tempfile
@@ -22,6 +25,9 @@ from typing import Final
 
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Input up to this size never touches the disk."""
+
+AHEAD_BYTES: Final = 4 * 1024 * 1024
+"""What is read beyond what some host has read."""
 
 READ_BYTES: Final = 256 * 1024
 """Asked of one read(2) of the source."""
@@ -68,10 +74,11 @@ class Spool:
         self._descriptor = descriptor
         self._memory_bytes = memory_bytes
         self._start = _place_in_file(descriptor)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._memory = bytearray()
         self._file: int | None = None
         self._size = 0
+        self._wanted: float = 0
         self._is_complete = False
         self._is_closed = False
         self._failure: OSError | None = None
@@ -83,6 +90,8 @@ class Spool:
         Raises:
             OSError: The input cannot be read, or not be kept.
         """
+        if self._start is None:
+            self._want(offset)
         while self._start is None and offset >= self._size and not self._is_complete:
             await self._more()
         return self.at(offset)
@@ -95,6 +104,7 @@ class Spool:
         """
         if self._start is not None:
             return max(0, os.fstat(self._descriptor).st_size - self._start)
+        self._want(math.inf)
         while not self._is_complete:
             await self._more()
         self._complain()
@@ -125,6 +135,13 @@ class Spool:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+            self._lock.notify()
+
+    def _want(self, offset: float) -> None:
+        """Somebody has read all up to ``offset``."""
+        with self._lock:
+            self._wanted = max(self._wanted, offset)
+            self._lock.notify()
 
     async def _more(self) -> None:
         """Wait until more has come, or the end."""
@@ -156,6 +173,10 @@ class Spool:
                     self._keep(data)
                     self._size += len(data)
                 loop.call_soon_threadsafe(self._tell)
+                with self._lock:
+                    self._lock.wait_for(lambda: self._is_closed or self._size < self._wanted + AHEAD_BYTES)
+                    if self._is_closed:
+                        return
         except OSError as error:
             self._failure = OSError(error.errno, error.strerror)  # without the frames that hold what was read
         except RuntimeError:

@@ -7,30 +7,15 @@ has none, and those that break an overlong line (see ``lines``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import assert_never
 
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.output.batch import STREAMS, Stream, Write
-from multirsh.output.escape import escape_lines, escape_text
+from multirsh.output.escape import escape_text
 from multirsh.output.lines import LineAssembler
 from multirsh.output.options import OutputOptions
-from multirsh.output.style import Style, paint
-
-
-@dataclass(frozen=True, slots=True)
-class _Sink:
-    """How one of our streams wants its lines.
-
-    Attributes:
-        is_terminal: Whether remote bytes are escaped.
-        color: Whether host names are coloured.
-        style: By what.
-    """
-
-    is_terminal: bool
-    color: bool
-    style: Style
+from multirsh.output.surface import surfaces
 
 
 class LiveLines:
@@ -40,22 +25,20 @@ class LiveLines:
 
     Args:
         options: ``prefix``, and what the streams are.
+        streams: Which are shown; the others are shown by somebody else.
     """
 
-    def __init__(self, options: OutputOptions) -> None:
-        stdio = options.stdio
+    def __init__(self, options: OutputOptions, streams: Sequence[Stream] = STREAMS) -> None:
         self._prefix = options.prefix
-        self._sinks: dict[Stream, _Sink] = {
-            "stdout": _Sink(stdio.stdout_is_terminal, options.stdout_color, Style.STDOUT_HOST),
-            "stderr": _Sink(stdio.stderr_is_terminal, options.stderr_color, Style.STDERR_HOST),
-        }
+        self._streams = frozenset(streams)
+        self._surfaces = surfaces(options)
         self._unfinished: dict[tuple[str, Stream], LineAssembler] = {}
 
     def feed(self, event: Event) -> tuple[Write, ...]:
         """Take the next event and give the lines that it completes."""
         match event:
             case Output():
-                return self._output(event)
+                return self._output(event) if event.stream in self._streams else ()
             case Copied():
                 return self._copied(event)
             case HostStarted() | HostFinished():
@@ -97,11 +80,10 @@ class LiveLines:
     def _lines(self, host: str, stream: Stream, lines: bytes) -> tuple[Write, ...]:
         if not lines:
             return ()
-        sink = self._sinks[stream]
-        if sink.is_terminal:
-            lines = escape_lines(lines)
+        surface = self._surfaces[stream]
+        lines = surface.lines(lines)
         if self._prefix:
-            prefix = paint(f"{escape_text(host)}:", sink.style, color=sink.color).encode() + b" "
+            prefix = surface.paint(f"{escape_text(host)}:").encode() + b" "
             # One pass over the block is many times faster than a loop over its lines.
             lines = prefix + lines[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
         return (Write(stream, lines),)

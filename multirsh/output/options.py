@@ -18,11 +18,17 @@ import enum
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+from multirsh.output.batch import Stream
+from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.gather.store import USUAL_MEMORY
+
 USUAL_WIDTH: Final = 80
-"""Columns, where nobody can be asked."""
+USUAL_HEIGHT: Final = 24
+"""Columns and lines, where nobody can be asked."""
 
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 """``TERM`` of what cannot clear a line, or says nothing of itself."""
@@ -41,6 +47,10 @@ class Mode(enum.StrEnum):
 
     LIVE = "live"
     """Remote output, ``host: line``."""
+    GROUPS = "groups"
+    """Equal outputs once, when the run is over."""
+    BLOCKS = "blocks"
+    """One block a host."""
     JSON = "json"
     """NDJSON events."""
 
@@ -64,6 +74,8 @@ class Stdio:
         stdout_is_pipe: Whether some other program reads stdout.
         stderr_is_terminal: Whether a person may be watching.
         width: Columns of stderr's terminal, asked anew for each drawing, since windows change.
+        height: Its lines, likewise.
+        is_ours: Whether that terminal belongs to us now, and not to the shell or another job of it.
         stdout_width: Columns of stdout's terminal.
     """
 
@@ -71,6 +83,8 @@ class Stdio:
     stdout_is_pipe: bool = False
     stderr_is_terminal: bool = False
     width: Callable[[], int] = lambda: USUAL_WIDTH
+    height: Callable[[], int] = lambda: USUAL_HEIGHT
+    is_ours: Callable[[], bool] = lambda: True
     stdout_width: Callable[[], int] = lambda: USUAL_WIDTH
 
     @classmethod
@@ -80,8 +94,10 @@ class Stdio:
             stdout_is_terminal=os.isatty(stdout),
             stdout_is_pipe=_is_pipe(stdout),
             stderr_is_terminal=os.isatty(stderr),
-            width=lambda: _columns(stderr),
-            stdout_width=lambda: _columns(stdout),
+            width=lambda: _size(stderr).columns,
+            height=lambda: _size(stderr).lines,
+            is_ours=lambda: _is_foreground(stderr),
+            stdout_width=lambda: _size(stdout).columns,
         )
 
 
@@ -91,7 +107,13 @@ class OutputOptions:
 
     Attributes:
         mode: What stdout carries.
-        prefix: Whether live lines begin with their host's name (not with ``-N``).
+        prefix: Whether live lines begin with their host's name, and gathered ones have headers (not with
+            ``-N``).
+        with_stderr: Whether stderr is gathered, too; else it comes as live lines.
+        differences: Whether groups are shown by how they differ from the largest.
+        normalizer: What is not looked at where outputs are compared; ``None`` to look at all.
+        memory: Bytes of output that may be held in memory; what is more goes to disk.
+        folders: Where each host's stdout and stderr also go to, a file a host.
         quiet: ``-q``: stderr gets only errors and the lists of hosts that are not ok; no counts, no notes,
             no progress. Remote output is untouched.
         stdio: What the streams are; remote bytes are escaped for terminals only.
@@ -102,6 +124,11 @@ class OutputOptions:
 
     mode: Mode = Mode.LIVE
     prefix: bool = True
+    with_stderr: bool = False
+    differences: bool = False
+    normalizer: Normalizer | None = None
+    memory: int = USUAL_MEMORY
+    folders: Mapping[Stream, Path] = field(default_factory=dict)
     quiet: bool = False
     stdio: Stdio = Stdio()
     stdout_color: bool = False
@@ -116,6 +143,11 @@ class OutputOptions:
         environ: Mapping[str, str],
         mode: Mode = Mode.LIVE,
         prefix: bool = True,
+        with_stderr: bool = False,
+        differences: bool = False,
+        normalizer: Normalizer | None = None,
+        memory: int = USUAL_MEMORY,
+        folders: Mapping[Stream, Path] | None = None,
         quiet: bool = False,
         color: When = When.AUTO,
         progress: When = When.AUTO,
@@ -124,6 +156,11 @@ class OutputOptions:
         return cls(
             mode=mode,
             prefix=prefix,
+            with_stderr=with_stderr,
+            differences=differences,
+            normalizer=normalizer,
+            memory=memory,
+            folders=folders or {},
             quiet=quiet,
             stdio=stdio,
             stdout_color=use_color(color, environ, is_terminal=stdio.stdout_is_terminal),
@@ -166,9 +203,18 @@ def _is_pipe(descriptor: int) -> bool:
     return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
 
 
-def _columns(descriptor: int) -> int:
+def _is_foreground(descriptor: int) -> bool:
+    """A terminal that has no foreground group, or is not our controlling one, is nobody else's."""
+    try:
+        return os.tcgetpgrp(descriptor) in {os.getpgrp(), 0}
+    except OSError:
+        return True
+
+
+def _size(descriptor: int) -> os.terminal_size:
     """A terminal that was never told its size says 0."""
     try:
-        return os.get_terminal_size(descriptor).columns or USUAL_WIDTH
+        size = os.get_terminal_size(descriptor)
     except OSError:
-        return USUAL_WIDTH
+        return os.terminal_size((USUAL_WIDTH, USUAL_HEIGHT))
+    return os.terminal_size((size.columns or USUAL_WIDTH, size.lines or USUAL_HEIGHT))

@@ -4,9 +4,11 @@ The command line feeds it every event and fetches batches to write::
 
     printer = Printer(options, began=clock())
     printer.feed(event)                 # any number of times; never blocks
-    write(printer.take(clock()))        # in the thread that may block
+    while printer.has_more:
+        write(printer.take(clock()))    # in the thread that may block
     ...
-    write(printer.close())              # at the end, however it came
+    printer.finish()                    # at the end, however it came; then take what there is
+    printer.close()
 
 A new way to show a run is one more renderer: it takes events, gives writes, and
 knows nothing of the others, of the progress line, or of time.
@@ -14,9 +16,19 @@ knows nothing of the others, of the progress line, or of time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from multirsh.events import Event, RunFinished
-from multirsh.output.batch import Batch, Outbox, Renderer, Write
+from multirsh.output.batch import STREAMS, Batch, Outbox, Renderer, Stream, Write
 from multirsh.output.escape import escape_text
+from multirsh.output.folders import Folders
+from multirsh.output.gather.blocks import Blocks
+from multirsh.output.gather.collector import Collector
+from multirsh.output.gather.differences import Differences
+from multirsh.output.gather.groups import Groups
+from multirsh.output.gather.page import Page
+from multirsh.output.gather.store import Store
 from multirsh.output.live import LiveLines
 from multirsh.output.ndjson import Ndjson
 from multirsh.output.options import Mode, OutputOptions
@@ -35,7 +47,12 @@ class Printer:
 
     def __init__(self, options: OutputOptions, *, began: float) -> None:
         # The order is the order of writing: a host's last lines come before the ending.
-        self._renderers: tuple[Renderer, ...] = (_stdout_renderer(options), Summary(options))
+        self._store = Store(options.memory, on_full=self._disk_is_full)
+        self._renderers: tuple[Renderer, ...] = (
+            Folders(options.folders),
+            *_stdout_renderers(options, self._store),
+            Summary(options),
+        )
         self._progress = Progress(began=began)
         self._status_line = StatusLine(options, self._progress, began=began)
         self._outbox = Outbox()
@@ -63,6 +80,15 @@ class Printer:
     def copying(self, done: int, total: int | None) -> None:
         """So many bytes were copied, of so many if that is known."""
         self._progress.copying(done, total)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Meanwhile a person is asked something: no progress line is drawn over the answer."""
+        self._status_line.hold(held=True)
+        try:
+            yield
+        finally:
+            self._status_line.hold(held=False)
 
     def status(self, now: float, *, starts_more: bool = True) -> list[str]:
         """How far the run is, in lines for people: for who asks, and where no progress line is drawn."""
@@ -92,21 +118,44 @@ class Printer:
         text = self._outbox.take()
         return self._status_line.last(text) if self._is_over else self._status_line.below(text, now)
 
-    def close(self) -> Batch:
-        """Fetch the rest, and clear the progress line away.
+    @property
+    def has_more(self) -> bool:
+        """Whether there is text to take; the progress line aside."""
+        return bool(self._outbox)
 
-        After a ``RunFinished`` and a ``take`` there is no rest. After a run
-        that broke off there are unfinished lines and the lists of hosts.
+    def finish(self) -> None:
+        """No event follows: the next ``take`` clears the progress line away.
+
+        After a ``RunFinished`` there is nothing new to take. After a run that
+        broke off there are unfinished lines and the lists of hosts.
         """
         for renderer in self._renderers:
             self._outbox.put(renderer.close())
         self._is_over = True
-        return self._status_line.last(self._outbox.take())
+
+    def close(self) -> None:
+        """Let go of what was kept on disk; nothing more can be taken."""
+        self._store.close()
+
+    def _disk_is_full(self, error: OSError) -> None:
+        self.say(f"multirsh: output is kept in memory, since it cannot be on disk: {error.strerror}")
 
 
-def _stdout_renderer(options: OutputOptions) -> Renderer:
+def _stdout_renderers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
     match options.mode:
         case Mode.LIVE:
-            return LiveLines(options)
+            return (LiveLines(options),)
         case Mode.JSON:
-            return Ndjson()
+            return (Ndjson(),)
+        case Mode.GROUPS | Mode.BLOCKS:
+            return _gatherers(options, store)
+
+
+def _gatherers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
+    gathered: Sequence[Stream] = STREAMS if options.with_stderr else ("stdout",)
+    live = () if options.with_stderr else (LiveLines(options, ("stderr",)),)
+    collector = Collector(store, gathered, options.normalizer)
+    page = Page(options)
+    if options.mode is Mode.BLOCKS:
+        return (*live, Blocks(collector, page))
+    return (*live, Groups(collector, page, Differences(page) if options.differences else None))

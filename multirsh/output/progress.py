@@ -5,6 +5,12 @@
     [=======>    ]  312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s
     [===========>]  498/500  491 ok  4 failed  3 timeout  waiting for db1 and 1 more  0:42
 
+Below it, as long as there is something to tell, and room: who has been in
+flight for long, and who was the last not to end well::
+
+    longest: db7 0:41, web113 0:12, web118 0:12
+    not ok: db9 timeout, web03 exit 3
+
 It fits into any width: what matters least goes first, and troubles are told as
 one number (``7 not ok``) before one of them is left out. It is plain ASCII but for
 host names, since a terminal's locale is not ours to guess.
@@ -12,7 +18,9 @@ host names, since a terminal's locale is not ours to guess.
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -30,6 +38,10 @@ _WIDE: Final = 99
 _ASCII_END: Final = 0x80
 LONGEST_TOLD: Final = 5
 """Hosts named by the status, those that have been in flight longest."""
+LAST_TOLD: Final = 5
+"""Of the hosts that did not end well, the last so many are named."""
+LONG_S: Final = 5.0
+"""From which on a host has been in flight for long, and is named though nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ class Progress:
         self._total = 0
         self._done: Counter[Status] = Counter()
         self._in_flight: dict[str, float] = {}
+        self._last_troubles: deque[str] = deque(maxlen=LAST_TOLD)
         self._waiting_for_port = 0
         self._next_port: float | None = None
         self._copied: tuple[int, int | None] | None = None
@@ -88,6 +101,8 @@ class Progress:
             case HostFinished():
                 self._in_flight.pop(event.host, None)
                 self._done[event.status] += 1
+                if event.status in _TOLD:
+                    self._last_troubles.appendleft(f"{escape_text(event.host)} {_ending(event)}")
             case Output() | Copied() | RunFinished():
                 pass
             case _:
@@ -114,6 +129,25 @@ class Progress:
         return _GAP.join(
             paint(segment.text, segment.style, color=color) for segment in _that_fit(segments, width)
         )
+
+    def details(self, width: int, now: float) -> list[str]:
+        """Word what stands below the line.
+
+        Args:
+            width: Columns that each may take.
+            now: As of ``render``.
+
+        Returns:
+            Lines without ends; none where there is nothing to tell.
+        """
+        elapsed = max(0.0, now - self._began)
+        long = [
+            f"{escape_text(name)} {clock(elapsed - since)}"
+            for name, since in itertools.islice(self._in_flight.items(), LONGEST_TOLD)
+            if elapsed - since >= LONG_S
+        ]
+        lines = [_listed("longest:", long, width), _listed("not ok:", self._last_troubles, width)]
+        return [line for line in lines if line]
 
     def status(self, now: float, *, starts_more: bool = True) -> list[str]:
         """Word how far the run is, for somebody who asks.
@@ -197,6 +231,28 @@ class Progress:
             return []
         left = "" if self._next_port is None else f", the first in {clock(max(0.0, self._next_port - now))}"
         return [_Segment(f"{self._waiting_for_port} waiting for a local port{left}", rank=1)]
+
+
+_TOLD: Final = frozenset(TROUBLES) - {Status.CANCELLED, Status.NOT_RUN}
+"""What is told of as it happens: who was stopped with the run is no news."""
+
+
+def _ending(finished: HostFinished) -> str:
+    if finished.status is Status.FAILED:
+        return f"exit {finished.exit_status}"
+    return escape_text(finished.signal) if finished.signal else status_words(finished.status)
+
+
+def _listed(title: str, items: Iterable[str], width: int) -> str:
+    """As many as there is room for; empty where there is none for the first."""
+    line, room = "", width - _columns(title)
+    for item in items:
+        needed = _columns(item) + len(", ")
+        if needed > room:
+            break
+        line += f"{',' if line else ''} {item}"
+        room -= needed
+    return title + line if line else ""
 
 
 def _says_all_it_must(segments: list[_Segment], width: int) -> bool:

@@ -8,12 +8,15 @@ again*, in one batch. The cursor is left at the line's beginning:
 - where a terminal that became narrower breaks the line in two, the cursor stays at the first of them, and
   ``ESC [ J`` clears from there to the end of the screen. ``ESC [ K`` would leave one behind.
 
+So it is with the further lines that stand below it while there is something to tell: the cursor goes back up
+to the first (CUU). A low terminal has none of them. Nothing is drawn while somebody types there.
+
 The last column stays free: terminals differ in what they do when it is filled.
 
 Where nothing can be drawn over, but progress was asked for, it gets a line of
 its own now and then.
 
-Source: ECMA-48 section 8.3.39 (ED).
+Sources: ECMA-48 sections 8.3.39 (ED) and 8.3.22 (CUU).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Final
 from multirsh.output.batch import Batch, Outbox, Write
 from multirsh.output.options import Drawing, OutputOptions
 from multirsh.output.progress import Progress
+from multirsh.output.style import Style, paint
 
 REFRESH_S: Final = 0.125
 """Between two wordings of the line: eight a second are as many as are read, and slow links can carry."""
@@ -30,6 +34,8 @@ PATIENCE_S: Final = 0.3
 """A run that is over sooner is over before a line could be read."""
 LINES_S: Final = 10.0
 """Between two progress lines where each stays."""
+LOWEST: Final = 10
+"""Lines of a terminal that has room for more than one of ours."""
 
 _CLEAR: Final = b"\r\x1b[J"
 
@@ -50,6 +56,11 @@ class StatusLine:
         self._worded_at = float("-inf")
         self._line = b""
         self._is_shown = False
+        self._is_held = False
+
+    def hold(self, *, held: bool) -> None:
+        """Draw nothing for a while: a person is asked something."""
+        self._is_held = held
 
     def begin(self, now: float) -> None:
         """The run begins only now."""
@@ -85,9 +96,12 @@ class StatusLine:
         return outbox.take()
 
     def _drawn_below(self, text: Batch, now: float) -> Batch:
+        if self._is_held or not self._options.stdio.is_ours():
+            # Somebody types there: a prompt of the shell, or an answer to us. What they see stays as it is.
+            return self.last(text)
         is_torn = self._is_shown and self._is_on_screen(text)
         if now - self._worded_at >= REFRESH_S and now - self._began >= PATIENCE_S:
-            line = self._word(now) + b"\r"
+            line = self._word(now) + self._word_details(now) + b"\r"
         elif is_torn:
             line = self._line
         else:
@@ -114,11 +128,18 @@ class StatusLine:
         width = self._options.stdio.width()
         return self._progress.render(width - 1, now, color=self._options.stderr_color).encode()
 
+    def _word_details(self, now: float) -> bytes:
+        stdio = self._options.stdio
+        if stdio.height() < LOWEST:
+            return b""
+        lines = self._progress.details(stdio.width() - 1, now)
+        faint = [paint(line, Style.FAINT, color=self._options.stderr_color) for line in lines]
+        return "".join(f"\n{line}" for line in faint).encode() + (b"\x1b[%dA" % len(lines) if lines else b"")
+
     def _is_on_screen(self, text: Batch) -> bool:
         """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""
-        if self._options.stdio.stdout_is_terminal:
-            return bool(text)
-        return any(write.stream == "stderr" for write in text.writes)
+        on_screen = {"stdout", "stderr"} if self._options.stdio.stdout_is_terminal else {"stderr"}
+        return any(write.target in on_screen for write in text.writes)
 
 
 _INTERVAL: Final = {Drawing.NONE: None, Drawing.REDRAWN: REFRESH_S, Drawing.LINES: LINES_S}

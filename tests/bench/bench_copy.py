@@ -64,7 +64,9 @@ def check(root: Path, source: Path, hosts: int) -> str:
     wrong = 0
     for number in range(1, hosts + 1):
         home = root / f"h{number:02}"
-        wrong += sum(not (home / path).is_file() or digest(home / path) != want for path, want in sums.items())
+        wrong += sum(
+            not (home / path).is_file() or digest(home / path) != want for path, want in sums.items()
+        )
         wrong += len(leftovers(home))
         for path in home.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -82,11 +84,9 @@ def ways(server: Daemon, home: Path, hosts: int) -> dict[str, list[str | Path]]:
     }
     pscp = shutil.which("parallel-scp") or shutil.which("pscp.pssh")
     if pscp:
-        found["pscp"] = [
-            *("sh", "-c"),
-            f'exec {pscp} -p {hosts} -t 0 -r {" ".join(f"-H 127.1.0.{n}" for n in range(1, hosts + 1))}'
-            f' -x "{common}" "$0" .',
-        ]
+        hosts_words = " ".join(f"-H 127.1.0.{number}" for number in range(1, hosts + 1))
+        line = f'exec {pscp} -p {hosts} -t 0 -r {hosts_words} -x "{common}" "$0" . >/dev/null'
+        found["pscp"] = ["sh", "-c", line]
     return found
 
 
@@ -118,7 +118,9 @@ def main() -> None:
                     words = [*argv, source, "."] if who == "multirsh" else [*argv, source]
                     seconds, memory, code = measured(words, multirsh.environ, multirsh.home)
                     right = check(root / "homes", source, given.hosts)
-                    print(f"  {who}: {seconds:.1f} s, {memory / 1e6:.0f} MB at the most, exit {code}, {right}")
+                    print(
+                        f"  {who}: {seconds:.1f} s, {memory / 1e6:.0f} MB at the most, exit {code}, {right}"
+                    )
 
 
 if __name__ == "__main__":

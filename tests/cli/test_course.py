@@ -86,6 +86,21 @@ def test_a_gate_on_the_hosts_must_pass_on_each(on_sshd: Program) -> None:
     assert end.code == 6
 
 
+@pytest.mark.parametrize(
+    ("gate", "why"),
+    [
+        ("exit 7", "exit status 7"),
+        ("kill -9 $$", "signal KILL"),
+        ("sleep 60", "the command did not end within 1 s"),
+    ],
+)
+def test_a_gate_on_hosts_that_is_silent_is_explained(on_sshd: Program, gate: str, why: str) -> None:
+    end = on_sshd(*FEW, "--batch", "1", "-u", "1", "--gate", f"hosts:{gate}", "true")
+
+    assert end.err.startswith(f"gate: h01: {why}\nthe gate after batch 1 did not pass: not ok on h01\n")
+    assert end.code == 6
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 def test_a_gate_is_ended_with_all_that_it_started(on_sshd: Program, number: signal.Signals) -> None:
     asleep = f"6{number}.{os.getpid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import re
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from multirsh.cli.signals import ONE_WISH_S, StopSignals
 from tests.cli.program import Program, ended, said, wait_until
 from tests.cli.remotes import Remotes
 from tests.cli.test_json import events_of
@@ -18,6 +20,7 @@ from tests.conftest import StartHooked
 from tests.servers.daemon import Daemon
 from tests.servers.hooked import AtClose, Conduct, Link, Process, never_ends
 from tests.servers.namespace import Namespace
+from tests.virtual_time import in_virtual_time
 
 pytestmark = pytest.mark.root
 
@@ -142,6 +145,57 @@ def test_sigusr1_asks_how_it_goes(on_sshd: Program, remotes: Remotes) -> None:
         r"0/5, 5 in flight, 0 to start, 0:0\d\nlongest in flight: h01 0:0\d, h02 0:0\d, .*\n", told
     )
     assert (end.code, end.out.count("done")) == (0, 5)
+
+
+def test_sigusr1_before_and_after_the_run_asks_nobody(on_sshd: Program) -> None:
+    """Whoever asks every now and then asks now and then too early, or too late."""
+    slow = "touch asked; until test -e go; do sleep 0.02; done; echo secret"
+    process = on_sshd.start("-f", "hosts.yaml", "-w", "h01", "--json", "--password-command", slow, "true")
+    wait_until((on_sshd.home / "asked").exists, what="the password command")
+    process.send_signal(signal.SIGUSR1)
+    on_sshd.write("go", "")
+    assert process.stdout is not None
+    while b'"run_finished"' not in process.stdout.readline():
+        assert process.poll() is None
+    while process.poll() is None:
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(0.001)
+
+    assert ended(process).code == 0
+
+
+@pytest.mark.parametrize("pair", [("TERM", "HUP"), ("HUP", "TERM")], ids="-".join)
+def test_a_burst_of_signals_is_one_step(on_sshd: Program, remotes: Remotes, pair: tuple[str, str]) -> None:
+    """As systemd sends them to the processes of a session; a step further would leave the commands."""
+    process = on_sshd.start("--json", *HOSTS, remotes.marking())
+    remotes.wait_for(RUNNING)
+
+    for name in pair:
+        process.send_signal(signal.Signals[f"SIG{name}"])
+    end = ended(process)
+
+    assert not remotes.alive
+    assert "\ncancelled (stopped, its processes are dead): h[01-05]\n" in end.err
+    assert end.code == events_of(end.out)[-1]["exit_code"]
+    assert end.code in {128 + signal.SIGTERM, 128 + signal.SIGHUP}  # the kernel delivers the lower first
+
+
+@in_virtual_time
+async def test_what_belongs_to_one_burst() -> None:
+    """timeout(1) sends TERM twice. Ctrl-C is a person's, and counts each time."""
+    task = asyncio.current_task()
+    assert task is not None
+    signals = StopSignals(task)
+    told: list[tuple[signal.Signals, int]] = []
+    with signals.taken_by(lambda number, count: told.append((number, count))):
+        signals.come(signal.SIGTERM)
+        signals.come(signal.SIGTERM)
+        signals.come(signal.SIGINT)
+        assert told == [(signal.SIGTERM, 1), (signal.SIGINT, 2)]
+        await asyncio.sleep(ONE_WISH_S)
+        signals.come(signal.SIGTERM)
+
+    assert told[2:] == [(signal.SIGTERM, 3)]
 
 
 def test_the_reader_of_stdout_goes_away(on_sshd: Program, remotes: Remotes) -> None:

@@ -81,15 +81,17 @@ def test_enter_asks_how_it_goes(terminal: Terminal, remotes: Remotes) -> None:
 
 
 def test_enter_is_the_commands_where_they_read_the_terminal(terminal: Terminal) -> None:
-    terminal.run("multirsh -f hosts.yaml -w h01 -I head -1; echo code $?")
-    terminal.expect("waiting for h01")
+    """No progress line is drawn over what is typed, either."""
+    terminal.run("multirsh -f hosts.yaml -w h01 -I 'echo ready; sleep 1; head -1'; echo code $?")
+    terminal.expect("h01: ready")
 
     terminal.type("a line\r")
     terminal.type("\x04")
 
     screen = terminal.expect(r"^code \d+")
     assert "h01: a line" in screen
-    assert "in flight:" not in screen
+    assert "in flight" not in screen
+    assert "waiting for h01" not in terminal.seen
 
 
 def test_a_job_in_the_background_is_not_stopped(terminal: Terminal) -> None:
@@ -116,6 +118,19 @@ def test_what_is_typed_beside_a_job_in_the_background_is_not_its(
     remotes.let_go()
     wait_until(lambda: not processes_of(remotes), what="the end of one that is not stopped")
     assert "in flight:" not in terminal.seen
+
+
+def test_a_job_in_the_background_leaves_the_terminals_settings_alone(
+    terminal: Terminal, remotes: Remotes
+) -> None:
+    """They are of the job in the foreground, such as an editor; who sets them is stopped (SIGTTOU)."""
+    terminal.run(f"{PROGRAM} -f hosts.yaml -g few '{remotes.waiting}' >out 2>&1 &")
+    remotes.wait_for(5)
+
+    terminal.run(f"stty -echo; touch {remotes.folder}/go; wait; stty echo; jobs; echo over")
+
+    assert "Stopped" not in terminal.expect(r"^over")
+    assert not processes_of(remotes)
 
 
 def test_a_question_of_a_job_in_the_background_waits_for_the_foreground(

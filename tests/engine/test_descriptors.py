@@ -45,7 +45,7 @@ def test_the_line_says_how_many_why_and_what_to_do() -> None:
     share = share_of(52, wanted=500, per_host=1)
     line = warning(share, use, wanted=500)
     assert line is not None
-    assert line.startswith(f"{share.hosts} hosts at once and not 500: this process may have 64 files open")
+    assert line.startswith(f"a fanout of {share.hosts} and not 500: this process may have 64 files open")
     for words in ("has 12", "ulimit -n", f"-j {share.hosts}"):
         assert words in line
     assert warning(share, use, wanted=share.hosts) is None

@@ -7,13 +7,14 @@ import errno
 import os
 import pty
 import random
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from multirsh.engine.spool import CHUNK_BYTES, Given, Spool
+from multirsh.engine.spool import CHUNK_BYTES, READ_BYTES, Given, Spool
 from multirsh.transports.base import Stdin
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -84,6 +85,37 @@ async def test_nothing_is_read_before_somebody_asks() -> None:
     Spool(source).close()
     assert os.read(source, 9) == b"mine"
     os.close(source)
+
+
+async def test_no_more_is_read_than_a_little_ahead_of_the_host_that_has_read_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A source without an end, such as yes(1), would fill the disk."""
+    monkeypatch.setattr("multirsh.engine.spool.AHEAD_BYTES", 100_000)
+    with piped() as (spool, sink):
+        os.set_blocking(sink, False)
+
+        def fill() -> int:
+            written = 0
+            while written < 5_000_000 and select.select([], [sink], [], 0.5)[1]:
+                written += os.write(sink, bytes(READ_BYTES))
+            return written
+
+        async with asyncio.TaskGroup() as group:
+            filling = group.create_task(asyncio.to_thread(fill))
+            assert await spool.read(0)
+        # More is not taken: what is ahead, one read(2), and what the pipe holds of the last write.
+        assert filling.result() < 100_000 + 2 * READ_BYTES + 1_000_000
+
+        offset = 0
+        async with asyncio.TaskGroup() as group:
+            filling = group.create_task(asyncio.to_thread(fill))
+            while offset < 2_000_000:
+                offset += len(await spool.read(offset))
+        assert filling.result() > 0
+        os.close(sink)
+        while data := await spool.read(offset):
+            offset += len(data)
 
 
 async def test_a_file_is_read_where_it_is_from_where_it_stands(tmp_path: Path) -> None:

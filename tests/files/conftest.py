@@ -39,9 +39,7 @@ def switched_off(module_namespace: Namespace) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def scp_only(
-    module_namespace: Namespace, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Daemon]:
+def scp_only(module_namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """sshd on a machine that has no sftp-server."""
     nothing = tmp_path_factory.mktemp("nothing") / "empty"
     nothing.touch(mode=0o644)

@@ -120,11 +120,14 @@ def test_links_by_choice(on_internal: Program, tmp_path: Path, links: str) -> No
 
     for copy in (tmp_path / "there", on_internal.home / "back" / "h01" / "tree"):
         kinds = {path.name: "link" if path.is_symlink() else "file" for path in copy.iterdir()}
-        assert kinds == {
-            "keep": {"file": "file", "link": "link"},
-            "follow": {"file": "file", "link": "file"},
-            "skip": {"file": "file"},
-        }[links]
+        assert (
+            kinds
+            == {
+                "keep": {"file": "file", "link": "link"},
+                "follow": {"file": "file", "link": "file"},
+                "skip": {"file": "file"},
+            }[links]
+        )
 
 
 @pytest.mark.parametrize("direction", ["push", "pull"])
@@ -150,8 +153,7 @@ def test_a_failure_is_one_hosts(on_internal: Program, internal: Daemon) -> None:
     there.mkdir()
     on_internal.write(
         "two.yaml",
-        f"hosts:\n  - h01: {{address: 127.1.0.1}}\n"
-        f"  - h02: {{address: 127.1.0.2, user: {internal.guest}}}\n",
+        f"hosts:\n  - h01: {{address: 127.1.0.1}}\n  - h02: {{address: 127.1.0.2, user: {internal.guest}}}\n",
     )
 
     done = on_internal("push", "-f", "two.yaml", "hosts.yaml", there)
@@ -353,7 +355,7 @@ def with_sudo(module_namespace: Namespace, sudoers: Path) -> Iterator[Daemon]:
 def test_root_writes_what_a_user_may_not(
     in_module_namespace: Namespace, with_sudo: Daemon, sudoers: Path, multirsh: Program, *, allowed: bool
 ) -> None:
-    """By ``sudo -n``; where that is refused, the host has not let us in. What is overwritten keeps its owner."""
+    """By ``sudo -n``; where that is refused, we were not let in. What is overwritten keeps its owner."""
     multirsh.knows(with_sudo, 1)
     there = with_sudo.directory / ("there" if allowed else "elsewhere")
     there.mkdir(mode=0o700)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ def test_sizes_that_lie(victim: Victim, said: int, data: bytes) -> None:
 
 def test_a_longer_answer_than_was_asked_for(victim: Victim) -> None:
     class Generous(EvilSftp):
-        def _answer(self, *asked):  # type: ignore[no-untyped-def]  # only what is changed is said
+        def _answer(self, *asked: Any) -> bytes:
             answer = super()._answer(*asked)
             return answer[:5] + b"\0\0\0\x20" + b"y" * 32 if answer[0] == 103 else answer
 
@@ -166,8 +167,7 @@ def test_a_longer_answer_than_was_asked_for(victim: Victim) -> None:
     assert victim.pulls(Conduct(session=evil.session), "f").code == 5
 
 
-def test_a_folder_without_end(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders in folders; and names, more than anybody has."""
+def test_folders_in_folders_without_end(victim: Victim) -> None:
     deep = Node(FOLDER, names=[(b"d", FOLDER)])
     nodes = {b"tree" + b"/d" * depth: deep for depth in range(300)}
 

@@ -56,7 +56,11 @@ def test_what_there_is_decides_where_a_file_goes(on_server: Program, tmp_path: P
     assert on_server("push", *ONE, one, there).code == 0
     assert on_server("push", *ONE, one, there / "renamed").code == 0
     assert on_server("push", *ONE, one, two, f"{there}/").code == 0
-    assert {path.name: path.read_text() for path in there.iterdir()} == {"one": "1", "two": "2", "renamed": "1"}
+    assert {path.name: path.read_text() for path in there.iterdir()} == {
+        "one": "1",
+        "two": "2",
+        "renamed": "1",
+    }
 
     for destination in (there / "none" / "x", f"{there}/none/", f"{there}/one/"):
         refused = on_server("push", *ONE, one, destination)

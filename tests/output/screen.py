@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from itertools import zip_longest
 
-_TOKEN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[J|\r|\n|\t|[^\x00-\x1f\x7f-\x9f]+|(?P<alien>.)", re.DOTALL)
+_TOKEN = re.compile(
+    r"\x1b\[[0-9;]*m|\x1b\[J|\x1b\[\d+A|\r|\n|\t|[^\x00-\x1f\x7f-\x9f]+|(?P<alien>.)", re.DOTALL
+)
 
 
 class Screen:
@@ -47,6 +49,8 @@ class Screen:
         elif token == "\x1b[J":
             self.rows[self.row] = self.rows[self.row][: self.column]
             del self.rows[self.row + 1 :]
+        elif token.endswith("A") and token.startswith("\x1b"):
+            self.row = max(0, self.row - int(token[2:-1]))
         elif not token.startswith("\x1b"):
             for char in token:
                 self._put(char)

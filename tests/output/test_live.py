@@ -49,7 +49,7 @@ def test_both_streams_keep_the_order_of_arrival() -> None:
     batch = show(
         OutputOptions(), output("h", b"1\n"), output("h", b"2\n", stream="stderr"), output("h", b"3\n")
     )
-    assert [(write.stream, write.data) for write in batch.writes] == [
+    assert [(write.target, write.data) for write in batch.writes] == [
         ("stdout", b"h: 1\n"),
         ("stderr", b"h: 2\n"),
         ("stdout", b"h: 3\n"),

@@ -50,7 +50,8 @@ def run(options: OutputOptions, events: list[Event], *, step: float = 0.0) -> li
     for number, event in enumerate(events):
         printer.feed(event)
         batches.append(printer.take(number * step))
-    return [*batches, printer.close()]
+    printer.finish()
+    return [*batches, printer.take(len(events) * step)]
 
 
 def joined(batches: list[Batch]) -> tuple[bytes, bytes]:
@@ -78,7 +79,7 @@ def test_json_leaves_stdout_to_events_and_words_to_stderr() -> None:
 
 def test_the_last_lines_of_a_host_come_before_the_ending() -> None:
     *_, last, rest = run(WATCHED, small_run(), step=1.0)
-    assert [write.stream for write in last.writes] == ["stderr"]
+    assert [write.target for write in last.writes] == ["stderr"]
     assert last.stderr.startswith(b"\r\x1b[J2 hosts:")
     assert not rest
 
@@ -144,7 +145,8 @@ def test_the_progress_line_leaves_no_trace_however_batches_fall(rhythm: list[tup
         now += pause
         for write in printer.take(now).writes:
             screen.write(write.data)
-    for write in printer.close().writes:
+    printer.finish()
+    for write in printer.take(now).writes:
         screen.write(write.data)
     assert not differing_rows(screen.text(), expected_screen(events))
 

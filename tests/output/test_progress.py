@@ -149,3 +149,33 @@ def test_the_status_names_those_that_have_been_in_flight_longest() -> None:
         "longest in flight: h2 0:59, h3 0:58, h4 0:57, h5 0:56, h6 0:55",
     ]
     assert state.status(60.0, starts_more=False)[0] == "1/10, 1 ok, 7 in flight, no more to start, 1:00"
+
+
+class TestDetails:
+    def test_who_has_been_in_flight_for_long_and_who_was_the_last_not_to_end_well(self) -> None:
+        state = Progress(began=0.0)
+        state.feed(run_started(*"abcdefgh"))
+        state.feed(host_started("a", t=0.0))
+        state.feed(host_started("b", t=3.0))
+        state.feed(host_started("c", t=9.0))
+        assert state.details(80, 4.0) == []
+        assert state.details(80, 8.0) == ["longest: a 0:08, b 0:05"]
+        state.feed(host_finished("a", Status.FAILED, exit_status=3))
+        state.feed(host_finished("b", Status.SIGNALLED, signal="KILL"))
+        state.feed(host_finished("d", Status.OK, exit_status=0))
+        state.feed(host_finished("e", Status.NOT_RUN))
+        assert state.details(80, 9.0) == ["not ok: b KILL, a exit 3"]
+
+    def test_only_whole_names_that_fit(self) -> None:
+        state = Progress(began=0.0)
+        state.feed(run_started("abc", "x"))
+        state.feed(host_started("abc", t=0.0))
+        state.feed(host_started("x", t=0.0))
+        assert state.details(23, 5.0) == ["longest: abc 0:05"]
+        assert state.details(12, 5.0) == []
+
+    def test_the_last_few_only(self) -> None:
+        state = Progress(began=0.0)
+        for number in range(9):
+            state.feed(host_finished(f"h{number}", Status.TIMEOUT))
+        assert state.details(80, 0.0) == ["not ok: " + ", ".join(f"h{n} timeout" for n in (8, 7, 6, 5, 4))]

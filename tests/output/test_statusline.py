@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from multirsh.model import Status
 from multirsh.output.batch import Batch, Write
 from multirsh.output.options import Drawing, OutputOptions, Stdio
 from multirsh.output.progress import Progress
 from multirsh.output.statusline import LINES_S, PATIENCE_S, REFRESH_S, StatusLine
 
-from .events import host_started, run_started
+from .events import host_finished, host_started, run_started
 
 WATCHED = OutputOptions(
     drawing=Drawing.REDRAWN, stdio=Stdio(stdout_is_terminal=True, stderr_is_terminal=True, width=lambda: 40)
@@ -102,3 +105,46 @@ def test_how_often_it_wants_to_be_drawn() -> None:
     assert status_line(WATCHED).interval_s == REFRESH_S
     assert status_line(OutputOptions(drawing=Drawing.LINES)).interval_s == LINES_S
     assert status_line(OutputOptions()).interval_s is None
+
+
+def with_details(options: OutputOptions) -> StatusLine:
+    """Of one host that has been in flight since 0.0, and one that has failed."""
+    progress = Progress(began=0.0)
+    progress.feed(run_started("a", "b"))
+    progress.feed(host_started("a"))
+    progress.feed(host_finished("b", Status.FAILED, exit_status=3))
+    return StatusLine(options, progress, began=0.0)
+
+
+def test_details_stand_below_and_the_cursor_goes_back_up() -> None:
+    (write,) = with_details(WATCHED).below(NOTHING, 7.0).writes
+    first, *details = write.data.split(b"\n")
+    assert first.startswith(b"1/2  1 failed")
+    assert details == [b"longest: a 0:07", b"not ok: b exit 3\x1b[2A\r"]
+
+
+def test_a_low_terminal_has_the_one_line_only() -> None:
+    low = dataclasses.replace(WATCHED, stdio=dataclasses.replace(WATCHED.stdio, height=lambda: 9))
+    assert b"\n" not in with_details(low).below(NOTHING, 7.0).stderr
+
+
+def test_lines_of_their_own_have_no_details() -> None:
+    options = OutputOptions(drawing=Drawing.LINES)
+    assert with_details(options).below(NOTHING, LINES_S).stderr.count(b"\n") == 1
+
+
+def test_while_a_person_types_nothing_is_drawn_over_it() -> None:
+    line = status_line(WATCHED)
+    line.below(NOTHING, 1.0)
+    line.hold(held=True)
+    assert line.below(TEXT, 2.0) == Batch((Write("stderr", CLEAR), *TEXT.writes))
+    assert line.below(TEXT, 3.0) == TEXT
+    line.hold(held=False)
+    assert line.below(NOTHING, 4.0).stderr == drawn(4)
+
+
+def test_on_a_terminal_that_is_another_jobs_nothing_is_drawn() -> None:
+    ours = [True, False, True]
+    stdio = dataclasses.replace(WATCHED.stdio, is_ours=lambda: ours.pop(0))
+    line = status_line(dataclasses.replace(WATCHED, stdio=stdio))
+    assert [line.below(NOTHING, seconds).stderr for seconds in (1.0, 2.0, 3.0)] == [drawn(1), CLEAR, drawn(3)]

@@ -204,9 +204,7 @@ class ScpPull:
             async with self._removed_on_failure(folder, temporary):
                 await pipe.send(records.OK)
                 await self._contents(item.size, folder, temporary, reader)
-                trouble = await reader.answer()
-                if trouble is not None:
-                    raise FileTrouble(_worded(trouble))
+                _check_whole(await reader.answer())
                 finish = finish_of(self.reach.options, item.mode, times)
                 await disk(landing.finish, folder, temporary, name, finish)
         except OSError as error:
@@ -234,6 +232,11 @@ class ScpPull:
         except BaseException:
             await self.place.disk(self.place.landing.discard, folder, temporary)
             raise
+
+
+def _check_whole(trouble: bytes | None) -> None:
+    if trouble is not None:
+        raise FileTrouble(_worded(trouble))
 
 
 def _check_free(old: os.stat_result | None) -> None:

@@ -1,0 +1,93 @@
+"""How outputs that are shown together look: a header with the hosts, then what they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from multirsh.events import HostFinished
+from multirsh.inventory import fold
+from multirsh.model import Status
+from multirsh.output.batch import Write
+from multirsh.output.escape import escape_text
+from multirsh.output.gather.collector import Written
+from multirsh.output.lines import LineAssembler
+from multirsh.output.options import OutputOptions
+from multirsh.output.style import Style
+from multirsh.output.surface import surfaces
+from multirsh.output.words import status_words
+
+_RULE: Final = "----"
+_WIDEST: Final = 80
+"""Columns of a rule at the most: beyond them it is only far to go for the eye."""
+
+
+class Page:
+    """Words for stdout.
+
+    Args:
+        options: ``prefix`` (no headers without it), and what stdout is.
+    """
+
+    def __init__(self, options: OutputOptions) -> None:
+        self._surface = surfaces(options)["stdout"]
+        self._stdio = options.stdio
+        self._has_headers = options.prefix
+
+    def block(self, written: Written, *, counted: bool) -> Iterator[Write]:
+        """A header, and all that was written, stream by stream.
+
+        Args:
+            written: Its output.
+            counted: Whether the header has the number of hosts.
+        """
+        yield from self.header(written, counted=counted)
+        for text in written.texts.values():
+            yield from self._shown(text.pieces())
+
+    def header(self, written: Written, *, counted: bool, note: str = "") -> Iterator[Write]:
+        """The hosts, folded, how many there are, and how they ended if not well."""
+        if not self._has_headers:
+            return
+        facts = [str(len(written.hosts))] if counted else []
+        facts += [word for word in (_ending(written.ending), note) if word]
+        names = f"{_RULE} {escape_text(fold(written.hosts))}" + (f" ({', '.join(facts)})" if facts else "")
+        rule = ""
+        if self._surface.is_terminal:
+            columns = min(self._stdio.stdout_width(), _WIDEST) - 1
+            rule = " " + "-" * max(4, columns - len(names) - 1)
+        yield self.line(self._surface.paint(names + rule))
+
+    @staticmethod
+    def line(text: str) -> Write:
+        """A line of our own."""
+        return Write("stdout", f"{text}\n".encode())
+
+    def lines(self, text: bytes) -> bytes:
+        """Whole lines of a remote, as they may be shown."""
+        return self._surface.lines(text)
+
+    def paint(self, text: str, style: Style | None) -> str:
+        """Words in a style."""
+        return text if style is None else self._surface.paint(text, style)
+
+    def _shown(self, pieces: Iterable[bytes]) -> Iterator[Write]:
+        """Exact for a pipe or a file, but for the end that a last line may lack; escaped for a terminal."""
+        last = b"\n"
+        lines = LineAssembler()
+        for piece in pieces:
+            last = piece[-1:]
+            shown = self._surface.lines(lines.feed(piece)) if self._surface.is_terminal else piece
+            yield Write("stdout", shown)
+        if self._surface.is_terminal:
+            yield Write("stdout", self._surface.lines(lines.finish()))
+        elif last != b"\n":
+            yield Write("stdout", b"\n")
+
+
+def _ending(finished: HostFinished) -> str:
+    if finished.status is Status.OK:
+        return ""
+    if finished.status is Status.FAILED:
+        return f"exit {finished.exit_status}"
+    return escape_text(finished.signal) if finished.signal else status_words(finished.status)

@@ -1,0 +1,42 @@
+"""How each of our two streams wants a remote's bytes: escaped or exact, with which colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multirsh.output.batch import Stream
+from multirsh.output.escape import escape_lines
+from multirsh.output.options import OutputOptions
+from multirsh.output.style import Style, paint
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One of our streams.
+
+    Attributes:
+        is_terminal: Whether remote bytes are escaped.
+        color: Whether our own words are coloured.
+        host_style: The style of host names there.
+    """
+
+    is_terminal: bool
+    color: bool
+    host_style: Style
+
+    def lines(self, lines: bytes) -> bytes:
+        """Whole lines of a remote, as they may be shown."""
+        return escape_lines(lines) if self.is_terminal else lines
+
+    def paint(self, text: str, style: Style | None = None) -> str:
+        """Words of our own; a host's name, where no style is given."""
+        return paint(text, style or self.host_style, color=self.color)
+
+
+def surfaces(options: OutputOptions) -> dict[Stream, Surface]:
+    """Both of them."""
+    stdio = options.stdio
+    return {
+        "stdout": Surface(stdio.stdout_is_terminal, options.stdout_color, Style.STDOUT_HOST),
+        "stderr": Surface(stdio.stderr_is_terminal, options.stderr_color, Style.STDERR_HOST),
+    }

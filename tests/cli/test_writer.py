@@ -1,0 +1,55 @@
+"""The printer's batches to our streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from multirsh.cli import writer as writers
+from multirsh.cli.writer import Writer
+from multirsh.output import Batch, OutputOptions, Printer, Write
+
+
+class LongPrinter(Printer):
+    """One that has a hundred batches to give."""
+
+    def __init__(self) -> None:
+        super().__init__(OutputOptions(), began=0.0)
+        self._batches: Iterator[Batch] = iter(
+            [Batch((Write("stdout", b"%d\n" % number),)) for number in range(100)]
+        )
+        self.given = 0
+
+    @property
+    def has_more(self) -> bool:
+        return self.given < 100
+
+    def take(self, now: float) -> Batch:
+        self.given += 1
+        return next(self._batches, Batch())
+
+
+@pytest.fixture
+def stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    path = tmp_path / "stdout"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    monkeypatch.setitem(writers._DESCRIPTORS, "stdout", descriptor)
+    yield path
+    os.close(descriptor)
+
+
+def test_two_that_write_at_once_lose_nothing_and_keep_the_order(stdout: Path) -> None:
+    """As who follows the run and who ticks do."""
+
+    async def together() -> None:
+        writer = Writer(LongPrinter())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(writer.write())
+
+    asyncio.run(together())
+    assert stdout.read_bytes() == b"".join(b"%d\n" % number for number in range(100))
