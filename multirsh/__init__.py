@@ -38,7 +38,17 @@ if TYPE_CHECKING:
         NodeSetError,
         UsageError,
     )
-    from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
+    from multirsh.events import (
+        Copied,
+        Event,
+        HostFinished,
+        HostStarted,
+        Output,
+        PortUse,
+        RunFinished,
+        RunStarted,
+    )
+    from multirsh.files.options import CopyOptions, Links, Via
     from multirsh.inventory import Inventory, expand, fold
     from multirsh.model import (
         ClosedBy,
@@ -64,6 +74,8 @@ __all__ = [
     "Answer",
     "Batches",
     "ClosedBy",
+    "Copied",
+    "CopyOptions",
     "CredentialError",
     "ErrorKind",
     "Event",
@@ -81,6 +93,7 @@ __all__ = [
     "Inventory",
     "InventoryError",
     "Limits",
+    "Links",
     "MaxFail",
     "MultirshError",
     "NodeSetError",
@@ -109,6 +122,7 @@ __all__ = [
     "Timeouts",
     "TransportName",
     "UsageError",
+    "Via",
     "__version__",
     "expand",
     "fold",
@@ -134,6 +148,7 @@ _ROOMS = {
         "UsageError",
     ),
     "multirsh.events": (
+        "Copied",
         "Event",
         "HostFinished",
         "HostStarted",
@@ -142,6 +157,7 @@ _ROOMS = {
         "RunFinished",
         "RunStarted",
     ),
+    "multirsh.files.options": ("CopyOptions", "Links", "Via"),
     "multirsh.inventory": ("Inventory", "expand", "fold"),
     "multirsh.model": (
         "ClosedBy",

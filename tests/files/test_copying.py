@@ -78,8 +78,11 @@ def test_a_tree_of_2000_files_to_several_hosts(on_internal: Program, tmp_path: P
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"%d\n" % number * (number % 100))
 
-    pushed = on_internal("push", "-f", "hosts.yaml", "-w", "h[01-03]", "-r", tree, tmp_path / "there")
-    pulled = on_internal("pull", "-f", "hosts.yaml", "-w", "h[01-03]", "-r", tree, "back")
+    few = ("-f", "hosts.yaml", "-w", "h[01-03]")
+    pushed, pulled = (
+        ended(on_internal.start(*words), within_s=120)
+        for words in (("push", *few, "-r", tree, tmp_path / "there"), ("pull", *few, "-r", tree, "back"))
+    )
 
     assert pushed.code == pulled.code == 0, pushed.err + pulled.err
     assert "files: 6,000 copied" in pushed.err
