@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from typing import Final
 
 from multirsh.errors import HostError
 from multirsh.files.options import CopyOptions, Via
@@ -15,6 +17,9 @@ from multirsh.files.shell import SFTP_SERVER, as_root, line
 from multirsh.files.words import failed
 from multirsh.model import ErrorKind, Exited, Failure, Outcome, Phase, Status
 from multirsh.transports.base import Connection, HasSubsystems, Sink, Stdin
+
+BEGINNING_SECONDS: Final = 30.0
+"""How long an SFTP server may take to say that it is one: a program in its place may only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,10 @@ class Reach:
 
     async def _has_begun(self, sftp: Sftp, pipe: Pipe) -> bool:
         try:
-            await sftp.begin(pipe)
+            async with asyncio.timeout(BEGINNING_SECONDS):
+                await sftp.begin(pipe)
+        except TimeoutError:
+            raise failed(self.host, f"its SFTP server said nothing in {BEGINNING_SECONDS:g} s") from None
         except Ended:
             if self.options.sudo and pipe.said.startswith("sudo:"):
                 failure = Failure(ErrorKind.DENIED, Phase.SESSION, pipe.said)
