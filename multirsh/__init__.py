@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from multirsh.ports.budget import PortBudget
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
+    from multirsh.transports.exec.options import ExecOptions
     from multirsh.transports.rsh.options import RshOptions, RshStderr
     from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
@@ -79,6 +80,7 @@ __all__ = [
     "CredentialError",
     "ErrorKind",
     "Event",
+    "ExecOptions",
     "Failure",
     "Fate",
     "Fleet",
@@ -176,6 +178,7 @@ _ROOMS = {
     "multirsh.ports.budget": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
+    "multirsh.transports.exec.options": ("ExecOptions",),
     "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
     "multirsh.transports.ssh.options": ("PasswordSource", "SshOptions"),
 }

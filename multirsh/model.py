@@ -18,7 +18,7 @@ NO_VARS: Final[Mapping[str, Scalar]] = MappingProxyType({})
 
 
 class TransportName(enum.StrEnum):
-    """How a host is reached (``-R``)."""
+    """The ways to reach a host that are multirsh's own (``-R``); others may be installed beside them."""
 
     SSH = "ssh"
     RSH = "rsh"
@@ -57,7 +57,7 @@ class Settings:
         port: TCP port, 1-65535.
         identity: Path of a private key, as written (``~`` not expanded).
         jump: Hosts to hop through, in ssh's ``[user@]host[:port][,...]``; ``"none"`` for no jump.
-        transport: Which transport reaches the host.
+        transport: Which transport reaches the host: a ``TransportName``, or the name of an installed one.
         source_port: Which local ports to leave from.
         host_keys: Policy for unknown host keys.
     """
@@ -66,7 +66,7 @@ class Settings:
     port: int | None = None
     identity: str | None = None
     jump: str | None = None
-    transport: TransportName | None = None
+    transport: str | None = None
     source_port: SourcePort | None = None
     host_keys: HostKeyPolicy | None = None
 
@@ -183,6 +183,7 @@ class ErrorKind(enum.StrEnum):
     STDIN = "stdin"
     COPY = "copy"
     DISK = "disk"
+    PROGRAM = "program"
     STOPPED = "stopped"
     INTERNAL = "internal"
 
@@ -207,12 +208,14 @@ class Failure:
         phase: Where the host was.
         message: One line for people; no host name in it, no secret, no control bytes.
         fate: What has become of a command that was given up on; ``None`` where there was none.
+        of_jump: Where ``kind`` is ``jump`` because a jump host could not be entered: why it could not.
     """
 
     kind: ErrorKind
     phase: Phase
     message: str
     fate: Fate | None = None
+    of_jump: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,13 +78,17 @@ def fleet_of(
     connect_s: float | None = NEVER_S,
     command_s: float | None = None,
     close_s: float = NEVER_S,
+    kill_s: float = 0.2,
     password: Path | None = None,
 ) -> Fleet:
-    """A fleet whose timeouts are reached only by the tests that say so."""
+    """A fleet whose timeouts are reached only by the tests that say so.
+
+    But for that from TERM to KILL: servers of tests that do not listen to either are waited for.
+    """
     return Fleet(
         hosts,
         limits=Limits(fanout=fanout),
-        timeouts=Timeouts(connect=connect_s, command=command_s, close=close_s),
+        timeouts=Timeouts(connect=connect_s, command=command_s, kill_after=kill_s, close=close_s),
         ssh=replace(ssh, password=PasswordSource(file=password)),
         warn=lambda _message: None,
     )

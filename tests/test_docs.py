@@ -26,6 +26,7 @@ from multirsh.cli.main import group
 from multirsh.exit_code import BY_STATUS, ExitCode
 from multirsh.lab import Lab, LabOptions
 from multirsh.model import ErrorKind, Phase, Status
+from multirsh.testing.conformance import TransportConformance
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
@@ -35,7 +36,7 @@ LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
-OTHERS_OPTIONS: Final = {"--check", "--strict"}
+OTHERS_OPTIONS: Final = {"--check", "--dist", "--durations", "--strict"}
 """Options of programs that are not multirsh and that the pages speak of."""
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -110,6 +111,29 @@ async def test_python_examples_do_what_the_page_says(
                 # Hosts end in any order; the run's own last line has its place all the same.
                 assert sorted(printed.splitlines()) == sorted(block.text.splitlines()), block.line
                 printed = None
+
+
+def transport_of_the_page() -> type[TransportConformance]:
+    """The tests of the page's own transport."""
+    page = ROOT / "docs" / "transports.md"
+    names: dict[str, Any] = {"__name__": "__page__"}
+    for block in blocks(page):
+        if block.kind == "python":
+            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)  # noqa: S102 - our own page
+    (suite,) = (
+        value
+        for value in names.values()
+        if isinstance(value, type)
+        and issubclass(value, TransportConformance)
+        and value.__name__[:4] == "Test"
+    )
+    return suite
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("test", [name for name in dir(TransportConformance) if name.startswith("test_")])
+def test_the_transport_of_the_page_conforms(test: str) -> None:
+    getattr(transport_of_the_page()(), test)()
 
 
 def a_home_that_knows(lab: Lab, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,29 +217,47 @@ def test_commands_are_understood(page: Path) -> None:
                 assert context.params is not None
 
 
+def examples(page: Path) -> list[Typed]:
+    """The page's ``hosts`` and ``lab`` commands with what they print."""
+    return [
+        typed
+        for typed in console(page)
+        if re.match(r"multirsh (hosts|lab) ", typed.words) and typed.shown and "uptime" not in typed.words
+    ]
+
+
+WITH_EXAMPLES: Final = {README: 7, ROOT / "docs" / "control.md": 6, ROOT / "docs" / "output.md": 3}
+"""Pages, and how many there are at the least."""
+
+
 @pytest.mark.parametrize(
-    ("page", "least"), [(README, 7), (ROOT / "docs" / "control.md", 6), (ROOT / "docs" / "output.md", 3)]
+    "typed",
+    [
+        pytest.param(typed, id=f"{page.name}-{number}")
+        for page in WITH_EXAMPLES
+        for number, typed in enumerate(examples(page), 1)
+    ],
 )
-def test_what_pages_show_is_what_is_printed(page: Path, least: int, tmp_path: Path) -> None:
-    """Every ``hosts`` and ``lab`` command is run; times, ports and the run's id may differ."""
+def test_what_pages_show_is_what_is_printed(typed: Typed, tmp_path: Path) -> None:
+    """Times, ports and the run's id may differ."""
     (files,) = [block.text for block in blocks(README) if block.kind == "yaml"]
     (tmp_path / "hosts.yaml").write_text(files, encoding="utf-8")
-    tried = 0
-    for typed in console(page):
-        if re.match(r"multirsh (hosts|lab) ", typed.words) and typed.shown and "uptime" not in typed.words:
-            command = typed.words.replace("multirsh", f"{shlex.quote(sys.executable)} -m multirsh", 1)
-            ended = subprocess.run(
-                ["sh", "-c", f"{{ {command}; }} 2>&1"],
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "MULTIRSH_PROGRESS": "never"},
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_S,
-                check=False,
-            )
-            assert sorted(map(steady, ended.stdout.splitlines())) == sorted(map(steady, typed.shown))
-            tried += 1
-    assert tried >= least
+    command = typed.words.replace("multirsh", f"{shlex.quote(sys.executable)} -m multirsh", 1)
+    ended = subprocess.run(
+        ["sh", "-c", f"{{ {command}; }} 2>&1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MULTIRSH_PROGRESS": "never"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert sorted(map(steady, ended.stdout.splitlines())) == sorted(map(steady, typed.shown))
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+def test_pages_show_examples(page: Path) -> None:
+    assert len(examples(page)) >= WITH_EXAMPLES[page]
 
 
 def steady(line: str) -> str:
@@ -323,4 +365,6 @@ def test_every_module_has_its_room_on_the_map() -> None:
         for path in (ROOT / "multirsh").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert named == there - {"__init__.py", "__main__.py"} | {"transports/ssh/", "transports/rsh/"}
+    assert named == there - {"__init__.py", "__main__.py"} | {
+        f"transports/{name}/" for name in ("ssh", "rsh", "process", "exec", "local")
+    }

@@ -50,7 +50,8 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "MaxStartups": (
         "cli/test_faults.py::test_hosts_at_one_address_all_get_past_max_startups",
-        "cli/test_faults.py::test_hosts_behind_a_bastion_all_get_past_its_max_startups",
+        "cli/test_faults.py::TestBehindABastion::test_hosts_get_past_its_max_startups_and_that_of_the_server_behind_it",
+        "cli/test_faults.py::TestBehindABastion::test_a_busy_one_is_waited_for_and_not_condemned",
     ),
     "PerSourcePenalties": (
         "cli/test_faults.py::TestPenalties::test_a_ban_is_waited_for_and_not_run_against",
@@ -91,17 +92,35 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_nothing_left.py::test_nothing_is_left",
         "transports/ssh/test_wire.py::TestSshd::test_a_command_past_its_time_is_timeout_in_run_and_the_remote_closes",
     ),
+    "output that is no text, has no line ends, is a flood": (
+        "cli/test_floods.py::test_a_hundred_megabytes_without_a_line_end_are_exact_in_files_and_bounded",
+        "cli/test_floods.py::test_200_hosts_that_flood_a_reader_who_is_slow_are_held_back",
+        "cli/test_floods.py::test_what_could_harm_a_terminal_is_shown_there_and_exact_elsewhere",
+        "cli/test_output.py::test_much_output_is_exact_and_memory_is_bounded",
+    ),
+    "a reader that goes away, a stdout that is full": (
+        "cli/test_run.py::test_a_reader_that_goes_away_ends_it_quietly",
+        "cli/test_floods.py::test_a_stdout_that_is_full_or_closed_is_told_and_fails",
+    ),
+    "a disk that fills up": (
+        "cli/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
+        "cli/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",
+        "output/gather/test_store.py::test_a_full_disk_is_told_once_and_nothing_is_lost",
+    ),
     "a child that holds the output": (
         "cli/test_faults.py::TestMidCommand::test_a_child_that_holds_the_output_ends_with_the_commands_time_and_is_told",
         "transports/rsh/test_wire.py::TestInRshd::test_a_child_left_behind_delays_the_socket_and_not_the_result",
     ),
     "a rekey in the midst": (
         "transports/ssh/test_wire.py::TestSshd::test_a_rekey_in_the_midst_loses_nothing",
+        "transports/ssh/test_wire.py::TestSshd::test_a_hundred_rekeys_lose_nothing",
         "transports/ssh/test_wire.py::TestSshd::test_a_rekey_does_not_look_like_a_login",
     ),
     "standard input: none, a pipe, a file": (
         "cli/test_stdin.py::test_a_pipe_a_file_and_nothing",
         "transports/ssh/test_stdin.py::test_all_of_it_arrives",
+        "transports/ssh/test_stdin.py::test_input_that_cannot_be_read_is_this_machines_fault_and_ends_the_command",
+        "cli/test_faults.py::TestThisMachine::test_a_gigabyte_for_all_with_one_that_is_slow_in_128_mib",
         "transports/ssh/test_stdin.py::test_without_input_its_end_comes_at_once",
         "engine/test_spool.py::test_a_terminal_is_read_line_by_line_until_its_end",
     ),
@@ -126,6 +145,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "little memory": ("cli/test_faults.py::TestThisMachine::test_5000_hosts_in_128_mib",),
     "a small ARP table": (
         "cli/test_machine.py::test_more_neighbours_than_the_kernel_keeps_are_told_before_anything_begins",
+        "cli/test_faults.py::test_packets_that_vanish_for_a_while_cost_attempts_which_are_told",
     ),
     "Ctrl-C, once and twice; SIGTERM, SIGHUP": (
         "cli/test_nothing_left.py::test_nothing_is_left",
@@ -139,6 +159,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_faults.py::TestStoppedAndContinued::test_logins_that_were_under_way_are_no_timeouts",
         "transports/test_awake.py::test_what_took_less_of_its_own_time_is_no_timeout",
     ),
+    "the clock is set": ("transports/test_awake.py::test_nothing_is_due_by_a_clock_that_may_be_set",),
 }
 
 

@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,8 @@ from multirsh.errors import UsageError
 from multirsh.inventory import fold
 from multirsh.output import Printer
 from multirsh.output.escape import escape_text
+from multirsh.transports.process.child import Child, Launch
+from multirsh.transports.process.ending import KILL_S, Tree
 from multirsh.transports.threads import in_daemon_thread
 
 Say = Callable[[str], None]
@@ -129,37 +130,30 @@ def _gate_here(command: str, kill_after: float) -> Gate:
     """A command of this machine's shell; what it prints goes to stderr."""
 
     async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
-        environment = {**os.environ, "MULTIRSH_BATCH": str(batch), "MULTIRSH_HOSTS": fold(hosts)}
-        process = await asyncio.create_subprocess_shell(
-            command,
-            stdin=asyncio.subprocess.DEVNULL,
+        child = Child(
+            Launch((b"/bin/sh", b"-c", os.fsencode(command))),
             stdout=STDERR,
-            env=environment,
-            start_new_session=True,  # to be ended with all that it starts; Ctrl-C is ours to pass on
+            environment={**os.environ, "MULTIRSH_BATCH": str(batch), "MULTIRSH_HOSTS": fold(hosts)},
         )
         try:
-            status = await process.wait()
+            await asyncio.wait([child.exited])
         except asyncio.CancelledError:
-            await _end(process, kill_after)
+            try:
+                await Tree(child).end(kill_after)
+            finally:
+                await asyncio.wait([child.exited], timeout=KILL_S)
             raise
+        finally:
+            child.let_go()
+        status = child.exited.result()
         if status == 0:
             return GateOutcome(passed=True)
+        if status is None:
+            return GateOutcome(passed=False, reason="its exit status is lost")
         reason = f"exit status {status}" if status > 0 else f"signal {-status}"
         return GateOutcome(passed=False, reason=reason)
 
     return gate
-
-
-async def _end(process: asyncio.subprocess.Process, kill_after: float) -> None:
-    """TERM to it and all that it started, and KILL to what is left; a cancellation hurries."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        await asyncio.wait_for(process.wait(), kill_after)
-    except (TimeoutError, asyncio.CancelledError):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 def _gate_on_hosts(fleet: Fleet, command: str, retry: RetryPolicy, say: Say) -> Gate:

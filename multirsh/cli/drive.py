@@ -19,9 +19,10 @@ from multirsh.engine.run import Run
 from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.files.jobs import CopyJob
-from multirsh.model import Host
+from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
+from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
@@ -40,6 +41,8 @@ class Drive:
         timeouts: For how long.
         ssh: What ssh's options say.
         rsh: What rsh's options say.
+        exec_options: What exec's options say.
+        settings: What goes before every host's own settings, for other transports.
         output: How to print it.
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
@@ -55,6 +58,8 @@ class Drive:
     timeouts: Timeouts
     ssh: SshOptions
     rsh: RshOptions
+    exec_options: ExecOptions
+    settings: Settings
     output: OutputOptions
     exit_rule: ExitRule
     bind_address: str | None = None
@@ -74,6 +79,8 @@ class Drive:
         """
         loop = asyncio.get_running_loop()
         raise_descriptor_limit()
+        # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         printer = Printer(self.output, began=loop.time())
         writer = Writer(printer)
         try:
@@ -83,6 +90,8 @@ class Drive:
                 timeouts=self.timeouts,
                 ssh=self.ssh,
                 rsh=self.rsh,
+                exec_options=self.exec_options,
+                settings=self.settings,
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:

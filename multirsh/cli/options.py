@@ -18,7 +18,7 @@ from multirsh.cli import stdin, values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import OTHER, SectionOption
 from multirsh.inventory import Inventory
-from multirsh.model import Host, HostKeyPolicy, TransportName
+from multirsh.model import Host, HostKeyPolicy
 from multirsh.output import When
 from multirsh.transports.rsh.options import RshStderr
 
@@ -132,9 +132,16 @@ _CONNECTION_BUT_PORT = _together(
     _of_connecting(
         "-R",
         "--transport",
-        type=click.Choice([name.value for name in TransportName]),
+        type=values.transport,
         metavar="NAME",
-        help="How to reach hosts; in this version, ssh or rsh.",
+        help="How to reach hosts: ssh, rsh, exec (see --exec), local (this machine), or one installed.",
+    ),
+    _of_connecting(
+        "--exec",
+        "exec_template",
+        metavar="TEMPLATE",
+        help="With -R exec, the program that reaches a host, such as 'kubectl exec -i %h -- sh -c %c': %h is "
+        "the address, %n the name, %u the user, %p the port, %c the command as one argument.",
     ),
     _of_connecting(
         "--rsh-stderr",

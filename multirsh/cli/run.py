@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN
@@ -23,6 +24,7 @@ from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.gather.store import USUAL_MEMORY
 from multirsh.ports.budget import PortBudget
+from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import PasswordSource, SshOptions
 
@@ -44,6 +46,7 @@ class Connecting:
     ssh_config: str | None = None
     ssh_options: tuple[str, ...] = ()
     transport: str | None = None
+    exec_template: str | None = None
     rsh_stderr: str = RshStderr.SEPARATE.value
     host_keys: str | None = None
     forward_agent: bool = False
@@ -65,18 +68,25 @@ class Connecting:
         """The hosts, with the transport that ``-R`` asks for.
 
         Raises:
-            UsageError: This version does not have it.
+            UsageError: ``--exec`` says how to reach them, and nobody is reached so.
         """
-        if self.transport is None:
-            return hosts
-        from multirsh.transports.registry import AVAILABLE  # noqa: PLC0415 - not needed for --help
-
-        transport = TransportName(self.transport)
-        if transport not in AVAILABLE:
+        if self.transport is not None:
+            hosts = [
+                replace(host, settings=replace(host.settings, transport=self.transport)) for host in hosts
+            ]
+        context = click.get_current_context(silent=True)
+        is_said = context is not None and (
+            context.get_parameter_source("exec_template") is ParameterSource.COMMANDLINE
+        )
+        if is_said and not any(host.settings.transport == TransportName.EXEC for host in hosts):
             raise UsageError(
-                f"-R {transport}: this version has no such transport", hint=f"it has {', '.join(AVAILABLE)}"
+                "--exec says how -R exec reaches hosts, and none of these is reached so", hint="add -R exec"
             )
-        return [replace(host, settings=replace(host.settings, transport=transport)) for host in hosts]
+        return hosts
+
+    def exec_options(self) -> ExecOptions:
+        """What exec's options say for all hosts."""
+        return ExecOptions(settings=self.settings(), template=self.exec_template)
 
     def rsh(self) -> RshOptions:
         """What rsh's options say for all hosts."""
@@ -394,6 +404,8 @@ def prepared(
         stdin=stdin,
         ssh=connecting.ssh(),
         rsh=connecting.rsh(),
+        exec_options=connecting.exec_options(),
+        settings=connecting.settings(),
         output=showing.options(),
         exit_rule=ExitRule(
             largest_status=bounds.largest_status, require_remote_close=bounds.require_remote_close

@@ -12,6 +12,8 @@ import click
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
+from multirsh.inventory.suggest import did_you_mean
+from multirsh.model import TransportName
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.ports.budget import PortBudget
 
@@ -57,6 +59,23 @@ def seconds(value: str | float) -> float:
     if not (number > 0 and math.isfinite(number)):
         raise click.BadParameter(f"{value!r} is not a number of seconds above 0")
     return number
+
+
+def transport(value: str) -> str:
+    """Read a transport's name: one of ours, or of one that is installed beside them.
+
+    Raises:
+        click.BadParameter: There is none of that name.
+    """
+    if value in {name.value for name in TransportName}:  # to look for others takes a while
+        return value
+    from multirsh.transports.registry import known_names  # noqa: PLC0415 - not needed for --help
+
+    known = known_names()
+    if value not in known:
+        hint = did_you_mean(value, known) or f"it is one of {', '.join(known)}"
+        raise click.BadParameter(f"there is no transport {value!r}; {hint}")
+    return value
 
 
 def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:

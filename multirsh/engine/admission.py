@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 from multirsh.engine.governor import MOST_DROPS, Governor, Login
 from multirsh.engine.pace import Pace
-from multirsh.engine.retry import Congestion
 from multirsh.model import Host
+from multirsh.transports.congestion import Congestion
 
 LOOKS: Final = 1024
 """Hosts that one call of ``admit`` sets aside, at the most: with 100,000 behind one bastion, the loop has
@@ -106,8 +106,9 @@ class Admission:
             handshakes: Those of them that are not logged in yet, 1 or more; ``None`` for no such bound.
             pace: How many may start a second; ``None`` for no such bound.
             governor: How many may log in at one hop; ``None`` for no such bound.
-            hop_of: Where the handshake of a host goes to, such as its address and port or its bastion;
-                ``None`` for a host that nothing governs. Asked when its turn comes near, once an attempt.
+            hop_of: Where the next login on the way to a host is, such as its address and port, or a bastion
+                that nobody is logged in at; ``None`` for a host that nothing governs. Asked when its turn
+                comes near, and again when it has waited for a hop or is through one.
             rng: Draws the governor's pauses.
             allowed: How many hosts, from the front, may start before ``allow`` is called: the first batch;
                 ``None`` for all.
@@ -212,6 +213,26 @@ class Admission:
             return None
         return at if self._pace is None else max(at, self._pace.next_at())
 
+    def passed(self, host: Host, now: float) -> None:
+        """A host in flight is let through by a jump host, and goes on to the next hop on its way.
+
+        Raises:
+            ValueError: It is not in flight, or is logged in already.
+        """
+        flight = self._flights.get(host.name)
+        if flight is None or not flight.is_logging_in:
+            raise ValueError(f"{host.name} is not logging in")
+        if self._governor is None or flight.login is None:
+            return
+        hop = self._hop_of(host)
+        if hop is None or hop == flight.hop:
+            return
+        self._governor.succeeded(flight.hop, flight.login, now)
+        self._list(flight.hop, now)
+        # Whether there is room or not: it is on its way. So many wait for a jump host as fit into the window
+        # of a hop of which nothing is known.
+        flight.hop, flight.login = hop, self._governor.started(hop, now)
+
     def logged_in(self, host: Host, now: float) -> None:
         """A host in flight is logged in: another login may begin.
 
@@ -240,8 +261,8 @@ class Admission:
         Args:
             host: Which.
             now: When.
-            congestion: Whether it was dropped by a busy server (``retry.congestion_of``). If the governor
-                finds it worth it, the host starts again when its hop has room.
+            congestion: Whether it was dropped by a busy server (``congestion_of``), that of the hop it was
+                at. If the governor finds it worth it, the host starts again when that hop has room.
             again_at: When to start it again otherwise, at the earliest (``retry.decide``); ``None`` for
                 never.
 
@@ -324,7 +345,11 @@ class Admission:
                 if self._is_held(lane.hop, now):
                     self._list(lane.hop, now)
                     continue
-                return self._taken_from(lane), lane.hop
+                waiting = self._taken_from(lane)
+                hop = self._hop_of(self._hosts[waiting.place])
+                if hop != lane.hop:  # a jump host was entered, or lost, meanwhile
+                    self._list(lane.hop, now)
+                return waiting, hop
             if self._again and again <= fresh:
                 waiting = heapq.heappop(self._again)
             elif self._fresh < self._allowed:

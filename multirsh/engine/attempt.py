@@ -61,10 +61,12 @@ class Task:
 
     Attributes:
         work: Done when the login is through.
+        passed: Called each time when a jump host has let us through.
         entered: Awaited before it: who is told that we are in, and may hold us.
     """
 
     work: Work
+    passed: Callable[[], None] = lambda: None
     entered: Callable[[], Awaitable[None]] = _at_once
 
 
@@ -136,7 +138,8 @@ async def attempt(
         try:
             async with stop.guard():
                 async with _within(timeouts.connect, "not logged in") as scope:
-                    await connection.open(Patience(scope, port_seconds=timeouts.port))
+                    way_in = Patience(scope, port_seconds=timeouts.port, passed=task.passed)
+                    await connection.open(way_in)
                 await task.entered()
                 async with _within(timeouts.command, "the command did not end"):
                     return _ended(await task.work(connection, teller))
@@ -145,6 +148,10 @@ async def attempt(
             given_up = Ending(status=Status.TIMEOUT, failure=failure)
         except _Stopped:
             given_up = _placed(stop.reason, connection.phase)
+        except HostError as error:
+            if error.failure is None or error.failure.kind is not ErrorKind.STDIN:
+                raise
+            given_up = Ending(status=error.status, failure=error.failure)
         return await _with_its_fate(given_up, connection, timeouts.kill_after, stop)
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)

@@ -32,10 +32,11 @@ from multirsh.exit_code import ExitRule
 from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
 from multirsh.files.options import CopyOptions
 from multirsh.inventory import fold
-from multirsh.model import Host, TransportName
+from multirsh.model import NO_SETTINGS, Host, Settings, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Stdin, Transport, Warn
-from multirsh.transports.registry import load
+from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.registry import TransportOptions, load
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
@@ -71,9 +72,11 @@ class Fleet:
         timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
         rsh: RshOptions | None = None,
+        exec_options: ExecOptions | None = None,
+        settings: Settings = NO_SETTINGS,
         bind_address: str | None = None,
         warn: Warn | None = None,
-        transports: Mapping[TransportName, Transport] | None = None,
+        transports: Mapping[str, Transport] | None = None,
     ) -> None:
         """Gather the means; nothing is read or connected yet.
 
@@ -83,6 +86,9 @@ class Fleet:
             timeouts: For how long.
             ssh: What ssh's options say for all hosts.
             rsh: What rsh's options say for all hosts.
+            exec_options: What exec's options say for all hosts.
+            settings: What goes before every host's own settings, for transports that have no options: local,
+                and those of other distributions.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
@@ -93,8 +99,12 @@ class Fleet:
         self._hosts = _once_each(hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
-        self._ssh = ssh or SshOptions()
-        self._rsh = rsh or RshOptions()
+        self._options = TransportOptions(
+            ssh=ssh or SshOptions(),
+            rsh=rsh or RshOptions(),
+            exec=exec_options or ExecOptions(),
+            settings=settings,
+        )
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
         self._given = dict(transports or {})
@@ -115,10 +125,10 @@ class Fleet:
             UsageError: A transport that is not there.
         """
         async with AsyncExitStack() as opened:
-            transports: dict[TransportName, Transport] = {}
+            transports: dict[str, Transport] = {}
             for name, hosts in self._by_transport().items():
                 transport = self._given.get(name) or load(
-                    name, ssh=self._ssh, rsh=self._rsh, warn=self._warn, hosts=hosts
+                    name, self._options, warn=self._warn, wanted_by=hosts[0].name
                 )
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
@@ -260,7 +270,7 @@ class Fleet:
         hosts = course.get("hosts") or self._hosts
         unable = [host for host in hosts if not means.transports[_transport(host)].converses]
         if unable:
-            names = ", ".join(sorted({_transport(host).value for host in unable}))
+            names = ", ".join(sorted({str(_transport(host)) for host in unable}))
             raise UsageError(
                 f"no files can be copied by {names}: {fold(host.name for host in unable)}",
                 hint="leave such hosts out with -x, or reach them by ssh",
@@ -301,14 +311,14 @@ class Fleet:
             raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
         return _once_each(hosts)
 
-    def _by_transport(self) -> Mapping[TransportName, list[Host]]:
-        found: dict[TransportName, list[Host]] = {}
+    def _by_transport(self) -> Mapping[str, list[Host]]:
+        found: dict[str, list[Host]] = {}
         for host in self._hosts:
             found.setdefault(_transport(host), []).append(host)
         return found
 
 
-def _transport(host: Host) -> TransportName:
+def _transport(host: Host) -> str:
     return host.settings.transport or TransportName.SSH
 
 

@@ -1,7 +1,7 @@
 """How many logins may be under way at one server at once, learnt from what it drops. Pure.
 
-A governor for each *first hop*: the address and port, or the bastion, that
-handshakes go to. sshd counts the connections that have not logged in yet,
+A governor for each *hop*: the server that a handshake goes to, which is an
+address and port, and the jump hosts that lead there. sshd counts the connections that have not logged in yet,
 and beyond ``MaxStartups`` it drops new ones; the client sees a connection
 that ends before the key exchange. So the window counts logins under way, as
 TCP's counts bytes, and moves like it: up by one a round while all is well,
@@ -30,7 +30,7 @@ import random
 from collections.abc import Hashable
 from typing import Final, NamedTuple
 
-from multirsh.engine.retry import Congestion
+from multirsh.transports.congestion import Congestion
 
 FIRST_WINDOW: Final = 8
 """Logins under way at a hop of which nothing is known. Two below MaxStartups' 10: other clients are there

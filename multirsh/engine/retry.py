@@ -2,14 +2,13 @@
 
 Two questions, which must not be mixed up. ``decide``: is it a failure of
 connecting that may pass, so that one of ``--retries`` is spent on it?
-``congestion_of``: did the server, as far as can be told, only say "not now"?
-Then the governor brings the host back when its turn comes, and no retry is
-spent.
+``congestion_of`` (``transports.congestion``): did the server, as far as can be
+told, only say "not now"? Then the governor brings the host back when its turn
+comes, and no retry is spent.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 import random
 from collections.abc import Mapping
@@ -69,14 +68,14 @@ PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
                 ErrorKind.MEMORY,
             }
         ),
-        # Not key exchange, host key or protocol: the same two ends would come to the same end. And not JUMP:
-        # behind it may be a jump host's host key.
+        # Not key exchange, host key or protocol: the same two ends would come to the same end.
         Phase.HANDSHAKE: frozenset({ErrorKind.BUSY, ErrorKind.CLOSED, ErrorKind.RESET, ErrorKind.TIMEOUT}),
         # Nothing: a server that closes, or grows silent, after it has seen a credential may mean no (dropbear
         # does when tries are used up), and tries count: they lock accounts and earn penalties (sshd 9.8).
         Phase.AUTH: frozenset(),
-        # The login was good, and the command has not been sent. What was refused in words stays refused.
-        Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET}),
+        # The login was good, and the command has not been sent, or its program not been started for want of
+        # descriptors or memory. What was refused in words stays refused.
+        Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET, ErrorKind.FILES, ErrorKind.MEMORY}),
         Phase.RUN: frozenset(),
     }
 )
@@ -113,53 +112,13 @@ def decide(
 
 
 def _is_passing(status: Status, failure: Failure) -> bool:
-    """Whether connecting failed in a way that may pass."""
+    """Whether connecting failed in a way that may pass; of a jump host, what counts is its own failure."""
     if status not in _CONNECTING or (status is Status.TIMEOUT and failure.phase in _MAY_HAVE_RUN):
         return False
-    return failure.kind in PASSING[failure.phase]
+    its_own = failure.of_jump or failure
+    return its_own.kind in PASSING[its_own.phase]
 
 
 def _is_in_doubt(status: Status, failure: Failure) -> bool:
     """Whether nobody knows if the command has run. One that exited, or was killed, has told: it has."""
     return status is Status.LOST or (status is Status.TIMEOUT and failure.phase in _MAY_HAVE_RUN)
-
-
-class Congestion(enum.Enum):
-    """How sure it is that a server dropped a connection because there were too many."""
-
-    SAID = "said"
-    """It has said so."""
-    LIKELY = "likely"
-    """It closed or reset the connection before the key exchange was done, without a reason."""
-
-
-def congestion_of(status: Status, failure: Failure | None) -> Congestion | None:
-    """Tell a server that takes no more logins for now from one that failed.
-
-    sshd drops connections beyond MaxStartups, and those of an address it penalises, right after accept: it
-    writes a line ("Exceeded MaxStartups", since 9.8 "Not allowed at this time") and closes. Our banner may
-    meet the closed socket, and then all that is seen is a reset.
-
-    Args:
-        status: How the attempt ended.
-        failure: Why.
-
-    Returns:
-        ``None`` for any other failure. A refused connect is one: sshd accepts before it drops.
-
-    Source: sshd.c (``drop_connection``), srclimit.c; sshd_config(5), MaxStartups and PerSourcePenalties.
-    """
-    if status is not Status.UNREACHABLE or failure is None:
-        return None
-    if failure.kind is ErrorKind.BUSY:
-        return Congestion.SAID
-    return Congestion.LIKELY if (failure.phase, failure.kind) in _LIKE_DROPS else None
-
-
-_LIKE_DROPS: Final = frozenset(
-    {
-        (Phase.CONNECT, ErrorKind.RESET),  # it came before the socket was looked at
-        (Phase.HANDSHAKE, ErrorKind.CLOSED),
-        (Phase.HANDSHAKE, ErrorKind.RESET),
-    }
-)

@@ -53,7 +53,7 @@ class Means:
         bind_address: The local address to leave from, or ``None``.
     """
 
-    transports: Mapping[TransportName, Transport]
+    transports: Mapping[str, Transport]
     limits: Limits
     timeouts: Timeouts
     ports: PortAllocator
@@ -312,7 +312,7 @@ class Run:
         )
 
     def _hop_of(self, host: Host) -> Hashable | None:
-        return self._connector(host).destination(host)
+        return self._connector(host).hop(host)
 
     async def _run_hosts(self) -> None:
         """Conduct the run, within its deadline."""

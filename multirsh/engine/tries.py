@@ -14,10 +14,11 @@ from multirsh.engine.limits import Timeouts
 from multirsh.engine.plan import Assignment, RunPlan
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
-from multirsh.engine.retry import congestion_of, decide
+from multirsh.engine.retry import decide
 from multirsh.files.entries import Copy
 from multirsh.model import ClosedBy, Host, Seconds, Status
 from multirsh.transports.base import Connection, Stream
+from multirsh.transports.congestion import congestion_of
 
 
 @dataclass(slots=True, eq=False)
@@ -140,7 +141,12 @@ class Tries:
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
-        return Task(work=self._plan.work_for(self._assignments[host.name]), entered=entered)
+        def passed() -> None:
+            self._admission.passed(host, _now())
+            self._wake()
+
+        work = self._plan.work_for(self._assignments[host.name])
+        return Task(work=work, passed=passed, entered=entered)
 
     def _leave_flight(self, start: Start, ending: Ending) -> bool:
         """Give the host's place free; whether another attempt will be made."""

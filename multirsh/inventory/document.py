@@ -17,9 +17,16 @@ from multirsh.inventory.draft import NOTHING, Draft, Layer, Said
 from multirsh.inventory.names import ORDINARY_NAME, check_group, check_user, split_endpoint
 from multirsh.inventory.place import Fragment, Place
 from multirsh.inventory.ranges import Pattern, parse_pattern, split_items
-from multirsh.inventory.scalars import as_port, as_text, as_variable, as_word, unknown_key
+from multirsh.inventory.scalars import (
+    as_port,
+    as_text,
+    as_transport,
+    as_variable,
+    as_word,
+    unknown_key,
+)
 from multirsh.inventory.tree import Entries, Items, Node, Text, parse_tree
-from multirsh.model import HostKeyPolicy, Scalar, SourcePort, TransportName
+from multirsh.model import HostKeyPolicy, Scalar, SourcePort
 
 HOST: Final = "a host name"
 
@@ -221,7 +228,7 @@ SETTINGS: Final[Mapping[str, Callable[[Node], Scalar]]] = {
     "port": as_port,
     "identity": _identity,
     "jump": _jump,
-    "transport": lambda node: as_word(node, "transport", TransportName),
+    "transport": as_transport,
     "source_port": lambda node: as_word(node, "source_port", SourcePort),
     "host_keys": lambda node: as_word(node, "host_keys", HostKeyPolicy),
 }

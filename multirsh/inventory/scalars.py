@@ -24,7 +24,8 @@ from multirsh.errors import InventoryError
 from multirsh.inventory.names import MAX_PORT
 from multirsh.inventory.suggest import did_you_mean
 from multirsh.inventory.tree import Entries, Items, Node, Text
-from multirsh.model import Scalar
+from multirsh.model import Scalar, TransportName
+from multirsh.plugins import installed_transports
 
 Word = TypeVar("Word", bound=enum.StrEnum)
 
@@ -96,7 +97,22 @@ def as_word(node: Node, what: str, words: type[Word]) -> Word:
     Raises:
         InventoryError: It is none of them.
     """
-    known = [word.value for word in words]
+    return words(_one_of([word.value for word in words], node, what))
+
+
+def as_transport(node: Node) -> str:
+    """Read a transport's name: one of ours, or of those that other distributions have brought.
+
+    Raises:
+        InventoryError: It is none.
+    """
+    known = [name.value for name in TransportName]
+    if not isinstance(node, Text) or node.value not in known:  # to look for others takes a while
+        known += sorted(installed_transports().keys() - set(known))
+    return _one_of(known, node, "transport")
+
+
+def _one_of(known: list[str], node: Node, what: str) -> str:
     if not isinstance(node, Text):
         raise node.place.error(f"{what} must be one of {', '.join(known)}, not {_kind(node)}")
     if node.value not in known:
@@ -104,7 +120,7 @@ def as_word(node: Node, what: str, words: type[Word]) -> Word:
             f"{what} cannot be {node.value!r}",
             hint=did_you_mean(node.value, known) or f"it is one of {', '.join(known)}",
         )
-    return words(node.value)
+    return node.value
 
 
 def as_variable(node: Node, what: str) -> Scalar:

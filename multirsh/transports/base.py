@@ -15,10 +15,10 @@ end the connection in the right order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
+from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 
@@ -96,7 +96,8 @@ class Connection(Protocol):
                 not waited for.
 
         Raises:
-            HostError: The command was refused, or its connection died.
+            HostError: The command was refused, or its connection died; or ``stdin`` cannot be read (kind
+                ``stdin``), and then the command is to be ended as if it had been given up on.
         """
 
     async def end_command(self, *, kill_after: float) -> Fate:
@@ -167,6 +168,16 @@ class Connector(Protocol):
         is opened.
         """
 
+    def hop(self, host: Host) -> Hashable | None:
+        """Where the next login on the way to ``host`` is: hosts with the same one log in at one server.
+
+        That is the host's own server, or a jump host that is not entered yet. It is asked as ``destination``
+        is, and at another time the answer may be another.
+
+        Returns:
+            Anything to compare; ``None`` where nobody counts logins, or it cannot be told.
+        """
+
     def connection(self, host: Host) -> Connection:
         """A connection to ``host``, not yet begun."""
 
@@ -205,3 +216,18 @@ class Transport(Protocol):
 
 Warn: TypeAlias = Callable[[str], None]
 """Takes one line for people."""
+
+
+class TransportFactory(Protocol):
+    """What an entry point of the group ``multirsh.transports`` names."""
+
+    def __call__(self, *, settings: Settings, warn: Warn) -> Transport:
+        """Make the transport of one fleet; nothing is read or connected yet.
+
+        Args:
+            settings: What goes before every host's own: ``-l``, ``-p``, ``-i``, ``-J``.
+            warn: Takes warnings for people.
+
+        Raises:
+            UsageError: What is said cannot be meant.
+        """

@@ -1,4 +1,4 @@
-"""How long a host may take to be entered: a deadline that stands still while it waits for a local port.
+"""A host's way in: how long it may take, standing still while it waits for a local port; and how far it is.
 
 A host that finds no local port is not slow, this machine is full: that wait
 has a bound of its own.
@@ -7,7 +7,7 @@ has a bound of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from multirsh.transports.awake import awake_timeout
@@ -22,15 +22,24 @@ class Patience:
 
     Attributes:
         followers: Those that stand still when this one does.
+        passed: Called each time when the host is let through by a jump host.
     """
 
-    def __init__(self, scope: asyncio.Timeout | None = None, *, port_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        scope: asyncio.Timeout | None = None,
+        *,
+        port_seconds: float | None = None,
+        passed: Callable[[], None] = lambda: None,
+    ) -> None:
         """Begin with one deadline, or none.
 
         Args:
             scope: What bounds the host's way in; entered and left by the caller.
             port_seconds: How long the host may wait for local ports in all; ``None`` for no bound.
+            passed: As of the class.
         """
+        self.passed = passed
         self._port_left = port_seconds
         self._scopes = [] if scope is None else [scope]
         self.followers: list[Patience] = []

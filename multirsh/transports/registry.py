@@ -1,48 +1,96 @@
 """Which transport answers to which name; each is imported when it is first needed.
 
 asyncssh alone takes longer to import than a small command takes to run, so
-what a run does not use is not loaded.
+what a run does not use is not loaded. Names that are none of our own are
+those of other distributions' entry points (``plugins``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass, field
 
 from multirsh.errors import UsageError
-from multirsh.model import Host, TransportName
-from multirsh.transports.base import Transport, Warn
+from multirsh.inventory.suggest import did_you_mean
+from multirsh.model import NO_SETTINGS, Settings, TransportName
+from multirsh.plugins import TRANSPORTS, installed_transports
+from multirsh.transports.base import Transport, TransportFactory, Warn
+from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
-AVAILABLE: Final = (TransportName.SSH, TransportName.RSH)
-"""Those that this version has."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportOptions:
+    """What is said of the transports for all hosts.
+
+    Attributes:
+        ssh: Of ssh.
+        rsh: Of rsh.
+        exec: Of exec.
+        settings: What goes before every host's own settings, for the transports that have no options.
+    """
+
+    ssh: SshOptions = field(default_factory=SshOptions)
+    rsh: RshOptions = field(default_factory=RshOptions)
+    exec: ExecOptions = field(default_factory=ExecOptions)
+    settings: Settings = NO_SETTINGS
 
 
-def load(
-    name: TransportName, *, ssh: SshOptions, rsh: RshOptions, warn: Warn, hosts: Sequence[Host]
-) -> Transport:
+def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) -> Transport:
     """Make the transport called ``name``.
 
     Args:
         name: As in a hosts file or after ``-R``.
-        ssh: What ssh's options say for all hosts.
-        rsh: What rsh's options say for all hosts.
+        options: What is said for all hosts.
         warn: Takes warnings for people.
-        hosts: Those that want it, for the message if it cannot be had.
+        wanted_by: A host that wants it, for the message if it cannot be had.
 
     Raises:
-        UsageError: This version has no such transport.
+        UsageError: There is no such transport, it cannot be loaded, or what is said cannot be meant.
     """
-    if name is TransportName.SSH:
+    if name == TransportName.SSH:
         from multirsh.transports.ssh.transport import SshTransport  # noqa: PLC0415 - see the module's docstring
 
-        return SshTransport(ssh, warn)
-    if name is TransportName.RSH:
+        return SshTransport(options.ssh, warn)
+    if name == TransportName.RSH:
         from multirsh.transports.rsh.transport import RshTransport  # noqa: PLC0415 - as above
 
-        return RshTransport(rsh, warn)
-    wanting = hosts[0].name if len(hosts) == 1 else f"{hosts[0].name} and {len(hosts) - 1} more"
-    raise UsageError(
-        f"{wanting}: the transport {name.value!r} is not in this version", hint="leave such hosts out with -x"
-    )
+        return RshTransport(options.rsh, warn)
+    if name == TransportName.EXEC:
+        from multirsh.transports.exec.transport import ExecTransport  # noqa: PLC0415 - as above
+
+        return ExecTransport(options.exec)
+    if name == TransportName.LOCAL:
+        from multirsh.transports.local.transport import LocalTransport  # noqa: PLC0415 - as above
+
+        return LocalTransport(options.settings, warn)
+    return _factory(name, wanted_by)(settings=options.settings, warn=warn)
+
+
+def known_names() -> tuple[str, ...]:
+    """All transports that there are, ours first."""
+    ours = [name.value for name in TransportName]
+    return (*ours, *sorted(installed_transports().keys() - set(ours)))
+
+
+def _factory(name: str, wanted_by: str) -> TransportFactory:
+    points = installed_transports().get(name, ())
+    if not points:
+        known = known_names()
+        raise UsageError(
+            f"{wanted_by}: there is no transport {name!r}",
+            hint=did_you_mean(name, known) or f"it is one of {', '.join(known)}",
+        )
+    if len(points) > 1:
+        owners = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
+        raise UsageError(f"{wanted_by}: the transport {name!r} is in {owners}", hint="uninstall one of them")
+    (point,) = points
+    try:
+        factory: TransportFactory = point.load()
+    except Exception as error:
+        raise UsageError(
+            f"{wanted_by}: the transport {name!r} ({point.value}) cannot be loaded:"
+            f" {type(error).__name__}: {error}",
+            hint=f"it is another distribution's, by its entry point in {TRANSPORTS}",
+        ) from error
+    return factory

@@ -15,7 +15,7 @@ from typing import IO, Final
 from tests.fleets import SshServer
 
 ROOT: Final = Path(__file__).parents[2]
-ENDS_WITHIN_S: Final = 20.0
+ENDS_WITHIN_S: Final = 60.0
 MULTIRSH: Final = (sys.executable, "-m", "multirsh")
 
 
@@ -162,7 +162,7 @@ def ended(process: subprocess.Popen[bytes], *, within_s: float = ENDS_WITHIN_S) 
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-def wait_until(holds: Callable[[], bool], *, what: str, timeout_s: float = 10) -> None:
+def wait_until(holds: Callable[[], bool], *, what: str, timeout_s: float = 30) -> None:
     """Wait until ``holds()``.
 
     Raises:

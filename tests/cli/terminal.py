@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from tests.cli.program import MULTIRSH, Program
 
-PATIENCE_S: Final = 15.0
+PATIENCE_S: Final = 45.0
 
 
 class Terminal:

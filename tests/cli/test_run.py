@@ -158,7 +158,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(
     server = hooked(Conduct(session=floods(64 * 1024 * 1024)), address="0.0.0.0")
     multirsh.knows(server, 2)
 
-    ended = multirsh.shell(f"multirsh -f hosts.yaml {mode} yes | head -1; exit ${{PIPESTATUS[0]}}")
+    ended = multirsh.shell(
+        f"multirsh -f hosts.yaml --kill-after 0.2 {mode} yes | head -1; exit ${{PIPESTATUS[0]}}"
+    )
 
     assert (ended.code, ended.err) == (141, "")
     assert ended.out.count("\n") == 1

@@ -82,9 +82,15 @@ WRONG = {
     "and there are none; give --batch, too",
     ("-w", "a", "--batch", "1", "--barrier", "x"): "--barrier holds all hosts at once, "
     "and --batch does not; use one of them",
-    ("-w", "a", "-R", "exec", "x"): "-R exec: this version has no such transport; it has ssh, rsh",
-    ("-w", "a", "-R", "telnet", "x"): "-R/--transport: 'telnet' is not one of 'ssh', 'rsh', 'exec', 'local'",
-    ("-f", "ex.yaml", "x"): "old: the transport 'exec' is not in this version; leave such hosts out with -x",
+    (
+        "-w",
+        "a",
+        "-R",
+        "telnet",
+        "x",
+    ): "-R/--transport: there is no transport 'telnet'; it is one of ssh, rsh, exec, local",
+    ("-f", "ex.yaml", "x"): "exec needs to know what program reaches a host; say it, such as "
+    "--exec 'kubectl exec -i %h -- sh -c %c'",
     ("-w", "a", "-o", "Prot=3", "x"): "-o: bad configuration option: prot; did you mean port?",
     ("-w", "a", "-o", "Port", "x"): "-o: port needs an argument",
     ("-w", "a", "-F", "nowhere", "x"): "-F nowhere: No such file or directory",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from multirsh.engine.admission import LOOKS, Admission, Start
 from multirsh.engine.governor import Governor
-from multirsh.engine.retry import Congestion
 from multirsh.model import Host
+from multirsh.transports.congestion import Congestion
 
 
 @dataclass

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from multirsh.engine.admission import DETOUR, LOOKS, Admission, Start
 from multirsh.engine.governor import FIRST_WINDOW, MOST_DROPS, Governor
 from multirsh.engine.pace import Pace
-from multirsh.engine.retry import Congestion
 from multirsh.model import Host
+from multirsh.transports.congestion import Congestion
 
 
 def hosts(count: int) -> list[Host]:
@@ -278,6 +278,104 @@ class TestHops:
             calls += 1
         assert calls == 5
         assert of(started) == [*everyone[:FIRST_WINDOW], everyone[-1]], "who is last is kept back by nobody"
+
+
+class Bastion:
+    """A jump host that all hosts are behind, and a server each, or one for all, there."""
+
+    def __init__(self, count: int, *, servers: int, fanout: int = 100) -> None:
+        self.is_entered = False
+        self.everyone = hosts(count)
+        self.servers = servers
+        self.admission = Admission(
+            self.everyone, fanout=fanout, governor=Governor(), hop_of=self.hop_of, rng=random.Random(1)
+        )
+
+    def hop_of(self, host: Host) -> str:
+        return f"server {int(host.name[1:]) % self.servers}" if self.is_entered else "bastion"
+
+
+class TestJumpHosts:
+    def test_until_one_is_entered_a_window_of_hosts_waits_for_it_and_then_all_go_on(self) -> None:
+        bastion = Bastion(100, servers=100)
+        everyone, admission = bastion.everyone, bastion.admission
+        assert of(admission.admit(0.0)) == everyone[:FIRST_WINDOW]
+        assert admission.next_at(0.0) is None
+        bastion.is_entered = True
+        admission.passed(everyone[0], 0.5)
+        assert admission.next_at(0.5) == 0.5
+        assert of(admission.admit(0.5)) == everyone[FIRST_WINDOW:], "each at a server of its own"
+
+    def test_behind_it_each_server_has_its_window(self) -> None:
+        bastion = Bastion(100, servers=2)
+        everyone, admission = bastion.everyone, bastion.admission
+        admission.admit(0.0)
+        bastion.is_entered = True
+        for host in everyone[:FIRST_WINDOW]:
+            admission.passed(host, 0.5)
+        assert of(admission.admit(0.5)) == everyone[FIRST_WINDOW : 2 * FIRST_WINDOW]
+        assert admission.admit(0.5) == []
+        admission.logged_in(everyone[3], 0.6)
+        assert of(admission.admit(0.6)) == [everyone[17]]
+
+    def test_a_drop_is_that_of_the_hop_where_the_host_was(self) -> None:
+        bastion = Bastion(30, servers=3)
+        everyone, admission = bastion.everyone, bastion.admission
+        admission.admit(0.0)
+        bastion.is_entered = True
+        for host in everyone[:FIRST_WINDOW]:
+            admission.passed(host, 0.5)
+        assert admission.ended(everyone[1], 0.5, congestion=Congestion.SAID)
+        started = of(admission.admit(0.5))
+        assert started, "two of the servers, and the bastion, have dropped nobody"
+        assert {int(host.name[1:]) % 3 for host in started} == {0, 2}
+
+    def test_a_busy_one_is_asked_in_rounds_and_its_hosts_come_back(self) -> None:
+        """Those who waited for it together are dropped together: that is one round, and one drop."""
+        bastion = Bastion(20, servers=20)
+        everyone, admission = bastion.everyone, bastion.admission
+        first = of(admission.admit(0.0))
+        for host in first:
+            assert admission.ended(host, 0.1, congestion=Congestion.SAID)
+        assert admission.admit(0.1) == []
+        at = admission.next_at(0.1)
+        assert at is not None
+        assert 0.35 <= at <= 0.6
+        second = of(admission.admit(at))
+        assert len(second) == 1, "the first of them was dropped with nobody beside it"
+        bastion.is_entered = True
+        admission.passed(second[0], at)
+        assert len(admission.admit(at)) == len(everyone) - len(second)
+
+    def test_one_that_is_given_up_holds_nobody(self) -> None:
+        bastion = Bastion(20, servers=20)
+        admission = bastion.admission
+        first, *_ = of(admission.admit(0.0))
+        bastion.is_entered = True  # or rather, nobody is to enter it any more: there is nothing to wait for
+        assert not admission.ended(first, 0.1)
+        assert len(admission.admit(0.1)) == 20 - FIRST_WINDOW
+
+    def test_one_that_was_lost_is_waited_for_again(self) -> None:
+        bastion = Bastion(20, servers=1)
+        everyone, admission = bastion.everyone, bastion.admission
+        bastion.is_entered = True
+        assert of(admission.admit(0.0)) == everyone[:FIRST_WINDOW]
+        bastion.is_entered = False
+        for host in everyone[:FIRST_WINDOW]:
+            admission.logged_in(host, 0.1)
+        assert len(admission.admit(0.1)) == FIRST_WINDOW, "at the bastion, which the server's window is not"
+        assert admission.admit(0.1) == []
+
+    def test_who_is_not_logging_in_passes_nothing(self) -> None:
+        (host,) = everyone = hosts(1)
+        admission = Admission(everyone, fanout=1)
+        with pytest.raises(ValueError, match="not logging in"):
+            admission.passed(host, 0.0)
+        admission.admit(0.0)
+        admission.passed(host, 0.0)
+        admission.logged_in(host, 0.0)
+        with pytest.raises(ValueError, match="not logging in"):
+            admission.passed(host, 0.0)
 
 
 class TestBatches:

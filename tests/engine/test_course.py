@@ -26,7 +26,6 @@ from multirsh.errors import UsageError
 from multirsh.events import Output
 from multirsh.model import ClosedBy, ErrorKind, Exited, Fate, Host, Phase, Status, TransportName
 from multirsh.testing import Behaviour, FakeTransport, refused
-from multirsh.transports.base import Destination
 from tests.engine.watched import after, failing, watching
 from tests.virtual_time import idle, in_virtual_time, virtual_loop
 
@@ -460,8 +459,8 @@ async def test_given_up_while_its_last_socket_drains_it_is_told_of_when_that_has
 class Behind(FakeTransport):
     """Hosts behind one hop, which the governor then knows."""
 
-    def destination(self, host: Host) -> Destination | None:
-        return Destination("127.0.0.1", 22, 0)
+    def hop(self, host: Host) -> str:
+        return "the bastion"
 
 
 @in_virtual_time

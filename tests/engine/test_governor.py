@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from multirsh.engine.governor import FIRST_WINDOW, PATIENCE, Governor, Login
-from multirsh.engine.retry import Congestion
+from multirsh.transports.congestion import Congestion
 from tests.engine.busy_server import BusyServer, simulate
 
 RNG = random.Random(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.retry import LONGEST_DELAY, PASSING, Congestion, RetryPolicy, congestion_of, decide
+from multirsh.engine.retry import LONGEST_DELAY, PASSING, RetryPolicy, decide
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Phase, Status
 
@@ -48,6 +47,14 @@ def test_what_may_pass_is_tried_again_as_often_as_wanted(
 ) -> None:
     assert not again(RetryPolicy(), status, kind, phase)
     assert [again(THREE, status, kind, phase, tried) for tried in (1, 2, 3, 4)] == [True, True, True, False]
+
+
+def test_of_a_jump_host_its_own_failure_counts() -> None:
+    for phase, kind in ((phase, kind) for phase in Phase for kind in ErrorKind):
+        its_own = Failure(kind, phase, "words")
+        behind = Failure(ErrorKind.JUMP, phase, "jump host b: words", of_jump=its_own)
+        found = [decide(THREE, Status.UNREACHABLE, each, tried=1, rng=RNG) for each in (its_own, behind)]
+        assert (found[0] is None) == (found[1] is None)
 
 
 @pytest.mark.parametrize("policy", [THREE, BOLD])
@@ -135,18 +142,3 @@ def test_hosts_that_failed_together_do_not_come_back_together() -> None:
 def test_figures_that_cannot_be_meant_are_refused(given_up: dict[str, float], word: str) -> None:
     with pytest.raises(UsageError, match=word):
         RetryPolicy(**given_up)  # type: ignore[arg-type]  # one of two figures
-
-
-def test_only_a_connection_that_ended_before_the_key_exchange_looks_like_congestion() -> None:
-    found = {
-        (status, kind, phase): how
-        for status, kind, phase in itertools.product(Status, ErrorKind, Phase)
-        if (how := congestion_of(status, failure(kind, phase))) is not None
-    }
-    assert {key: how for key, how in found.items() if key[1] is not ErrorKind.BUSY} == {
-        (Status.UNREACHABLE, ErrorKind.RESET, Phase.CONNECT): Congestion.LIKELY,
-        (Status.UNREACHABLE, ErrorKind.RESET, Phase.HANDSHAKE): Congestion.LIKELY,
-        (Status.UNREACHABLE, ErrorKind.CLOSED, Phase.HANDSHAKE): Congestion.LIKELY,
-    }
-    assert found[Status.UNREACHABLE, ErrorKind.BUSY, Phase.HANDSHAKE] is Congestion.SAID
-    assert congestion_of(Status.OK, None) is None

@@ -33,7 +33,9 @@ async def test_a_tree_comes_and_goes(
 
     async with fleet_of(hosts_on(internal, names), ssh) as fleet:
         pushed = await fleet.push([tree], tmp_path / "there", options).gather()
-        pulled = [event async for event in fleet.pull([tmp_path / "there" / "tree"], tmp_path, options).events()]
+        pulled = [
+            event async for event in fleet.pull([tmp_path / "there" / "tree"], tmp_path, options).events()
+        ]
 
     assert {result.status for result in pushed.values()} == {Status.OK}
     assert {event.status for event in pulled if isinstance(event, HostFinished)} == {Status.OK}

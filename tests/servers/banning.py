@@ -46,6 +46,10 @@ class BanningRelay(Stoppable):
         """Shut everybody out from now on, for the time that was given."""
         self._banned_until = time.monotonic() + self._ban_s
 
+    def lift(self) -> None:
+        """Let everybody in again."""
+        self._banned_until = 0.0
+
     def stop(self) -> None:
         """Close its listener and connections, and end its thread."""
         self._thread.call(self._end())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+import multirsh
 from multirsh.transports.awake import awake_timeout
 from multirsh.transports.patience import Patience
 from tests.virtual_time import idle, in_virtual_time, virtual_loop
@@ -89,3 +93,32 @@ async def test_one_that_waits_for_a_port_is_left_alone() -> None:
     with pytest.raises(TimeoutError):
         await enter()
     assert now() == pytest.approx(105)
+
+
+WALL_CLOCKS: Final = {
+    *("time.time", "time.time_ns", "time.CLOCK_REALTIME", "datetime.now", "datetime.today", "datetime.utcnow")
+}
+"""Who reads these is moved by whoever sets the clock: ntpd, an administrator, daylight saving."""
+
+
+def test_nothing_is_due_by_a_clock_that_may_be_set() -> None:
+    """The loop's clock and ``time.monotonic`` cannot be; so a step is no timeout of all hosts at once."""
+    (folder,) = multirsh.__path__
+    found = [
+        f"{file.name}: {ast.unparse(node)}"
+        for file in Path(folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if ".".join(last_two(node)) in WALL_CLOCKS
+        or (isinstance(node, ast.ImportFrom) and node.module == "time")  # then we would not know it
+    ]
+    assert not found
+    assert last_two(ast.parse("dt.datetime.now()", mode="eval").body.func) == ("datetime", "now")  # type: ignore[attr-defined]  # a call
+
+
+def last_two(node: ast.AST) -> tuple[str, ...]:
+    """The names of ``b.c`` in ``a.b.c``; none of anything else."""
+    if not isinstance(node, ast.Attribute):
+        return ()
+    owner = node.value
+    name = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
+    return (name, node.attr)

@@ -17,6 +17,7 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.budget import PortBudget
 from multirsh.ports.lease import Route
 from multirsh.ports.tally import Tally
+from multirsh.transports import dialler
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.happy_eyeballs import ATTEMPT_DELAY_SECONDS, Spare
@@ -166,7 +167,10 @@ async def test_the_first_that_refuses_costs_no_wait(with_void: Namespace) -> Non
     assert not caller.tally.statistics().held
 
 
-async def test_where_both_work_there_is_one_connection_and_nothing_else(with_void: Namespace) -> None:
+async def test_where_both_work_there_is_one_connection_and_nothing_else(
+    with_void: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialler, "ATTEMPT_DELAY_SECONDS", 60)  # this machine may be busy for longer
     callers = [Caller(HERE_6, HERE_4) for _ in range(50)]
     async with server(HERE_6, HERE_4) as serving:
         async with asyncio.TaskGroup() as group:

@@ -37,6 +37,10 @@ class RshConnector:
         plan = self._plan(host)
         return Destination(plan.address, plan.port, socket.AF_UNSPEC)
 
+    def hop(self, host: Host) -> Destination:
+        """The host's server."""
+        return self.destination(host)
+
     def connection(self, host: Host) -> RshConnection:
         """A connection to ``host``, not yet begun."""
         return RshConnection(self, host, plan=lambda: self._plan(host))

@@ -162,24 +162,23 @@ class SshConnection:
         """Give the command its input until it ends, whether it reads it or not.
 
         Raises:
-            HostError: The input cannot be read.
+            HostError: The input cannot be read; the command goes on, and waits for more of it, maybe.
         """
-        failure: OSError | None = None
+        failure: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
 
         async def feed() -> None:
-            nonlocal failure
             try:
                 await session.feed(stdin, link.may_write)
             except OSError as error:
-                failure = error
-                session.give_up()
+                failure.set_result(error)
 
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(feed())
-            await asyncio.shield(session.ended)
+            ends: list[asyncio.Future[Any]] = [session.ended, failure]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             feeding.cancel()
-        if failure is not None:
-            raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
+        if failure.done():
+            raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
     async def end_command(self, *, kill_after: float) -> Fate:
         """End the command that was given up on, with all that it started."""
@@ -243,6 +242,7 @@ class SshConnection:
             self._enter(Phase.CONNECT)
             try:
                 bastion = await self._around.through(plan.jump, patience)
+                patience.passed()
                 await bastion.carry(link, plan.address, plan.port)
             except HostError as error:
                 raise _behind(self._host, plan.jump, error) from error
@@ -297,4 +297,5 @@ def _behind(host: Host, jump: Chain, error: HostError) -> HostError:
     if failure is None or failure.kind is ErrorKind.JUMP:
         return HostError(host.name, error.status, failure)
     worded = f"jump host {jump[-1]}: {failure.message}"
-    return HostError(host.name, Status.UNREACHABLE, Failure(ErrorKind.JUMP, failure.phase, worded))
+    behind = Failure(ErrorKind.JUMP, failure.phase, worded, of_jump=failure)
+    return HostError(host.name, Status.UNREACHABLE, behind)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Hashable
 from typing import Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
 from multirsh.transports.base import Destination
+from multirsh.transports.congestion import congestion_of
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.connection import SshConnection
@@ -29,12 +30,69 @@ class Planner(Protocol):
         """How to reach the last host of ``chain``, which others are reached through."""
 
 
+MOST_DROPS = 8
+"""How often in a row a jump host may drop us before it counts as one that cannot be entered. The governor
+gives up on it before that; those who come then are not all to knock once more."""
+
+
+class _JumpHost:
+    """What a run knows of one jump host.
+
+    Attributes:
+        connection: Its connection, once it was made.
+        failure: Why it could not be made the last time.
+        is_given_up: Whether that holds for the rest of the run.
+        drops: How often in a row it has dropped us.
+        failures: How often it could not be made.
+    """
+
+    __slots__ = ("_lock", "_opening", "connection", "drops", "failure", "failures", "is_given_up")
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._opening: Patience | None = None
+        self.connection: SshConnection | None = None
+        self.failure: tuple[Status, Failure | None] | None = None
+        self.is_given_up = False
+        self.drops = self.failures = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether hosts can go through it."""
+        return self.connection is not None and self.connection.is_open
+
+    @contextlib.asynccontextmanager
+    async def turn(self, patience: Patience) -> AsyncGenerator[None, None]:
+        """One at a time; the others' deadlines stand still while the one waits for a local port."""
+        with patience.beside(self._opening):
+            await self._lock.acquire()
+        self._opening = patience
+        try:
+            yield
+        finally:
+            self._opening = None
+            self._lock.release()
+
+    def entered(self, connection: SshConnection) -> None:
+        """It has let us in."""
+        self.connection = connection
+        self.drops = 0
+
+    def failed(self, status: Status, failure: Failure | None) -> None:
+        """It has not."""
+        self.failure = (status, failure)
+        self.failures += 1
+        self.drops = self.drops + 1 if congestion_of(status, failure) else MOST_DROPS
+        self.is_given_up = self.drops >= MOST_DROPS
+
+
 class SshConnector:
     """A ``Connector`` (``transports.base``).
 
     A jump host that could not be entered stays so for the run: a thousand
     hosts behind a dead bastion fail at once instead of each paying its
-    timeout. One that was entered and died is entered again.
+    timeout. One that has dropped us for being busy is tried again when
+    somebody comes again, and one that was entered and died is entered again.
 
     Attributes:
         dialler: Makes TCP connections.
@@ -49,10 +107,7 @@ class SshConnector:
         """
         self.dialler = dialler
         self._planner = planner
-        self._open: dict[Chain, SshConnection] = {}
-        self._failed: dict[Chain, tuple[Status, Failure | None]] = {}
-        self._locks: dict[Chain, asyncio.Lock] = {}
-        self._opening: dict[Chain, Patience] = {}
+        self._jump_hosts: dict[Chain, _JumpHost] = {}
 
     def destination(self, host: Host) -> Destination | None:
         """Where our own socket goes to: none behind a jump host, and none of a proxy command's."""
@@ -66,6 +121,20 @@ class SshConnector:
             else Destination(plan.address, plan.port, plan.family)
         )
 
+    def hop(self, host: Host) -> Hashable | None:
+        """Where the next login on the way to ``host`` is; nobody knows where that of a proxy command's is."""
+        try:
+            plan = self._planner.plan(host)
+            while plan.jump and self._is_to_be_entered(plan.jump):
+                plan = self._planner.plan_jump(plan.jump)
+        except Exception:  # noqa: BLE001 - told when the connection is opened
+            return None
+        return None if plan.proxy_command is not None else (plan.jump, plan.address, plan.port)
+
+    def _is_to_be_entered(self, chain: Chain) -> bool:
+        known = self._jump_hosts.get(chain)
+        return known is None or not (known.is_open or known.is_given_up)
+
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""
         return SshConnection(self, host, plan=lambda: self._planner.plan(host))
@@ -73,45 +142,39 @@ class SshConnector:
     async def through(self, chain: Chain, patience: Patience) -> SshConnection:
         """The shared connection to the last host of ``chain``.
 
-        The first to ask opens it, within its own connect timeout; the others wait for it within theirs.
+        The first to ask opens it, within its own connect timeout; the others wait for it within theirs, and
+        fail with it.
 
         Raises:
             HostError: It could not be opened.
         """
-        async with self._turn(chain, patience):
-            if chain in self._failed:
+        jump_host = self._jump_hosts.setdefault(chain, _JumpHost())
+        failures_before = jump_host.failures
+        async with jump_host.turn(patience):
+            if jump_host.connection is not None and jump_host.connection.is_open:
+                return jump_host.connection
+            has_failed = jump_host.failures > failures_before
+            if jump_host.failure is not None and (jump_host.is_given_up or has_failed):
                 # A fresh one: an exception keeps the frames of everybody who raised it.
-                raise HostError(chain[-1].host, *self._failed[chain])
-            known = self._open.get(chain)
-            if known is not None and known.is_open:
-                return known
+                raise HostError(chain[-1].host, *jump_host.failure)
             connection = SshConnection(self, host_of(chain), plan=lambda: self._planner.plan_jump(chain))
             try:
                 await connection.open(patience)
             except BaseException as error:
-                self._failed[chain] = _reason(error, connection.phase)
+                jump_host.failed(*_reason(error, connection.phase))
                 connection.close()
                 raise
-            self._open[chain] = connection
+            jump_host.entered(connection)
             return connection
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, chain: Chain, patience: Patience) -> AsyncGenerator[None, None]:
-        """One at a time; the others' deadlines stand still while the one waits for a local port."""
-        lock = self._locks.setdefault(chain, asyncio.Lock())
-        with patience.beside(self._opening.get(chain)):
-            await lock.acquire()
-        self._opening[chain] = patience
-        try:
-            yield
-        finally:
-            del self._opening[chain]
-            lock.release()
 
     async def release(self) -> None:
         """Close the connections to jump hosts, those reached through others first."""
-        for depth in sorted({len(chain) for chain in self._open}, reverse=True):
-            level = [self._open.pop(chain) for chain in list(self._open) if len(chain) == depth]
+        for depth in sorted({len(chain) for chain in self._jump_hosts}, reverse=True):
+            level = [
+                known.connection
+                for chain, known in self._jump_hosts.items()
+                if len(chain) == depth and known.connection is not None
+            ]
             for connection in level:
                 connection.close()
             for connection in level:  # together, so that silent ones cost one close timeout and not one each

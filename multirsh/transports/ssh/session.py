@@ -111,11 +111,6 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
             if not self.ended.done():
                 self.ended.set_result(None)
 
-    def give_up(self) -> None:
-        """Close the channel, however far the command is."""
-        if self._channel is not None:
-            self._channel.abort()
-
     def pause(self) -> None:
         """Take no more output; the channel's window fills and the remote waits."""
         if self._channel is not None and self._may_pause:

@@ -72,7 +72,7 @@ async def run_rsh(
     fleet = Fleet(
         [rsh_host()] if hosts is None else hosts,
         limits=Limits(fanout=fanout),
-        timeouts=Timeouts(connect=connect_s, command=command_s, close=close_s),
+        timeouts=Timeouts(connect=connect_s, command=command_s, kill_after=0.2, close=close_s),
         rsh=RshOptions(stderr=stderr),
         warn=warnings.append,
     )

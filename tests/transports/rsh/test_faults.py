@@ -132,10 +132,10 @@ class TestStderrConnection:
 
     async def test_absent(self, scripted_rshd: StartScriptedRshd, in_namespace: Namespace) -> None:
         server = scripted_rshd(back=Back.NONE)
-        ending = await run_one(port=server.port, connect_s=0.5, close_s=0.3)
+        ending = await run_one(port=server.port, connect_s=1, close_s=0.3)
         assert ending.why == (Status.TIMEOUT, ErrorKind.TIMEOUT, Phase.HANDSHAKE)
         assert "no connection back to us for stderr in time" in ending.message
-        assert ending.finished.seconds.total < 1
+        assert ending.finished.seconds.total < 1.5
         freed(in_namespace, ending, server.port)
 
     @pytest.mark.parametrize(
@@ -266,7 +266,9 @@ class TestStopping:
         )[step]
         server = scripted_rshd(*steps[0], back=steps[1])
         fleet = Fleet(
-            [rsh_host(port=server.port)], timeouts=Timeouts(connect=60, close=0.2), warn=lambda _line: None
+            [rsh_host(port=server.port)],
+            timeouts=Timeouts(connect=60, kill_after=0.2, close=0.2),
+            warn=lambda _line: None,
         )
         async with fleet:
             run = fleet.run("true")

@@ -328,7 +328,7 @@ class TestWhatIsEnded:
     async def test_what_we_could_give_no_input(
         self, servers: dict[str, Daemon], in_module_namespace: Namespace, tmp_path: Path
     ) -> None:
-        """We have closed its channel, and sshd closes it too when the command has ended."""
+        """It waits for input that will not come, or for something else: it does not end for that."""
         stdin = Typed(OSError(5, "gone"))
         async with running(servers["sshd"], "exec sleep NAP", tmp_path, stdin=stdin) as run:
             assert await run.end() is Fate.DEAD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -11,7 +12,7 @@ import pytest
 
 from multirsh.engine.spool import Spool
 from multirsh.events import Output
-from multirsh.model import ClosedBy, ErrorKind, Status
+from multirsh.model import ClosedBy, ErrorKind, Fate, Status
 from tests.fleets import addresses, endings, fleet_of, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
@@ -73,11 +74,13 @@ async def test_one_that_never_reads_holds_nobody_back(
     assert {ending.status for ending in endings_} == {Status.OK}
 
 
-async def test_input_that_cannot_be_read_is_this_machines_fault(
-    sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
+@pytest.mark.parametrize("command", ["cat", "sleep 600.875"], ids=["waits for it", "does not want it"])
+async def test_input_that_cannot_be_read_is_this_machines_fault_and_ends_the_command(
+    sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path, command: str
 ) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
-    _, (ending,) = await told(sshd, tmp_path, "cat", Spool(folder))
+    async with asyncio.timeout(30):
+        _, (ending,) = await told(sshd, tmp_path, command, Spool(folder))
     os.close(folder)
     assert ending.status is Status.LOCAL
     assert ending.error is not None
@@ -85,4 +88,5 @@ async def test_input_that_cannot_be_read_is_this_machines_fault(
         ErrorKind.STDIN,
         "standard input cannot be read: Is a directory",
     )
+    assert ending.error.fate is Fate.DEAD
     assert ending.closed_by is ClosedBy.REMOTE

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from multirsh.engine import governor
 from multirsh.engine.fleet import Fleet
+from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.pace import StartRate
 from multirsh.events import Event, HostFinished, Output
 from multirsh.model import ClosedBy, ErrorKind, Host, HostKeyPolicy, Phase, Settings, Status
 from tests.conftest import StartHooked, StartScripted, StartServer
@@ -157,6 +160,16 @@ class TestSshd:
     ) -> None:
         ending = await run_one(fleet_on(sshd, tmp_path, "RekeyLimit=1M"), "seq 1000000")
         assert ending.output("stdout") == b"".join(b"%d\n" % number for number in range(1, 1000001))
+
+    @pytest.mark.bench
+    async def test_a_hundred_rekeys_lose_nothing(
+        self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        """100 MB."""
+        ending = await run_one(fleet_on(sshd, tmp_path, "RekeyLimit=1M"), "seq 13000000")
+        whole = b"".join(b"%d\n" % number for number in range(1, 13000001))
+        assert len(whole) > 100_000_000
+        assert ending.output("stdout") == whole
 
     async def test_a_wrong_key_is_auth_and_the_remote_closes(
         self, sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path
@@ -369,7 +382,9 @@ class TestBeforeTheLogin:
         scripted: StartScripted,
         in_namespace: Namespace,
         tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(governor, "FIRST_PAUSE", 0.01)  # who is busy is asked again as often, and sooner
         server = scripted(script)
         host = Host("victim", address="127.0.0.1", settings=Settings(user="root", port=server.port))
         fleet = fleet_of([host], ssh_options(tmp_path / "none"), connect_s=0.4, close_s=0.3)
@@ -646,6 +661,27 @@ class TestJumpHosts:
             assert "jump host 127.0.0.1" in ending.error.message
         assert run.ports.closed_by == {ClosedBy.RESET: 1}
         nothing_left(in_namespace, [server.port])
+
+    async def test_who_waits_for_a_bastion_that_drops_us_fails_with_it_and_is_no_further_drop(
+        self, scripted: StartScripted, in_namespace: Namespace, tmp_path: Path
+    ) -> None:
+        """Without the governor, which would let them come again; whoever comes later tries anew."""
+        server = scripted(THROTTLED)
+        settings = Settings(jump=f"127.0.0.1:{server.port}")
+        hosts = [Host(name, settings=settings) for name in addresses(20)]
+        fleet = Fleet(
+            hosts,
+            limits=Limits(fanout=10, start_rate=StartRate(1e6)),
+            timeouts=Timeouts(close=0.3),
+            ssh=ssh_options(tmp_path / "none"),
+        )
+        finished, _, _ = await run_all(fleet, "true")
+        for ending in finished.values():
+            assert ending.error is not None
+            assert (ending.status, ending.error.kind) == (Status.UNREACHABLE, ErrorKind.JUMP)
+            assert ending.error.of_jump is not None
+            assert ending.error.of_jump.kind is ErrorKind.BUSY
+        assert len(server.conversations) <= 3, "ten wait for the first, and those who come then for the next"
 
     async def test_a_host_that_the_bastion_cannot_reach(
         self, sshd: Daemon, refusing_port: RefusingPort, in_module_namespace: Namespace, tmp_path: Path

@@ -1,32 +1,27 @@
-r"""Fakes for those who test code built on multirsh: hosts that do as they are told, without a network.
+"""Fake hosts.
 
-::
-
-    fake = FakeTransport({"db1": Behaviour(stdout=b"ok\n"), "db2": Behaviour(fails=refused("db2"))})
-    async with Fleet(hosts, transports={TransportName.SSH: fake}) as fleet:
-        results = await fleet.run("uptime").gather()
-
-They are fakes and no mocks: they keep the rules of ``transports.base``, and
-what they were asked is theirs to tell afterwards.
+They are no mocks: they keep the rules of ``transports.base``, pass the same
+tests as real transports, and what they were asked is theirs to tell.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
-from multirsh.transports.base import Destination, Sink, Stdin
+from multirsh.transports.base import Destination, Sink, Stdin, Stream
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
-
-__all__ = ["Behaviour", "FakeConnection", "FakeTransport", "refused"]
-
+from multirsh.transports.words import input_failure
 
 SUCCESS: Final = Exited(0)
+
+PIECE_BYTES: Final = 64 * 1024
+"""Written at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +29,7 @@ class Behaviour:
     """What one fake host does.
 
     Attributes:
-        stdout: Written, in one piece, once the command runs.
+        stdout: Written, in pieces of 64 KiB at the most, once the command runs.
         stderr: Likewise.
         outcome: How the command ends; an error is raised in its place.
         fails: Raised by ``open``; ``None`` to let everybody in.
@@ -44,6 +39,9 @@ class Behaviour:
         closed_by: Who closes it.
         fate: What becomes of the command when it is to be ended.
         dies_after: Waited for before that is known; never set, it never is.
+        echoes: Whether the command writes what it reads, in place of ``stdout``.
+        commands: What the host does instead when it is asked to run one of these. How it is connected to,
+            ended and closed stays as it is here.
     """
 
     stdout: bytes = b""
@@ -56,6 +54,8 @@ class Behaviour:
     closed_by: ClosedBy | None = ClosedBy.REMOTE
     fate: Fate = Fate.DEAD
     dies_after: asyncio.Event | None = None
+    echoes: bool = False
+    commands: Mapping[str, Behaviour] = field(default_factory=dict)
 
 
 WELL = Behaviour()
@@ -97,6 +97,11 @@ class FakeConnection:
     end_calls: list[float] = field(default_factory=list)
     close_calls: int = 0
     is_held_back: bool = False
+    _goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_running: bool = False
+
+    def __post_init__(self) -> None:
+        self._goes_on.set()
 
     async def open(self, patience: Patience) -> None:  # noqa: ARG002 - it takes no port
         """Let in, or raise what the behaviour says."""
@@ -110,32 +115,49 @@ class FakeConnection:
         """Read all input, write the output, and end as the behaviour says."""
         self.phase = Phase.RUN
         self.commands.append(command)
-        while stdin is not None and (data := await stdin.read(len(self.stdin))):
-            self.stdin += data
-        if self.behaviour.stdout:
-            sink.write("stdout", self.behaviour.stdout)
-        if self.behaviour.stderr:
-            sink.write("stderr", self.behaviour.stderr)
-        if self.behaviour.ends_after is not None:
-            await self.behaviour.ends_after.wait()
-        if isinstance(self.behaviour.outcome, Exception):
-            raise self.behaviour.outcome
-        return self.behaviour.outcome
+        self._is_running = True
+        behaviour = self.behaviour.commands.get(command, self.behaviour)
+        self.stdin = b""
+        try:
+            while stdin is not None and (data := await stdin.read(len(self.stdin))):
+                self.stdin += data
+        except OSError as error:
+            raise HostError(self.host.name, Status.LOCAL, input_failure(error)) from error
+        await self._write(sink, "stdout", self.stdin if behaviour.echoes else behaviour.stdout)
+        await self._write(sink, "stderr", behaviour.stderr)
+        if behaviour.ends_after is not None:
+            await behaviour.ends_after.wait()
+        self._is_running = False
+        if isinstance(behaviour.outcome, Exception):
+            raise behaviour.outcome
+        return behaviour.outcome
+
+    async def _write(self, sink: Sink, stream: Stream, data: bytes) -> None:
+        """Write ``data`` in pieces, as far as the reader wants."""
+        for offset in range(0, len(data), PIECE_BYTES):
+            if offset:
+                await asyncio.sleep(0)  # who reads has its turn
+            await self._goes_on.wait()
+            sink.write(stream, data[offset : offset + PIECE_BYTES])
 
     async def end_command(self, *, kill_after: float) -> Fate:
         """Note it; tell the fate as the behaviour says."""
         self.end_calls.append(kill_after)
+        if not self._is_running:
+            return Fate.DEAD
         if self.behaviour.dies_after is not None:
             await self.behaviour.dies_after.wait()
         return self.behaviour.fate
 
     def pause_output(self) -> None:
-        """Note it."""
+        """Write no more."""
         self.is_held_back = True
+        self._goes_on.clear()
 
     def resume_output(self) -> None:
-        """Note it."""
+        """Write again."""
         self.is_held_back = False
+        self._goes_on.set()
 
     def close(self) -> None:
         """Note it."""
@@ -196,6 +218,10 @@ class FakeTransport:
 
     def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - nothing is dialled
         """Nowhere."""
+        return None
+
+    def hop(self, host: Host) -> Hashable | None:  # noqa: ARG002 - every host is by itself
+        """Nobody's."""
         return None
 
     async def release(self) -> None:

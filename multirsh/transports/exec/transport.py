@@ -1,0 +1,111 @@
+"""The exec transport of a fleet: a template that fits all hosts, and a program that is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+
+from multirsh.errors import UsageError
+from multirsh.model import Host, Settings
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.exec.template import WAY_OUT, Template
+from multirsh.transports.process.child import Launch
+from multirsh.transports.process.connection import DESCRIPTORS
+from multirsh.transports.process.connector import ProcessConnector
+
+
+class ExecTransport:
+    """A ``Transport`` (``transports.base``) by a program of the user's."""
+
+    descriptors_per_host = DESCRIPTORS
+    converses = True
+
+    def __init__(self, options: ExecOptions) -> None:
+        """Take what was said.
+
+        Raises:
+            UsageError: There is no template, or it cannot be meant.
+        """
+        if options.template is None:
+            raise UsageError("exec needs to know what program reaches a host", hint=f"say it, {WAY_OUT}")
+        self._options = options
+        self._template = Template.parse(options.template)
+
+    async def prepare(self, hosts: Sequence[Host]) -> None:
+        """See to it that the template can be filled in for all of ``hosts``, and that its program is there.
+
+        Raises:
+            UsageError: It cannot, or is not.
+        """
+        for host in hosts:
+            _no_option(host.target, host, "the address")
+        for settings, host in _distinct(hosts):
+            self._check(self._options.settings.or_else(settings), host)
+        if self._template.program is not None:
+            _find(self._template.program)
+
+    def connector(self, dialler: Dialler) -> ProcessConnector:
+        """Begin a run."""
+        return ProcessConnector(self._launch, sees_all=False, close_timeout=dialler.close_timeout)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _launch(self, host: Host, command: str) -> Launch:
+        settings = self._options.settings.or_else(host.settings)
+        values = {
+            "h": host.target,
+            "n": host.name,
+            "u": settings.user or "",
+            "p": str(settings.port or ""),
+            "c": command,
+        }
+        return Launch(self._template.filled(values))
+
+    def _check(self, settings: Settings, host: Host) -> None:
+        if settings.jump not in {None, "none"}:
+            raise UsageError(
+                f"{host.name}: exec cannot go through a jump host ({settings.jump})",
+                hint="say it in --exec, if the program can; and 'jump: none' for the host",
+            )
+        if settings.user is None and self._template.uses("u"):
+            raise UsageError(
+                f"{host.name}: --exec has %u, and no user is said",
+                hint="give -l USER, or user: in the hosts file",
+            )
+        if settings.port is None and self._template.uses("p"):
+            raise UsageError(
+                f"{host.name}: --exec has %p, and no port is said",
+                hint="give -p PORT, or port: in the hosts file",
+            )
+        if settings.user is not None:
+            _no_option(settings.user, host, "the user")
+
+
+def _distinct(hosts: Iterable[Host]) -> Iterable[tuple[Settings, Host]]:
+    """Each of the hosts' settings once, with the first that has them."""
+    return {host.settings: host for host in reversed(list(hosts))}.items()
+
+
+def _no_option(value: str, host: Host, whose: str) -> None:
+    if value.startswith("-") or "\0" in value:
+        raise UsageError(
+            f"{host.name}: {whose} {value!r} would be an option of the program's",
+            hint="it cannot begin with '-'",
+        )
+
+
+def _find(program: str) -> None:
+    """See to it that ``program`` can be started.
+
+    Raises:
+        UsageError: It is not there, or is none.
+    """
+    if shutil.which(program) is not None:
+        return
+    if os.sep not in program:
+        raise UsageError(f"--exec: there is no program {program!r} in PATH", hint="give its whole path")
+    reason = "it may not be executed" if os.path.exists(program) else "no such file"  # noqa: PTH110 - as which does
+    raise UsageError(f"--exec: {program} cannot be started: {reason}", hint="look at its path")

@@ -1,0 +1,90 @@
+"""This machine: each host's command by the login shell of whoever runs multirsh."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from multirsh.errors import UsageError
+from multirsh.model import Host, Settings
+from multirsh.transports.base import Warn
+from multirsh.transports.dialler import Dialler
+from multirsh.transports.process.child import Launch
+from multirsh.transports.process.connection import DESCRIPTORS
+from multirsh.transports.process.connector import ProcessConnector
+
+_DEFAULT_SHELL: Final = "/bin/sh"
+"""What an empty field of passwd(5) means."""
+
+
+class LocalTransport:
+    """A ``Transport`` (``transports.base``) that goes nowhere."""
+
+    descriptors_per_host = DESCRIPTORS
+    converses = True
+
+    def __init__(self, settings: Settings, warn: Warn) -> None:
+        """Take what was said.
+
+        Args:
+            settings: What goes before every host's own settings: ``-l``, ``-J``.
+            warn: Takes warnings for people.
+        """
+        self._settings = settings
+        self._warn = warn
+        self._shell = _DEFAULT_SHELL
+
+    async def prepare(self, hosts: Sequence[Host]) -> None:
+        """Find the shell, and see to it that nobody expects another user.
+
+        Raises:
+            UsageError: Somebody does by ``-l``, or by ``-J`` another machine; or the shell cannot be started.
+        """
+        user = _user_name()
+        if self._settings.user not in {None, user}:
+            raise UsageError(
+                f"-R local runs commands as {user}, and not as {self._settings.user}", hint="leave -l out"
+            )
+        if self._settings.jump not in {None, "none"}:
+            raise UsageError("-R local goes nowhere, so through no jump host", hint="leave -J out")
+        others = {host.settings.user for host in hosts} - {None, user}
+        if others:
+            self._warn(f"-R local runs everything as {user}; the hosts' own users are not minded")
+        self._shell = login_shell()
+        if not os.access(self._shell, os.X_OK):
+            raise UsageError(
+                f"the login shell {self._shell} cannot be started", hint="set SHELL to one that can"
+            )
+
+    def connector(self, dialler: Dialler) -> ProcessConnector:
+        """Begin a run."""
+        return ProcessConnector(self._launch, sees_all=True, close_timeout=dialler.close_timeout)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _launch(self, _host: Host, command: str) -> Launch:
+        """As sshd has it: the shell's last name as its own, ``-c``, the command (session.c, ``do_child``)."""
+        name = os.fsencode(Path(self._shell).name)
+        return Launch((name, b"-c", command.encode("utf-8", "surrogateescape")), executable=self._shell)
+
+
+def login_shell() -> str:
+    """``$SHELL`` where it is a path, else what the user database says, else /bin/sh."""
+    said = os.environ.get("SHELL", "")
+    if Path(said).is_absolute():
+        return said
+    try:
+        return pwd.getpwuid(os.getuid()).pw_shell or _DEFAULT_SHELL
+    except KeyError:
+        return _DEFAULT_SHELL
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -1,0 +1,130 @@
+"""A program of this machine: started in a session of its own, watched without a thread, reaped when let go.
+
+Its id is also that of its session and of its first process group. All three
+stay its own until it is reaped, so it is not reaped when it ends but when
+nobody means to signal it any more: a signal cannot meet a stranger who got
+the number next (waitid(2), WNOWAIT).
+
+asyncio's own subprocesses take a thread each before Python 3.12, kill the
+program alone when their start is cancelled, and reap at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from multirsh.transports.threads import daemon_thread
+
+
+class Launch(NamedTuple):
+    """What to start.
+
+    Attributes:
+        argv: All arguments, the program's own name first.
+        executable: The program, where it is not ``argv[0]``.
+    """
+
+    argv: tuple[bytes, ...]
+    executable: str | None = None
+
+
+class Child:
+    """A program that was started.
+
+    Attributes:
+        pid: Its id, and that of its session.
+        environment: What it was given, ``NAME=value`` each.
+        exited: Done when it has ended: its exit status; the number of a signal, below 0; ``None`` where
+            somebody else in this process has taken the status. To be waited for by ``asyncio.wait``, which
+            does not cancel it.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it; there is a running loop.
+
+        Args:
+            launch: What.
+            stdin: A descriptor, or ``subprocess.DEVNULL``.
+            stdout: Likewise; ``None`` for our own.
+            stderr: Likewise.
+            environment: All of it; ``None`` for ours.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        self._popen = subprocess.Popen(  # noqa: S603 - it is what this is for, and no shell reads it
+            launch.argv,
+            executable=launch.executable,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,  # to be ended as a whole; and the terminal's Ctrl-C is ours alone
+        )
+        given = (
+            os.environb
+            if environment is None
+            else {os.fsencode(k): os.fsencode(v) for k, v in environment.items()}
+        )
+        self.pid = self._popen.pid
+        self.environment = frozenset(b"%b=%b" % pair for pair in given.items())
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int | None] = self._loop.create_future()
+        self._pidfd: int | None = None
+        self._is_let_go = False
+        self._watch()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its id surely is its own: neither we have reaped it nor somebody else."""
+        return not self._is_let_go and not (self.exited.done() and self.exited.result() is None)
+
+    def let_go(self) -> None:
+        """Reap it, now or when it ends; nothing is signalled by its id any more. Idempotent."""
+        if self._is_let_go:
+            return
+        self._is_let_go = True
+        if self.exited.done():
+            self._popen.wait()
+
+    def _watch(self) -> None:
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            # Not every system and sandbox has it, nor is there always a descriptor left.
+            daemon_thread(self._wait, name="multirsh-child").add_done_callback(lambda _: self._ended())
+        else:
+            self._loop.add_reader(self._pidfd, self._ended)
+
+    def _wait(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    def _ended(self) -> None:
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        try:
+            how = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            how = None
+        status: int | None = None
+        if how is not None:
+            status = how.si_status if how.si_code == os.CLD_EXITED else -how.si_status
+        self.exited.set_result(status)
+        if self._is_let_go:
+            self._popen.wait()

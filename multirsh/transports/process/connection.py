@@ -1,0 +1,259 @@
+"""One host by a program of this machine: started with the command, fed, read, waited for, ended whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+from multirsh.errors import HostError
+from multirsh.model import ClosedBy, Exited, Fate, Host, Outcome, Phase, Signalled, Status
+from multirsh.transports.base import Sink, Stdin
+from multirsh.transports.patience import Patience
+from multirsh.transports.process import failures
+from multirsh.transports.process.child import Child, Launch
+from multirsh.transports.process.ending import Tree
+from multirsh.transports.process.pipes import Inlet, Outlet
+from multirsh.transports.words import input_failure
+
+DESCRIPTORS: Final = 4
+"""What one host holds: a pipe for each of the three streams, and what tells of the program's end."""
+
+
+class ProcessConnection:
+    """A ``Connection`` (``transports.base``) whose command is a program of this machine."""
+
+    def __init__(
+        self, host: Host, launch: Callable[[str], Launch], *, sees_all: bool, close_timeout: float
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            host: Whom it stands for.
+            launch: What to start for a command.
+            sees_all: Whether all that a command does is done by processes of this machine: else what
+                becomes of it when the program is ended cannot be told.
+            close_timeout: Seconds that a program may take to end when it was killed.
+        """
+        self._host = host
+        self._launch = launch
+        self._sees_all = sees_all
+        self._close_timeout = close_timeout
+        self._phase = Phase.CONNECT
+        self._opened_at: float | None = None
+        self._running: _Running | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is."""
+        return self._phase
+
+    @property
+    def local_port(self) -> int | None:
+        """None: there is no socket of ours."""
+        return None
+
+    @property
+    def connected_at(self) -> float | None:
+        """When it was opened: there is nothing to connect to before the command is there."""
+        return self._opened_at
+
+    @property
+    def authenticated_at(self) -> float | None:
+        """The same."""
+        return self._opened_at
+
+    async def open(self, patience: Patience) -> None:  # noqa: ARG002 - it takes no port
+        """Note the time: whether the host can be reached only the program with the command will tell."""
+        self._opened_at = asyncio.get_running_loop().time()
+        self._phase = Phase.SESSION
+
+    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+        """Start the program, and wait for its end and that of its output.
+
+        As with ssh, that is when nobody holds its output any more: what it leaves running in the background
+        has to let go of that.
+
+        Raises:
+            HostError: It cannot be started, the input cannot be read, or its exit status is lost.
+        """
+        if self._opened_at is None:
+            raise RuntimeError("the connection is not open")
+        if self._running is not None:
+            self._running.leave()
+        self._phase = Phase.SESSION
+        launch = self._launch(command)
+        try:
+            running = self._running = _Running(launch, sink, has_input=stdin is not None)
+        except OSError as error:
+            raise HostError(self._host.name, *failures.not_started(error, launch)) from error
+        self._phase = Phase.RUN
+        if stdin is None:
+            await running.until_over()
+        else:
+            await self._fed(running, stdin)
+        status = running.child.exited.result()
+        if status is None:
+            raise HostError(self._host.name, *failures.no_status())
+        return Exited(status) if status >= 0 else Signalled(_name_of(-status))
+
+    async def _fed(self, running: _Running, stdin: Stdin) -> None:
+        """Give the program its input until it ends, whether it reads it or not.
+
+        Raises:
+            HostError: The input cannot be read. The program does not see its end: it is killed first.
+        """
+        failure: OSError | None = None
+
+        async def feed() -> None:
+            nonlocal failure
+            try:
+                await running.feed(stdin)
+            except OSError as error:
+                failure = error
+                running.leave()
+
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(feed())
+            await running.until_over()
+            feeding.cancel()
+        if failure is not None:
+            raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
+
+    async def end_command(self, *, kill_after: float) -> Fate:
+        """End the program that was given up on, with all that it started."""
+        running = self._running
+        if running is None or running.is_over:
+            return Fate.DEAD
+        remains = await running.tree.end(kill_after)
+        for outlet in running.outlets:
+            outlet.drain()
+        if remains.is_alive:
+            return Fate.ALIVE
+        is_all_seen = self._sees_all and not remains.is_unsure and running.has_no_writers
+        return Fate.DEAD if is_all_seen else Fate.UNKNOWN
+
+    def pause_output(self) -> None:
+        """Leave the pipes full: the program waits."""
+        if self._running is not None:
+            self._running.pause()
+
+    def resume_output(self) -> None:
+        """Read the pipes again."""
+        if self._running is not None:
+            self._running.resume()
+
+    def close(self) -> None:
+        """Kill what was given up on, at once; leave alone what a command that ended has left behind."""
+        if self._running is not None:
+            self._running.leave()
+
+    async def closed(self) -> ClosedBy | None:
+        """Wait until the program has ended; ``None``, as there is no socket."""
+        if self._running is not None:
+            await asyncio.wait([self._running.child.exited], timeout=self._close_timeout)
+        return None
+
+
+class _Running:
+    """A program that was started, and its pipes.
+
+    Attributes:
+        child: The program.
+        tree: The program and what it starts.
+        outlets: Its standard output and error.
+    """
+
+    def __init__(self, launch: Launch, sink: Sink, *, has_input: bool) -> None:
+        """Start it.
+
+        Raises:
+            OSError: It cannot be started; nothing is left of it.
+        """
+        with ExitStack() as theirs, ExitStack() as ours:
+            # The ends that we keep are closed on an error only.
+            ends = [_pipe(theirs, ours, is_input=False) for _ in range(2)]
+            stdin = _pipe(theirs, ours, is_input=True) if has_input else None
+            self.child = Child(
+                launch,
+                stdin=subprocess.DEVNULL if stdin is None else stdin[1],
+                stdout=ends[0][1],
+                stderr=ends[1][1],
+            )
+            ours.pop_all()
+        self.outlets = (
+            Outlet(ends[0][0], lambda data: sink.write("stdout", data)),
+            Outlet(ends[1][0], lambda data: sink.write("stderr", data)),
+        )
+        self._inlet = None if stdin is None else Inlet(stdin[0])
+        self.tree = Tree(self.child, pipes=frozenset(outlet.name for outlet in self.outlets))
+        self._is_left = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended and all output is here."""
+        return self.child.exited.done() and self.has_no_writers
+
+    @property
+    def has_no_writers(self) -> bool:
+        """Whether nobody can write output any more."""
+        return all(outlet.ended.done() for outlet in self.outlets)
+
+    async def until_over(self) -> None:
+        """Wait for it; may be cancelled, and then waited for again."""
+        await asyncio.wait([self.child.exited])
+        for outlet in self.outlets:
+            await asyncio.wait([outlet.ended])
+
+    async def feed(self, stdin: Stdin) -> None:
+        """Write its input, and end that.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if self._inlet is not None:
+            await self._inlet.feed(stdin)
+
+    def pause(self) -> None:
+        """Read no output."""
+        for outlet in self.outlets:
+            outlet.pause()
+
+    def resume(self) -> None:
+        """Read output."""
+        for outlet in self.outlets:
+            outlet.resume()
+
+    def leave(self) -> None:
+        """Have nothing more to do with it; it is killed first if it was given up on. Idempotent."""
+        if self._is_left:
+            return
+        self._is_left = True
+        if not self.is_over:
+            self.tree.kill()
+        if self._inlet is not None:
+            self._inlet.close()
+        for outlet in self.outlets:
+            outlet.close()
+        self.child.let_go()
+
+
+def _pipe(theirs: ExitStack, ours: ExitStack, *, is_input: bool) -> tuple[int, int]:
+    """A pipe: our end of it, and the program's."""
+    reading, writing = os.pipe()  # neither is inherited but by whom it is given to (PEP 446)
+    mine, others = (writing, reading) if is_input else (reading, writing)
+    ours.callback(os.close, mine)
+    theirs.callback(os.close, others)
+    return mine, others
+
+
+def _name_of(number: int) -> str:
+    """A signal's name without ``SIG``."""
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:  # a real-time signal: only the first and the last have names
+        return f"RTMIN+{number - signal.SIGRTMIN}"

@@ -1,0 +1,155 @@
+"""Ending a program of this machine with all that it has started, and what is left then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from multirsh.transports.process import table
+from multirsh.transports.process.child import Child
+from multirsh.transports.process.table import STOPPED, Entry, Table
+
+LOOK_S: Final = 0.02
+"""Seconds from one look at the processes to the next, at the least."""
+
+LOOK_SHARE: Final = 0.1
+"""How much of the loop's time looks may take, however many programs are being ended."""
+
+KILL_S: Final = 2.0
+"""Seconds to look for what is left after KILL: it does not take long, but to whoever sits in the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is left of a program that was ended.
+
+    Attributes:
+        is_alive: Something of it runs and could not be ended.
+        is_unsure: Something may have left its family, or there is no way to see.
+    """
+
+    is_alive: bool
+    is_unsure: bool
+
+
+class Looks:
+    """Looks at the table of processes: one for all who want one at the same time."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.Future[Table | None] | None = None
+        self._not_before = 0.0
+
+    async def look(self) -> Table | None:
+        """The table, read after this was asked for; as of ``table.read_table``."""
+        loop = asyncio.get_running_loop()
+        if self._next is None or self._next.get_loop() is not loop:
+            self._next = loop.create_future()
+            loop.call_at(max(loop.time(), self._not_before), self._read, self._next)
+        coming = self._next
+        await asyncio.wait([coming])
+        return coming.result()
+
+    def _read(self, coming: asyncio.Future[Table | None]) -> None:
+        began = coming.get_loop().time()
+        self._next = None
+        coming.set_result(table.read_table())
+        ended = coming.get_loop().time()
+        self._not_before = ended + max(LOOK_S, (ended - began) / LOOK_SHARE)
+
+
+_LOOKS: Final = Looks()
+
+
+@dataclass(slots=True)
+class Tree:
+    """A program and what it has started.
+
+    Attributes:
+        child: The program; not let go before this is done with.
+        pipes: The pipes that it writes to, as ``/proc/PID/fd`` names them: who holds one is of its family.
+    """
+
+    child: Child
+    pipes: Collection[str] = ()
+    _known: dict[int, int] = field(default_factory=dict)
+    _told: set[int] = field(default_factory=set)
+
+    async def end(self, kill_after: float) -> Remains:
+        """Send TERM to all, and KILL to what is there after ``kill_after`` seconds; bounded.
+
+        A cancellation hurries: what is left is killed before it goes on.
+        """
+        loop = asyncio.get_running_loop()
+        kill_at = loop.time() + kill_after
+        try:
+            while (seen := await _LOOKS.look()) is not None:
+                alive = self._alive(seen)
+                if not alive:
+                    return Remains(is_alive=False, is_unsure=self._has_strays(seen))
+                now = loop.time()
+                if now > kill_at + KILL_S:
+                    return Remains(is_alive=True, is_unsure=False)
+                self._terminate(alive)
+                if now >= kill_at:
+                    _signal(alive, signal.SIGKILL)
+            return await self._end_unseen(kill_after)
+        except asyncio.CancelledError:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """Send KILL to all, at once."""
+        self._signal_group(signal.SIGKILL)
+        seen = table.read_table()
+        if seen is not None:
+            _signal(self._alive(seen), signal.SIGKILL)
+
+    def _alive(self, seen: Table) -> dict[int, Entry]:
+        leader = seen.get(self.child.pid)
+        if leader is None or not self.child.is_ours:
+            return {}
+        found = table.family(seen, self.child.pid, self._known)
+        if not found and self.pipes:
+            younger = (pid for pid, entry in seen.items() if entry.start >= leader.start)
+            self._known |= {pid: seen[pid].start for pid in table.holders(younger, self.pipes)}
+            found = table.family(seen, self.child.pid, self._known)
+        self._known |= {pid: entry.start for pid, entry in found.items()}
+        return found
+
+    def _terminate(self, alive: dict[int, Entry]) -> None:
+        """Send TERM to those who have not got it; parents first, lest a shell goes on to its next command."""
+        fresh = {pid: entry for pid, entry in alive.items() if pid not in self._told}
+        _signal(fresh, signal.SIGTERM)
+        _signal({pid: entry for pid, entry in fresh.items() if entry.state == STOPPED}, signal.SIGCONT)
+        self._told |= fresh.keys()
+
+    def _has_strays(self, seen: Table) -> bool:
+        leader = seen.get(self.child.pid)
+        if leader is None or not self.child.is_ours:
+            return True
+        candidates = table.strays(seen, leader, os.getpid(), self._known)
+        return any(table.has_environment(pid, self.child.environment) for pid in candidates)
+
+    async def _end_unseen(self, kill_after: float) -> Remains:
+        """Where processes cannot be seen there is only the program and its first process group."""
+        for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, KILL_S)):
+            self._signal_group(number)
+            await asyncio.wait([self.child.exited], timeout=seconds)
+        return Remains(is_alive=not self.child.exited.done(), is_unsure=True)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self.child.is_ours:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.child.pid, number)
+
+
+def _signal(processes: dict[int, Entry], number: signal.Signals) -> None:
+    for pid in processes:
+        # It has ended meanwhile, or is another user's: the next look tells.
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
