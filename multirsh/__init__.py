@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING, Any
 from multirsh.version import __version__
 
 if TYPE_CHECKING:
+    from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
+    from multirsh.commands.sudo.options import Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.limits import Limits, Timeouts
@@ -68,13 +71,15 @@ if TYPE_CHECKING:
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
     from multirsh.transports.exec.options import ExecOptions
+    from multirsh.transports.passwords import PasswordSource
     from multirsh.transports.rsh.options import RshOptions, RshStderr
-    from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.ssh.options import SshOptions
 
 __all__ = [
     "Answer",
     "Batches",
     "ClosedBy",
+    "Command",
     "Copied",
     "CopyOptions",
     "CredentialError",
@@ -113,6 +118,7 @@ __all__ = [
     "Run",
     "RunFinished",
     "RunStarted",
+    "Script",
     "Seconds",
     "Settings",
     "SourcePort",
@@ -121,6 +127,7 @@ __all__ = [
     "StartRate",
     "Status",
     "Stdin",
+    "Sudo",
     "Timeouts",
     "TransportName",
     "UsageError",
@@ -132,6 +139,9 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "multirsh.commands.command": ("Command",),
+    "multirsh.commands.sudo.options": ("Sudo",),
+    "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.limits": ("Limits", "Timeouts"),
@@ -179,8 +189,9 @@ _ROOMS = {
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
     "multirsh.transports.exec.options": ("ExecOptions",),
+    "multirsh.transports.passwords": ("PasswordSource",),
     "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
-    "multirsh.transports.ssh.options": ("PasswordSource", "SshOptions"),
+    "multirsh.transports.ssh.options": ("SshOptions",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool | None
 """What a host's variable may be."""
@@ -108,6 +108,20 @@ class Host:
         return self.name if self.address is None else self.address
 
 
+class Assignment(NamedTuple):
+    """One host's part of a run.
+
+    Attributes:
+        host: Whose.
+        place: Its index among the run's hosts, from 0.
+        run: The run's id.
+    """
+
+    host: Host
+    place: int
+    run: str
+
+
 class Status(enum.StrEnum):
     """How a host ended; one for each host, exactly once."""
 
@@ -139,6 +153,8 @@ class Phase(enum.StrEnum):
     """Authentication (RFC 4252)."""
     SESSION = "session"
     """Opening the channel and asking for the command (RFC 4254)."""
+    SUDO = "sudo"
+    """sudo decides whether the command may run."""
     RUN = "run"
     """The command runs."""
 
@@ -171,6 +187,7 @@ class ErrorKind(enum.StrEnum):
     HOSTKEY_REVOKED = "hostkey_revoked"
     HOSTKEY_INVALID = "hostkey_invalid"
     DENIED = "denied"
+    UNTRIED = "untried"
     JUMP = "jump"
     SESSION_REFUSED = "session_refused"
     NO_EXIT_STATUS = "no_exit_status"

@@ -11,7 +11,8 @@ from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.events import Event, HostFinished, RunFinished
 from multirsh.model import Host, HostKeyPolicy, Settings
-from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.passwords import PasswordSource
+from multirsh.transports.ssh.options import SshOptions
 
 NEVER_S = 60.0
 """A timeout that no test means to reach."""

@@ -36,12 +36,13 @@ LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
-OTHERS_OPTIONS: Final = {"--check", "--dist", "--durations", "--strict"}
+OTHERS_OPTIONS: Final = {"--check", "--dist", "--durations", "--preserve-symlinks-main", "--strict"}
 """Options of programs that are not multirsh and that the pages speak of."""
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE: Final = re.compile(r"`([^`\n]+)`")
 OPTION: Final = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[A-Za-z])\b(?!-)")
+ASSIGNMENT: Final = re.compile(r"\w+=")
 TABLE_ROW: Final = re.compile(r"^\|.*\|$", re.MULTILINE)
 
 
@@ -201,7 +202,7 @@ def multirsh_words(typed: str) -> Iterator[list[str]]:
     lexer.whitespace_split = True
     lexer.commenters = "#"
     for is_separator, words in itertools.groupby(lexer, lambda word: set(word) <= set("|&;()<>")):
-        plain = [word for word in words if "=" not in word.partition("/")[0] or word[0] == "-"]
+        plain = list(itertools.dropwhile(ASSIGNMENT.match, words))
         if not is_separator and plain and plain[0].endswith("multirsh"):
             yield plain[1:]
 
@@ -365,6 +366,5 @@ def test_every_module_has_its_room_on_the_map() -> None:
         for path in (ROOT / "multirsh").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert named == there - {"__init__.py", "__main__.py"} | {
-        f"transports/{name}/" for name in ("ssh", "rsh", "process", "exec", "local")
-    }
+    rooms_in_rooms = {f"transports/{name}/" for name in ("ssh", "rsh", "process", "exec", "local")}
+    assert named == there - {"__init__.py", "__main__.py"} | rooms_in_rooms | {"commands/sudo/"}

@@ -14,8 +14,8 @@ import click
 from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, Course, Showing, prepared
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.run import Bounds, Connecting, Course, RunCommand, Showing, prepared
+from multirsh.commands.command import Command
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions, Links, Via
 
@@ -38,7 +38,7 @@ class Copying:
     partial: bool
     via: str
 
-    def options(self, *, sudo: bool = False) -> CopyOptions:
+    def options(self) -> CopyOptions:
         """As the engine wants them.
 
         Raises:
@@ -51,7 +51,6 @@ class Copying:
             update=self.update,
             partial=self.partial,
             via=Via(self.via),
-            sudo=sudo,
         )
 
 
@@ -102,15 +101,14 @@ def _common(command: Decorated) -> Decorated:
 
 @click.command(
     "push",
-    cls=SectionCommand,
+    cls=RunCommand,
     short_help="Copy files to many hosts.",
-    context_settings={"help_option_names": HELP_NAMES},
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
 @_common
-@_of_copying("--sudo", is_flag=True, help="Write as root, by sudo; it must not want a password.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
-def push(*, words: tuple[str, ...], sudo: bool, **parameters: Any) -> int:
+def push(*, words: tuple[str, ...], **parameters: Any) -> int:
     """Copy files and folders to many hosts at once.
 
     DEST is a path on the hosts, from the home folder if it is not absolute. A folder that is there is copied
@@ -119,15 +117,15 @@ def push(*, words: tuple[str, ...], sudo: bool, **parameters: Any) -> int:
     from multirsh.files.jobs import PushJob  # noqa: PLC0415 - not needed for --help
 
     sources, destination = _parted(words, "push")
-    how = options.take(Copying, parameters).options(sudo=sudo)
+    how = options.take(Copying, parameters).options()
     return _run(lambda: PushJob(sources, destination, how), parameters)
 
 
 @click.command(
     "pull",
-    cls=SectionCommand,
+    cls=RunCommand,
     short_help="Copy files from many hosts.",
-    context_settings={"help_option_names": HELP_NAMES},
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
 @_common
@@ -166,7 +164,7 @@ def _run(made: Callable[[], CopyJob], parameters: dict[str, Any]) -> int:
     hosts = choice.hosts(options.read_inventory(files))
     job = made()
     drive = prepared(
-        [job.title],
+        Command(job.title),
         hosts,
         connecting=connecting,
         showing=options.take(Showing, parameters),

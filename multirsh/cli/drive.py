@@ -13,6 +13,8 @@ from multirsh.cli.control import Control
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
+from multirsh.commands.command import Command
+from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Course, Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
@@ -23,6 +25,7 @@ from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
 from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 
@@ -47,13 +50,15 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        sudo: As whom the commands run, or ``None`` for who logs in.
+        sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
         job: What is copied, in place of a command; or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
     """
 
     hosts: Sequence[Host]
-    command: str
+    command: Command
     limits: Limits
     timeouts: Timeouts
     ssh: SshOptions
@@ -64,6 +69,8 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    sudo: Sudo | None = None
+    sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
     job: CopyJob | None = None
     reads_keys: bool = False
@@ -92,6 +99,7 @@ class Drive:
                 rsh=self.rsh,
                 exec_options=self.exec_options,
                 settings=self.settings,
+                sudo_password=self.sudo_password,
                 bind_address=self.bind_address,
                 warn=printer.say,
             ) as fleet:
@@ -108,6 +116,7 @@ class Drive:
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
         course = Course(
+            sudo=self.sudo,
             exit_rule=self.exit_rule,
             retry=control.retry,
             rolling=control.rolling,

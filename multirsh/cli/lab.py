@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +10,14 @@ import click
 from multirsh.cli import options, values
 from multirsh.cli.descriptors import print_out
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, Course, RunCommand, Showing, checked, prepared
+from multirsh.cli.run import Bounds, Connecting, Context, Course, RunCommand, Showing, checked, prepared
 from multirsh.cli.stdin import open_stdin
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
 if TYPE_CHECKING:
     from multirsh.cli.signals import StopSignals
+    from multirsh.commands.command import Command
     from multirsh.lab import Lab, LabOptions
     from multirsh.transports.base import Stdin
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @options.CHOICE
 @options.RUNNING
 @options.COURSE
+@options.CONTEXT
 @options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
@@ -69,14 +70,14 @@ def lab(
     fleet = LabOptions(hosts=hosts, port=lab_port)
     if not command:
         return signals.run(lambda _: _keep_up(fleet))
-    checked(command)
+    asked = options.take(Context, parameters).command(checked(command))
     given = open_stdin(stdin, read_by_others=[])
-    return signals.run(lambda taken: _run_on(fleet, command, parameters, given, taken))
+    return signals.run(lambda taken: _run_on(fleet, asked, parameters, given, taken))
 
 
 async def _run_on(
     fleet: LabOptions,
-    command: Sequence[str],
+    command: Command,
     parameters: dict[str, Any],
     stdin: Stdin | None,
     signals: StopSignals,

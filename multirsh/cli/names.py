@@ -11,6 +11,7 @@ SUBCOMMANDS: Final = {
     DEFAULT: ("multirsh.cli.run", "run"),
     "hosts": ("multirsh.cli.hosts", "hosts"),
     "lab": ("multirsh.cli.lab", "lab"),
+    "script": ("multirsh.cli.script", "script"),
     "ports": ("multirsh.cli.ports", "ports"),
     "push": ("multirsh.cli.copying", "push"),
     "pull": ("multirsh.cli.copying", "pull"),

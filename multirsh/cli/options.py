@@ -166,6 +166,19 @@ _CONNECTION_BUT_PORT = _together(
         configurable=False,
         help="Let the hosts use your ssh agent; never without this, whatever ssh_config says.",
     ),
+    _of_connecting(
+        "--sudo",
+        metavar="[=USER]",
+        configurable=False,
+        help="Run the command by sudo, as root or USER.",
+    ),
+    _of_connecting(
+        "-K",
+        "--ask-sudo-pass",
+        is_flag=True,
+        configurable=False,
+        help="Ask for sudo's password, once for all hosts.  [default: the login's, where one is given]",
+    ),
     _of_connecting("--ask-pass", is_flag=True, help="Ask for the login password, once for all hosts."),
     _of_connecting(
         "--password-file",
@@ -299,6 +312,33 @@ COURSE = _together(
         configurable=False,
         help="Log in everywhere first; then release the command to all at once.",
     ),
+)
+
+CONTEXT = _together(
+    _of_running(
+        "--env",
+        "environment",
+        type=values.assignment,
+        multiple=True,
+        metavar="K=V",
+        configurable=False,
+        help="Set a variable for the command, whatever the server accepts. Repeatable.",
+    ),
+    _of_running("--cwd", "directory", metavar="DIR", configurable=False, help="Run in DIR on the host."),
+    _of_running(
+        "--template",
+        "is_template",
+        is_flag=True,
+        configurable=False,
+        help="Fill in {host}, {user}, {index} and {var.NAME}, each quoted for the shell; {{ is a brace.",
+    ),
+)
+
+TTY = _of_running(
+    "--tty",
+    is_flag=True,
+    configurable=False,
+    help="Give the command a terminal of 80x24; its stderr then comes with stdout.",
 )
 
 STDIN_OPTION = _of_running(

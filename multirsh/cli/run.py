@@ -16,6 +16,7 @@ from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import SectionCommand
 from multirsh.cli.stdin import OURS, open_stdin, with_its_file
+from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.batches import ALL_AT_ONCE, Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
@@ -25,12 +26,15 @@ from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.gather.store import USUAL_MEMORY
 from multirsh.ports.budget import PortBudget
 from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions, RshStderr
-from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
     from multirsh.cli.control import Control
     from multirsh.cli.drive import Drive
+    from multirsh.commands.command import Command
+    from multirsh.commands.script import Script
     from multirsh.output.gather.normalize import Normalizer
     from multirsh.transports.base import Stdin
 
@@ -53,6 +57,8 @@ class Connecting:
     ask_pass: bool = False
     password_file: Path | None = None
     password_command: str | None = None
+    sudo: str | None = None
+    ask_sudo_pass: bool = False
 
     def settings(self) -> Settings:
         """What goes before every host's own settings."""
@@ -92,29 +98,73 @@ class Connecting:
         """What rsh's options say for all hosts."""
         return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
 
-    def ssh(self) -> SshOptions:
-        """What ssh's options say for all hosts.
+    def password(self) -> PasswordSource:
+        """Where the login password comes from.
 
         Raises:
-            UsageError: Several sources for the one password.
+            UsageError: From several places.
         """
-        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
-
         sources = [self.ask_pass, self.password_file, self.password_command]
         if sum(bool(source) for source in sources) > 1:
             raise UsageError(
                 "--ask-pass, --password-file and --password-command each give the password",
                 hint="use one of them",
             )
+        return PasswordSource(ask=self.ask_pass, file=self.password_file, command=self.password_command)
+
+    def sudo_password(self, login: PasswordSource) -> PasswordSource | None:
+        """Where sudo's password comes from: it is the login's, if -K does not ask for another.
+
+        Raises:
+            UsageError: There is no sudo.
+        """
+        if self.sudo is None:
+            if self.ask_sudo_pass:
+                raise UsageError("-K asks for sudo's password, and there is no sudo", hint="give --sudo, too")
+            return None
+        return PasswordSource(ask=True) if self.ask_sudo_pass else login
+
+    def ssh(self, password: PasswordSource) -> SshOptions:
+        """What ssh's options say for all hosts.
+
+        Args:
+            password: The login's.
+        """
+        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
+
         return SshOptions(
             settings=self.settings(),
             config_file=self.ssh_config,
             overrides=self.ssh_options,
-            password=PasswordSource(
-                ask=self.ask_pass, file=self.password_file, command=self.password_command
-            ),
+            password=password,
             ask=asker(),
             forward_agent=self.forward_agent,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the command is to find around it; the fields are the options."""
+
+    environment: tuple[tuple[str, str], ...]
+    directory: str | None
+    is_template: bool
+
+    def command(self, text: str = "", *, tty: bool = False, script: Script | None = None) -> Command:
+        """The command of ``text``, or of a script, in this context.
+
+        Raises:
+            UsageError: It cannot be meant.
+        """
+        from multirsh.commands.command import Command  # noqa: PLC0415 - not needed for --help
+
+        return Command(
+            text,
+            environment=dict(self.environment),
+            directory=self.directory,
+            is_template=self.is_template,
+            tty=tty,
+            script=script,
         )
 
 
@@ -135,6 +185,12 @@ class Showing:
     output_memory: int = USUAL_MEMORY
     out_folder: Path | None = None
     err_folder: Path | None = None
+
+    def beside(self, stdin: str | None) -> Showing:
+        """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
+        if stdin == OURS and os.isatty(STDIN) and self.progress == When.AUTO:
+            return replace(self, progress=When.NEVER.value)
+        return self
 
     def options(self) -> OutputOptions:
         """What the output room needs, the streams and the environment looked at.
@@ -293,11 +349,15 @@ class RunCommand(SectionCommand):
 @options.CONNECTION
 @options.RUNNING
 @options.COURSE
+@options.CONTEXT
+@options.TTY
 @options.STDIN_OPTION
 @options.OUTPUT
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARG]...")
-def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, **parameters: Any) -> int:
+def run(
+    *, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, tty: bool, **parameters: Any
+) -> int:
     """Run COMMAND on many hosts at once.
 
     The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
@@ -306,7 +366,8 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
 
-    checked(command)
+    joined = checked(command)
+    context = options.take(Context, parameters)
     connecting = options.take(Connecting, parameters)
     choice = options.take(options.Choice, parameters)
     if not files and choice.is_empty:
@@ -315,14 +376,11 @@ def run(*, command: tuple[str, ...], files: tuple[str, ...], stdin: str | None, 
     taken = ["-f -"] if "-" in files else []
     if connecting.password_file == Path("-"):
         taken.append("--password-file -")
-    showing = options.take(Showing, parameters)
-    if stdin == OURS and os.isatty(STDIN) and showing.progress == When.AUTO:
-        showing = replace(showing, progress=When.NEVER.value)  # it would be drawn over what is typed
     drive = prepared(
-        command,
+        context.command(joined, tty=tty),
         hosts,
         connecting=connecting,
-        showing=showing,
+        showing=options.take(Showing, parameters).beside(stdin),
         bounds=options.take(Bounds, parameters),
         course=options.take(Course, parameters),
         reads_keys=_may_read_keys(files, stdin),
@@ -363,7 +421,7 @@ def _nobody(command: Sequence[str]) -> UsageError:
 
 
 def prepared(
-    command: Sequence[str],
+    command: Command,
     hosts: Sequence[Host],
     *,
     connecting: Connecting,
@@ -381,9 +439,10 @@ def prepared(
     from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
     from multirsh.engine.limits import Limits, Timeouts  # noqa: PLC0415
 
+    login = connecting.password()
     return Drive(
         hosts=connecting.routed(hosts),
-        command=checked(command),
+        command=command,
         limits=Limits(
             fanout=bounds.fanout,
             ports=bounds.port_budget,
@@ -402,7 +461,9 @@ def prepared(
         ),
         bind_address=bounds.bind_address,
         stdin=stdin,
-        ssh=connecting.ssh(),
+        sudo=None if connecting.sudo is None else Sudo(connecting.sudo),
+        sudo_password=connecting.sudo_password(login),
+        ssh=connecting.ssh(login),
         rsh=connecting.rsh(),
         exec_options=connecting.exec_options(),
         settings=connecting.settings(),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from multirsh.cli.descriptors import STDIN
+from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,20 +19,33 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("-I", "--stdin")
 
+SUDO: Final = "--sudo"
+"""Its value is attached, or it has none: the next word is never it."""
+
 OURS: Final = "-"
 """Our own standard input."""
 
 
-def with_its_file(args: Sequence[str], command: click.Command) -> list[str]:
+def is_a_file_before_more(rest: Sequence[str]) -> bool:
+    """Whether the first of ``rest`` is there as a file, and more words follow, which then are the command."""
+    return len(rest) > 1 and (rest[0] == OURS or Path(rest[0]).is_file())
+
+
+def with_its_file(
+    args: Sequence[str],
+    command: click.Command,
+    *,
+    is_its_file: Callable[[Sequence[str]], bool] = is_a_file_before_more,
+) -> list[str]:
     """Settle whether the word after ``-I`` is its file or the command's first word.
 
-    It is the file if there is a file of that name and more words after it, which then are the command; a
-    name attached (``-IFILE``, ``--stdin=FILE``) always is. Options end where the command begins, so only
-    what stands before it is looked at.
+    A name attached (``-IFILE``, ``--stdin=FILE``) always is the file. Options end where the command begins,
+    so only what stands before it is looked at.
 
     Args:
         args: The command line.
         command: Whose options they are.
+        is_its_file: Says so of the first of the words after ``-I``; there is one at least.
 
     Returns:
         The command line, in which the option always has its value attached.
@@ -48,8 +62,10 @@ def with_its_file(args: Sequence[str], command: click.Command) -> list[str]:
         word = rest.pop(0)
         before, name = _asking_for_value(word, with_value)
         if name in NAMES:
-            is_file = len(rest) > 1 and (rest[0] == OURS or Path(rest[0]).is_file())
+            is_file = bool(rest) and is_its_file(rest)
             settled += [*before, f"{NAMES[-1]}={rest.pop(0) if is_file else OURS}"]
+        elif name == SUDO:
+            settled.append(f"{SUDO}={ROOT}")
         else:
             settled.append(word)
             if name is not None and rest:

@@ -78,6 +78,20 @@ def transport(value: str) -> str:
     return value
 
 
+def assignment(value: str | tuple[str, str]) -> tuple[str, str]:
+    """Read ``K=V``.
+
+    Raises:
+        click.BadParameter: There is no ``=``, or nothing before it.
+    """
+    if isinstance(value, tuple):
+        return value
+    name, separator, content = value.partition("=")
+    if not (name and separator):
+        raise click.BadParameter(f"{value!r} is no K=V")
+    return name, content
+
+
 def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
     """Read by ``parse``, whose complaints become click's."""
 

@@ -15,7 +15,8 @@ from multirsh.errors import HostError
 from multirsh.files.entries import Teller
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
 from multirsh.transports.awake import awake_timeout
-from multirsh.transports.base import Connection, Stdin
+from multirsh.transports.base import Connection
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 
 logger = logging.getLogger(__name__)
@@ -42,17 +43,12 @@ async def _at_once() -> None:
     """Hold nobody back."""
 
 
+def no_password() -> None:
+    """Know none."""
+
+
 Work: TypeAlias = Callable[[Connection, Teller], Awaitable[Outcome]]
 """What is done on a host once we are in, such as running a command; raises what ``Connection.run`` does."""
-
-
-def command_run(command: str, stdin: Stdin | None = None) -> Work:
-    """The work of running ``command`` as it is given; both arguments are as of ``Connection.run``."""
-
-    async def work(connection: Connection, teller: Teller) -> Outcome:
-        return await connection.run(command, teller, stdin)
-
-    return work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +59,13 @@ class Task:
         work: Done when the login is through.
         passed: Called each time when a jump host has let us through.
         entered: Awaited before it: who is told that we are in, and may hold us.
+        sudo_password: What sudo is answered, where it is asked to end what it began.
     """
 
     work: Work
     passed: Callable[[], None] = lambda: None
     entered: Callable[[], Awaitable[None]] = _at_once
+    sudo_password: Callable[[], Password | None] = no_password
 
 
 class Stop:
@@ -152,7 +150,7 @@ async def attempt(
             if error.failure is None or error.failure.kind is not ErrorKind.STDIN:
                 raise
             given_up = Ending(status=error.status, failure=error.failure)
-        return await _with_its_fate(given_up, connection, timeouts.kill_after, stop)
+        return await _with_its_fate(given_up, connection, task, timeouts.kill_after, stop)
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)
     except Exception as error:
@@ -165,14 +163,16 @@ _STARTED: Final = frozenset({Phase.SESSION, Phase.RUN})
 """The phases in which the command may have begun."""
 
 
-async def _with_its_fate(given_up: Ending, connection: Connection, kill_after: float, stop: Stop) -> Ending:
+async def _with_its_fate(
+    given_up: Ending, connection: Connection, task: Task, kill_after: float, stop: Stop
+) -> Ending:
     """End what was given up on, and say what has become of it."""
     if given_up.failure is None or given_up.failure.phase not in _STARTED:
         return given_up
     fate = Fate.UNKNOWN
     with contextlib.suppress(_Stopped):
         async with stop.last_guard():
-            fate = await connection.end_command(kill_after=kill_after)
+            fate = await connection.end_command(kill_after=kill_after, password=task.sudo_password())
     return replace(given_up, failure=replace(given_up.failure, fate=fate))
 
 

@@ -18,10 +18,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
-from multirsh.engine.attempt import Work, command_run
+from multirsh.commands import assemble
+from multirsh.commands.command import Command
+from multirsh.commands.sudo.elevation import Elevation, Turns
+from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.trial import Stage
+from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
-from multirsh.engine.plan import Ask, Assignment, Gate, RunPlan
+from multirsh.engine.plan import Ask, Gate, RunPlan
 from multirsh.engine.results import Results
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import RollingPlan
@@ -31,15 +36,18 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
 from multirsh.files.options import CopyOptions
+from multirsh.files.reach import Rights
 from multirsh.inventory import fold
-from multirsh.model import NO_SETTINGS, Host, Settings, TransportName
+from multirsh.model import NO_SETTINGS, Assignment, Host, Settings, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import Password, PasswordSource
 from multirsh.transports.registry import TransportOptions, load
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
+from multirsh.transports.threads import in_daemon_thread
 
 logger = logging.getLogger("multirsh")
 
@@ -47,6 +55,7 @@ logger = logging.getLogger("multirsh")
 class Course(TypedDict, total=False):
     """What course a run takes, as ``Fleet.run`` explains each."""
 
+    sudo: Sudo | None
     hosts: Sequence[Host] | None
     exit_rule: ExitRule | None
     retry: RetryPolicy
@@ -74,6 +83,7 @@ class Fleet:
         rsh: RshOptions | None = None,
         exec_options: ExecOptions | None = None,
         settings: Settings = NO_SETTINGS,
+        sudo_password: PasswordSource | None = None,
         bind_address: str | None = None,
         warn: Warn | None = None,
         transports: Mapping[str, Transport] | None = None,
@@ -89,6 +99,8 @@ class Fleet:
             exec_options: What exec's options say for all hosts.
             settings: What goes before every host's own settings, for transports that have no options: local,
                 and those of other distributions.
+            sudo_password: Where the password comes from that sudo is answered; where there is none, sudo
+                may not ask. Where it is the login's, give the same object. A person is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
@@ -107,6 +119,9 @@ class Fleet:
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
+        self._sudo_source = sudo_password or PasswordSource()
+        self._sudo_password: Password | None = None
+        self._turns = Turns(self._warn)
         self._given = dict(transports or {})
         self._means: Means | None = None
         self._runs: list[Run] = []
@@ -133,6 +148,10 @@ class Fleet:
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
+            self._sudo_password = await in_daemon_thread(
+                lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
+                name="multirsh-sudo-password",
+            )
             self._opened = opened.pop_all()
         self._means = Means(
             transports=transports,
@@ -157,9 +176,10 @@ class Fleet:
 
     def run(
         self,
-        command: str,
+        command: str | Command,
         *,
         stdin: bytes | Stdin | None = None,
+        sudo: Sudo | None = None,
         hosts: Sequence[Host] | None = None,
         exit_rule: ExitRule | None = None,
         retry: RetryPolicy = NO_RETRIES,
@@ -172,8 +192,9 @@ class Fleet:
         """Run ``command`` on every host, through its login shell.
 
         Args:
-            command: What ssh would be given.
+            command: What ssh would be given, or that with what is to be around it.
             stdin: Its standard input, in full to every host; ``None`` is at end of file.
+            sudo: As whom it runs, if not as who logs in.
             hosts: Only these of the fleet's; ``None`` for all.
             exit_rule: What the exit code in ``RunFinished`` is made of.
             retry: How often a host that could not be connected to is tried again.
@@ -188,17 +209,19 @@ class Fleet:
 
         Raises:
             UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
-                hosts that come in batches, or for more than there are descriptors for.
+                hosts that come in batches, or for more than there are descriptors for; sudo's password by a
+                transport that sends it in clear.
             RuntimeError: Outside ``async with``.
         """
-        self._entered()
-        if not command.strip():
-            raise UsageError("there is no command to run", hint="give one, such as uptime")
-        if "\0" in command:
-            raise UsageError("a command cannot hold a NUL byte")
+        means = self._entered()
+        asked = Command(command) if isinstance(command, str) else command
+        chosen = self._hosts if hosts is None else self._ours(hosts)
+        _check_terminals(means, asked, chosen)
+        runner = self._runner(sudo, chosen)
+        assemble.check(asked, chosen, wrap=runner.sample if isinstance(runner, Elevation) else None)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
-        work = command_run(command, given)
         course = Course(
+            sudo=sudo,
             hosts=hosts,
             exit_rule=exit_rule,
             retry=retry,
@@ -208,7 +231,7 @@ class Fleet:
             fail_fast=fail_fast,
             barrier=barrier,
         )
-        return self._begin(command, lambda _assignment: work, course)
+        return self._begin(asked.told_as, assemble.work(asked, given, runner=runner), chosen, course)
 
     def push(
         self,
@@ -267,8 +290,9 @@ class Fleet:
             RuntimeError: Outside ``async with``.
         """
         means = self._entered()
-        hosts = course.get("hosts") or self._hosts
-        unable = [host for host in hosts if not means.transports[_transport(host)].converses]
+        hosts = course.get("hosts")
+        chosen = self._hosts if hosts is None else self._ours(hosts)
+        unable = [host for host in chosen if not means.transports[_transport(host)].converses]
         if unable:
             names = ", ".join(sorted({str(_transport(host)) for host in unable}))
             raise UsageError(
@@ -277,15 +301,25 @@ class Fleet:
             )
         for words in job.left_out:
             self._warn(words)
-        return self._begin(job.title, lambda assignment: job.copying(assignment.host), course)
+        sudo = course.get("sudo")
+        rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
+        return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
 
-    def _begin(self, command: str, work_for: Callable[[Assignment], Work], course: Course) -> Run:
-        means = self._entered()
-        hosts = course.get("hosts")
+    def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
+        """As whom commands run."""
+        if sudo is None:
+            return assemble.PLAINLY
+        if self._sudo_password is not None:
+            _check_privacy(hosts)
+        return Elevation(sudo, self._sudo_password, self._turns)
+
+    def _begin(
+        self, title: str, work_for: Callable[[Assignment], Work], hosts: Sequence[Host], course: Course
+    ) -> Run:
         gate, ask = course.get("gate"), course.get("ask")
         rolling = course.get("rolling") or RollingPlan()
         plan = RunPlan(
-            command=command,
+            command=title,
             work_for=work_for,
             exit_rule=course.get("exit_rule") or ExitRule(),
             retry=course.get("retry", NO_RETRIES),
@@ -294,11 +328,16 @@ class Fleet:
             ask=ask,
             fail_fast=course.get("fail_fast", False),
             barrier=course.get("barrier", False),
+            sudo_password=no_password if course.get("sudo") is None else self._proven_password,
         )
-        run = Run(means, self._hosts if hosts is None else self._ours(hosts), plan)
+        run = Run(self._entered(), hosts, plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
+
+    def _proven_password(self) -> Password | None:
+        """sudo's password, if a host has accepted it and none has made us stop."""
+        return self._sudo_password if self._turns.trial.stage is Stage.PROVEN else None
 
     def _entered(self) -> Means:
         if self._means is None:
@@ -322,6 +361,38 @@ def _transport(host: Host) -> str:
     return host.settings.transport or TransportName.SSH
 
 
+def _check_terminals(means: Means, command: Command, hosts: Sequence[Host]) -> None:
+    """See to it that every host can have what ``command`` asks for.
+
+    Raises:
+        UsageError: A pseudo-terminal, where there are none.
+    """
+    if not command.tty:
+        return
+    for host in hosts:
+        name = _transport(host)
+        if not means.transports[name].has_terminals:
+            raise UsageError(
+                f"{host.name}: there are no terminals by {name}",
+                hint="leave out --tty, or such hosts with -x",
+            )
+
+
+def _check_privacy(hosts: Sequence[Host]) -> None:
+    """See to it that a password can be sent to every host.
+
+    Raises:
+        UsageError: By rsh, which hides nothing.
+    """
+    for host in hosts:
+        if host.settings.transport is TransportName.RSH:
+            raise UsageError(
+                f"{host.name}: rsh would send sudo's password in clear text",
+                hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
+                " out with -x",
+            )
+
+
 def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
     counts = Counter(host.name for host in hosts)
     twice = {name for name, count in counts.items() if count > 1}
@@ -332,7 +403,7 @@ def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
 
 def run(
     hosts: Sequence[Host],
-    command: str,
+    command: str | Command,
     *,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,

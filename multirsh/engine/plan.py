@@ -4,35 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from multirsh.engine.attempt import Work
+from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.batches import ALL_AT_ONCE
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
-from multirsh.model import Host
+from multirsh.model import Assignment
+from multirsh.transports.passwords import Password
 
 Gate: TypeAlias = Callable[[int, Sequence[str]], Awaitable[GateOutcome]]
 """Decides whether the batch after number N, of the hosts named, may start."""
 
 Ask: TypeAlias = Callable[[str], Awaitable[Answer]]
 """Asks a person a question."""
-
-
-class Assignment(NamedTuple):
-    """One host's part of a run.
-
-    Attributes:
-        host: Whose.
-        place: Its index among the run's hosts, from 0.
-        run: The run's id.
-    """
-
-    host: Host
-    place: int
-    run: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +36,7 @@ class RunPlan:
         ask: The same, if ``rolling.asks``.
         fail_fast: Whether the first failure stops the run, those in flight included.
         barrier: Whether the command is released at once, when all hosts are logged in or have failed.
+        sudo_password: What sudo is answered where commands are to be ended that run by it; asked each time.
 
     Raises:
         UsageError: A barrier for hosts that come in batches: the first would wait for the last.
@@ -63,6 +51,7 @@ class RunPlan:
     ask: Ask | None = None
     fail_fast: bool = False
     barrier: bool = False
+    sudo_password: Callable[[], Password | None] = no_password
 
     def __post_init__(self) -> None:
         if self.barrier and self.rolling.batches != ALL_AT_ONCE:

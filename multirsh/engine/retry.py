@@ -76,6 +76,8 @@ PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
         # The login was good, and the command has not been sent, or its program not been started for want of
         # descriptors or memory. What was refused in words stays refused.
         Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET, ErrorKind.FILES, ErrorKind.MEMORY}),
+        # As in AUTH.
+        Phase.SUDO: frozenset(),
         Phase.RUN: frozenset(),
     }
 )

@@ -25,14 +25,14 @@ from multirsh.engine.governor import Governor
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.machine import Machine
 from multirsh.engine.pace import AUTO, Pace
-from multirsh.engine.plan import Assignment, RunPlan
+from multirsh.engine.plan import RunPlan
 from multirsh.engine.report import Item, Report
 from multirsh.engine.results import HostResult, Results
 from multirsh.engine.rolling import ON_REQUEST, Cause, Halt
 from multirsh.engine.tries import Tries
 from multirsh.errors import UsageError
 from multirsh.events import Event, HostStarted, Output
-from multirsh.model import ErrorKind, Failure, Host, Phase, Status, TransportName
+from multirsh.model import Assignment, ErrorKind, Failure, Host, Phase, Status, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics, Tally
 from multirsh.transports.base import Connection, Connector, Stream, Transport, Warn

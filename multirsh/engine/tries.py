@@ -11,12 +11,12 @@ from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
 from multirsh.engine.limits import Timeouts
-from multirsh.engine.plan import Assignment, RunPlan
+from multirsh.engine.plan import RunPlan
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
 from multirsh.files.entries import Copy
-from multirsh.model import ClosedBy, Host, Seconds, Status
+from multirsh.model import Assignment, ClosedBy, Host, Seconds, Status
 from multirsh.transports.base import Connection, Stream
 from multirsh.transports.congestion import congestion_of
 
@@ -145,8 +145,12 @@ class Tries:
             self._admission.passed(host, _now())
             self._wake()
 
-        work = self._plan.work_for(self._assignments[host.name])
-        return Task(work=work, passed=passed, entered=entered)
+        return Task(
+            work=self._plan.work_for(self._assignments[host.name]),
+            passed=passed,
+            entered=entered,
+            sudo_password=self._plan.sudo_password,
+        )
 
     def _leave_flight(self, start: Start, ending: Ending) -> bool:
         """Give the host's place free; whether another attempt will be made."""

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
+from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
 from multirsh.files.blocks import Blocks
 from multirsh.files.disk import Disk
@@ -17,7 +18,7 @@ from multirsh.files.names import base_name, host_folder, remote_path
 from multirsh.files.options import CopyOptions
 from multirsh.files.pull import Place, SftpPull
 from multirsh.files.push import SftpPush
-from multirsh.files.reach import Reach
+from multirsh.files.reach import Reach, Rights
 from multirsh.files.scp.pull import ScpPull
 from multirsh.files.scp.push import ScpPush
 from multirsh.files.tally import HostTally, Progress
@@ -52,7 +53,7 @@ class CopyJob(Protocol):
     def progress(self) -> Progress:
         """How far all hosts are."""
 
-    def copying(self, host: Host) -> Copying:
+    def copying(self, host: Host, rights: Rights) -> Copying:
         """What is to be done on a host."""
 
 
@@ -89,11 +90,11 @@ class PushJob:
         """How often a block was read from the disk."""
         return self._blocks.reads
 
-    def copying(self, host: Host) -> Copying:
+    def copying(self, host: Host, rights: Rights) -> Copying:
         """What is to be done on a host."""
 
         async def copy(connection: Connection, teller: Teller) -> Outcome:
-            reach = Reach(host.name, connection, self._options)
+            reach = Reach(host.name, connection, self._options, rights)
             with self._disk.held():
                 async with reach.sftp() as sftp:
                     tally = HostTally(host.name, teller, "scp" if sftp is None else "sftp", self.progress)
@@ -107,6 +108,7 @@ class PushJob:
                             blocks=self._blocks,
                             tally=tally,
                             flight=Flight(),
+                            keeps_owner=rights.user == ROOT,
                         ).copy()
                     else:
                         await ScpPush(
@@ -140,8 +142,6 @@ class PullJob:
         self._options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to pull", hint="give files of the hosts, then a folder here")
-        if self._options.sudo:
-            raise UsageError("--sudo is for push", hint="leave it out")
         self._sources = [remote_path(os.fsencode(source)) for source in sources]
         for source in self._sources:
             base_name(source)  # raises for what has no name
@@ -152,12 +152,12 @@ class PullJob:
         self.total: int | None = None
         self.progress = Progress()
 
-    def copying(self, host: Host) -> Copying:
+    def copying(self, host: Host, rights: Rights) -> Copying:
         """What is to be done on a host."""
         place = Place(self._landing, self._disk, (host_folder(host.name),))
 
         async def copy(connection: Connection, teller: Teller) -> Outcome:
-            reach = Reach(host.name, connection, self._options)
+            reach = Reach(host.name, connection, self._options, rights)
             with self._disk.held():
                 async with reach.sftp() as sftp:
                     tally = HostTally(host.name, teller, "scp" if sftp is None else "sftp", self.progress)

@@ -40,7 +40,6 @@ class CopyOptions:
             are kept then, for the next one.
         partial: Whether what a copy that was cut off has left is kept, and continued by the next.
         via: What carries them.
-        sudo: Whether they are written as root; only of a push.
 
     Raises:
         UsageError: Options that cannot be meant together.
@@ -52,7 +51,6 @@ class CopyOptions:
     update: bool = False
     partial: bool = False
     via: Via = Via.AUTO
-    sudo: bool = False
 
     def __post_init__(self) -> None:
         if self.via is Via.SCP:

@@ -55,6 +55,8 @@ class Pipe:
         self._room = asyncio.Event()
         self._room.set()
         self._said = b""
+        self._given = b""
+        self._is_answered = False
         self._has_ended = False
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
@@ -95,17 +97,29 @@ class Pipe:
     def write(self, stream: Stream, data: bytes) -> None:
         """Take output."""
         if stream == "stdout":
+            self._is_answered, self._given = True, b""
             self._receiver.data_received(data)
         else:
             self._said = (self._said + data)[-SAID_BYTES:]
 
-    async def read(self, offset: int) -> bytes:  # noqa: ARG002 - it is read once, by one host
-        """What is to be sent next."""
+    async def read(self, offset: int) -> bytes:
+        """What is to be sent next; until the program has answered, it can be read from the beginning again.
+
+        For it may have to be started twice: sudo is asked without a password first.
+        """
+        if offset < len(self._given):
+            return self._given[offset:]
         while not self._unsent:
             if self._is_finished:
                 return b""
             self._news.clear()
             await self._news.wait()
+        data = self._taken()
+        if not self._is_answered:
+            self._given += data
+        return data
+
+    def _taken(self) -> bytes:
         taken = [self._unsent.popleft()]
         size = len(taken[0])
         while self._unsent and size + len(self._unsent[0]) <= AT_ONCE_BYTES:

@@ -85,6 +85,7 @@ class SftpPush:
         blocks: Reads the files.
         tally: Is told of each.
         flight: Bounds what is under way.
+        keeps_owner: Whether what is overwritten stays its owner's, as only root can see to.
     """
 
     host: str
@@ -95,6 +96,7 @@ class SftpPush:
     blocks: Blocks
     tally: HostTally
     flight: Flight
+    keeps_owner: bool = False
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -256,7 +258,7 @@ class SftpPush:
         if old is not None and old.mode is not None and kind_of(old.mode) is Kind.FILE:
             if not self.options.preserve:
                 mode = old.mode & ALL_MODES
-            if self.options.sudo:  # a file of somebody's that root writes stays theirs
+            if self.keeps_owner:
                 owner = old.owner
         return Attrs(owner=owner, mode=mode, times=times)
 

@@ -8,18 +8,33 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.commands import portable
+from multirsh.commands.assemble import PLAINLY, Order, Runner, Wrap
 from multirsh.errors import HostError
 from multirsh.files.options import CopyOptions, Via
 from multirsh.files.pipe import Pipe, Start, conversation
 from multirsh.files.sftp.client import Ended, Sftp
 from multirsh.files.sftp.packets import ProtocolError
-from multirsh.files.shell import SFTP_SERVER, as_root, line
+from multirsh.files.shell import SFTP_SERVER
 from multirsh.files.words import failed
 from multirsh.model import ErrorKind, Exited, Failure, Outcome, Phase, Status
 from multirsh.transports.base import Connection, HasSubsystems, Sink, Stdin
 
 BEGINNING_SECONDS: Final = 30.0
 """How long an SFTP server may take to say that it is one: a program in its place may only read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """As whom files are read and written.
+
+    Attributes:
+        runner: Starts programs so.
+        user: By sudo; ``None`` for who logs in.
+    """
+
+    runner: Runner = PLAINLY
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +45,29 @@ class Reach:
         host: The host's name.
         connection: To it, open.
         options: What the copy is to be.
+        rights: As whom.
     """
 
     host: str
     connection: Connection
     options: CopyOptions
+    rights: Rights
 
     def program(self, script: str) -> Start:
         """How to start POSIX text on the host, as whom the copy is to be done."""
-        command = line(as_root(script) if self.options.sudo else script)
 
         def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:
-            return self.connection.run(command, sink, stdin)
+            def make(wrap: Wrap | None) -> Order:
+                return Order(portable.line(script if wrap is None else wrap(script)), stdin, tty=False)
+
+            return self.rights.runner.run(self.connection, sink, self.host, make)
 
         return start
 
     def subsystem(self, name: str) -> Start | None:
-        """How to start a service; ``None`` if there are none, or if it would not run as root."""
+        """How to start a service; ``None`` if there are none, or if it would run as another user."""
         connection = self.connection
-        if self.options.sudo or not isinstance(connection, HasSubsystems):
+        if self.rights.user is not None or not isinstance(connection, HasSubsystems):
             return None
 
         def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:
@@ -88,9 +107,6 @@ class Reach:
         except TimeoutError:
             raise failed(self.host, f"its SFTP server said nothing in {BEGINNING_SECONDS:g} s") from None
         except Ended:
-            if self.options.sudo and pipe.said.startswith("sudo:"):
-                failure = Failure(ErrorKind.DENIED, Phase.SESSION, pipe.said)
-                raise HostError(self.host, Status.AUTH, failure) from None
             if pipe.error is not None and not _is_refusal(pipe.error):
                 raise pipe.error from None
             return False

@@ -24,7 +24,7 @@ from typing import Final
 
 from multirsh.events import Copied, Event, HostFinished, PortUse, RunFinished
 from multirsh.inventory import fold
-from multirsh.model import ClosedBy, ErrorKind, Fate, Status
+from multirsh.model import ClosedBy, ErrorKind, Fate, Phase, Status
 from multirsh.output.batch import Write
 from multirsh.output.escape import escape_text
 from multirsh.output.options import OutputOptions
@@ -168,7 +168,8 @@ def _reason(finished: HostFinished) -> str:
     error = finished.error
     if error is None:
         return ""
-    words = [] if error.kind in _OWN_PHASE else [error.phase.value]
+    tells_phase = error.kind in _OWN_PHASE and error.phase is not Phase.SUDO
+    words = [] if tells_phase else [error.phase.value]
     words += error.kind.value.split("_")
     reason = " ".join(word for word in words if word != finished.status.value)
     return reason if error.fate is None else f"{reason}, {_FATES[error.fate]}"

@@ -15,6 +15,7 @@ from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
 from multirsh.transports.base import Destination, Sink, Stdin, Stream
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.words import input_failure
 
@@ -77,9 +78,11 @@ class FakeConnection:
         behaviour: What it does.
         phase: Where it is.
         local_port: None: there is no socket.
+        user: Who is logged in, once somebody is.
         connected_at: When it was open, on the loop's clock.
         authenticated_at: The same.
         commands: What it was asked to run.
+        terminals: For each of them, whether with a pseudo-terminal.
         stdin: What came as standard input.
         end_calls: The ``kill_after`` of each time that its command was to be ended.
         close_calls: How often it was closed.
@@ -90,9 +93,11 @@ class FakeConnection:
     behaviour: Behaviour
     phase: Phase = Phase.CONNECT
     local_port: int | None = None
+    user: str | None = None
     connected_at: float | None = None
     authenticated_at: float | None = None
     commands: list[str] = field(default_factory=list)
+    terminals: list[bool] = field(default_factory=list)
     stdin: bytes = b""
     end_calls: list[float] = field(default_factory=list)
     close_calls: int = 0
@@ -109,12 +114,16 @@ class FakeConnection:
             await self.behaviour.opens_after.wait()
         if self.behaviour.fails is not None:
             raise self.behaviour.fails
+        self.user = self.host.settings.user or "somebody"
         self.connected_at = self.authenticated_at = asyncio.get_running_loop().time()
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Read all input, write the output, and end as the behaviour says."""
         self.phase = Phase.RUN
         self.commands.append(command)
+        self.terminals.append(tty)
         self._is_running = True
         behaviour = self.behaviour.commands.get(command, self.behaviour)
         self.stdin = b""
@@ -140,7 +149,7 @@ class FakeConnection:
             await self._goes_on.wait()
             sink.write(stream, data[offset : offset + PIECE_BYTES])
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - nothing runs
         """Note it; tell the fate as the behaviour says."""
         self.end_calls.append(kill_after)
         if not self._is_running:
@@ -178,6 +187,7 @@ class FakeTransport:
         prepared: The names it was prepared for.
         releases: How often ``release`` was called: once a run.
         descriptors_per_host: What a run is to reckon with; nothing is really opened.
+        has_terminals: Whether commands can have a pseudo-terminal.
         is_closed: Whether the fleet has let go of it.
     """
 
@@ -203,6 +213,7 @@ class FakeTransport:
         self.releases = 0
         self.descriptors_per_host = 1
         self.converses = True
+        self.has_terminals = True
         self.is_closed = False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -69,6 +70,10 @@ class Connection(Protocol):
         """The local port it left from; ``None`` before that, and where it has none of its own."""
 
     @property
+    def user(self) -> str | None:
+        """The login name on the remote; ``None`` before ``open``."""
+
+    @property
     def connected_at(self) -> float | None:
         """When the TCP connection (or what stands for it) was open, on the loop's clock, in seconds."""
 
@@ -86,7 +91,9 @@ class Connection(Protocol):
             HostError: This host could not be reached or entered.
         """
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command`` through the remote's login shell.
 
         Args:
@@ -94,13 +101,14 @@ class Connection(Protocol):
             sink: Takes all output before this returns.
             stdin: Its standard input; ``None`` is at end of file. A remote that does not read it all is
                 not waited for.
+            tty: Whether it gets a pseudo-terminal; only of a transport that has them.
 
         Raises:
             HostError: The command was refused, or its connection died; or ``stdin`` cannot be read (kind
                 ``stdin``), and then the command is to be ended as if it had been given up on.
         """
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
         """End what ``run`` started and was given up on: the command, and all that it started in turn.
 
         Each process is sent TERM, and KILL if it is still there after ``kill_after``. What is written
@@ -109,6 +117,8 @@ class Connection(Protocol):
 
         Args:
             kill_after: Seconds from TERM to KILL; 0 for KILL right after TERM.
+            password: What sudo may be answered where the command runs by it, and it asks; ``None`` where sudo
+                may not ask.
 
         Returns:
             What has become of it, ``kill_after`` and a few seconds later at the latest. Nothing but a
@@ -195,6 +205,10 @@ class Transport(Protocol):
     @property
     def converses(self) -> bool:
         """Whether a command's input may depend on its output; if not, no files can be copied."""
+
+    @property
+    def has_terminals(self) -> bool:
+        """Whether a command can have a pseudo-terminal."""
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read what is needed once for all: keys, known hosts, passwords.

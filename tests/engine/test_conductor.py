@@ -13,10 +13,10 @@ from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Work
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.conductor import Conductor
-from multirsh.engine.plan import Assignment, RunPlan
+from multirsh.engine.plan import RunPlan
 from multirsh.engine.rolling import ON_REQUEST, Answer, Cause, GateOutcome, Halt, RollingPlan
 from multirsh.errors import UsageError
-from multirsh.model import Host, Status
+from multirsh.model import Assignment, Host, Status
 from tests.virtual_time import idle, in_virtual_time, seconds_of, virtual_loop
 
 PASSED = GateOutcome(passed=True)

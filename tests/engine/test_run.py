@@ -289,7 +289,9 @@ async def test_a_slow_reader_holds_back_those_who_write_and_loses_nothing() -> N
 
 async def test_many_small_writes_are_held_back_as_few_large_ones_are() -> None:
     class Dripping(FakeConnection):
-        async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Exited:
+        async def run(
+            self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+        ) -> Exited:
             while not self.is_held_back:
                 sink.write("stdout", b"y")
             return Exited(0)

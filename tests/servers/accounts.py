@@ -12,9 +12,10 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.servers.requirement import require
 
@@ -27,15 +28,31 @@ _GUEST_UID: Final = 65534
 _WRAPPER: Final = "libnss_wrapper.so"
 
 
+class Person(NamedTuple):
+    """One user more.
+
+    Attributes:
+        name: Of nobody on the machine.
+        uid: The same.
+        shell: The login shell.
+    """
+
+    name: str
+    uid: int
+    shell: str = "/bin/sh"
+
+
 @dataclass(frozen=True, slots=True)
 class Accounts:
     """The users of one server, and where they live.
 
     Attributes:
         directory: Holds the passwd and group files and the homes.
+        users: Their names.
     """
 
     directory: Path
+    users: tuple[str, ...] = (ROOT, GUEST)
 
     def home(self, user: str) -> Path:
         """Where ``user`` lives."""
@@ -53,27 +70,30 @@ class Accounts:
 
     def marks(self) -> tuple[str, ...]:
         """Name the environment entries by which what these users left running is recognised."""
-        return tuple(f"HOME={self.home(user)}" for user in (ROOT, GUEST))
+        return tuple(f"HOME={self.home(user)}" for user in self.users)
 
 
-def make_accounts(directory: Path, *, authorized: str, shell: str | Path = "/bin/sh") -> Accounts:
+def make_accounts(
+    directory: Path, *, authorized: str, shell: str | Path = "/bin/sh", people: Sequence[Person] = ()
+) -> Accounts:
     """Create the users' files and homes.
 
     Args:
         directory: An existing folder that everybody may pass through.
         authorized: Lines for both users' ``.ssh/authorized_keys``.
         shell: The guest's login shell; root's is /bin/sh.
+        people: More users.
     """
     # The same search that the dynamic linker makes; ctypes.util.find_library would want a compiler.
     require(_loadable(_WRAPPER), "needs libnss_wrapper.so (Debian package libnss-wrapper)")
-    accounts = Accounts(directory)
-    password = _hashed(PASSWORD)
-    private = {ROOT, GUEST}
+    accounts = Accounts(directory, (ROOT, GUEST, *(person.name for person in people)))
+    password = hashed(PASSWORD)
+    private = set(accounts.users)
     # The others stay: sshd looks for its own unprivileged user.
     lines = [
         line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[0] not in private
     ]
-    for user, uid, program in ((ROOT, 0, "/bin/sh"), (GUEST, _GUEST_UID, shell)):
+    for user, uid, program in (Person(ROOT, 0), Person(GUEST, _GUEST_UID, str(shell)), *people):
         home = accounts.home(user)
         ssh = home / ".ssh"
         ssh.mkdir(parents=True)
@@ -96,7 +116,7 @@ def _loadable(library: str) -> bool:
     return True
 
 
-def _hashed(password: str) -> str:
+def hashed(password: str) -> str:
     """Hash a password as crypt(5) does with SHA-512; Python's own crypt module is gone from 3.13 on."""
     library = ctypes.CDLL("libcrypt.so.1")
     library.crypt.restype = ctypes.c_char_p

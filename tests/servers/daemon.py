@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers import keys
-from tests.servers.accounts import GUEST, PASSWORD, ROOT, Accounts, make_accounts
+from tests.servers.accounts import GUEST, PASSWORD, ROOT, Accounts, Person, make_accounts
 from tests.servers.log import ServerLog
 from tests.servers.namespace import Namespace
 from tests.servers.processes import descendants, end_tree
@@ -27,19 +27,20 @@ class Site:
     client_key: Path
 
 
-def make_site(kind: str, *, shell: str | Path = "/bin/sh") -> Site:
+def make_site(kind: str, *, shell: str | Path = "/bin/sh", people: Sequence[Person] = ()) -> Site:
     """Create a server's folder, its users and a key that both of them accept.
 
     Args:
         kind: For the folder's name.
         shell: The guest's login shell.
+        people: More users, who accept the key, too.
     """
     require_root()
     directory = Path(tempfile.mkdtemp(prefix=f"multirsh-{kind}-"))
     # The unprivileged user must reach its home, which pytest's own folders would not allow.
     directory.chmod(0o755)
     client_key = keys.make_key(directory / "client_key")
-    accounts = make_accounts(directory, authorized=keys.public(client_key) + "\n", shell=shell)
+    accounts = make_accounts(directory, authorized=keys.public(client_key) + "\n", shell=shell, people=people)
     return Site(directory, accounts, client_key)
 
 

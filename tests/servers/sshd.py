@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.servers import keys
+from tests.servers.accounts import Person
 from tests.servers.daemon import Daemon, make_site
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
@@ -27,6 +28,7 @@ def start_sshd(
     options: Options | None = None,
     shell: str | Path = "/bin/sh",
     replaced: Mapping[str, Path] | None = None,
+    people: Sequence[Person] = (),
 ) -> Daemon:
     """Start sshd and wait until it listens.
 
@@ -37,12 +39,13 @@ def start_sshd(
         options: Keywords that replace ours or are added to them. ``ListenAddress`` may be given here too.
         shell: The guest's login shell.
         replaced: What it and its users see in place of some of the machine's files, by path.
+        people: More users than root and the guest.
 
     Raises:
         AssertionError: It did not start; its log is in the message.
     """
     sshd = program("sshd", package="openssh-server")
-    site = make_site("sshd", shell=shell)
+    site = make_site("sshd", shell=shell, people=people)
     if namespace is None:
         address = "127.0.0.1"
     if port is None:

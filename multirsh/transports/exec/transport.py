@@ -33,6 +33,11 @@ class ExecTransport:
         self._options = options
         self._template = Template.parse(options.template)
 
+    @property
+    def has_terminals(self) -> bool:
+        """Programs are given pipes."""
+        return False
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """See to it that the template can be filled in for all of ``hosts``, and that its program is there.
 
@@ -48,10 +53,15 @@ class ExecTransport:
 
     def connector(self, dialler: Dialler) -> ProcessConnector:
         """Begin a run."""
-        return ProcessConnector(self._launch, sees_all=False, close_timeout=dialler.close_timeout)
+        return ProcessConnector(
+            self._launch, user_of=self._user_of, sees_all=False, close_timeout=dialler.close_timeout
+        )
 
     async def close(self) -> None:
         """There is nothing to let go of."""
+
+    def _user_of(self, host: Host) -> str | None:
+        return self._options.settings.or_else(host.settings).user
 
     def _launch(self, host: Host, command: str) -> Launch:
         settings = self._options.settings.or_else(host.settings)

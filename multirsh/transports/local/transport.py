@@ -37,6 +37,11 @@ class LocalTransport:
         self._warn = warn
         self._shell = _DEFAULT_SHELL
 
+    @property
+    def has_terminals(self) -> bool:
+        """Programs are given pipes."""
+        return False
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Find the shell, and see to it that nobody expects another user.
 
@@ -61,7 +66,12 @@ class LocalTransport:
 
     def connector(self, dialler: Dialler) -> ProcessConnector:
         """Begin a run."""
-        return ProcessConnector(self._launch, sees_all=True, close_timeout=dialler.close_timeout)
+        return ProcessConnector(
+            self._launch,
+            user_of=lambda _host: _user_name(),
+            sees_all=True,
+            close_timeout=dialler.close_timeout,
+        )
 
     async def close(self) -> None:
         """There is nothing to let go of."""

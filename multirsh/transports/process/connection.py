@@ -13,6 +13,7 @@ from typing import Final
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Exited, Fate, Host, Outcome, Phase, Signalled, Status
 from multirsh.transports.base import Sink, Stdin
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.process import failures
 from multirsh.transports.process.child import Child, Launch
@@ -28,19 +29,27 @@ class ProcessConnection:
     """A ``Connection`` (``transports.base``) whose command is a program of this machine."""
 
     def __init__(
-        self, host: Host, launch: Callable[[str], Launch], *, sees_all: bool, close_timeout: float
+        self,
+        host: Host,
+        launch: Callable[[str], Launch],
+        *,
+        user: str | None,
+        sees_all: bool,
+        close_timeout: float,
     ) -> None:
         """Start nothing yet.
 
         Args:
             host: Whom it stands for.
             launch: What to start for a command.
+            user: Whom the commands run as, where that is known.
             sees_all: Whether all that a command does is done by processes of this machine: else what
                 becomes of it when the program is ended cannot be told.
             close_timeout: Seconds that a program may take to end when it was killed.
         """
         self._host = host
         self._launch = launch
+        self._user = user
         self._sees_all = sees_all
         self._close_timeout = close_timeout
         self._phase = Phase.CONNECT
@@ -51,6 +60,11 @@ class ProcessConnection:
     def phase(self) -> Phase:
         """Where it is."""
         return self._phase
+
+    @property
+    def user(self) -> str | None:
+        """Whom the command runs as."""
+        return self._user
 
     @property
     def local_port(self) -> int | None:
@@ -72,15 +86,25 @@ class ProcessConnection:
         self._opened_at = asyncio.get_running_loop().time()
         self._phase = Phase.SESSION
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Start the program, and wait for its end and that of its output.
 
         As with ssh, that is when nobody holds its output any more: what it leaves running in the background
         has to let go of that.
 
+        Args:
+            command: For the program.
+            sink: As of ``Connection``, and so the next.
+            stdin: Its standard input.
+            tty: There is none to be had.
+
         Raises:
             HostError: It cannot be started, the input cannot be read, or its exit status is lost.
         """
+        if tty:
+            raise ValueError("programs are given pipes")
         if self._opened_at is None:
             raise RuntimeError("the connection is not open")
         if self._running is not None:
@@ -124,8 +148,12 @@ class ProcessConnection:
         if failure is not None:
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
 
-    async def end_command(self, *, kill_after: float) -> Fate:
-        """End the program that was given up on, with all that it started."""
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - see below
+        """End the program that was given up on, with all that it started.
+
+        What sudo runs here as another user is ended by sudo itself, which passes TERM on (sudo(8)); what
+        then is left of it cannot be ended by us, and is told as alive.
+        """
         running = self._running
         if running is None or running.is_over:
             return Fate.DEAD

@@ -15,6 +15,7 @@ from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures, wrapper
@@ -64,6 +65,7 @@ class RshConnection:
         self._host = host
         self._plan = plan
         self._phase = Phase.RESOLVE
+        self._user: str | None = None
         self._connected_at: float | None = None
         self._authenticated_at: float | None = None
         self._main: RemoteFirstTransport | None = None
@@ -89,6 +91,11 @@ class RshConnection:
         return None if self._main is None else self._main.get_extra_info("sockname")[1]
 
     @property
+    def user(self) -> str | None:
+        """Whom the command runs as, once that is tried."""
+        return self._user
+
+    @property
     def connected_at(self) -> float | None:
         """When the TCP connection was open."""
         return self._connected_at
@@ -109,6 +116,7 @@ class RshConnection:
         """
         loop = asyncio.get_running_loop()
         plan = self._plan()
+        self._user = plan.remote_user.decode("utf-8", "surrogateescape")
         key = wrapper.make_key()
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:
@@ -140,7 +148,9 @@ class RshConnection:
         self._authenticated_at = loop.time()
         self._enter(Phase.SESSION)
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command``, once.
 
         Args:
@@ -148,6 +158,7 @@ class RshConnection:
             sink: Takes all output before this returns.
             stdin: What the command reads, then end of file; it is begun once its size is known. The command
                 need not read it: its result does not wait.
+            tty: There is none to be had.
 
         Raises:
             HostError: The command cannot be sent, the input cannot be read, or the connection died.
@@ -155,6 +166,8 @@ class RshConnection:
         main, conversation = self._main, self._conversation
         if main is None or conversation is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
+        if tty:
+            raise ValueError("rsh has no terminals")
         self._check(conversation)
         size = 0 if stdin is None else await self._size_of(stdin)
         try:
@@ -173,7 +186,7 @@ class RshConnection:
             raise RuntimeError("a conversation that is over has an outcome or a reason")
         return conversation.outcome
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - it would go in clear
         """Have the server signal the command's process group (rshd(8)); what comes of it, nobody says."""
         conversation = self._conversation
         if conversation is None or self._phase is not Phase.RUN:

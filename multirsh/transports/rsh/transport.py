@@ -47,6 +47,11 @@ class RshTransport:
         """The remote has to be told how long the input is before it begins."""
         return False
 
+    @property
+    def has_terminals(self) -> bool:
+        """rshd(8) has none."""
+        return False
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """See to it that all of ``hosts`` can be meant, and warn.
 

@@ -37,6 +37,7 @@ import secrets
 from typing import Final
 
 from multirsh.model import Exited
+from multirsh.sh_text import LONGEST_ARGUMENT, escaped
 
 _PARTS: Final = (
     "exec 3>&2 2>/dev/null",
@@ -54,9 +55,6 @@ _PARTS: Final = (
 
 SCRIPT: Final = ";".join(_PARTS)
 """Run by /bin/sh with KEY as its $0."""
-
-LONGEST_COMMAND: Final = 131_071
-"""Bytes of one argument on Linux: MAX_ARG_STRLEN less its NUL (execve(2)); the login shell gets it as one."""
 
 GOODBYE: Final = b"\n\n"
 """What ends a script that waits for its command; nothing is run."""
@@ -86,22 +84,13 @@ def order(command: bytes, input_bytes: int) -> bytes:
         input_bytes: How much input will follow.
 
     Raises:
-        ValueError: It is empty, holds a NUL, or has more than ``LONGEST_COMMAND`` bytes.
+        ValueError: It is empty, holds a NUL, or has more than ``LONGEST_ARGUMENT`` bytes.
     """
     if not command or b"\0" in command:
         raise ValueError("a command cannot be empty or hold a NUL byte")
-    if len(command) > LONGEST_COMMAND:
-        raise ValueError(f"a shell takes a command of {LONGEST_COMMAND} bytes at the most")
-    return b"%d\n%b\n" % (input_bytes, _escaped(command))
-
-
-_RISKY: Final = re.compile(rb"[^ -\[\]-~]")
-r"""All but printable ASCII, and the backslash."""
-
-
-def _escaped(command: bytes) -> bytes:
-    r"""Write ``command`` as one line for "printf %b": octal \0ddd for what is risky."""
-    return _RISKY.sub(lambda found: b"\\0%03o" % found[0][0], command)
+    if len(command) > LONGEST_ARGUMENT:
+        raise ValueError(f"a shell takes a command of {LONGEST_ARGUMENT} bytes at the most")
+    return b"%d\n%b\n" % (input_bytes, escaped(command))
 
 
 class Part(enum.Enum):

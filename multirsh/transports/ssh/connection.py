@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
 import asyncssh
 
@@ -13,6 +14,7 @@ from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Ph
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.ssh.end_command import end_command
@@ -23,6 +25,21 @@ from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
 from multirsh.transports.words import input_failure
+
+NO_TERMINAL: Final[dict[str, Any]] = {"request_pty": False}
+
+TERMINAL: Final[dict[str, Any]] = {
+    "request_pty": "force",
+    "term_type": "dumb",
+    "term_size": (80, 24),
+    "term_modes": {asyncssh.PTY_ECHO: 0, asyncssh.PTY_ONLCR: 0},
+}
+"""What asyncssh asks for (RFC 4254, section 6.2): nobody sits there who would see an echo, and an output that
+is told by line ends needs no carriage returns."""
+
+END_OF_INPUT: Final = b"\x04" * 64
+"""What ends a terminal's input, which has no end of its own (termios(3), VEOF): for each reader that comes to
+it, one after the other, there must be one."""
 
 
 class Surroundings(Protocol):
@@ -58,6 +75,7 @@ class SshConnection:
         self._socket: RemoteFirstTransport | None = None
         self._session: CommandSession | None = None
         self._phase = Phase.RESOLVE
+        self._user: str | None = None
         self._local_port: int | None = None
         self._connected_at: float | None = None
         self._authenticated_at: float | None = None
@@ -71,6 +89,11 @@ class SshConnection:
     def local_port(self) -> int | None:
         """The local port it left from; ``None`` through a jump host or a proxy command."""
         return self._local_port
+
+    @property
+    def user(self) -> str | None:
+        """The login name, once it is tried."""
+        return self._user
 
     @property
     def connected_at(self) -> float | None:
@@ -98,6 +121,7 @@ class SshConnection:
         link: PoliteConnection | None = None
         try:
             plan = self._plan()
+            self._user = plan.prepared.settings.user
             check = plan.host_key_check()
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
@@ -119,13 +143,17 @@ class SshConnection:
             raise HostError(self._host.name, status, failure) from error
         self._authenticated_at = loop.time()
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None) -> Outcome:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> Outcome:
         """Run ``command`` in a channel of its own.
+
+        Its pseudo-terminal, if it gets one, does not echo and leaves line feeds as they are.
 
         Raises:
             HostError: It was refused, the connection died, or the input cannot be read.
         """
-        return await self._talk({"command": _as_bytes(command)}, sink, stdin)
+        return await self._talk({"command": _as_bytes(command)}, sink, stdin, tty=tty)
 
     async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
         """Talk to a subsystem (RFC 4254, section 6.5) in a channel of its own.
@@ -135,21 +163,30 @@ class SshConnection:
         """
         return await self._talk({"subsystem": name}, sink, stdin)
 
-    async def _talk(self, request: Mapping[str, Any], sink: Sink, stdin: Stdin | None) -> Outcome:
+    async def _talk(
+        self, request: Mapping[str, Any], sink: Sink, stdin: Stdin | None, *, tty: bool = False
+    ) -> Outcome:
         """Ask for a session as ``request`` says, and stay until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
         session = self._session = CommandSession(sink)
         try:
             channel, _ = await link.create_session(
-                lambda: session, encoding=None, window=WINDOW_BYTES, request_pty=False, **request
+                lambda: session,
+                encoding=None,
+                window=WINDOW_BYTES,
+                **request,
+                **(TERMINAL if tty else NO_TERMINAL),
             )
             self._enter(Phase.RUN)
             if stdin is None:
+                if tty:
+                    with suppress(BrokenPipeError):  # it has ended already
+                        channel.write(END_OF_INPUT)
                 channel.write_eof()
                 await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
             else:
-                await self._fed(session, stdin, link)
+                await self._fed(session, stdin, link, ending=END_OF_INPUT if tty else b"")
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
@@ -158,7 +195,9 @@ class SshConnection:
             raise HostError(self._host.name, status, failure)
         return session.outcome
 
-    async def _fed(self, session: CommandSession, stdin: Stdin, link: PoliteConnection) -> None:
+    async def _fed(
+        self, session: CommandSession, stdin: Stdin, link: PoliteConnection, *, ending: bytes
+    ) -> None:
         """Give the command its input until it ends, whether it reads it or not.
 
         Raises:
@@ -168,7 +207,7 @@ class SshConnection:
 
         async def feed() -> None:
             try:
-                await session.feed(stdin, link.may_write)
+                await session.feed(stdin, link.may_write, ending=ending)
             except OSError as error:
                 failure.set_result(error)
 
@@ -180,7 +219,7 @@ class SshConnection:
         if failure.done():
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
-    async def end_command(self, *, kill_after: float) -> Fate:
+    async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
         """End the command that was given up on, with all that it started."""
         link, session = self._link, self._session
         if link is None or session is None or not session.requested:
@@ -189,7 +228,7 @@ class SshConnection:
             return Fate.DEAD
         if link.is_forced:  # a second channel would only run once more what the server runs for everybody
             return Fate.UNKNOWN
-        return await end_command(link, session, kill_after=kill_after)
+        return await end_command(link, session, kill_after=kill_after, password=password)
 
     def pause_output(self) -> None:
         """Hand no more output to the sink."""

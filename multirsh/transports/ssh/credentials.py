@@ -23,9 +23,9 @@ from typing import Final
 import asyncssh
 
 from multirsh.errors import CredentialError
+from multirsh.transports.passwords import Ask
 from multirsh.transports.ssh.config import Identity, IdentitySource, SshSettings
 from multirsh.transports.ssh.key_files import KeyFile, KeyState, read_certificate_file, read_key_file, unlock
-from multirsh.transports.ssh.passwords import Ask
 from multirsh.transports.threads import in_daemon_thread
 
 AGENT_PATIENCE_S: Final = 5.0

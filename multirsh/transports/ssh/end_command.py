@@ -10,6 +10,7 @@ import asyncssh
 
 from multirsh.model import Fate
 from multirsh.transports.base import Stream
+from multirsh.transports.passwords import Password
 from multirsh.transports.ssh import end_script
 from multirsh.transports.ssh.session import CommandSession
 
@@ -29,7 +30,11 @@ WINDOW_BYTES: Final = 64 * 1024
 
 
 async def end_command(
-    link: asyncssh.SSHClientConnection, session: CommandSession, *, kill_after: float
+    link: asyncssh.SSHClientConnection,
+    session: CommandSession,
+    *,
+    kill_after: float,
+    password: Password | None = None,
 ) -> Fate:
     """End what the command of ``session`` has started; bounded in time, and nothing is raised.
 
@@ -37,10 +42,11 @@ async def end_command(
         link: The connection.
         session: The command's channel in it.
         kill_after: Seconds from TERM to KILL.
+        password: What sudo is answered; ``None`` where it may not ask.
     """
     was_open = not session.ended.done()  # else it was closed for another reason than the command's end
     try:
-        answer = await _ask(link, kill_after)
+        answer = await _ask(link, kill_after, password)
         if answer is not None:
             with session.insisting():
                 closed = was_open and await _closed(session, CLOSE_S)
@@ -51,7 +57,9 @@ async def end_command(
     return Fate.UNKNOWN
 
 
-async def _ask(link: asyncssh.SSHClientConnection, kill_after: float) -> end_script.Answer | None:
+async def _ask(
+    link: asyncssh.SSHClientConnection, kill_after: float, password: Password | None
+) -> end_script.Answer | None:
     """Let the script do it.
 
     Returns:
@@ -67,7 +75,7 @@ async def _ask(link: asyncssh.SSHClientConnection, kill_after: float) -> end_scr
         async with asyncio.timeout_at(ready_by):
             channel, _ = await link.create_session(
                 lambda: session,
-                end_script.bootstrap(key, kill_after=kill_after),
+                end_script.bootstrap(key, kill_after=kill_after, may_ask=password is not None),
                 env={},
                 send_env=[],
                 encoding=None,
@@ -84,13 +92,38 @@ async def _ask(link: asyncssh.SSHClientConnection, kill_after: float) -> end_scr
         except TimeoutError:
             return None
         channel.write(end_script.script())
-        channel.write_eof()
         async with asyncio.timeout(kill_after + LOOK_S):
+            await _answer_sudo(channel, session, ear, key, password)
+            channel.write_eof()
             await ear.hears(lambda heard: end_script.read_answer(heard, key) is not None, session)
         return end_script.read_answer(ear.heard, key)
     finally:
         # Its input is at its end then, so that a command of another's that waits for some ends.
         channel.close()
+
+
+async def _answer_sudo(
+    channel: asyncssh.SSHClientChannel[bytes],
+    session: CommandSession,
+    ear: Ear,
+    key: str,
+    password: Password | None,
+) -> None:
+    """Answer each call of sudo once, until the script has answered us, or sudo asks a second time."""
+    answered = 0
+
+    def is_next(heard: bytes) -> bool:
+        has_asked = len(end_script.prompts(heard, key)) > answered
+        return has_asked or end_script.read_answer(heard, key) is not None
+
+    while password is not None:
+        await ear.hears(is_next, session)
+        asked = end_script.prompts(ear.heard, key)
+        if len(asked) == answered or len(set(asked)) < len(asked):
+            return
+        for _ in asked[answered:]:
+            channel.write(password.reveal().encode() + b"\n")
+        answered = len(asked)
 
 
 async def _signal(session: CommandSession, kill_after: float) -> None:

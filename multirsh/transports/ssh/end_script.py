@@ -9,6 +9,8 @@ beside this module, ``end_script.sh``; what passes in that channel is::
     exec /bin/sh -c '...' ─────────────────▶ the login shell becomes /bin/sh
     ◀─────────────────────────────── KEY:ready\n
     the script ────────────────────────────▶ on standard input, of which a command of another's gets none
+    ◀─────────────────────────────── KEY:asks 1%;      where sudo asks, and may
+    the password ──────────────────────────▶ once, for each number
     ◀─────────────────────────────── KEY:left 0 away 0 blind 0\n
 
 KEY is made anew each time. The line that is asked for says ``KEY:ready``
@@ -57,15 +59,16 @@ def make_key() -> str:
     return secrets.token_hex(8)
 
 
-def bootstrap(key: str, *, kill_after: float) -> str:
+def bootstrap(key: str, *, kill_after: float, may_ask: bool = False) -> str:
     """The command to ask for: whatever the login shell is, it becomes one that reads the script.
 
     Args:
         key: As ``make_key`` made it.
         kill_after: Seconds from TERM to KILL.
+        may_ask: Whether sudo may ask for a password.
     """
     grace = math.ceil(max(kill_after, 0.0) * 100)
-    return f"exec /bin/sh -c 'k={key};echo $k:ready;exec /bin/sh -s $k {grace}'"
+    return f"exec /bin/sh -c 'k={key};echo $k:ready;exec /bin/sh -s $k {grace}{' asks' if may_ask else ''}'"
 
 
 @functools.cache
@@ -95,6 +98,16 @@ def read_answer(heard: bytes, key: str) -> Answer | None:
     if found is None:
         return None
     return Answer(left=int(found[1]), away=int(found[2]), is_blind=found[3] == b"1")
+
+
+def prompts(heard: bytes, key: str) -> list[int]:
+    """The prompts of sudo in what came: each call of sudo has a number, which a second prompt repeats.
+
+    Args:
+        heard: The remote's standard output so far.
+        key: As given to ``bootstrap``.
+    """
+    return [int(number) for number in re.findall(rb"%b:asks ([0-9]{1,9})%%;" % key.encode(), heard)]
 
 
 def judge(answer: Answer, *, channel_closed: bool) -> Fate:

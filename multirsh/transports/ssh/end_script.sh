@@ -3,19 +3,20 @@
 #   KEY:left N away M blind B      N that could not be ended, M that have gone their own way; B=1: M is not known
 #   KEY:strange                    nothing was done: whose processes are whose cannot be told here
 #
-# Fed to "/bin/sh -s KEY GRACE" in a second channel of the command's own connection. GRACE is the time from TERM to
-# KILL, in hundredths of a second. The parent of this shell is the process that serves the connection; its other
+# Fed to "/bin/sh -s KEY GRACE [asks]" in a second channel of the command's own connection. GRACE is the time from TERM to
+# KILL, in hundredths of a second. With "asks", sudo may ask, on standard output by "KEY:asks N%;" for its Nth call, and
+# is answered on standard input. The parent of this shell is the process that serves the connection; its other
 # children are what the command's channel started. They and their descendants are the command, and so are the other
 # members of their sessions and process groups: those whose parents have ended.
 #
 # POSIX sh and awk; Linux's /proc where it is there, else ps(1).
 
-key=$1 grace=$2 server=$PPID
+key=$1 grace=$2 asks=$3 server=$PPID
 PATH=$PATH:/usr/bin:/bin:/usr/sbin:/sbin LC_ALL=C
 export PATH LC_ALL
 kill_within=200
 mark=SSH_CONNECTION=$SSH_CONNECTION
-trusted='' family='' marked='' strangers='' left=0 has_sudo='' refusals=0 blind=1
+trusted='' family='' marked='' strangers='' left=0 has_sudo='' refusals=0 calls=0 blind=1
 proc=''
 if [ -r /proc/self/stat ]; then proc=yes; fi
 
@@ -156,7 +157,14 @@ signal_by_sudo() { # NAME
             if [ "$user" = "$owner" ]; then same="$same $pid"; else rest="$rest $pid"; fi
         done
         # shellcheck disable=SC2086 # a list of words
-        [ -z "$owner" ] || sudo -n -u "#$owner" kill "-$1" $same >/dev/null 2>&1 || refusals=$((refusals + 1))
+        calls=$((calls + 1))
+        if [ -z "$owner" ]; then
+            :
+        elif [ "$asks" ]; then # in a prompt, "%%" is one "%"; so nobody who shows arguments asks
+            sudo -S -p "$key:asks $calls%%;" -u "#$owner" kill "-$1" $same <&3 2>&4 || refusals=$((refusals + 1))
+        else
+            sudo -n -u "#$owner" kill "-$1" $same >/dev/null 2>&1 || refusals=$((refusals + 1))
+        fi
         refused=$rest
     done
 }
@@ -266,5 +274,5 @@ main() {
     echo "$key:left $left away $away blind $blind"
 }
 
-main </dev/null
-exit
+# On one line, so that nothing of the script is left for sudo to read.
+{ main 3<&0 4>&1 </dev/null; exit; }

@@ -77,6 +77,9 @@ def command_failure(error: BaseException | None, *, requested: bool) -> tuple[St
         requested: Whether the remote may have got the command: then it may or may not have run.
     """
     match error:
+        case asyncssh.ChannelOpenError() if error.code == asyncssh.OPEN_REQUEST_PTY_FAILED:
+            message = "the remote gives no terminal"
+            return Status.UNREACHABLE, Failure(ErrorKind.SESSION_REFUSED, Phase.SESSION, message)
         case asyncssh.ChannelOpenError() if (
             not requested or error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED
         ):

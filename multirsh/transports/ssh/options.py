@@ -6,25 +6,9 @@ Kept free of asyncssh, so that a command line can be read without loading it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from multirsh.model import NO_SETTINGS, Settings
-from multirsh.transports.ssh.passwords import Ask
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordSource:
-    """Where the login password comes from; at most one of them.
-
-    Attributes:
-        ask: Ask once, at the start (``--ask-pass``).
-        file: Its first line (``--password-file``).
-        command: The first line it prints (``--password-command``).
-    """
-
-    ask: bool = False
-    file: Path | None = None
-    command: str | None = None
+from multirsh.transports.passwords import Ask, PasswordSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,9 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         """It has caught up."""
         self._may_write.set()
 
-    async def feed(self, stdin: Stdin, link_may_write: Callable[[], Awaitable[object]]) -> None:
+    async def feed(
+        self, stdin: Stdin, link_may_write: Callable[[], Awaitable[object]], *, ending: bytes = b""
+    ) -> None:
         """Send all of the input, as fast as the remote reads it, then its end, once.
 
         A remote that wants no more is left alone: how it ended is what counts.
@@ -75,6 +77,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         Args:
             stdin: The input.
             link_may_write: Waits until the connection below has sent enough of what it holds.
+            ending: Sent behind it.
 
         Raises:
             OSError: The input cannot be read; the remote has not got its end.
@@ -88,6 +91,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
                 await link_may_write()
                 channel.write(data)
                 offset += len(data)
+            channel.write(ending)
             channel.write_eof()
         except BrokenPipeError:
             return

@@ -10,6 +10,7 @@ from multirsh.errors import UsageError
 from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.transports.ssh.config import (
     Directive,
     Place,
@@ -25,12 +26,6 @@ from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.options import SshOptions
-from multirsh.transports.ssh.passwords import (
-    Password,
-    ask_password,
-    read_password_file,
-    run_password_command,
-)
 from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
 
@@ -70,6 +65,11 @@ class SshTransport:
         """A channel carries both directions at once."""
         return True
 
+    @property
+    def has_terminals(self) -> bool:
+        """SSH has them (RFC 4254, section 6.2)."""
+        return True
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read ssh_config, keys, known hosts and the password, for ``hosts`` and those on the way to them.
 
@@ -91,7 +91,9 @@ class SshTransport:
         settings: dict[SshSettings, None] = {}
         # In a thread: Match exec runs the user's commands.
         await in_daemon_thread(lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config")
-        self._password = await in_daemon_thread(self._read_password, name="multirsh-password")
+        self._password = await in_daemon_thread(
+            lambda: options.password.read(options.ask), name="multirsh-password"
+        )
         is_batch = any(found.batch_mode for found in settings)
         self._keys = KeyRing(ask=None if is_batch else options.ask)
         await self._keys.load(map(KeyChoice.of, settings), open_usual=self._password is None)
@@ -183,16 +185,6 @@ class SshTransport:
     def _forwarded_agent(self, settings: SshSettings) -> str | None:
         """The agent that remotes may use: none unless *we* were told so, whatever ssh_config says."""
         return settings.identity_agent if self._options.forward_agent else None
-
-    def _read_password(self) -> Password | None:
-        source = self._options.password
-        if source.ask:
-            return ask_password(self._options.ask)
-        if source.file is not None:
-            return read_password_file(str(source.file))
-        if source.command is not None:
-            return run_password_command(source.command)
-        return None
 
     def _known_hosts_warnings(self) -> Iterator[str]:
         for known_hosts in self._known_hosts.values():

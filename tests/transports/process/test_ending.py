@@ -30,7 +30,7 @@ def connection(*, sees_all: bool = True) -> ProcessConnection:
     def launch(command: str) -> Launch:
         return Launch((b"sh", b"-c", command.encode()))
 
-    return ProcessConnection(Host("here"), launch, sees_all=sees_all, close_timeout=5)
+    return ProcessConnection(Host("here"), launch, user=None, sees_all=sees_all, close_timeout=5)
 
 
 @asynccontextmanager

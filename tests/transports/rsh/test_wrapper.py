@@ -15,10 +15,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from multirsh.model import Exited
+from multirsh.sh_text import LONGEST_ARGUMENT
 from multirsh.transports.rsh import wrapper
 from multirsh.transports.rsh.wrapper import (
     GOODBYE,
-    LONGEST_COMMAND,
     SCRIPT,
     MarkerFinder,
     Part,
@@ -228,13 +228,13 @@ class TestOrder:
     def test_a_readable_command_stays_readable(self) -> None:
         assert order(b"df -h | grep '^/dev'", 7) == b"7\ndf -h | grep '^/dev'\n"
 
-    @pytest.mark.parametrize("command", [b"", b"a\0b", b"x" * (LONGEST_COMMAND + 1)])
+    @pytest.mark.parametrize("command", [b"", b"a\0b", b"x" * (LONGEST_ARGUMENT + 1)])
     def test_what_cannot_be_sent_is_refused(self, command: bytes) -> None:
         with pytest.raises(ValueError, match="command"):
             order(command, 0)
 
     def test_the_longest_command_runs(self) -> None:
-        filled = b"true ".ljust(LONGEST_COMMAND, b"x")
+        filled = b"true ".ljust(LONGEST_ARGUMENT, b"x")
         assert in_script("dash", filled).out.outcome == Exited(0)
 
 

@@ -28,10 +28,11 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.connector import SshConnector
-from multirsh.transports.ssh.options import PasswordSource, SshOptions
+from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.conftest import StartHooked
 from tests.fleets import hosts_on, known, ssh_options

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
-from multirsh.errors import CredentialError
+from multirsh.errors import CredentialError, UsageError
 
 Ask: TypeAlias = Callable[[str], str]
 """Asks a person for a secret with the given prompt, unechoed. Blocks."""
@@ -41,6 +44,73 @@ class Password:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a password is not pickled")
+
+
+class _Kept:
+    """What was read, for whoever asks again."""
+
+    __slots__ = ("lock", "password")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.password: Password | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordSource:
+    """Where a password comes from; at most one of these.
+
+    It is read once. The same object in two places, such as for the login and for sudo, gives both the one
+    password, and nobody is asked twice.
+
+    Attributes:
+        ask: Ask a person once, at the start (``--ask-pass``, ``-K``).
+        file: Its first line (``--password-file``).
+        command: The first line it prints (``--password-command``).
+        call: What it returns; called in a thread, once. What it raises is passed on.
+    """
+
+    ask: bool = False
+    file: Path | None = None
+    command: str | None = None
+    call: Callable[[], str] | None = field(default=None, repr=False)
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if sum(bool(source) for source in (self.ask, self.file, self.command, self.call)) > 1:
+            raise UsageError("there are several sources for one password", hint="give one of them")
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no password."""
+        return not (self.ask or self.file or self.command or self.call)
+
+    def read(self, ask: Ask | None, *, prompt: str = "Password: ") -> Password | None:
+        """Give the password. Blocks.
+
+        Args:
+            ask: How to ask a person; ``None`` where nobody can be asked.
+            prompt: What the person is asked.
+
+        Returns:
+            ``None`` where there is no source.
+
+        Raises:
+            CredentialError: It cannot be had.
+        """
+        with self._kept.lock:
+            if self._kept.password is None:
+                self._kept.password = self._read(ask, prompt)
+            return self._kept.password
+
+    def _read(self, ask: Ask | None, prompt: str) -> Password | None:
+        if self.ask:
+            return ask_password(ask, prompt)
+        if self.file is not None:
+            return read_password_file(str(self.file))
+        if self.command is not None:
+            return run_password_command(self.command)
+        return None if self.call is None else _password(self.call().encode(), "what was returned")
 
 
 def ask_password(ask: Ask | None, prompt: str = "Password: ") -> Password:
@@ -124,7 +194,7 @@ def _password(line: bytes, named: str) -> Password:
     text = line.removesuffix(b"\r")
     if not text:
         raise CredentialError(f"the first line of {named} is empty, and should be the password")
-    if len(text) > LONGEST_BYTES or b"\0" in text:
+    if len(text) > LONGEST_BYTES or b"\0" in text or b"\n" in text:
         raise CredentialError(f"the first line of {named} is no password")
     try:
         return Password(text.decode())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.errors import CredentialError
-from multirsh.transports.ssh.passwords import Password, ask_password, read_password_file, run_password_command
+from multirsh.transports.passwords import Password, ask_password, read_password_file, run_password_command
 
 SECRET = "s3cret wörd"
 

@@ -1,0 +1,135 @@
+"""``multirsh script``: run a script of this machine's on the selected hosts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from multirsh.cli import options
+from multirsh.cli.descriptors import STDIN
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.run import Bounds, Connecting, Context, Course, Showing, prepared
+from multirsh.cli.sections import SectionCommand
+from multirsh.cli.stdin import OURS, open_stdin, with_its_file
+from multirsh.errors import UsageError
+
+if TYPE_CHECKING:
+    from multirsh.commands.script import Script
+
+
+class ScriptCommand(SectionCommand):
+    """Of ``-I``, whose value may be left out, before words of which the first is a file anyway."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Attach what belongs to ``-I``."""
+        return super().parse_args(ctx, with_its_file(args, self, is_its_file=_is_its_file))
+
+
+@click.command(
+    "script",
+    short_help="Run a script of this machine's on many hosts.",
+    cls=ScriptCommand,
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
+    options_metavar="[OPTIONS]",
+)
+@options.FILES
+@options.CHOICE
+@options.CONNECTION
+@options.RUNNING
+@options.option(
+    "--shell",
+    section="Run",
+    configurable=False,
+    metavar="WORDS",
+    help="What runs it, such as 'python3 -u'.  [default: its #! line, else /bin/sh]",
+)
+@options.COURSE
+@options.CONTEXT
+@options.STDIN_OPTION
+@options.OUTPUT
+@options.CLOSING
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="FILE [ARG]...")
+def script(
+    *,
+    words: tuple[str, ...],
+    files: tuple[str, ...],
+    stdin: str | None,
+    shell: str | None,
+    **parameters: Any,
+) -> int:
+    """Run FILE, a script of this machine's, on many hosts at once.
+
+    Each ARG reaches it exactly as it is. Nothing is left on the hosts. FILE '-' is standard input. The
+    script's own standard input is at end of file; see -I.
+    """
+    # Not needed for --help, which must be quick.
+    from multirsh.cli import signals  # noqa: PLC0415
+
+    if not words:
+        raise UsageError("there is no script to run", hint="it comes after the options")
+    connecting = options.take(Connecting, parameters)
+    choice = options.take(options.Choice, parameters)
+    if not files and choice.is_empty:
+        raise UsageError(
+            "no hosts are named", hint="give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
+        )
+    taken = ["-f -"] if "-" in files else []
+    if connecting.password_file == Path("-"):
+        taken.append("--password-file -")
+    found = _read(words, shell, read_by_others=taken)
+    if words[0] == OURS:
+        taken.append("the script")
+    hosts = choice.hosts(options.read_inventory(files))
+    drive = prepared(
+        options.take(Context, parameters).command(script=found),
+        hosts,
+        connecting=connecting,
+        showing=options.take(Showing, parameters).beside(stdin),
+        bounds=options.take(Bounds, parameters),
+        course=options.take(Course, parameters),
+        reads_keys=stdin is None and not taken and os.isatty(STDIN),
+        stdin=open_stdin(stdin, read_by_others=taken),
+    )
+    return signals.run(drive.drive)
+
+
+def _read(words: Sequence[str], shell: str | None, *, read_by_others: Sequence[str]) -> Script:
+    """Read the script.
+
+    Raises:
+        UsageError: It cannot be read or used.
+    """
+    from multirsh.commands.script import Script, words_of  # noqa: PLC0415 - not needed for --help
+
+    name, *arguments = words
+    if name != OURS:
+        return Script.read(name, *arguments, shell=shell)
+    if read_by_others:
+        raise UsageError(
+            f"standard input is read by {read_by_others[0]} and cannot be the script, too",
+            hint="name a file for one of them",
+        )
+    with open(STDIN, "rb", closefd=False) as ours:
+        return Script(ours.read(), tuple(arguments), words_of(shell), "<stdin>")
+
+
+def _is_its_file(rest: Sequence[str]) -> bool:
+    """Whether ``-I`` is followed by its file, where the script comes next at the latest.
+
+    Raises:
+        UsageError: That word may be either.
+    """
+    if len(rest) < 2 or not (rest[0] == OURS or Path(rest[0]).is_file()):  # noqa: PLR2004 - a file and the script
+        return False
+    if rest[0] == OURS:
+        return True
+    if rest[1].startswith("-") or Path(rest[1]).is_file():
+        raise UsageError(
+            f"-I {rest[0]}: it may be the script, or what the script is to read",
+            hint=f"write -I{rest[0]} if the script is to read it, else '-I -- {rest[0]}'",
+        )
+    return False

@@ -1,0 +1,1 @@
+"""What a host is asked to run, made into the one text for its login shell."""

@@ -1,0 +1,28 @@
+"""What the caller says of sudo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from multirsh.errors import UsageError
+
+ROOT: Final = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Sudo:
+    """That a command runs by sudo(8).
+
+    Attributes:
+        user: As whom: a name, or ``#`` and a number.
+
+    Raises:
+        UsageError: It can be nobody.
+    """
+
+    user: str = ROOT
+
+    def __post_init__(self) -> None:
+        if not self.user or not self.user.isprintable() or self.user.startswith("-"):
+            raise UsageError(f"--sudo={self.user!r}: nobody is called that", hint="give a user's name")

@@ -1,0 +1,100 @@
+"""Whether a password is given to one host more. Pure.
+
+A wrong password is an attempt against an account, which may be locked for it;
+with one directory behind all hosts, each host's is one against the same
+account. So a password is on trial until a host has accepted it: one host is
+asked, and the others wait, without asking sudo to ask. If that host refuses
+it, no other is given it.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+ENOUGH: Final = 3
+"""So many refusals stop it even where others have accepted it."""
+
+
+class Answer(enum.Enum):
+    """What a host that wants the password is told."""
+
+    YES = "yes"
+    WAIT = "wait"
+    NO = "no"
+
+
+class Stage(enum.Enum):
+    """How a password stands."""
+
+    UNPROVEN = "unproven"
+    """No host has accepted it: one at a time is given it."""
+    PROVEN = "proven"
+    """A host has accepted it: all may have it."""
+    STOPPED = "stopped"
+    """It was refused: nobody is given it any more."""
+
+
+class Verdict(enum.Enum):
+    """What became of the password on a host that was told yes."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    DOUBTED = "doubted"
+    """It was sent, and the host did not let us in, and not say that it was the password."""
+    NONE = "none"
+    """Nothing that says something of it: the host did not ask, or was lost."""
+
+
+class Trial:
+    """Of one password.
+
+    Attributes:
+        stage: How it stands.
+        refused_on: The hosts that refused it, in order.
+        doubted_on: The hosts that did not say why they let nobody in, in order.
+    """
+
+    def __init__(self) -> None:
+        self.stage = Stage.UNPROVEN
+        self.refused_on: list[str] = []
+        self.doubted_on: list[str] = []
+        self._on_trial: str | None = None
+
+    def ask(self, host: str) -> Answer:
+        """Whether ``host`` may be given it; after ``YES``, ``tell`` has to follow."""
+        if self.stage is Stage.PROVEN:
+            return Answer.YES
+        if self.stage is Stage.STOPPED:
+            return Answer.NO
+        if self._on_trial is None or self._on_trial == host:
+            self._on_trial = host
+            return Answer.YES
+        return Answer.WAIT
+
+    def overdue(self, host: str) -> None:
+        """``host`` takes too long: let another one have it, too. Its verdict counts when it comes."""
+        if self._on_trial == host:
+            self._on_trial = None
+
+    def tell(self, host: str, verdict: Verdict) -> None:
+        """What became of it on ``host``."""
+        self.overdue(host)
+        match verdict:
+            case Verdict.ACCEPTED if self.stage is Stage.UNPROVEN:
+                self.stage = Stage.PROVEN
+            case Verdict.REFUSED:
+                self.refused_on.append(host)
+            case Verdict.DOUBTED:
+                self.doubted_on.append(host)
+        is_enough = len(self.refused_on) >= ENOUGH
+        if self.stage is Stage.UNPROVEN:
+            # A password may be right where sudo allows nothing to its owner; but not on host after host.
+            is_enough = bool(self.refused_on) or len(self.doubted_on) >= ENOUGH
+        if is_enough:
+            self.stage = Stage.STOPPED
+
+    @property
+    def blamed(self) -> list[str]:
+        """The hosts for which it was stopped."""
+        return self.refused_on or self.doubted_on

@@ -1,0 +1,40 @@
+"""One sshd that is many hosts, with a real sudo, and rules of the test's own for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands.sudo.sudo_fleets import Fleets
+from tests.servers.daemon import Daemon
+from tests.servers.namespace import Namespace
+from tests.servers.sshd import start_sshd
+from tests.servers.sudoers import PEOPLE, SudoRules, make_rules
+
+
+@pytest.fixture(scope="module")
+def rules_of_all(tmp_path_factory: pytest.TempPathFactory) -> SudoRules:
+    """The rules of the file's server."""
+    return make_rules(tmp_path_factory.mktemp("sudo"))
+
+
+@pytest.fixture(scope="module")
+def server(module_namespace: Namespace, rules_of_all: SudoRules) -> Iterator[Daemon]:
+    """The file's server."""
+    with start_sshd(namespace=module_namespace, replaced=rules_of_all.replaced(), people=PEOPLE) as started:
+        yield started
+
+
+@pytest.fixture
+def rules(rules_of_all: SudoRules) -> SudoRules:
+    """The rules as they are at first."""
+    rules_of_all.rule()
+    return rules_of_all
+
+
+@pytest.fixture
+def fleets(server: Daemon, rules: SudoRules, in_module_namespace: Namespace, tmp_path: Path) -> Fleets:
+    """Of the file's server, whose rules are as at first."""
+    return Fleets(server, tmp_path)
