@@ -41,7 +41,17 @@ if TYPE_CHECKING:
         NodeSetError,
         UsageError,
     )
-    from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
+    from multirsh.events import (
+        Copied,
+        Event,
+        HostFinished,
+        HostStarted,
+        Output,
+        PortUse,
+        RunFinished,
+        RunStarted,
+    )
+    from multirsh.files.options import CopyOptions, Links, Via
     from multirsh.inventory import Inventory, expand, fold
     from multirsh.model import (
         ClosedBy,
@@ -70,6 +80,8 @@ __all__ = [
     "Batches",
     "ClosedBy",
     "Command",
+    "Copied",
+    "CopyOptions",
     "CredentialError",
     "ErrorKind",
     "Event",
@@ -88,6 +100,7 @@ __all__ = [
     "Inventory",
     "InventoryError",
     "Limits",
+    "Links",
     "MaxFail",
     "MultirshError",
     "NodeSetError",
@@ -118,6 +131,7 @@ __all__ = [
     "Timeouts",
     "TransportName",
     "UsageError",
+    "Via",
     "__version__",
     "expand",
     "fold",
@@ -146,6 +160,7 @@ _ROOMS = {
         "UsageError",
     ),
     "multirsh.events": (
+        "Copied",
         "Event",
         "HostFinished",
         "HostStarted",
@@ -154,6 +169,7 @@ _ROOMS = {
         "RunFinished",
         "RunStarted",
     ),
+    "multirsh.files.options": ("CopyOptions", "Links", "Via"),
     "multirsh.inventory": ("Inventory", "expand", "fold"),
     "multirsh.model": (
         "ClosedBy",

@@ -105,6 +105,43 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """A file was copied, or why it was not; only of ``push`` and ``pull``, and not of folders that went well.
+
+    Attributes:
+        run: The run's identifier.
+        t: Seconds since the run began.
+        host: The host's name.
+        path: On the host; bytes that are no UTF-8 are surrogates (PEP 383).
+        size: Bytes that were sent or received for it.
+        via: How: ``sftp`` or ``scp``.
+        skipped: Why it was left out, such as ``unchanged``; ``None`` if it was not.
+        error: Why it could not be copied; ``None`` if it could.
+    """
+
+    name: ClassVar[Literal["copied"]] = "copied"
+    run: str
+    t: float
+    host: str
+    path: str
+    size: int
+    via: str
+    skipped: str | None = None
+    error: str | None = None
+
+    def to_dict(self) -> JsonObject:
+        """The event as the contract's JSON object."""
+        return _head(self) | {
+            "host": self.host,
+            "path": self.path,
+            "bytes": self.size,
+            "via": self.via,
+            "skipped": self.skipped,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostFinished:
     """A host's one ending.
 
@@ -222,7 +259,7 @@ class RunFinished:
         }
 
 
-Event: TypeAlias = RunStarted | HostStarted | Output | HostFinished | RunFinished
+Event: TypeAlias = RunStarted | HostStarted | Output | Copied | HostFinished | RunFinished
 
 
 def _failure(failure: Failure) -> JsonObject:

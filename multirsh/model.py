@@ -198,6 +198,8 @@ class ErrorKind(enum.StrEnum):
     FILES = "files"
     MEMORY = "memory"
     STDIN = "stdin"
+    COPY = "copy"
+    DISK = "disk"
     PROGRAM = "program"
     STOPPED = "stopped"
     INTERNAL = "internal"

@@ -15,11 +15,12 @@ from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
-from multirsh.engine.fleet import Fleet
+from multirsh.engine.fleet import Course, Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.run import Run
 from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
+from multirsh.files.jobs import CopyJob
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin
@@ -52,6 +53,7 @@ class Drive:
         sudo: As whom the commands run, or ``None`` for who logs in.
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
+        job: What is copied, in place of a command; or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
     """
 
@@ -70,6 +72,7 @@ class Drive:
     sudo: Sudo | None = None
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
+    job: CopyJob | None = None
     reads_keys: bool = False
 
     async def drive(self, signals: StopSignals) -> int:
@@ -112,9 +115,7 @@ class Drive:
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
-        return fleet.run(
-            self.command,
-            stdin=self.stdin,
+        course = Course(
             sudo=self.sudo,
             exit_rule=self.exit_rule,
             retry=control.retry,
@@ -124,13 +125,16 @@ class Drive:
             fail_fast=control.fail_fast,
             barrier=control.barrier,
         )
+        if self.job is not None:
+            return fleet.copy(self.job, **course)
+        return fleet.run(self.command, stdin=self.stdin, **course)
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
         code: int = ExitCode.INTERNAL
         complained = 0
         async with asyncio.TaskGroup() as group:
             over = asyncio.Event()
-            group.create_task(_tick(run, printer, writer, over))
+            group.create_task(self._tick(run, printer, writer, over))
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
@@ -153,12 +157,14 @@ class Drive:
         # Unless a signal ended it, that files are not whole is the worst of it.
         return ExitCode.INTERNAL if writer.complaints and code < SIGNAL_BASE else code
 
-
-async def _tick(run: Run, printer: Printer, writer: Writer, over: asyncio.Event) -> None:
-    """Redraw the progress line, and show what was said, even when nothing happens."""
-    while not over.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), printer.interval_s or SAID_WITHIN_S)
-        ports = run.statistics()
-        printer.wait_for_ports(ports.waiting, ports.next_free)
-        await writer.write()
+    async def _tick(self, run: Run, printer: Printer, writer: Writer, over: asyncio.Event) -> None:
+        """Redraw the progress line, and show what was said, even when nothing happens."""
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), printer.interval_s or SAID_WITHIN_S)
+            ports = run.statistics()
+            printer.wait_for_ports(ports.waiting, ports.next_free)
+            if self.job is not None:
+                total = self.job.total
+                printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))
+            await writer.write()

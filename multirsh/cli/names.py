@@ -13,6 +13,8 @@ SUBCOMMANDS: Final = {
     "lab": ("multirsh.cli.lab", "lab"),
     "script": ("multirsh.cli.script", "script"),
     "ports": ("multirsh.cli.ports", "ports"),
+    "push": ("multirsh.cli.copying", "push"),
+    "pull": ("multirsh.cli.copying", "pull"),
 }
 """Name → module and attribute."""
 

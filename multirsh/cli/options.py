@@ -98,9 +98,14 @@ CHOICE = _together(
     _of_hosts("--pick", type=values.count, metavar="N", configurable=False, help="N of them, at random."),
 )
 
-CONNECTION = _together(
-    _of_connecting("-l", "--user", metavar="USER", help="Log in as USER."),
-    _of_connecting("-p", "--port", type=values.port, metavar="PORT", help="Connect to PORT."),
+_USER = _of_connecting("-l", "--user", metavar="USER", help="Log in as USER.")
+
+
+def _port(letter: str) -> Callable[[Decorated], Decorated]:
+    return _of_connecting(letter, "--port", type=values.port, metavar="PORT", help="Connect to PORT.")
+
+
+_CONNECTION_BUT_PORT = _together(
     _of_connecting("-i", "--identity", metavar="KEY", help="Log in with this private key."),
     _of_connecting(
         "-J",
@@ -185,6 +190,10 @@ CONNECTION = _together(
         "--password-command", metavar="CMD", help="The first line that CMD prints is the login password."
     ),
 )
+
+CONNECTION = _together(_USER, _port("-p"), _CONNECTION_BUT_PORT)
+COPY_CONNECTION = _together(_USER, _port("-P"), _CONNECTION_BUT_PORT)
+"""As scp(1) has it: there ``-p`` keeps modes and times."""
 
 RUNNING = _together(
     _of_connecting(
@@ -340,8 +349,11 @@ STDIN_OPTION = _of_running(
     help="Standard input, or FILE, in full to every host.  [default: the commands see its end at once]",
 )
 
-OUTPUT = _together(
-    _of_output("-N", "--no-prefix", is_flag=True, help="Neither host names before lines nor headers."),
+_NO_PREFIX = _of_output(
+    "-N", "--no-prefix", is_flag=True, help="Neither host names before lines nor headers."
+)
+
+_GATHERING = _together(
     _of_output("-b", "--gather", is_flag=True, help="Equal outputs once, under their hosts."),
     _of_output("-B", "--gather-all", is_flag=True, help="The same, with stderr."),
     _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order; with -B, with stderr."),
@@ -380,6 +392,9 @@ OUTPUT = _together(
         metavar="SIZE",
         help="Gathered output to hold in memory; the rest goes to disk.  [default: 64M]",
     ),
+)
+
+_TELLING = _together(
     _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
     _of_output(
         "-q",
@@ -402,6 +417,9 @@ OUTPUT = _together(
         help="Exit with the largest remote status; no status is 255.",
     ),
 )
+
+OUTPUT = _together(_NO_PREFIX, _GATHERING, _TELLING)
+COPY_OUTPUT = _together(_NO_PREFIX, _TELLING)
 
 CLOSING = _together(
     _of_closing(
@@ -484,4 +502,5 @@ def read_inventory(files: Sequence[str]) -> Inventory:
 
 def take(kind: type[Taken], parameters: dict[str, Any]) -> Taken:
     """Make a ``kind``, a dataclass, of its fields among ``parameters``, and take those out."""
-    return kind(**{field.name: parameters.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]  # checked by fields() itself
+    names = [field.name for field in fields(kind) if field.name in parameters]  # type: ignore[arg-type]  # checked by fields() itself
+    return kind(**{name: parameters.pop(name) for name in names})

@@ -23,6 +23,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
+from multirsh.output.gather.store import USUAL_MEMORY
 from multirsh.ports.budget import PortBudget
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
@@ -172,18 +173,18 @@ class Showing:
     """How to print; the fields are the options."""
 
     no_prefix: bool
-    gather: bool
-    gather_all: bool
-    blocks: bool
-    differences: bool
-    normalizer: Normalizer | None
-    output_memory: int
-    out_folder: Path | None
-    err_folder: Path | None
     as_json: bool
     quiet: bool
     progress: str
     color: str
+    gather: bool = False
+    gather_all: bool = False
+    blocks: bool = False
+    differences: bool = False
+    normalizer: Normalizer | None = None
+    output_memory: int = USUAL_MEMORY
+    out_folder: Path | None = None
+    err_folder: Path | None = None
 
     def beside(self, stdin: str | None) -> Showing:
         """The same beside ``-I``: where its input is typed, no progress is drawn over that."""

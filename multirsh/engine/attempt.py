@@ -12,9 +12,10 @@ from typing import Final, TypeAlias
 
 from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
+from multirsh.files.entries import Teller
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
 from multirsh.transports.awake import awake_timeout
-from multirsh.transports.base import Connection, Sink
+from multirsh.transports.base import Connection
 from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
 
@@ -46,7 +47,7 @@ def no_password() -> None:
     """Know none."""
 
 
-Work: TypeAlias = Callable[[Connection, Sink], Awaitable[Outcome]]
+Work: TypeAlias = Callable[[Connection, Teller], Awaitable[Outcome]]
 """What is done on a host once we are in, such as running a command; raises what ``Connection.run`` does."""
 
 
@@ -115,7 +116,7 @@ class Stop:
 
 
 async def attempt(
-    connection: Connection, task: Task, sink: Sink, *, timeouts: Timeouts, stop: Stop
+    connection: Connection, task: Task, teller: Teller, *, timeouts: Timeouts, stop: Stop
 ) -> Ending:
     """Open ``connection`` and do the work; the connection is left for the caller to close.
 
@@ -124,7 +125,7 @@ async def attempt(
     Args:
         connection: Not yet begun.
         task: What to do.
-        sink: Takes all output before this returns.
+        teller: Takes all output, and is told of files, before this returns.
         timeouts: For how long.
         stop: Gives up when it is turned.
 
@@ -139,7 +140,7 @@ async def attempt(
                     await connection.open(way_in)
                 await task.entered()
                 async with _within(timeouts.command, "the command did not end"):
-                    return _ended(await task.work(connection, sink))
+                    return _ended(await task.work(connection, teller))
         except _DeadlinePassed as passed:
             failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
             given_up = Ending(status=Status.TIMEOUT, failure=failure)

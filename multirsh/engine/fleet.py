@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 from multirsh.commands import assemble
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.elevation import Elevation, Turns
 from multirsh.commands.sudo.options import Sudo
 from multirsh.commands.sudo.trial import Stage
-from multirsh.engine.attempt import no_password
+from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -34,8 +34,11 @@ from multirsh.engine.run import Means, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
+from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
+from multirsh.files.options import CopyOptions
+from multirsh.files.reach import Rights
 from multirsh.inventory import fold
-from multirsh.model import NO_SETTINGS, Host, Settings, TransportName
+from multirsh.model import NO_SETTINGS, Assignment, Host, Settings, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
@@ -47,6 +50,20 @@ from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
 
 logger = logging.getLogger("multirsh")
+
+
+class Course(TypedDict, total=False):
+    """What course a run takes, as ``Fleet.run`` explains each."""
+
+    sudo: Sudo | None
+    hosts: Sequence[Host] | None
+    exit_rule: ExitRule | None
+    retry: RetryPolicy
+    rolling: RollingPlan | None
+    gate: Gate | None
+    ask: Ask | None
+    fail_fast: bool
+    barrier: bool
 
 
 class Fleet:
@@ -196,34 +213,124 @@ class Fleet:
                 transport that sends it in clear.
             RuntimeError: Outside ``async with``.
         """
-        if self._means is None:
-            raise RuntimeError("a fleet runs commands inside 'async with'")
+        means = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
-        self._check_terminals(asked, chosen)
-        runner: assemble.Runner = assemble.PLAINLY
-        if sudo is None:
-            assemble.check(asked, chosen)
-        else:
-            if self._sudo_password is not None:
-                _check_privacy(chosen)
-            runner = elevation = Elevation(sudo, self._sudo_password, self._turns)
-            assemble.check(asked, chosen, wrap=elevation.sample)
+        _check_terminals(means, asked, chosen)
+        runner = self._runner(sudo, chosen)
+        assemble.check(asked, chosen, wrap=runner.sample if isinstance(runner, Elevation) else None)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
-        rolling = rolling or RollingPlan()
-        plan = RunPlan(
-            command=asked.told_as,
-            work_for=assemble.work(asked, given, runner=runner),
-            exit_rule=exit_rule or ExitRule(),
+        course = Course(
+            sudo=sudo,
+            hosts=hosts,
+            exit_rule=exit_rule,
             retry=retry,
-            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
+            rolling=rolling,
             gate=gate,
             ask=ask,
             fail_fast=fail_fast,
             barrier=barrier,
-            sudo_password=no_password if sudo is None else self._proven_password,
         )
-        run = Run(self._means, chosen, plan)
+        return self._begin(asked.told_as, assemble.work(asked, given, runner=runner), chosen, course)
+
+    def push(
+        self,
+        sources: Sequence[Path],
+        destination: Path,
+        options: CopyOptions | None = None,
+        **course: Unpack[Course],
+    ) -> Run:
+        """Copy files of this machine to every host.
+
+        Args:
+            sources: Files and folders here.
+            destination: On the hosts, from the home folder if it is not absolute: a folder that is there is
+                copied into; else it is what the one source is to be called.
+            options: How.
+            course: As of ``run``.
+
+        Returns:
+            The run; it tells of files by ``Copied`` events.
+
+        Raises:
+            UsageError: As ``run``; something here cannot be read, or a host's transport carries no files.
+            RuntimeError: Outside ``async with``.
+        """
+        return self.copy(PushJob(sources, destination, options), **course)
+
+    def pull(
+        self,
+        sources: Sequence[Path],
+        destination: Path,
+        options: CopyOptions | None = None,
+        **course: Unpack[Course],
+    ) -> Run:
+        """Copy files of every host to this machine, those of a host into ``destination/HOST``.
+
+        Args:
+            sources: Paths and patterns on the hosts, from the home folder if they are not absolute.
+            destination: A folder here; it is made if it is not there.
+            options: How.
+            course: As of ``run``.
+
+        Returns:
+            The run; it tells of files by ``Copied`` events.
+
+        Raises:
+            UsageError: As ``run``; the folder cannot be written to, or a host's transport carries no files.
+            RuntimeError: Outside ``async with``.
+        """
+        return self.copy(PullJob(sources, destination, options), **course)
+
+    def copy(self, job: CopyJob, **course: Unpack[Course]) -> Run:
+        """Do a push or a pull that was made before.
+
+        Raises:
+            UsageError: As ``run``; a host's transport carries no files.
+            RuntimeError: Outside ``async with``.
+        """
+        means = self._entered()
+        hosts = course.get("hosts")
+        chosen = self._hosts if hosts is None else self._ours(hosts)
+        unable = [host for host in chosen if not means.transports[_transport(host)].converses]
+        if unable:
+            names = ", ".join(sorted({str(_transport(host)) for host in unable}))
+            raise UsageError(
+                f"no files can be copied by {names}: {fold(host.name for host in unable)}",
+                hint="leave such hosts out with -x, or reach them by ssh",
+            )
+        for words in job.left_out:
+            self._warn(words)
+        sudo = course.get("sudo")
+        rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
+        return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
+
+    def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
+        """As whom commands run."""
+        if sudo is None:
+            return assemble.PLAINLY
+        if self._sudo_password is not None:
+            _check_privacy(hosts)
+        return Elevation(sudo, self._sudo_password, self._turns)
+
+    def _begin(
+        self, title: str, work_for: Callable[[Assignment], Work], hosts: Sequence[Host], course: Course
+    ) -> Run:
+        gate, ask = course.get("gate"), course.get("ask")
+        rolling = course.get("rolling") or RollingPlan()
+        plan = RunPlan(
+            command=title,
+            work_for=work_for,
+            exit_rule=course.get("exit_rule") or ExitRule(),
+            retry=course.get("retry", NO_RETRIES),
+            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
+            gate=gate,
+            ask=ask,
+            fail_fast=course.get("fail_fast", False),
+            barrier=course.get("barrier", False),
+            sudo_password=no_password if course.get("sudo") is None else self._proven_password,
+        )
+        run = Run(self._entered(), hosts, plan)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
@@ -232,21 +339,10 @@ class Fleet:
         """sudo's password, if a host has accepted it and none has made us stop."""
         return self._sudo_password if self._turns.trial.stage is Stage.PROVEN else None
 
-    def _check_terminals(self, command: Command, hosts: Sequence[Host]) -> None:
-        """See to it that every host can have what ``command`` asks for.
-
-        Raises:
-            UsageError: A pseudo-terminal, where there are none.
-        """
-        if not command.tty or self._means is None:
-            return
-        for host in hosts:
-            name = host.settings.transport or TransportName.SSH
-            if not self._means.transports[name].has_terminals:
-                raise UsageError(
-                    f"{host.name}: there are no terminals by {name}",
-                    hint="leave out --tty, or such hosts with -x",
-                )
+    def _entered(self) -> Means:
+        if self._means is None:
+            raise RuntimeError("a fleet works inside 'async with'")
+        return self._means
 
     def _ours(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
         strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
@@ -257,8 +353,29 @@ class Fleet:
     def _by_transport(self) -> Mapping[str, list[Host]]:
         found: dict[str, list[Host]] = {}
         for host in self._hosts:
-            found.setdefault(host.settings.transport or TransportName.SSH, []).append(host)
+            found.setdefault(_transport(host), []).append(host)
         return found
+
+
+def _transport(host: Host) -> str:
+    return host.settings.transport or TransportName.SSH
+
+
+def _check_terminals(means: Means, command: Command, hosts: Sequence[Host]) -> None:
+    """See to it that every host can have what ``command`` asks for.
+
+    Raises:
+        UsageError: A pseudo-terminal, where there are none.
+    """
+    if not command.tty:
+        return
+    for host in hosts:
+        name = _transport(host)
+        if not means.transports[name].has_terminals:
+            raise UsageError(
+                f"{host.name}: there are no terminals by {name}",
+                hint="leave out --tty, or such hosts with -x",
+            )
 
 
 def _check_privacy(hosts: Sequence[Host]) -> None:

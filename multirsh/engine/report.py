@@ -9,8 +9,9 @@ from typing import Final, TypeAlias
 
 from multirsh.engine.results import HostResult
 from multirsh.engine.stream import BoundedStream
-from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
+from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
+from multirsh.files.entries import Copy
 from multirsh.model import ClosedBy, ErrorKind, Host, Status
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
@@ -70,6 +71,20 @@ class Report:
         """Tell of output, and hold the host back if the reader is behind."""
         event = Output(run=self._run, t=self._now(), host=host.name, stream=stream, data=data)
         self.stream.put(event, weight=len(data) + EVENT_BYTES, source=connection)
+
+    def copied(self, host: Host, copy: Copy, connection: Connection) -> None:
+        """Tell of a file, and hold the host back if the reader is behind."""
+        event = Copied(
+            run=self._run,
+            t=self._now(),
+            host=host.name,
+            path=copy.text,
+            size=copy.size,
+            via=copy.via,
+            skipped=copy.skipped,
+            error=copy.error,
+        )
+        self.stream.put(event, weight=EVENT_BYTES, source=connection)
 
     def result(self, result: HostResult) -> None:
         """Hand on how a host ended."""

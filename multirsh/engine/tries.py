@@ -15,6 +15,7 @@ from multirsh.engine.plan import RunPlan
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
+from multirsh.files.entries import Copy
 from multirsh.model import Assignment, ClosedBy, Host, Seconds, Status
 from multirsh.transports.base import Connection, Stream
 from multirsh.transports.congestion import congestion_of
@@ -195,6 +196,10 @@ class _Sink:
         else:
             self.stderr_bytes += len(data)
         self._report.output(self._host, stream, data, self._connection)
+
+    def copied(self, copy: Copy) -> None:
+        """Take note of a file."""
+        self._report.copied(self._host, copy, self._connection)
 
 
 def _result(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
+from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.output.batch import STREAMS, Stream, Write
 from multirsh.output.escape import escape_text
 from multirsh.output.lines import LineAssembler
@@ -39,6 +39,8 @@ class LiveLines:
         match event:
             case Output():
                 return self._output(event) if event.stream in self._streams else ()
+            case Copied():
+                return self._copied(event)
             case HostStarted() | HostFinished():
                 return self._finish(event.host)  # a further attempt does not go on with the last one's line
             case RunStarted() | RunFinished():
@@ -57,6 +59,15 @@ class LiveLines:
         if assembler is None:
             assembler = self._unfinished[key] = LineAssembler()
         return self._lines(event.host, event.stream, assembler.feed(event.data))
+
+    def _copied(self, event: Copied) -> tuple[Write, ...]:
+        """Only what went wrong, or was left out for what it is, is worth a line."""
+        reason = event.error or (event.skipped if event.skipped != "unchanged" else None)
+        if reason is None:
+            return ()
+        words = reason if event.error else f"left out: {reason}"
+        line = f"{escape_text(event.path)}: {escape_text(words)}\n"
+        return self._lines(event.host, "stderr", line.encode())
 
     def _finish(self, host: str) -> tuple[Write, ...]:
         writes: list[Write] = []

@@ -77,6 +77,10 @@ class Printer:
         """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
         self._progress.wait_for_ports(waiting, next_free)
 
+    def copying(self, done: int, total: int | None) -> None:
+        """So many bytes were copied, of so many if that is known."""
+        self._progress.copying(done, total)
+
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Meanwhile a person is asked something: no progress line is drawn over the answer."""

@@ -24,11 +24,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
+from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.output.style import Style, paint
-from multirsh.output.words import TROUBLES, clock, status_words
+from multirsh.output.words import TROUBLES, clock, size, status_words
 
 _GAP: Final = "  "
 _BAR: Final = 12
@@ -76,6 +76,7 @@ class Progress:
         self._last_troubles: deque[str] = deque(maxlen=LAST_TOLD)
         self._waiting_for_port = 0
         self._next_port: float | None = None
+        self._copied: tuple[int, int | None] | None = None
 
     def begin(self, now: float) -> None:
         """The run begins only now."""
@@ -84,6 +85,10 @@ class Progress:
     def wait_for_ports(self, waiting: int, next_free: float | None) -> None:
         """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
         self._waiting_for_port, self._next_port = waiting, next_free
+
+    def copying(self, done: int, total: int | None) -> None:
+        """So many bytes were copied, of so many if that is known."""
+        self._copied = done, total
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
@@ -98,7 +103,7 @@ class Progress:
                 self._done[event.status] += 1
                 if event.status in _TOLD:
                     self._last_troubles.appendleft(f"{escape_text(event.host)} {_ending(event)}")
-            case Output() | RunFinished():
+            case Output() | Copied() | RunFinished():
                 pass
             case _:
                 assert_never(event)
@@ -116,7 +121,7 @@ class Progress:
         """
         outlook = self._outlook(max(0.0, now - self._began))
         bar = [_Segment(self._bar(), rank=6, style=Style.FAINT)] if width >= _WIDE else []
-        outlook += self._port_wait(now)
+        outlook += [*self._bytes(), *self._port_wait(now)]
         segments = [*bar, *self._counts(), *outlook]
         if not _says_all_it_must(segments, width):
             # Some of the troubles named and others left out would be half the truth.
@@ -164,7 +169,7 @@ class Progress:
         if oldest:
             told = ", ".join(f"{escape_text(name)} {clock(elapsed - since)}" for name, since in oldest)
             lines.append(f"longest in flight: {told}")
-        lines += [segment.text for segment in self._port_wait(now)]
+        lines += [segment.text for segment in (*self._bytes(), *self._port_wait(now))]
         return lines
 
     def _counts(self) -> list[_Segment]:
@@ -211,6 +216,14 @@ class Progress:
         else:
             segments.append(_Segment(clock(elapsed), rank=2))
         return segments
+
+    def _bytes(self) -> list[_Segment]:
+        """How much of a copy is there."""
+        if self._copied is None:
+            return []
+        done, total = self._copied
+        of = "" if total is None else f" of {size(total)}"
+        return [_Segment(f"{size(done)}{of}", rank=1)]
 
     def _port_wait(self, now: float) -> list[_Segment]:
         """Why nothing seems to happen."""

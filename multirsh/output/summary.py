@@ -18,17 +18,18 @@ It keeps the names of hosts that are not ok, and nothing of the others.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from multirsh.events import Event, HostFinished, PortUse, RunFinished
+from multirsh.events import Copied, Event, HostFinished, PortUse, RunFinished
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy, ErrorKind, Fate, Phase, Status
 from multirsh.output.batch import Write
 from multirsh.output.escape import escape_text
 from multirsh.output.options import OutputOptions
 from multirsh.output.style import Style, paint
-from multirsh.output.words import TROUBLES, duration, plural, status_words
+from multirsh.output.words import TROUBLES, duration, plural, size, status_words
 
 _OWN_PHASE: Final = frozenset(
     {
@@ -45,6 +46,8 @@ _OWN_PHASE: Final = frozenset(
         ErrorKind.FILES,
         ErrorKind.MEMORY,
         ErrorKind.STOPPED,
+        ErrorKind.COPY,
+        ErrorKind.DISK,
     }
 )
 """Kinds that tell the phase themselves, or for which it does not matter."""
@@ -85,6 +88,8 @@ class Summary:
         self._quiet = options.quiet
         self._color = options.stderr_color
         self._groups: dict[tuple[Status, str], _Group] = {}
+        self._copies: Counter[tuple[bool, str | None]] = Counter()
+        self._bytes = 0
 
     def feed(self, event: Event) -> tuple[Write, ...]:
         """Take the next event; the last of a run gives the ending."""
@@ -92,6 +97,9 @@ class Summary:
             case HostFinished():
                 if event.status is not Status.OK:
                     self._groups.setdefault((event.status, _reason(event)), _Group()).add(event)
+                return ()
+            case Copied():
+                self._copied(event)
                 return ()
             case RunFinished():
                 return (Write("stderr", self._ending(event)),)
@@ -106,7 +114,23 @@ class Summary:
         lists = self._lists()
         if self._quiet:
             return _as_lines(lists)
-        return _as_lines([self._counts(finished), *lists, *_ports(finished.ports)])
+        return _as_lines([self._counts(finished), *lists, *self._files(), *_ports(finished.ports)])
+
+    def _copied(self, event: Copied) -> None:
+        self._copies[event.error is not None, event.skipped] += 1
+        self._bytes += event.size
+
+    def _files(self) -> list[str]:
+        """What was copied, of all hosts together."""
+        if not self._copies:
+            return []
+        parts = [f"{self._copies[False, None]:,} copied", size(self._bytes)]
+        unchanged = self._copies[False, "unchanged"]
+        left_out = sum(count for (_, skipped), count in self._copies.items() if skipped) - unchanged
+        failed = sum(count for (is_failed, _), count in self._copies.items() if is_failed)
+        told = {"unchanged": unchanged, "left out": left_out, "failed": failed}
+        parts += [f"{count:,} {words}" for words, count in told.items() if count]
+        return [f"files: {', '.join(parts)}"]
 
     def _counts(self, finished: RunFinished) -> str:
         counts = finished.counts

@@ -24,6 +24,9 @@ down), last what was given up because the run stopped."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_KILO: Final = 1000
+_FINE: Final = 9.95
+"""Up to here a tenth is told."""
 
 
 def status_words(status: Status) -> str:
@@ -53,3 +56,15 @@ def clock(seconds: float) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 host``, ``2 hosts``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def size(count: int) -> str:
+    """Bytes, such as ``999 B``, ``1.5 kB`` or ``12 GB``; a kB is 1,000."""
+    number = float(count)
+    if number < _KILO:
+        return f"{count} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        number /= _KILO
+        if number < _KILO - 0.5 or unit == "TB":
+            break
+    return f"{number:.1f} {unit}" if number < _FINE else f"{number:.0f} {unit}"

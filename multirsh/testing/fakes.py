@@ -212,6 +212,7 @@ class FakeTransport:
         self.prepared: list[str] = []
         self.releases = 0
         self.descriptors_per_host = 1
+        self.converses = True
         self.has_terminals = True
         self.is_closed = False
 

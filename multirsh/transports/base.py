@@ -16,7 +16,7 @@ end the connection in the right order.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
 from multirsh.transports.dialler import Dialler
@@ -142,6 +142,18 @@ class Connection(Protocol):
         """
 
 
+@runtime_checkable
+class HasSubsystems(Protocol):
+    """A connection whose remote offers services by name, beside commands."""
+
+    async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
+        """Do with the service ``name``, such as ``sftp``, what ``Connection.run`` does with a command.
+
+        Raises:
+            HostError: It was refused (``ErrorKind.SESSION_REFUSED``), or the connection died.
+        """
+
+
 class Destination(NamedTuple):
     """Where a TCP connection of ours goes to.
 
@@ -189,6 +201,10 @@ class Transport(Protocol):
     @property
     def descriptors_per_host(self) -> int:
         """File descriptors that one host's connection may hold; 1 or more."""
+
+    @property
+    def converses(self) -> bool:
+        """Whether a command's input may depend on its output; if not, no files can be copied."""
 
     @property
     def has_terminals(self) -> bool:

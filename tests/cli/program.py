@@ -156,9 +156,9 @@ def said(process: subprocess.Popen[bytes], *words: str) -> str:
     return lines
 
 
-def ended(process: subprocess.Popen[bytes]) -> Ended:
+def ended(process: subprocess.Popen[bytes], *, within_s: float = ENDS_WITHIN_S) -> Ended:
     """Wait for the end of what ``Program.start`` started."""
-    out, err = process.communicate(timeout=ENDS_WITHIN_S)
+    out, err = process.communicate(timeout=within_s)
     return Ended(process.returncode, out.decode(), err.decode())
 
 

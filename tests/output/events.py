@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multirsh.events import HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
+from multirsh.events import Copied, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, Seconds, Status
 from multirsh.output.batch import Stream
 
@@ -17,6 +17,12 @@ def host_started(host: str, *, attempt: int = 1, t: float = 0.0) -> HostStarted:
 
 def output(host: str, text: bytes, *, stream: Stream = "stdout", t: float = 0.0) -> Output:
     return Output(run="r1", t=t, host=host, stream=stream, data=text)
+
+
+def copied(
+    host: str, path: str = "/srv/f", size: int = 0, *, skipped: str | None = None, error: str | None = None
+) -> Copied:
+    return Copied(run="r1", t=0.0, host=host, path=path, size=size, via="sftp", skipped=skipped, error=error)
 
 
 def host_finished(

@@ -20,6 +20,7 @@ class ExecTransport:
     """A ``Transport`` (``transports.base``) by a program of the user's."""
 
     descriptors_per_host = DESCRIPTORS
+    converses = True
 
     def __init__(self, options: ExecOptions) -> None:
         """Take what was said.

@@ -24,6 +24,7 @@ class LocalTransport:
     """A ``Transport`` (``transports.base``) that goes nowhere."""
 
     descriptors_per_host = DESCRIPTORS
+    converses = True
 
     def __init__(self, settings: Settings, warn: Warn) -> None:
         """Take what was said.

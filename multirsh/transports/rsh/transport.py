@@ -43,6 +43,11 @@ class RshTransport:
         return 1 if self._options.stderr is RshStderr.MERGED else 3
 
     @property
+    def converses(self) -> bool:
+        """The remote has to be told how long the input is before it begins."""
+        return False
+
+    @property
     def has_terminals(self) -> bool:
         """rshd(8) has none."""
         return False

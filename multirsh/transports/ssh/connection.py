@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -153,15 +153,29 @@ class SshConnection:
         Raises:
             HostError: It was refused, the connection died, or the input cannot be read.
         """
+        return await self._talk({"command": _as_bytes(command)}, sink, stdin, tty=tty)
+
+    async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
+        """Talk to a subsystem (RFC 4254, section 6.5) in a channel of its own.
+
+        Raises:
+            HostError: As ``run``.
+        """
+        return await self._talk({"subsystem": name}, sink, stdin)
+
+    async def _talk(
+        self, request: Mapping[str, Any], sink: Sink, stdin: Stdin | None, *, tty: bool = False
+    ) -> Outcome:
+        """Ask for a session as ``request`` says, and stay until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
         session = self._session = CommandSession(sink)
         try:
             channel, _ = await link.create_session(
                 lambda: session,
-                _as_bytes(command),  # type: ignore[arg-type]  # asyncssh sends bytes as they are
                 encoding=None,
                 window=WINDOW_BYTES,
+                **request,
                 **(TERMINAL if tty else NO_TERMINAL),
             )
             self._enter(Phase.RUN)

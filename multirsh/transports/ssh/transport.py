@@ -61,6 +61,11 @@ class SshTransport:
         return 2 if self._options.forward_agent else 1
 
     @property
+    def converses(self) -> bool:
+        """A channel carries both directions at once."""
+        return True
+
+    @property
     def has_terminals(self) -> bool:
         """SSH has them (RFC 4254, section 6.2)."""
         return True

@@ -1,0 +1,175 @@
+"""``multirsh push`` and ``multirsh pull``: copy files to, and from, the selected hosts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from multirsh.cli import options
+from multirsh.cli.descriptors import STDIN
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.run import Bounds, Connecting, Course, RunCommand, Showing, prepared
+from multirsh.commands.command import Command
+from multirsh.errors import UsageError
+from multirsh.files.options import CopyOptions, Links, Via
+
+if TYPE_CHECKING:
+    from multirsh.files.jobs import CopyJob
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+FEWEST_WORDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """How to copy; the fields are the options."""
+
+    recursive: bool
+    preserve: bool
+    links: str | None
+    update: bool
+    partial: bool
+    via: str
+
+    def options(self) -> CopyOptions:
+        """As the engine wants them.
+
+        Raises:
+            UsageError: Options that cannot be meant together.
+        """
+        return CopyOptions(
+            recursive=self.recursive,
+            preserve=self.preserve,
+            links=None if self.links is None else Links(self.links),
+            update=self.update,
+            partial=self.partial,
+            via=Via(self.via),
+        )
+
+
+_of_copying = partial(options.option, section="Copying", configurable=False)
+
+_COPYING: Final = (
+    _of_copying("-r", "--recursive", is_flag=True, help="Copy folders, with all that is in them."),
+    _of_copying("-p", "--preserve", is_flag=True, help="Keep modes and times."),
+    _of_copying(
+        "--links",
+        type=click.Choice([links.value for links in Links]),
+        metavar="HOW",
+        help="Symbolic links in folders: keep, follow or skip them.  [default: keep]",
+    ),
+    _of_copying(
+        "--update", is_flag=True, help="Leave files out that have the same size and time; keeps times."
+    ),
+    _of_copying(
+        "--partial",
+        is_flag=True,
+        help="Keep what a copy that is cut off has left, and go on with it the next time.",
+    ),
+    _of_copying(
+        "--via",
+        type=click.Choice([via.value for via in Via]),
+        default=Via.AUTO.value,
+        metavar="HOW",
+        help="sftp, scp, or auto: SFTP, and scp where there is none.  [default: auto]",
+    ),
+)
+
+
+def _common(command: Decorated) -> Decorated:
+    """The options of both."""
+    for decorator in (
+        options.CLOSING,
+        options.COPY_OUTPUT,
+        options.COURSE,
+        *reversed(_COPYING),
+        options.RUNNING,
+        options.COPY_CONNECTION,
+        options.CHOICE,
+        options.FILES,
+    ):
+        command = decorator(command)
+    return command
+
+
+@click.command(
+    "push",
+    cls=RunCommand,
+    short_help="Copy files to many hosts.",
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
+    options_metavar="[OPTIONS]",
+)
+@_common
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
+def push(*, words: tuple[str, ...], **parameters: Any) -> int:
+    """Copy files and folders to many hosts at once.
+
+    DEST is a path on the hosts, from the home folder if it is not absolute. A folder that is there is copied
+    into; else it is the new name of the one SRC. A file is seen under its name once all of it is there.
+    """
+    from multirsh.files.jobs import PushJob  # noqa: PLC0415 - not needed for --help
+
+    sources, destination = _parted(words, "push")
+    how = options.take(Copying, parameters).options()
+    return _run(lambda: PushJob(sources, destination, how), parameters)
+
+
+@click.command(
+    "pull",
+    cls=RunCommand,
+    short_help="Copy files from many hosts.",
+    context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
+    options_metavar="[OPTIONS]",
+)
+@_common
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
+def pull(*, words: tuple[str, ...], **parameters: Any) -> int:
+    """Copy files and folders from many hosts, those of a host into DEST/HOST.
+
+    SRC is a path on the hosts, from the home folder if it is not absolute, or a pattern ('/var/log/*.log',
+    quoted from your own shell). DEST is a folder here; it is made if it is not there.
+    """
+    from multirsh.files.jobs import PullJob  # noqa: PLC0415 - not needed for --help
+
+    sources, destination = _parted(words, "pull")
+    how = options.take(Copying, parameters).options()
+    return _run(lambda: PullJob(sources, destination, how), parameters)
+
+
+def _parted(words: Sequence[str], name: str) -> tuple[Sequence[str], str]:
+    if len(words) < FEWEST_WORDS:
+        raise UsageError(
+            f"{name} needs what to copy and where to", hint=f"such as: multirsh {name} -f hosts.yaml SRC DEST"
+        )
+    return words[:-1], words[-1]
+
+
+def _run(made: Callable[[], CopyJob], parameters: dict[str, Any]) -> int:
+    from multirsh.cli import signals  # noqa: PLC0415 - not needed for --help
+
+    files: tuple[str, ...] = parameters.pop("files")
+    connecting = options.take(Connecting, parameters)
+    choice = options.take(options.Choice, parameters)
+    if not files and choice.is_empty:
+        raise UsageError(
+            "no hosts are named", hint="give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
+        )
+    hosts = choice.hosts(options.read_inventory(files))
+    job = made()
+    drive = prepared(
+        Command(job.title),
+        hosts,
+        connecting=connecting,
+        showing=options.take(Showing, parameters),
+        bounds=options.take(Bounds, parameters),
+        course=options.take(Course, parameters),
+        reads_keys=os.isatty(STDIN) and "-" not in files and connecting.password_file != Path("-"),
+    )
+    return signals.run(replace(drive, job=job).drive)

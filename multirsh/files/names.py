@@ -1,0 +1,127 @@
+"""Names: what a remote may call a file, what a host's folder is called, what a half file is called.
+
+Pure. All names of files are bytes, as the systems have them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from multirsh.errors import UsageError
+
+LONGEST_NAME: Final = 255
+"""Bytes of a name (NAME_MAX of Linux's file systems)."""
+
+_MARK: Final = b".multirsh-"
+_CONTROLS: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@:+,=")
+_DIGEST: Final = 16
+"""Hexadecimal digits of a digest in a name."""
+
+
+def objection(name: bytes) -> str | None:
+    """Why ``name``, as a remote gave it, is no name for a file of ours; ``None`` if it is one."""
+    if name in {b"", b".", b".."}:
+        return "its name leads elsewhere"
+    if b"/" in name:
+        return "its name has a slash"
+    if _CONTROLS.search(name):
+        return "its name has control characters"
+    if len(name) > LONGEST_NAME:
+        return "its name is too long"
+    return None
+
+
+def host_folder(host: str) -> bytes:
+    """The name of a host's own folder.
+
+    Letters, digits and ``._-@:+,=`` stay as they are, all else and a dot in front become ``%XX``. So no two
+    hosts have the same, and none leads elsewhere. A name that would be too long ends in a digest.
+    """
+    raw = host.encode("utf-8", "surrogateescape")
+    coded = b"".join(
+        bytes([byte]) if byte in _PLAIN and not (place == 0 and byte == ord(".")) else b"%%%02X" % byte
+        for place, byte in enumerate(raw)
+    )
+    if len(coded) <= LONGEST_NAME:
+        return coded
+    digest = hashlib.sha256(raw).hexdigest()[:_DIGEST].encode()
+    return coded[: LONGEST_NAME - _DIGEST - 2] + b"%%" + digest  # "%%" is in no other name
+
+
+def temporary_name(name: bytes, salt: str) -> bytes:
+    """What a file is called until all of it is there: hidden, beside it, and nobody else's."""
+    return _beside(name, salt.encode("ascii"))
+
+
+def partial_name(name: bytes, size: int, mtime: int) -> bytes:
+    """What a file is called that may be continued: the same for the same size and time, and for no other."""
+    digest = hashlib.sha256(b"%d %d" % (size, mtime)).hexdigest()[:_DIGEST]
+    return _beside(name, b"partial-" + digest.encode("ascii"))
+
+
+def _beside(name: bytes, end: bytes) -> bytes:
+    end = _MARK + end
+    room = LONGEST_NAME - len(end) - 1
+    if len(name) > room:  # two long names may begin alike
+        digest = hashlib.sha256(name).hexdigest()[:_DIGEST].encode("ascii")
+        name = name[: room - _DIGEST] + digest
+    return b"." + name + end
+
+
+def base_name(path: bytes) -> bytes:
+    """The last part of ``path``, slashes at its end aside; empty where what is in it is meant (``/``, ``.``).
+
+    Raises:
+        UsageError: It ends in ``..``, which says nothing of what a copy is to be called.
+    """
+    last = posixpath.basename(path.rstrip(b"/"))
+    if last == b"..":
+        shown = path.decode("utf-8", "replace")
+        raise UsageError(f"{shown}: nobody knows what that is to be called", hint="give its name")
+    return b"" if last == b"." else last
+
+
+def remote_path(path: bytes) -> bytes:
+    """A path on a host, from the home folder where it is not absolute.
+
+    ``~/x`` is ``x``: a shell of ours would have made something else of an unquoted one.
+
+    Raises:
+        UsageError: It is empty or another user's home, or has a NUL.
+    """
+    shown = path.decode("utf-8", "replace")
+    if b"\0" in path:
+        raise UsageError(f"{shown!r} has a NUL byte")
+    if path in {b"~", b"~/"}:
+        return b"."
+    if path.startswith(b"~/"):
+        return path[2:].lstrip(b"/") or b"."
+    if path.startswith(b"~"):
+        raise UsageError(f"{shown}: only your own home is known by ~ on a host", hint="give the whole path")
+    if not path:
+        raise UsageError("a path is empty", hint="'.' is the home folder")
+    return path
+
+
+def stays_inside(folder: Sequence[bytes], target: bytes) -> bool:
+    """Whether a link in ``folder`` that leads to ``target`` stays in the tree.
+
+    ``..`` counts only in front, where it goes up folders that are real: behind another name, it would go up
+    from wherever that leads.
+
+    Args:
+        folder: The parts from the tree's root to where the link stands.
+        target: As the link has it.
+    """
+    if not target or target.startswith(b"/") or _CONTROLS.search(target):
+        return False
+    parts = [part for part in target.split(b"/") if part not in {b"", b"."}]
+    ups = 0
+    while ups < len(parts) and parts[ups] == b"..":
+        ups += 1
+    return ups <= len(folder) and b".." not in parts[ups:]

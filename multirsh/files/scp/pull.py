@@ -1,0 +1,258 @@
+"""One host's pull by ``scp -f``: what it sends is placed as by SFTP, and trusted no more."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from multirsh.files import globs
+from multirsh.files.entries import Kind, kind_of
+from multirsh.files.landing import Parts
+from multirsh.files.names import base_name, objection, temporary_name
+from multirsh.files.options import Links
+from multirsh.files.pipe import Pipe, conversation
+from multirsh.files.pull import SAFE_MODES, Place, finish_of
+from multirsh.files.reach import Reach
+from multirsh.files.scp import records
+from multirsh.files.scp.reader import Reader, Silenced
+from multirsh.files.scp.records import Complaint, End, Item, ScpError, Times
+from multirsh.files.shell import quoted
+from multirsh.files.tally import HostTally
+from multirsh.files.walk import DEEPEST, MOST_ENTRIES
+from multirsh.files.words import FileTrouble, failed, local_trouble, why
+from multirsh.transports.words import one_line
+
+PIECE_BYTES: Final = 256 * 1024
+
+_UNQUOTED: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789*?[]!^-_./")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that is being received.
+
+    Attributes:
+        parts: Below the host's folder.
+        mode: Of the host.
+        times: Of the host, if it told.
+    """
+
+    parts: Parts
+    mode: int
+    times: tuple[int, int] | None
+
+
+@dataclass(slots=True)
+class ScpPull:
+    """One host's.
+
+    Attributes:
+        reach: The way to the host.
+        sources: Paths and patterns.
+        place: Where they go.
+        tally: Is told of each.
+    """
+
+    reach: Reach
+    sources: Sequence[bytes]
+    place: Place
+    tally: HostTally
+    _entries: int = 0
+
+    async def copy(self) -> None:
+        """Copy everything; a file that fails is told of, and the others are copied.
+
+        Raises:
+            HostError: There is no end to it, or no room for it here; or scp cannot do it.
+        """
+        options = self.reach.options
+        if options.recursive and options.links in {Links.KEEP, Links.SKIP}:
+            raise failed(self.reach.host, f"it has no SFTP, and scp cannot {options.links} links: it follows")
+        flags = ("-r " if options.recursive else "") + ("-p " if options.keeps_times else "")
+        for source in self.sources:
+            script = f"exec scp {flags}-f -- {_for_shell(source)}"
+            reader = Reader(self.reach.connection)
+            async with conversation(self.reach.program(script), reader) as pipe:
+                try:
+                    await pipe.send(records.OK)
+                    await self._receive(source, pipe, reader)
+                except (Silenced, ScpError) as error:
+                    raise self.reach.death_of(pipe, str(error) or None) from None
+
+    async def _receive(self, source: bytes, pipe: Pipe, reader: Reader) -> None:
+        inside: list[_Folder] = []
+        times: tuple[int, int] | None = None
+        self._entries, begun = 0, False
+        while (line := await reader.line()) is not None:
+            match records.parse(line):
+                case Complaint(is_fatal, words):
+                    begun = True
+                    self.tally.failed(source, _worded(words))
+                    if is_fatal:
+                        return
+                    continue
+                case Times(accessed, modified):
+                    times = accessed, modified
+                    await pipe.send(records.OK)
+                    continue
+                case End():
+                    if not inside:
+                        raise ScpError("it ended a folder that it did not begin")
+                    await self._finish(inside.pop(), source)
+                    await pipe.send(records.OK)
+                case Item() as item:
+                    begun = True
+                    await self._item(item, times, inside, source, pipe, reader)
+            times = None
+        if inside:
+            raise Silenced
+        if not begun:
+            raise Silenced
+
+    async def _item(
+        self,
+        item: Item,
+        times: tuple[int, int] | None,
+        inside: list[_Folder],
+        source: bytes,
+        pipe: Pipe,
+        reader: Reader,
+    ) -> None:
+        self._entries += 1
+        if self._entries > MOST_ENTRIES:
+            raise failed(self.reach.host, f"there are more than {MOST_ENTRIES:,} files")
+        above = inside[-1].parts if inside else ()
+        path = posixpath.join(source, *above[1:], item.name) if inside else source
+        is_root = not inside and item.is_folder and not base_name(source)
+        reason = None if is_root else self._objection(item, inside, source)
+        if reason is not None:
+            self.tally.failed(path, reason)
+            await pipe.send(records.refusal(reason))
+            return
+        parts = () if is_root else (*above, item.name)
+        if item.is_folder:
+            folder = _Folder(parts, item.mode, times)
+            if await self._make(folder, path, pipe):
+                inside.append(folder)
+            return
+        await self._file(item, times, parts, path, pipe, reader)
+
+    def _objection(self, item: Item, inside: list[_Folder], source: bytes) -> str | None:
+        reason = objection(item.name)
+        if reason is None and not inside:
+            asked = base_name(source)
+            if not (globs.matches(item.name, asked) if globs.is_pattern(asked) else item.name == asked):
+                return "it was not asked for"
+        if reason is None and item.is_folder and not self.reach.options.recursive:
+            return "it is a folder; folders are copied with -r"
+        if reason is None and len(inside) >= DEEPEST:
+            return f"it is more than {DEEPEST} folders deep"
+        return reason
+
+    async def _make(self, folder: _Folder, path: bytes, pipe: Pipe) -> bool:
+        try:
+            await self.place.disk(self.place.landing.make_folder, (*self.place.root, *folder.parts))
+        except OSError as error:
+            await self._refuse(path, error, pipe)
+            return False
+        await pipe.send(records.OK)
+        return True
+
+    async def _finish(self, folder: _Folder, path: bytes) -> None:
+        if not self.reach.options.preserve or folder.times is None:
+            return
+        parts = (*self.place.root, *folder.parts)
+        mode = folder.mode & SAFE_MODES | 0o700
+        try:
+            await self.place.disk(self.place.landing.set_folder, parts, mode, folder.times)
+        except OSError as error:
+            self.tally.failed(path, f"here: {why(error)}")
+
+    async def _refuse(self, path: bytes, error: OSError, pipe: Pipe) -> None:
+        trouble = local_trouble(self.reach.host, error)
+        if trouble is not None:
+            raise trouble from error
+        self.tally.failed(path, f"here: {why(error)}")
+        await pipe.send(records.refusal("refused"))
+
+    async def _file(
+        self,
+        item: Item,
+        times: tuple[int, int] | None,
+        parts: Parts,
+        path: bytes,
+        pipe: Pipe,
+        reader: Reader,
+    ) -> None:
+        folder, name = self.place.of(parts)
+        landing, disk = self.place.landing, self.place.disk
+        temporary = temporary_name(name, secrets.token_hex(4))
+        try:
+            old = await disk(landing.look, folder, name)
+            _check_free(old)
+            await disk(landing.create, folder, temporary)
+        except OSError as error:
+            await self._refuse(path, error, pipe)
+            return
+        try:
+            async with self._removed_on_failure(folder, temporary):
+                await pipe.send(records.OK)
+                await self._contents(item.size, folder, temporary, reader)
+                _check_whole(await reader.answer())
+                finish = finish_of(self.reach.options, item.mode, times)
+                await disk(landing.finish, folder, temporary, name, finish)
+        except OSError as error:
+            # The bytes of the rest would have to be read past: simpler to leave.
+            trouble_here = local_trouble(self.reach.host, error)
+            raise trouble_here or failed(self.reach.host, f"{name!r}: here: {why(error)}") from error
+        except FileTrouble as error:
+            self.tally.failed(path, str(error))
+        else:
+            self.tally.copied(path, item.size)
+        await pipe.send(records.OK)
+
+    async def _contents(self, size: int, folder: Parts, temporary: bytes, reader: Reader) -> None:
+        written = 0
+        while written < size:
+            data = await reader.some(min(PIECE_BYTES, size - written))
+            await self.place.disk(self.place.landing.write, folder, temporary, written, data)
+            written += len(data)
+            self.tally.moved(len(data))
+
+    @contextlib.asynccontextmanager
+    async def _removed_on_failure(self, folder: Parts, temporary: bytes) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            await self.place.disk(self.place.landing.discard, folder, temporary)
+            raise
+
+
+def _check_whole(trouble: bytes | None) -> None:
+    if trouble is not None:
+        raise FileTrouble(_worded(trouble))
+
+
+def _check_free(old: os.stat_result | None) -> None:
+    if old is not None and kind_of(old.st_mode) is Kind.FOLDER:
+        raise IsADirectoryError(errno.EISDIR, "a folder has its name")
+
+
+def _for_shell(source: bytes) -> str:
+    """A word of POSIX text in which what makes a pattern is left to the shell."""
+    if not globs.is_pattern(source):
+        return quoted(source)
+    return "".join(
+        chr(byte) if byte in _UNQUOTED else quoted(source[place : place + 1])
+        for place, byte in enumerate(source)
+    )
+
+
+def _worded(said: bytes) -> str:
+    return one_line(said.decode("utf-8", "replace")).removeprefix("scp: ") or "failed"

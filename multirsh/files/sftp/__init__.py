@@ -1,0 +1,1 @@
+"""SFTP, version 3: the client's half, over any conversation."""

@@ -1,0 +1,244 @@
+"""The packets of SFTP version 3, pure: bytes in, values out, and the reverse.
+
+Sources: draft-ietf-secsh-filexfer-02; OpenSSH's PROTOCOL, section 4 (its
+extensions, and where it differs from the draft). What a server sends is not
+trusted: whatever does not fit raises ``ProtocolError``.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Final, NamedTuple
+
+LONGEST_PACKET: Final = 256 * 1024 + 1024
+"""Bytes of a packet that we accept; OpenSSH's longest is 256 KiB."""
+
+VERSION: Final = 3
+
+
+class Kind(enum.IntEnum):
+    """What a packet is."""
+
+    INIT = 1
+    VERSION = 2
+    OPEN = 3
+    CLOSE = 4
+    READ = 5
+    WRITE = 6
+    LSTAT = 7
+    FSTAT = 8
+    SETSTAT = 9
+    FSETSTAT = 10
+    OPENDIR = 11
+    READDIR = 12
+    REMOVE = 13
+    MKDIR = 14
+    STAT = 17
+    RENAME = 18
+    READLINK = 19
+    SYMLINK = 20
+    STATUS = 101
+    HANDLE = 102
+    DATA = 103
+    NAME = 104
+    ATTRS = 105
+    EXTENDED = 200
+    EXTENDED_REPLY = 201
+
+
+class Code(enum.IntEnum):
+    """What a STATUS says."""
+
+    OK = 0
+    EOF = 1
+    NO_SUCH_FILE = 2
+    PERMISSION_DENIED = 3
+    FAILURE = 4
+    BAD_MESSAGE = 5
+    NO_CONNECTION = 6
+    CONNECTION_LOST = 7
+    OP_UNSUPPORTED = 8
+
+
+class Open(enum.IntFlag):
+    """How a file is opened."""
+
+    READ = 0x01
+    WRITE = 0x02
+    CREATE = 0x08
+    TRUNCATE = 0x10
+    EXCLUSIVE = 0x20
+
+
+class ProtocolError(Exception):
+    """The server does not speak SFTP as it should."""
+
+
+class Attrs(NamedTuple):
+    """What is known, or to be set, of a file; ``None`` for nothing.
+
+    Attributes:
+        size: Bytes.
+        owner: Numbers of user and group.
+        mode: As ``st_mode``.
+        times: Access and modification, in whole seconds.
+    """
+
+    size: int | None = None
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+    times: tuple[int, int] | None = None
+
+
+class Name(NamedTuple):
+    """A name in a folder, with what it is itself."""
+
+    name: bytes
+    attrs: Attrs
+
+
+_SIZE: Final = 0x01
+_OWNER: Final = 0x02
+_MODE: Final = 0x04
+_TIMES: Final = 0x08
+_MORE: Final = 0x80000000
+
+_U32: Final = struct.Struct(">I")
+_U64: Final = struct.Struct(">Q")
+_HEAD: Final = struct.Struct(">IBI")
+_LATEST: Final = 0xFFFFFFFF
+
+
+def u32(number: int) -> bytes:
+    """A number of 32 bits."""
+    return _U32.pack(number)
+
+
+def u64(number: int) -> bytes:
+    """A number of 64 bits."""
+    return _U64.pack(number)
+
+
+def string(text: bytes) -> bytes:
+    """Bytes, their length before them."""
+    return _U32.pack(len(text)) + text
+
+
+def attrs(what: Attrs) -> bytes:
+    """What is to be set."""
+    flags, fields = 0, b""
+    if what.size is not None:
+        flags, fields = flags | _SIZE, fields + u64(what.size)
+    if what.owner is not None:
+        flags, fields = flags | _OWNER, fields + u32(what.owner[0]) + u32(what.owner[1])
+    if what.mode is not None:
+        flags, fields = flags | _MODE, fields + u32(what.mode)
+    if what.times is not None:
+        accessed, modified = (min(max(0, seconds), _LATEST) for seconds in what.times)
+        flags, fields = flags | _TIMES, fields + u32(accessed) + u32(modified)
+    return u32(flags) + fields
+
+
+def init() -> bytes:
+    """The first packet."""
+    return _U32.pack(5) + bytes([Kind.INIT]) + u32(VERSION)
+
+
+def request(kind: Kind, number: int, *fields: bytes | memoryview) -> bytes:
+    """A request; its answer will carry ``number``."""
+    size = 5 + sum(map(len, fields))
+    return b"".join((_HEAD.pack(size, kind, number), *fields))
+
+
+class Packets:
+    """Cuts what a server says into packets."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take what came.
+
+        Returns:
+            The packets that it completes, without their lengths.
+
+        Raises:
+            ProtocolError: One is longer than any should be, or empty.
+        """
+        self._buffer += data
+        found = []
+        start = 0
+        while len(self._buffer) - start >= _U32.size:
+            (size,) = _U32.unpack_from(self._buffer, start)
+            if not 1 <= size <= LONGEST_PACKET:
+                raise ProtocolError(f"it sent a packet of {size} bytes")
+            end = start + _U32.size + size
+            if end > len(self._buffer):
+                break
+            found.append(bytes(memoryview(self._buffer)[start + _U32.size : end]))
+            start = end
+        if start:
+            del self._buffer[:start]
+        return found
+
+
+class Fields:
+    """Reads a packet's fields, in their order."""
+
+    def __init__(self, packet: bytes, start: int = 0) -> None:
+        self._packet = packet
+        self._place = start
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there is nothing more."""
+        return self._place >= len(self._packet)
+
+    def byte(self) -> int:
+        """One byte."""
+        return self._take(1)[0]
+
+    def u32(self) -> int:
+        """A number of 32 bits."""
+        number: int = _U32.unpack(self._take(4))[0]
+        return number
+
+    def u64(self) -> int:
+        """A number of 64 bits."""
+        number: int = _U64.unpack(self._take(8))[0]
+        return number
+
+    def string(self) -> bytes:
+        """Bytes, their length before them."""
+        return self._take(self.u32())
+
+    def attrs(self) -> Attrs:
+        """What is known of a file."""
+        flags = self.u32()
+        size = self.u64() if flags & _SIZE else None
+        owner = (self.u32(), self.u32()) if flags & _OWNER else None
+        mode = self.u32() if flags & _MODE else None
+        times = (self.u32(), self.u32()) if flags & _TIMES else None
+        if flags & _MORE:
+            for _ in range(self.u32()):
+                self.string()
+                self.string()
+        return Attrs(size, owner, mode, times)
+
+    def names(self) -> list[Name]:
+        """Names in a folder."""
+        found = []
+        for _ in range(self.u32()):
+            name = self.string()
+            self.string()  # as ls -l would have it, for people
+            found.append(Name(name, self.attrs()))
+        return found
+
+    def _take(self, size: int) -> bytes:
+        end = self._place + size
+        if end > len(self._packet):
+            raise ProtocolError("it sent a packet that is too short")
+        taken = self._packet[self._place : end]
+        self._place = end
+        return taken

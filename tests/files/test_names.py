@@ -1,0 +1,172 @@
+"""Names: what a remote's may be, where a host's files go, what a half file is called."""
+
+from __future__ import annotations
+
+import posixpath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multirsh.errors import UsageError
+from multirsh.files.names import (
+    LONGEST_NAME,
+    base_name,
+    host_folder,
+    objection,
+    partial_name,
+    remote_path,
+    stays_inside,
+    temporary_name,
+)
+
+hosts = st.text(min_size=1, max_size=300).filter(lambda name: "\0" not in name)
+names = st.binary(min_size=1, max_size=300)
+parts = st.sampled_from([b"..", b".", b"", b"a", b"b", b"link"])
+
+
+@given(names)
+def test_a_name_that_is_taken_is_one_part_of_a_path(name: bytes) -> None:
+    if objection(name) is None:
+        assert posixpath.normpath(posixpath.join(b"/root", name)) == b"/root/" + name
+        assert min(name) >= 0x20
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"/", b"a/b", b"/a", b"a\0", b"a\n", b"\x1b[2J", b"\x7f"])
+def test_these_are_no_names(name: bytes) -> None:
+    assert objection(name)
+
+
+@pytest.mark.parametrize("name", [b"...", b".a", b"a b", b"-rf", b"\xff", "naïve".encode(), b"a" * 255])
+def test_these_are_names(name: bytes) -> None:
+    assert objection(name) is None
+
+
+@given(hosts)
+def test_a_hosts_folder_is_a_plain_name(host: str) -> None:
+    folder = host_folder(host)
+    assert objection(folder) is None
+    assert not folder.startswith(b".")
+    assert len(folder) <= LONGEST_NAME
+
+
+@given(hosts, hosts)
+def test_two_hosts_never_share_a_folder(one: str, other: str) -> None:
+    assert (host_folder(one) == host_folder(other)) == (one == other)
+
+
+@given(
+    st.text(st.sampled_from("/.%2Fa"), min_size=1, max_size=5), st.text(st.sampled_from("/.%2Fa"), min_size=1)
+)
+def test_two_hosts_of_odd_names_never_share_a_folder(one: str, other: str) -> None:
+    assert (host_folder(one) == host_folder(other)) == (one == other)
+
+
+def test_usual_names_stay_as_they_are() -> None:
+    assert host_folder("web-01.example.com") == b"web-01.example.com"
+    assert host_folder("fe80::1") == b"fe80::1"
+    assert host_folder("..") == b"%2E."
+    assert host_folder("a/b") == b"a%2Fb"
+
+
+@given(names.filter(lambda name: objection(name) is None), st.integers(0, 1 << 62), st.integers(0, 1 << 32))
+def test_half_files_have_names_of_their_own(name: bytes, size: int, mtime: int) -> None:
+    for made in (temporary_name(name, "0123abcd"), partial_name(name, size, mtime)):
+        assert objection(made) is None
+        assert made.startswith(b".")
+        assert made != name
+
+
+def test_a_partial_file_is_of_one_version() -> None:
+    assert partial_name(b"f", 5, 6) == partial_name(b"f", 5, 6)
+    assert len({partial_name(b"f", size, time) for size in (1, 2) for time in (1, 2)}) == 4
+    long = b"n" * 254
+    assert partial_name(long + b"1", 1, 1) != partial_name(long + b"2", 1, 1)
+
+
+class FakeTree:
+    """A tree with links as ``stays_inside`` lets them be, in which a path is followed as a kernel would."""
+
+    def __init__(self) -> None:
+        self.links: dict[tuple[bytes, ...], bytes] = {}
+
+    def follow(self, folder: tuple[bytes, ...], path: bytes, *, depth: int = 0) -> tuple[bytes, ...] | None:
+        """Where ``path`` leads from ``folder``; ``None`` for nowhere. Leaving the root fails the test."""
+        here = folder
+        for part in path.split(b"/"):
+            if part in {b"", b"."}:
+                continue
+            if part == b"..":
+                assert here, "it leads out"
+                here = here[:-1]
+                continue
+            here = (*here, part)
+            if here in self.links:
+                if depth > 8:
+                    return None
+                led = self.follow(here[:-1], self.links[here], depth=depth + 1)
+                if led is None:
+                    return None
+                here = led
+        return here
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([b"a", b"b"]), max_size=2).map(tuple),
+            st.sampled_from([b"link", b"b", b"a"]),
+            st.lists(parts, min_size=1, max_size=5).map(b"/".join),
+        ),
+        max_size=6,
+    )
+)
+def test_links_that_stay_inside_do_together_too(
+    made: list[tuple[tuple[bytes, ...], bytes, bytes]],
+) -> None:
+    """Each is made where its folders are real, as they are when a pull makes it."""
+    tree = FakeTree()
+    real: set[tuple[bytes, ...]] = set()
+    for folder, name, target in made:
+        ways = [folder[:length] for length in range(1, len(folder) + 1)]
+        if any(way in tree.links for way in ways) or (*folder, name) in real:
+            continue
+        if stays_inside(folder, target):
+            real.update(ways)
+            tree.links[*folder, name] = target
+    for place, target in tree.links.items():
+        tree.follow(place[:-1], target)
+
+
+@pytest.mark.parametrize(
+    ("folder", "target", "inside"),
+    [
+        ((), b"a", True),
+        ((), b"./a/b", True),
+        ((), b"..", False),
+        ((b"a",), b"../b", True),
+        ((b"a",), b"../../b", False),
+        ((b"a",), b"b/../..", False),
+        ((), b"/etc", False),
+        ((), b"", False),
+    ],
+)
+def test_where_links_may_lead(folder: tuple[bytes, ...], target: bytes, *, inside: bool) -> None:
+    assert stays_inside(folder, target) == inside
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(b"/a/b", b"b"), (b"a/", b"a"), (b"/", b""), (b".", b""), (b"a/.", b""), (b"a//", b"a")],
+)
+def test_what_a_source_is_called(path: bytes, name: bytes) -> None:
+    assert base_name(path) == name
+
+
+def test_home_folders() -> None:
+    assert remote_path(b"~/a") == b"a"
+    assert remote_path(b"~") == remote_path(b"~/") == b"."
+    assert remote_path(b"/a/~") == b"/a/~"
+    for wrong in (b"", b"~other", b"a\0b"):
+        with pytest.raises(UsageError):
+            remote_path(wrong)
