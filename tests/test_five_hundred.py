@@ -186,7 +186,7 @@ def test_a_tenth_misbehaves_and_the_others_do_not_notice(
         impostors = [place.address for place in places if place.name.startswith("impostor")]
         other_key = public(make_key(tmp_path / "other"))
         trusted = server.known_hosts(healthy) + known_hosts(impostors, port=server.port, host_key=other_key)
-        told = run_cli(namespace, server, places, trusted, tmp_path, "-t", "3", "--close-timeout", "1")
+        told = run_cli(namespace, server, places, trusted, tmp_path, "-t", "6", "--close-timeout", "1")
     show("180 healthy, 20 not", told)
     each = MIXED // BAD_EVERY // len(bad)
     assert told.endings("web") == {("ok", None, "remote"): MIXED - each * len(bad)}

@@ -14,7 +14,7 @@ from multirsh.files.disk import Disk
 from multirsh.files.entries import Teller
 from multirsh.files.landing import Landing
 from multirsh.files.lanes import Flight
-from multirsh.files.names import base_name, host_folder, remote_path
+from multirsh.files.names import base_name, remote_path
 from multirsh.files.options import CopyOptions
 from multirsh.files.pull import Place, SftpPull
 from multirsh.files.push import SftpPush
@@ -23,6 +23,7 @@ from multirsh.files.scp.pull import ScpPull
 from multirsh.files.scp.push import ScpPush
 from multirsh.files.tally import HostTally, Progress
 from multirsh.files.tree import look
+from multirsh.inventory.file_name import file_name
 from multirsh.model import Exited, Host, Outcome
 from multirsh.transports.base import Connection
 
@@ -154,7 +155,7 @@ class PullJob:
 
     def copying(self, host: Host, rights: Rights) -> Copying:
         """What is to be done on a host."""
-        place = Place(self._landing, self._disk, (host_folder(host.name),))
+        place = Place(self._landing, self._disk, (file_name(host.name).encode(),))
 
         async def copy(connection: Connection, teller: Teller) -> Outcome:
             reach = Reach(host.name, connection, self._options, rights)

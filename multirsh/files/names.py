@@ -1,4 +1,4 @@
-"""Names: what a remote may call a file, what a host's folder is called, what a half file is called.
+"""Names: what a remote may call a file, what a half file is called.
 
 Pure. All names of files are bytes, as the systems have them.
 """
@@ -18,7 +18,6 @@ LONGEST_NAME: Final = 255
 
 _MARK: Final = b".multirsh-"
 _CONTROLS: Final = re.compile(rb"[\x00-\x1f\x7f]")
-_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@:+,=")
 _DIGEST: Final = 16
 """Hexadecimal digits of a digest in a name."""
 
@@ -34,23 +33,6 @@ def objection(name: bytes) -> str | None:
     if len(name) > LONGEST_NAME:
         return "its name is too long"
     return None
-
-
-def host_folder(host: str) -> bytes:
-    """The name of a host's own folder.
-
-    Letters, digits and ``._-@:+,=`` stay as they are, all else and a dot in front become ``%XX``. So no two
-    hosts have the same, and none leads elsewhere. A name that would be too long ends in a digest.
-    """
-    raw = host.encode("utf-8", "surrogateescape")
-    coded = b"".join(
-        bytes([byte]) if byte in _PLAIN and not (place == 0 and byte == ord(".")) else b"%%%02X" % byte
-        for place, byte in enumerate(raw)
-    )
-    if len(coded) <= LONGEST_NAME:
-        return coded
-    digest = hashlib.sha256(raw).hexdigest()[:_DIGEST].encode()
-    return coded[: LONGEST_NAME - _DIGEST - 2] + b"%%" + digest  # "%%" is in no other name
 
 
 def temporary_name(name: bytes, salt: str) -> bytes:

@@ -24,9 +24,10 @@ import os
 from typing import Final
 
 from multirsh.errors import HostError
-from multirsh.model import ClosedBy, Exited, Phase, Signalled, Status
+from multirsh.model import ClosedBy, ErrorKind, Exited, Phase, Signalled, Status
 from multirsh.testing import commands
 from multirsh.testing.giving_up import GivingUp
+from multirsh.testing.suite import CLOSE_S
 from multirsh.testing.visit import (
     Capabilities,
     Collected,
@@ -222,14 +223,17 @@ class TransportConformance(GivingUp):
         """What was cut off must not look whole: the command sees no end of file."""
 
         async def test(visit: Visit) -> None:
-            sink, status = Collected(), None
+            sink, status, failure = Collected(), None, None
             async with visit.opened() as connection:
                 stdin = Input(b"half", error=OSError(errno.EIO, "broken"))
                 try:
                     await connection.run(f"{commands.ECHO} && echo whole", sink, stdin)
                 except HostError as error:
-                    status = error.status
+                    status, failure = error.status, error.failure
+                await connection.end_command(kill_after=CLOSE_S)
             assert status is Status.LOCAL
+            assert failure is not None
+            assert failure.kind is ErrorKind.STDIN
             assert b"whole" not in sink.stdout
 
         self.visit(test)
@@ -292,6 +296,7 @@ class TransportConformance(GivingUp):
         async def test(visit: Visit) -> None:
             loop = asyncio.get_running_loop()
             visit.connector.destination(visit.reached.host)
+            visit.connector.hop(visit.reached.host)
             connection = visit.connector.connection(visit.reached.host)
             assert (connection.connected_at, connection.authenticated_at) == (None, None)
             began = loop.time()

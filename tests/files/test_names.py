@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
 from multirsh.files.names import (
-    LONGEST_NAME,
     base_name,
-    host_folder,
     objection,
     partial_name,
     remote_path,
@@ -20,7 +18,6 @@ from multirsh.files.names import (
     temporary_name,
 )
 
-hosts = st.text(min_size=1, max_size=300).filter(lambda name: "\0" not in name)
 names = st.binary(min_size=1, max_size=300)
 parts = st.sampled_from([b"..", b".", b"", b"a", b"b", b"link"])
 
@@ -40,33 +37,6 @@ def test_these_are_no_names(name: bytes) -> None:
 @pytest.mark.parametrize("name", [b"...", b".a", b"a b", b"-rf", b"\xff", "naïve".encode(), b"a" * 255])
 def test_these_are_names(name: bytes) -> None:
     assert objection(name) is None
-
-
-@given(hosts)
-def test_a_hosts_folder_is_a_plain_name(host: str) -> None:
-    folder = host_folder(host)
-    assert objection(folder) is None
-    assert not folder.startswith(b".")
-    assert len(folder) <= LONGEST_NAME
-
-
-@given(hosts, hosts)
-def test_two_hosts_never_share_a_folder(one: str, other: str) -> None:
-    assert (host_folder(one) == host_folder(other)) == (one == other)
-
-
-@given(
-    st.text(st.sampled_from("/.%2Fa"), min_size=1, max_size=5), st.text(st.sampled_from("/.%2Fa"), min_size=1)
-)
-def test_two_hosts_of_odd_names_never_share_a_folder(one: str, other: str) -> None:
-    assert (host_folder(one) == host_folder(other)) == (one == other)
-
-
-def test_usual_names_stay_as_they_are() -> None:
-    assert host_folder("web-01.example.com") == b"web-01.example.com"
-    assert host_folder("fe80::1") == b"fe80::1"
-    assert host_folder("..") == b"%2E."
-    assert host_folder("a/b") == b"a%2Fb"
 
 
 @given(names.filter(lambda name: objection(name) is None), st.integers(0, 1 << 62), st.integers(0, 1 << 32))

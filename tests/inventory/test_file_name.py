@@ -36,3 +36,10 @@ def test_no_two_are_the_same_and_none_leads_elsewhere(one: str, other: str) -> N
         assert name not in {"", ".", ".."}
         assert "/" not in name
         assert len(name.encode()) <= LONGEST
+
+
+@given(
+    st.text(st.sampled_from("/.%2Fa"), min_size=1, max_size=5), st.text(st.sampled_from("/.%2Fa"), min_size=1)
+)
+def test_nor_are_two_odd_ones(one: str, other: str) -> None:
+    assert (file_name(one) == file_name(other)) == (one == other)

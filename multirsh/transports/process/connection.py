@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Exited, Fate, Host, Outcome, Phase, Signalled, Status
@@ -129,24 +129,25 @@ class ProcessConnection:
         """Give the program its input until it ends, whether it reads it or not.
 
         Raises:
-            HostError: The input cannot be read. The program does not see its end: it is killed first.
+            HostError: The input cannot be read; the program goes on, and waits for more of it, maybe.
         """
-        failure: OSError | None = None
+        failure: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
 
         async def feed() -> None:
-            nonlocal failure
             try:
                 await running.feed(stdin)
             except OSError as error:
-                failure = error
-                running.leave()
+                failure.set_result(error)
 
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(feed())
-            await running.until_over()
+            ending = group.create_task(running.until_over())
+            ends: list[asyncio.Future[Any]] = [ending, failure]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             feeding.cancel()
-        if failure is not None:
-            raise HostError(self._host.name, Status.LOCAL, input_failure(failure))
+            ending.cancel()
+        if failure.done():
+            raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - see below
         """End the program that was given up on, with all that it started.
