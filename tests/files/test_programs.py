@@ -23,7 +23,7 @@ def test_a_tree_comes_and_goes(multirsh: Program, tmp_path: Path, way: tuple[str
     there = tmp_path / "there"
     there.mkdir()
 
-    pushed = multirsh("push", *way, "-w", "a,b", "-rp", "--via", via, tree, there)
+    pushed = multirsh("push", *way, "-w", "a", "-rp", "--via", via, tree, there)
     pulled = multirsh("pull", *way, "-w", "a,b", "-rp", "--via", via, there / "tree", "back")
 
     assert (pushed.code, pulled.code) == (0, 0), pushed.err + pulled.err
