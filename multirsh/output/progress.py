@@ -28,7 +28,7 @@ from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, Ru
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.output.style import Style, paint
-from multirsh.output.words import TROUBLES, clock, size, status_words
+from multirsh.output.words import TROUBLES, clock, ending_words, size, status_words
 
 _GAP: Final = "  "
 _BAR: Final = 12
@@ -102,7 +102,7 @@ class Progress:
                 self._in_flight.pop(event.host, None)
                 self._done[event.status] += 1
                 if event.status in _TOLD:
-                    self._last_troubles.appendleft(f"{escape_text(event.host)} {_ending(event)}")
+                    self._last_troubles.appendleft(f"{escape_text(event.host)} {ending_words(event)}")
             case Output() | Copied() | RunFinished():
                 pass
             case _:
@@ -235,12 +235,6 @@ class Progress:
 
 _TOLD: Final = frozenset(TROUBLES) - {Status.CANCELLED, Status.NOT_RUN}
 """What is told of as it happens: who was stopped with the run is no news."""
-
-
-def _ending(finished: HostFinished) -> str:
-    if finished.status is Status.FAILED:
-        return f"exit {finished.exit_status}"
-    return escape_text(finished.signal) if finished.signal else status_words(finished.status)
 
 
 def _listed(title: str, items: Iterable[str], width: int) -> str:

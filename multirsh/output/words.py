@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from multirsh.events import HostFinished
 from multirsh.model import Status
+from multirsh.output.escape import escape_text
 
 TROUBLES: Final = (
     Status.FAILED,
@@ -32,6 +34,13 @@ _FINE: Final = 9.95
 def status_words(status: Status) -> str:
     """A status as two words where it has two."""
     return status.value.replace("_", " ")
+
+
+def ending_words(finished: HostFinished) -> str:
+    """How a host ended, in one or two words: ``exit 3``, ``KILL``, else its status."""
+    if finished.status is Status.FAILED:
+        return f"exit {finished.exit_status}"
+    return escape_text(finished.signal) if finished.signal else status_words(finished.status)
 
 
 def duration(seconds: float) -> str:

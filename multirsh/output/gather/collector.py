@@ -90,12 +90,8 @@ class Collector:
         return likeness, Written([host], finished, {stream: each.text for stream, each in collected.items()})
 
     def _nothing(self, host: str) -> dict[Stream, _Collected]:
-        return {
-            stream: _Collected(
-                self._store.text(), None if self._normalizer is None else self._normalizer.for_host(host)
-            )
-            for stream in self._streams
-        }
+        normalized = None if self._normalizer is None else self._normalizer.for_host(host)
+        return {stream: _Collected(self._store.text(), normalized) for stream in self._streams}
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from multirsh.events import HostFinished
 from multirsh.inventory import fold
 from multirsh.model import Status
 from multirsh.output.batch import Write
@@ -15,7 +14,7 @@ from multirsh.output.lines import LineAssembler
 from multirsh.output.options import OutputOptions
 from multirsh.output.style import Style
 from multirsh.output.surface import surfaces
-from multirsh.output.words import status_words
+from multirsh.output.words import ending_words
 
 _RULE: Final = "----"
 _WIDEST: Final = 80
@@ -50,7 +49,10 @@ class Page:
         if not self._has_headers:
             return
         facts = [str(len(written.hosts))] if counted else []
-        facts += [word for word in (_ending(written.ending), note) if word]
+        if written.ending.status is not Status.OK:
+            facts.append(ending_words(written.ending))
+        if note:
+            facts.append(note)
         names = f"{_RULE} {escape_text(fold(written.hosts))}" + (f" ({', '.join(facts)})" if facts else "")
         rule = ""
         if self._surface.is_terminal:
@@ -83,11 +85,3 @@ class Page:
             yield Write("stdout", self._surface.lines(lines.finish()))
         elif last != b"\n":
             yield Write("stdout", b"\n")
-
-
-def _ending(finished: HostFinished) -> str:
-    if finished.status is Status.OK:
-        return ""
-    if finished.status is Status.FAILED:
-        return f"exit {finished.exit_status}"
-    return escape_text(finished.signal) if finished.signal else status_words(finished.status)

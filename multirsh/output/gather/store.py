@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 BLOCK: Final = 64 * 1024
@@ -171,6 +170,5 @@ class Text:
 
 def _nameless_file(folder: str | None) -> int:
     """A file that is gone when its descriptor is closed."""
-    descriptor, path = tempfile.mkstemp(prefix="multirsh-", dir=folder)
-    Path(path).unlink()
-    return descriptor
+    with tempfile.TemporaryFile(prefix="multirsh-", dir=folder) as file:
+        return os.dup(file.fileno())
