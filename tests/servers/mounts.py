@@ -20,8 +20,8 @@ def own_mounts() -> list[str]:
 def _propagation() -> str:
     """How the mounts are told apart.
 
-    In a chroot they cannot be made private, for ``/`` is no mount there; and need not be, where the mount below
-    it is private already.
+    In a chroot they cannot be made private, for ``/`` is no mount there; nor need they be, where the mount
+    below it is private already.
     """
     unshare = program("unshare", package="util-linux")
     tried = subprocess.run(
