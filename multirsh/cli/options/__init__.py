@@ -11,8 +11,10 @@ from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
 from multirsh.cli.options.output import COLOR, COPY_OUTPUT, OUTPUT, Showing
+from multirsh.cli.options.record import AGAIN, RECORD, Recording
 
 __all__ = [
+    "AGAIN",
     "CHOICE",
     "CLOSING",
     "COLOR",
@@ -24,6 +26,7 @@ __all__ = [
     "COURSE",
     "FILES",
     "OUTPUT",
+    "RECORD",
     "RUNNING",
     "STDIN_OPTION",
     "TTY",
@@ -32,6 +35,7 @@ __all__ = [
     "Connecting",
     "Context",
     "Course",
+    "Recording",
     "Showing",
     "option",
     "read_inventory",
