@@ -103,7 +103,8 @@ class Again:
             UsageError: Nobody is chosen.
         """
         inventory = options.read_inventory(files)
-        if not choice.is_empty or choice.exclude or (files and self.which is not None):
+        is_narrowed = bool(choice.exclude) or choice.pick is not None
+        if not choice.is_empty or (files and (is_narrowed or self.which is not None)):
             return choice.hosts(inventory)
         if files:
             return _listed(inventory, self.found)

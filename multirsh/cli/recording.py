@@ -20,6 +20,9 @@ from multirsh.journal.pruning import DAY_S
 HASHED_AT_MOST: Final = 64 * 1024 * 1024
 """A larger file of ``-I`` is known by its size and time: to read it twice takes too long."""
 
+MOST_RECORDS: Final = 5000
+"""However small they are: each run looks through the index when it begins."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
@@ -38,7 +41,9 @@ class Recording:
     @classmethod
     def within(cls, plan: Mapping[str, Any], *, output: int, size: int, days: int) -> Recording:
         """As the options say it."""
-        return cls(plan=plan, output_bytes=output, limits=Limits(age_s=days * DAY_S, size=size))
+        return cls(
+            plan=plan, output_bytes=output, limits=Limits(records=MOST_RECORDS, age_s=days * DAY_S, size=size)
+        )
 
     def recorder(self, warn: Callable[[str], object]) -> Recorder | None:
         """What records the run; ``None`` where no record can be.

@@ -6,12 +6,19 @@ import json
 import re
 import signal
 import subprocess
+from pathlib import Path
 
+import click
 import pytest
 
+from multirsh.cli.rerun import KINDS, rerun
+from multirsh.cli.run import run
+from multirsh.cli.stdin import with_its_file
 from multirsh.journal import Entry, Journal, State
+from multirsh.journal.resuming import Which
 from multirsh.model import Status
 from tests.cli.program import MULTIRSH, Program
+from tests.journal.records import keep, whole
 from tests.servers.mounts import own_mounts
 
 CANARY = "canary-9d41"
@@ -131,6 +138,35 @@ def test_a_state_folder_that_cannot_be_written_is_one_warning_and_the_run_goes_o
 # Again.
 
 
+@pytest.mark.parametrize(
+    ("line", "settled"),
+    [
+        ("--rerun failed uptime", "--rerun=failed uptime"),
+        ("--rerun failed 20261121 uptime", "--rerun=failed+20261121 uptime"),
+        ("--rerun ok 20261121T154000-abc123", "--rerun=ok+20261121T154000-abc123"),
+        ("-q --rerun=ok 20261121T15 df", "-q --rerun=ok+20261121T15 df"),
+        ("--rerun failed df -h", "--rerun=failed df -h"),
+        ("--rerun failed facade x", "--rerun=failed facade x"),
+        ("--rerun failed abc123 x", "--rerun=failed+abc123 x"),
+        ("--rerun", "--rerun"),
+        ("uptime --rerun failed 20261121", "uptime --rerun failed 20261121"),
+    ],
+)
+def test_the_word_after_which_is_the_run_if_it_looks_like_one_or_is_one(
+    line: str, settled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    keep(Journal(), whole("20261121T154000-abc123", "web1"))
+    assert with_its_file(line.split(), run) == [word.replace("+", " ") for word in settled.split()]
+
+
+@pytest.mark.parametrize("word", ["xyzzy", "unreachble", ""])
+def test_which_is_one_of_five(word: str) -> None:
+    with pytest.raises(click.BadParameter, match="unreachable"):
+        rerun(word)
+    assert set(KINDS) == {which.value for which in Which}
+
+
 def test_rerun_takes_the_command_and_the_hosts_that_ended_so(user: Program) -> None:
     user(*ON, WORKS)
     ended = user("-R", "local", "--rerun", "failed")
@@ -146,15 +182,12 @@ def test_rerun_takes_the_command_and_the_hosts_that_ended_so(user: Program) -> N
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("--rerun", "ko", "true"), "no hosts are 'ko'; it is one of failed, unreachable"),
         (("--rerun", "unreachable"), "no host of .* was unreachable; failed 1, ok 2"),
         (("-w", "a", "--rerun", "failed"), "no selected host was failed in .*; failed 1, ok 2"),
         (("--rerun", "ok", "20200101"), "no run is called '20200101'; the last is "),
         (("--rerun", "ok", "--resume", "last"), "use one of them"),
         (("-w", "a,b,c,d", "--resume", "last", WORKS), "the selection has d, too"),
-        (("-w", "a,b", "--resume", "last", WORKS), "the selection is without c"),
         (("--resume", "last", "true"), "the command: echo .* before, true now"),
-        (("--cwd", "/", "--resume", "last"), "--cwd: none before, / now"),
         (("-I", "begun", "--resume", "last"), r"standard input \(-I\): none before, sha256 [0-9a-f]{64} now"),
     ],
 )
