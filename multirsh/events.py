@@ -267,7 +267,7 @@ def from_dict(row: Mapping[str, Any]) -> Event:
     """Make the event whose ``to_dict`` gave ``row``.
 
     What a row does not say is not in the event: times are as fine as microseconds, ``PortUse.waited`` and
-    ``longest_wait`` are 0, a failure has no ``of_jump``. Keys that are not the contract's are passed over.
+    ``longest_wait`` are 0, a failure has no ``of_jump``. Keys of nobody's are passed over.
 
     Args:
         row: An object of the contract, as JSON's reader gives it.
