@@ -160,6 +160,18 @@ class Journal:
         if runs:
             self.index.forget(runs)
 
+    def prunable(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
+        """The runs whose records are more than ``limits`` say, the oldest first.
+
+        Args:
+            limits: What may be kept.
+            spared: Runs whose records stay.
+        """
+        candidates = [
+            Candidate(one.run, one.began, one.size, one.state is State.RUNNING) for one in self.runs()
+        ]
+        return to_remove(candidates, limits, now=time.time(), spared=spared)
+
     def prune(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
         """Delete the oldest records, as long as there is more than ``limits`` say.
 
@@ -173,13 +185,9 @@ class Journal:
         Raises:
             UsageError: As ``remove``.
         """
-        now = time.time()
-        candidates = [
-            Candidate(one.run, one.began, one.size, one.state is State.RUNNING) for one in self.runs()
-        ]
-        removed = to_remove(candidates, limits, now=now, spared=spared)
+        removed = self.prunable(limits, spared=spared)
         self.remove(removed)
-        self._clear_unborn(now)
+        self._clear_unborn(time.time())
         return removed
 
     def _path(self, run: str) -> Path:

@@ -10,12 +10,13 @@ from multirsh.cli.options.context import CONTEXT, STDIN_OPTION, TTY, Context
 from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
-from multirsh.cli.options.output import COLOR, COPY_OUTPUT, OUTPUT, Showing
+from multirsh.cli.options.output import COLOR, COMPARED_OUTPUT, COPY_OUTPUT, OUTPUT, RECORDED_OUTPUT, Showing
 
 __all__ = [
     "CHOICE",
     "CLOSING",
     "COLOR",
+    "COMPARED_OUTPUT",
     "CONFIGURABLE",
     "CONNECTION",
     "CONTEXT",
@@ -24,6 +25,7 @@ __all__ = [
     "COURSE",
     "FILES",
     "OUTPUT",
+    "RECORDED_OUTPUT",
     "RUNNING",
     "STDIN_OPTION",
     "TTY",

@@ -7,23 +7,29 @@ an address.
 
 Hosts that wrote the same before, and the same after, are compared once. What
 both runs wrote is kept in a store, so memory is bounded; of texts that are too
-long to be compared line by line only their sizes are told.
+long to be compared line by line only their sizes are told. Where no command ran
+in one of the two, it is told once that none did, and not that its output is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunStarted
 from multirsh.inventory.fold import natural_key
+from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
 from multirsh.output.gather.collector import Collector, Likeness, Written
 from multirsh.output.gather.differences import LONGEST_BYTES
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import Store, Text
 from multirsh.output.runs.hunks import compare_texts
+
+_BEFORE_THE_COMMAND: Final = frozenset(
+    {Status.NOT_RUN, Status.UNREACHABLE, Status.AUTH, Status.HOSTKEY, Status.LOCAL}
+)
 
 
 class Ended(NamedTuple):
@@ -79,13 +85,15 @@ class Change:
         hosts: Their names.
         before: How the first of them ended in the first run.
         after: And in the second.
-        streams: The streams that changed.
+        streams: The streams that changed, in those of the first of them.
+        has_other_texts: Whether others of them wrote something else around that.
     """
 
     hosts: list[str]
     before: HostFinished
     after: HostFinished
     streams: Mapping[Stream, StreamChange]
+    has_other_texts: bool = False
 
     @property
     def is_of_ending(self) -> bool:
@@ -130,6 +138,11 @@ class _Side(NamedTuple):
     ended: Ended
     likeness: Likeness
     written: Written
+
+    @property
+    def has_not_run(self) -> bool:
+        """Whether there was no command that could have written anything."""
+        return self.written.ending.status in _BEFORE_THE_COMMAND and self.written.is_empty
 
     def is_like(self, other: _Side) -> bool:
         """Whether nothing that counts is different."""
@@ -231,6 +244,7 @@ class _Comparison:
             key = (old.ended, new.ended, *identities)
             if key in folded:
                 folded[key].hosts += hosts
+                folded[key].has_other_texts = bool(streams)
                 for change in streams.values():
                     if change.diff is not None:
                         change.diff.drop()
@@ -243,7 +257,7 @@ class _Comparison:
     def _stream_change(self, place: int, old: _Side, new: _Side) -> tuple[StreamChange, bytes] | None:
         """What became of a stream, and what is the same for the same change; ``None`` where nothing did."""
         digests = old.likeness.digests[place], new.likeness.digests[place]
-        if digests[0] == digests[1]:
+        if digests[0] == digests[1] or old.has_not_run or new.has_not_run:
             return None
         before, after = old.written.texts[STREAMS[place]], new.written.texts[STREAMS[place]]
         sizes = before.size, after.size

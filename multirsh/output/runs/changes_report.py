@@ -8,8 +8,8 @@ For people::
     @@ -1 +1 @@
     -release 41
     +release 42
-    only in the first: db9
-    491 hosts did the same, 7 changed
+    only in the first run: db9
+    491 hosts did the same, 7 changed, 1 in one run only
 
 For programs, a JSON object a line; the keys are documented in docs/runs.md.
 """
@@ -38,7 +38,7 @@ def changes_report(changes: Changes, page: Page) -> Iterator[Write]:
     The lines that name the two runs are the caller's.
     """
     for change in changes.changes:
-        yield page.rule(change.hosts, [str(len(change.hosts)), *_endings(change)])
+        yield page.rule(change.hosts, _facts(change))
         for stream in STREAMS:
             if stream in change.streams:
                 yield from _stream(change.streams[stream], page, is_stderr=stream == "stderr")
@@ -77,6 +77,11 @@ def changes_json(changes: Changes, before: str, after: str) -> Iterator[Write]:
     ):
         if hosts:
             yield _object({"kind": kind, "hosts": hosts})
+
+
+def _facts(change: Change) -> list[str]:
+    as_in = [f"shown as in {escape_text(change.hosts[0])}"] if change.has_other_texts else []
+    return [str(len(change.hosts)), *_endings(change), *as_in]
 
 
 def _endings(change: Change) -> list[str]:

@@ -61,7 +61,7 @@ def test_equal_changes_are_told_once_whatever_stands_around(store: Store) -> Non
     before: Wrote = {f"web{n:02}": b"kernel %d\nrelease 41\n" % n for n in range(1, 8)}
     after: Wrote = {f"web{n:02}": b"kernel %d\nrelease 42\n" % n for n in range(1, 8)}
     assert report(events(before | {"db1": b"x\n"}), events(after | {"db1": b"y\n"}), store) == (
-        "---- web[01-07] (7)\n@@ -1,2 +1,2 @@\n kernel 1\n-release 41\n+release 42\n"
+        "---- web[01-07] (7, shown as in web01)\n@@ -1,2 +1,2 @@\n kernel 1\n-release 41\n+release 42\n"
         "---- db1 (1)\n@@ -1 +1 @@\n-x\n+y\n"
         "0 hosts did the same, 8 changed\n"
     )
@@ -155,7 +155,7 @@ def test_a_run_that_broke_is_compared_as_far_as_it_came(store: Store) -> None:
     broken = [*complete[:5], host_started("h2"), output("h2", b"b")]
     assert report(whole(broken), complete, store) == (
         "---- h2 (1, was lost, now ok)\n@@ -1 +1 @@\n-b\n\\ No newline at end of file\n+b\n"
-        "---- h3 (1, was not run, now ok)\n@@ -0,0 +1 @@\n+c\n"
+        "---- h3 (1, was not run, now ok)\n"
         "1 host did the same, 2 changed\n"
     )
 
