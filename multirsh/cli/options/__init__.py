@@ -11,8 +11,10 @@ from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
 from multirsh.cli.options.output import COLOR, COMPARED_OUTPUT, COPY_OUTPUT, OUTPUT, RECORDED_OUTPUT, Showing
+from multirsh.cli.options.record import AGAIN, RECORD, Recording
 
 __all__ = [
+    "AGAIN",
     "CHOICE",
     "CLOSING",
     "COLOR",
@@ -25,6 +27,7 @@ __all__ = [
     "COURSE",
     "FILES",
     "OUTPUT",
+    "RECORD",
     "RECORDED_OUTPUT",
     "RUNNING",
     "STDIN_OPTION",
@@ -34,6 +37,7 @@ __all__ = [
     "Connecting",
     "Context",
     "Course",
+    "Recording",
     "Showing",
     "option",
     "read_inventory",
