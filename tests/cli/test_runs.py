@@ -17,6 +17,7 @@ from multirsh.model import Status
 from tests.cli.program import ROOT, Program
 from tests.cli.terminal import Terminal
 from tests.journal.records import finished, host_finished, host_started, keep, output, started
+from tests.servers.ports import free_port
 
 HOSTS = [f"web{number:02}" for number in range(1, 13)]
 FIRST, SECOND, BROKEN = "20261120T163000-7f3a21", "20261121T163000-c0ffee", "20261121T170000-bad123"
@@ -144,7 +145,7 @@ def test_a_run_that_broke_tells_who_is_in_doubt(multirsh: Program, journal: Jour
     ended = multirsh("runs", "show")
     assert ended.out == "---- web[01-04] (4)\nrelease 42\n---- web05 (1, lost)\nrelease 42\n"
     assert ended.err.splitlines()[3:] == [
-        "it broke off: 4 ok of 12; multirsh --resume bad123 goes on with it",
+        "it broke off: 4 ok of 12; --resume bad123 goes on with it",
         "lost (stopped): web05",
         "  multirsh ended before it did; its command may have run",
         "not run: web[06-12]",
@@ -186,6 +187,29 @@ def test_output_that_was_too_much_is_told(multirsh: Program) -> None:
     keep(Journal(folder_of(multirsh)), run(FIRST, 41), output_bytes=100)
     assert "output was too much to be kept in full: web[02-12]" in multirsh("runs", "show").err
     assert "too much" not in multirsh("runs", "show", "last", "web01").err
+
+
+def test_a_run_that_went_on_with_another_names_it(multirsh: Program) -> None:
+    broken = [event for event in run(FIRST, 41, breaks_in="web05") if event.name != "stdout"]
+    journal = Journal(folder_of(multirsh))
+    keep(journal, broken, plan={"kind": "run", "command": "true", "hosts": HOSTS})
+    done = {"resumes": FIRST, "before": {"ok": HOSTS[:4]}, "hosts": HOSTS}
+    keep(journal, run(SECOND, 42), plan=done)
+    assert f"it goes on with run {FIRST}: 4 hosts done before" in multirsh("runs", "show", "c0ffee").err
+    compared = multirsh("runs", "diff", "7f3a21", "c0ffee").err
+    assert (
+        compared == f"multirsh: {SECOND} goes on with {FIRST}: hosts that were done there are not compared\n"
+    )
+
+
+def test_a_real_run_is_there_when_it_is_over(multirsh: Program) -> None:
+    command = "echo of $MULTIRSH_LAB_HOST; test $MULTIRSH_LAB_HOST != db2"
+    lived = multirsh("lab", "--lab-port", str(free_port(None)), "-B", command)
+    told = multirsh("runs", "show")
+    assert told.out == lived.out
+    assert told.err.splitlines()[3:] == lived.err.splitlines()
+    listed = multirsh("runs", "--json").out
+    assert (json.loads(listed)["command"], json.loads(listed)["exit_code"]) == (command, 5)
 
 
 # ---------------------------------------------------------------- two runs
@@ -275,6 +299,8 @@ def test_records_are_deleted_and_listed(multirsh: Program, journal: Journal) -> 
 def test_without_limits_the_usual_ones_hold(multirsh: Program, journal: Journal) -> None:
     ended = multirsh("runs", "prune")
     assert (ended.code, ended.out, ended.err) == (0, "", "0 records deleted, 0 B; 3 left\n")
+    small = multirsh("runs", "prune", "--dry-run", env={"MULTIRSH_JOURNAL_SIZE": "3K"})
+    assert small.err.endswith("; 1 left\n")
     assert multirsh("runs", "prune", "--older-than", "0").err.endswith("; 0 left\n")
 
 

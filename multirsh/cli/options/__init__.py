@@ -11,7 +11,7 @@ from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
 from multirsh.cli.options.output import COLOR, COMPARED_OUTPUT, COPY_OUTPUT, OUTPUT, RECORDED_OUTPUT, Showing
-from multirsh.cli.options.record import AGAIN, RECORD, Recording
+from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Recording
 
 __all__ = [
     "AGAIN",
@@ -30,6 +30,7 @@ __all__ = [
     "RECORD",
     "RECORDED_OUTPUT",
     "RUNNING",
+    "SETTLED_LIMITS",
     "STDIN_OPTION",
     "TTY",
     "Bounds",

@@ -96,6 +96,8 @@ def _warn(entry: Entry, found: Survey) -> None:
 
     if entry.state is State.RUNNING:
         _say(f"{entry.run} is still running: of it, only hosts that have ended are compared")
+    if entry.resumes is not None:
+        _say(f"{entry.run} goes on with {entry.resumes}: hosts that were done there are not compared")
     if found.cut_off:
         _say(f"output in {entry.run} was too much to be kept in full: {fold(found.cut_off)}")
 

@@ -37,7 +37,7 @@ from multirsh.output.words import size as size_words
     type=values.days,
     configurable=False,
     metavar="DAYS",
-    help="Those that began no longer ago.  [default, without the others: 90]",
+    help="Those that began no longer ago.  [default, without other limits: --journal-days]",
 )
 @options.option(
     "--size",
@@ -45,25 +45,35 @@ from multirsh.output.words import size as size_words
     type=values.size,
     configurable=False,
     metavar="SIZE",
-    help="The newest that take up no more, such as 500M.  [default, without the others: 1G]",
+    help="The newest that take up no more, such as 500M.  [default, without other limits: --journal-size]",
 )
 @options.option(
     "--dry-run", section="What stays", is_flag=True, configurable=False, help="Only tell which would go."
 )
 @options.COLOR
-def prune(*, keep: int | None, days: float | None, size: int | None, dry_run: bool, color: str) -> int:
+@options.SETTLED_LIMITS
+def prune(
+    *,
+    keep: int | None,
+    days: float | None,
+    size: int | None,
+    dry_run: bool,
+    color: str,
+    journal_days: int,
+    journal_size: int,
+) -> int:
     """Delete the oldest records, by whichever of the limits; without any, by those of every run's start.
 
     What is deleted is listed. The records of runs that go on stay.
     """
     # Not needed for --help.
     from multirsh.journal import Journal, Limits  # noqa: PLC0415
-    from multirsh.journal.pruning import DAY_S, USUAL  # noqa: PLC0415
+    from multirsh.journal.pruning import DAY_S  # noqa: PLC0415
     from multirsh.output.runs.listing import listing  # noqa: PLC0415
 
     limits = Limits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
     if limits == Limits():
-        limits = USUAL
+        limits = Limits(age_s=journal_days * DAY_S, size=journal_size)
     journal = Journal()
     known = {entry.run: entry for entry in journal.runs()}
     runs = journal.prunable(limits) if dry_run else journal.prune(limits)

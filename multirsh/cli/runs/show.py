@@ -80,6 +80,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     # Not needed for --help.
     from multirsh.journal import Journal, State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+    from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
     from multirsh.journal.survey import survey  # noqa: PLC0415
     from multirsh.output.runs.facts import facts  # noqa: PLC0415
 
@@ -94,7 +95,8 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     if chosen is not None:
         events = of_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen
-    _tell(events, output, facts(entry, found.started, cut_off=cut_off))
+    done_before = len(standing(standings(journal.plan(entry), {}), *DONE))
+    _tell(events, output, facts(entry, found.started, done_before=done_before, cut_off=cut_off))
     return ExitCode.OK
 
 

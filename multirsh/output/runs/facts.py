@@ -13,12 +13,15 @@ from multirsh.output.runs.listing import hosts_words, short
 from multirsh.output.words import duration, plural
 
 
-def facts(entry: Entry, started: RunStarted | None, *, cut_off: Collection[str] = ()) -> list[str]:
+def facts(
+    entry: Entry, started: RunStarted | None, *, done_before: int = 0, cut_off: Collection[str] = ()
+) -> list[str]:
     """A few lines; a remote's words, and the user's, are not escaped.
 
     Args:
         entry: The run.
         started: How it began; ``None`` where its record does not say.
+        done_before: Hosts that were done by the runs that it goes on with.
         cut_off: Hosts whose output was more than the record was to hold.
     """
     took = "" if entry.seconds is None else f", took {duration(entry.seconds)}, exit {entry.exit_code}"
@@ -28,14 +31,12 @@ def facts(entry: Entry, started: RunStarted | None, *, cut_off: Collection[str] 
             f"{plural(len(started.hosts), 'host')}, {started.fanout} at once, by multirsh {started.version}"
         )
     if entry.resumes is not None:
-        lines.append(f"it goes on with run {entry.resumes}")
+        lines.append(f"it goes on with run {entry.resumes}: {plural(done_before, 'host')} done before")
     match entry.state:
         case State.RUNNING:
             lines.append(f"it is still running: {hosts_words(entry)} so far")
         case State.BROKEN:
-            lines.append(
-                f"it broke off: {hosts_words(entry)}; multirsh --resume {short(entry.run)} goes on with it"
-            )
+            lines.append(f"it broke off: {hosts_words(entry)}; --resume {short(entry.run)} goes on with it")
         case State.FINISHED:
             pass
     if cut_off:
