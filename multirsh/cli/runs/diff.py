@@ -84,8 +84,9 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
 def _events(journal: Journal, entry: Entry, wanted: set[str] | None) -> Iterator[Event]:
     from multirsh.journal import State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
 
-    events = journal.events(entry)
+    events = with_copies_told(journal.events(entry))
     if entry.state is State.BROKEN:
         events = whole(events)
     return events if wanted is None else of_hosts(events, wanted)
