@@ -13,6 +13,7 @@ from multirsh.journal import Entry, State
 from multirsh.model import Status
 from multirsh.output.runs.facts import facts, titles
 from multirsh.output.runs.listing import Layout, began_words, hosts_words, listing, listing_json
+from multirsh.output.width import columns
 
 NOW = datetime(2026, 11, 21, 18, 0, tzinfo=UTC).timestamp()
 
@@ -97,6 +98,12 @@ def test_on_a_terminal_every_run_is_one_line_of_it(width: int) -> None:
     assert len(set(starts)) == 1
     assert ("495 ok, 5 not" in plain[2]) is (width == 80)
     assert plain[2].endswith("..." if width < 130 else "nginx")
+
+
+def test_wide_letters_count_twice() -> None:
+    (_, line) = listing([entry(command="\u6771" * 60)], Layout(width=80, color=False, now=NOW)).splitlines()
+    assert columns(line) < 80
+    assert line.endswith("\u6771...")
 
 
 def test_endings_have_colours() -> None:
