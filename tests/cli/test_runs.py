@@ -152,9 +152,9 @@ def test_a_run_that_broke_tells_who_is_in_doubt(multirsh: Program, journal: Jour
     ended = multirsh("runs", "show")
     assert ended.out == "---- web[01-04] (4)\nrelease 42\n---- web05 (1, lost)\nrelease 42\n"
     assert ended.err.splitlines()[3:] == [
-        "it broke off: 4 ok of 12; --resume bad123 goes on with it",
+        "the record breaks off: 4 ok of 12; --resume bad123 goes on with it",
         "lost (stopped): web05",
-        "  multirsh ended before it did; its command may have run",
+        "  the record ends before it did; its command may have run",
         "not run: web[06-12]",
     ]
     assert multirsh("runs", "show", "--status=lost,not-run", "-q").out == "---- web05 (1, lost)\nrelease 42\n"

@@ -16,6 +16,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 from multirsh.output.batch import Outbox
+from multirsh.output.escape import escape_text
 
 if TYPE_CHECKING:
     from multirsh.events import Event
@@ -108,4 +109,4 @@ def _disk_is_full(error: OSError) -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"multirsh: {message}", err=True)
+    click.echo(f"multirsh: {escape_text(message)}", err=True)
