@@ -188,7 +188,7 @@ class Again:
 
 
 def _settled(journal: Journal, entry: Entry) -> Entry:
-    """The same, if its writer was just killed: a child that it was starting holds the lock up to its exec(3)."""
+    """The same; of a writer that was just killed, a child may hold the lock for a moment, until exec(3)."""
     until = time.monotonic() + SETTLES_WITHIN_S
     while entry.state is State.RUNNING and time.monotonic() < until:
         time.sleep(0.02)
