@@ -19,6 +19,7 @@ from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.gather.store import USUAL_MEMORY
 
 if TYPE_CHECKING:
+    from multirsh.cli.report_file import ReportFile
     from multirsh.output.gather.normalize import Normalizer
 
 _of_output = partial(option, section="Output")
@@ -76,6 +77,14 @@ _GATHERING = together(
     ),
 )
 
+_REPORT = _of_output(
+    "--report",
+    type=click.Path(path_type=Path),
+    configurable=False,
+    metavar="FILE.html",
+    help="Write a page about the run, for a browser.",
+)
+
 _TELLING = together(
     _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
     _of_output(
@@ -92,6 +101,7 @@ _TELLING = together(
         help="A progress line: auto (on a terminal), always, never.",
     ),
     COLOR,
+    _REPORT,
     _of_output(
         "-S",
         "--largest-status",
@@ -121,6 +131,7 @@ class Showing:
     output_memory: int = USUAL_MEMORY
     out_folder: Path | None = None
     err_folder: Path | None = None
+    report: Path | None = None
 
     def beside(self, stdin: str | None) -> Showing:
         """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
@@ -148,6 +159,18 @@ class Showing:
             color=When(self.color),
             progress=When(self.progress),
         )
+
+    def report_file(self) -> ReportFile | None:
+        """Where the report goes, or ``None``.
+
+        Raises:
+            UsageError: It cannot be written there.
+        """
+        if self.report is None:
+            return None
+        from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
+
+        return ReportFile.at(self.report, memory=self.output_memory, normalizer=self.normalizer)
 
     def _folders(self) -> dict[Stream, Path]:
         """Where hosts' files are; the folders are there then."""
