@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
 from multirsh.cli.machine import raise_descriptor_limit
+from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Course, Fleet
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
@@ -61,6 +63,8 @@ class Drive:
         job: What is copied, in place of a command; or ``None``.
         report: Where the page about the run goes, or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
+        recording: How the run is recorded, or ``None``.
+        preface: What people are told before it begins, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -81,6 +85,8 @@ class Drive:
     job: CopyJob | None = None
     report: ReportFile | None = None
     reads_keys: bool = False
+    recording: Recording | None = None
+    preface: str | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -97,6 +103,8 @@ class Drive:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         printer = Printer(self.output, began=loop.time())
         writer = Writer(printer)
+        if self.preface is not None:
+            printer.say(self.preface)
         try:
             async with Fleet(
                 self.hosts,
@@ -144,10 +152,22 @@ class Drive:
             ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
+            journal=self._record(printer),
         )
         if self.job is not None:
             return fleet.copy(self.job, **course)
         return fleet.run(self.command, stdin=self.stdin, **course)
+
+    def _record(self, printer: Printer) -> Record:
+        """What keeps the run's events."""
+        if self.recording is None:
+            return NO_RECORD
+        loop = asyncio.get_running_loop()
+
+        def warn(words: str) -> None:
+            loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
+
+        return self.recording.recorder(warn) or NO_RECORD
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
         code: int = ExitCode.INTERNAL
