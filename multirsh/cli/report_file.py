@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ class ReportFile:
     Args:
         path: The file.
         began: When the run began; ``None`` if it begins with the first event that comes.
+        notes: What else the reader has to know.
         memory: Bytes of output that are held in memory.
         normalizer: What is not looked at where outputs are compared.
     """
@@ -39,11 +40,13 @@ class ReportFile:
         path: Path,
         *,
         began: datetime | None = None,
+        notes: Sequence[str] = (),
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
     ) -> None:
         self._path = path
         self._began = began
+        self._notes = notes
         self._report = Report(memory=memory, normalizer=normalizer)
 
     @classmethod
@@ -52,6 +55,7 @@ class ReportFile:
         path: Path,
         *,
         began: datetime | None = None,
+        notes: Sequence[str] = (),
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
     ) -> Self:
@@ -74,7 +78,7 @@ class ReportFile:
             raise _refused(path, error.strerror) from None
         os.close(descriptor)
         Path(name).unlink()
-        return cls(real, began=began, memory=memory, normalizer=normalizer)
+        return cls(real, began=began, notes=notes, memory=memory, normalizer=normalizer)
 
     def feed(self, event: Event) -> None:
         """Take the run's next event."""
@@ -91,7 +95,8 @@ class ReportFile:
         """
         try:
             if self._report.has_begun:
-                _replace(self._path, self._report.html(began=self._began))
+                self._report.finish()
+                _replace(self._path, self._report.html(began=self._began, notes=self._notes))
         except OSError as error:
             return f"multirsh: the report cannot be written to {self._path}: {error.strerror}"
         finally:

@@ -6,9 +6,9 @@ from typing import Any
 
 from multirsh.events import HostFinished
 from multirsh.output.escape import escape_text
-from multirsh.output.words import ending_words
+from multirsh.output.words import ending_words, status_words
 from multirsh.report.outputs import Selection
-from multirsh.report.record import OUTCOMES, Record, Row
+from multirsh.report.record import NO_END, OUTCOMES, Record, Row
 
 _DIGITS = 4
 """A tenth of a millisecond is finer than anything that is drawn."""
@@ -31,12 +31,12 @@ def figures(record: Record, selection: Selection) -> dict[str, Any]:
     return {
         "seconds": _rounded(record.last if record.finished is None else record.finished.seconds),
         "fanout": 0 if record.started is None else record.started.fanout,
-        "outcomes": OUTCOMES,
+        "outcomes": [status.value for status in OUTCOMES],
         "hosts": {
             "name": [escape_text(host) for host, _ in rows],
             "outcome": [OUTCOMES.index(row.outcome) for _, row in rows],
             "ending": [words.place(_ending(row)) for _, row in rows],
-            "message": [words.place(_message(row.finished)) for _, row in rows],
+            "message": [words.place(_message(row)) for _, row in rows],
             "starts": [[_rounded(start) for start in row.starts] for _, row in rows],
             "times": [_times(row.finished) for _, row in rows],
             "port": [None if row.finished is None else row.finished.local_port for _, row in rows],
@@ -63,11 +63,13 @@ class _Words:
 
 
 def _ending(row: Row) -> str:
-    return row.outcome.replace("_", " ") if row.finished is None else ending_words(row.finished)
+    return status_words(row.outcome) if row.finished is None else ending_words(row.finished)
 
 
-def _message(finished: HostFinished | None) -> str:
-    return "" if finished is None or finished.error is None else escape_text(finished.error.message)
+def _message(row: Row) -> str:
+    if row.finished is None:
+        return NO_END if row.starts else ""
+    return "" if row.finished.error is None else escape_text(row.finished.error.message)
 
 
 def _closed_by(finished: HostFinished | None) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from multirsh.events import RunStarted
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy, Status
-from multirsh.output.words import duration, size
+from multirsh.output.words import duration, size, status_words
 from multirsh.report.figures import figures
 from multirsh.report.groups import output_groups
 from multirsh.report.markup import json_data, policy, text
@@ -34,7 +34,9 @@ _FINE: Final = 1.0
 """Below so many seconds, times are told in milliseconds."""
 
 
-def pieces(record: Record, selection: Selection, *, began: datetime | None) -> Iterator[str]:
+def pieces(
+    record: Record, selection: Selection, *, began: datetime | None, notes: Sequence[str]
+) -> Iterator[str]:
     """The page, in pieces.
 
     Raises:
@@ -54,7 +56,7 @@ def pieces(record: Record, selection: Selection, *, began: datetime | None) -> I
         f"<title>{text(_title(started, record))}</title>\n"
         f"<style>{style}</style>\n</head>\n<body>\n"
     )
-    yield _header(started, record, began)
+    yield _header(started, record, began, notes)
     yield "<main>\n"
     yield _outcome(record)
     yield _troubles(record.troubles())
@@ -87,7 +89,13 @@ def _title(started: RunStarted, record: Record) -> str:
     return f"{counts.get(Status.OK, 0):,} of {len(started.hosts):,} ok: {started.command}"
 
 
-def _header(started: RunStarted, record: Record, began: datetime | None) -> str:
+_NO_END: Final = (
+    "No end of this run is recorded: it broke off, or goes on. Hosts that had begun and have no ending are "
+    "told as lost; their commands may have run."
+)
+
+
+def _header(started: RunStarted, record: Record, began: datetime | None, notes: Sequence[str]) -> str:
     finished = record.finished
     facts = [f"run {started.run}"]
     if began is not None:
@@ -97,15 +105,11 @@ def _header(started: RunStarted, record: Record, began: datetime | None) -> str:
     facts.append("no end is recorded" if finished is None else f"exit code {finished.exit_code}")
     facts.append(f"multirsh {started.version}")
     listed = "".join(f"<li>{text(fact)}</li>" for fact in facts)
-    broke = (
-        '<p class="note">This run broke off: its end is not recorded. Hosts that are <b>unknown</b> had '
-        "begun; their commands may have run.</p>"
-        if finished is None
-        else ""
-    )
+    told = [*([_NO_END] if finished is None else []), *notes]
+    noted = "".join(f'<p class="note">{text(note)}</p>\n' for note in told)
     return (
         f"<header>\n<h1><code>{text(started.command)}</code></h1>\n"
-        f'<ul class="facts">{listed}</ul>\n{broke}</header>\n'
+        f'<ul class="facts">{listed}</ul>\n{noted}</header>\n'
     )
 
 
@@ -124,7 +128,7 @@ def _outcome(record: Record) -> str:
         left += width
     chips = "".join(
         f'<li><button type="button" class="chip {outcome}" data-outcome="{outcome}" aria-pressed="true">'
-        f'<i class="swatch"></i><b>{count:,}</b> {outcome.replace("_", " ")}</button></li>'
+        f'<i class="swatch"></i><b>{count:,}</b> {status_words(outcome)}</button></li>'
         for outcome, count in counts.items()
     )
     return (
@@ -172,7 +176,7 @@ def _troubles(troubles: Sequence[Trouble]) -> str:
         rows.append(
             f'<tr><td class="n">{len(each.hosts):,}</td>'
             f'<th scope="row" class="{each.outcome}"><i class="swatch"></i>'
-            f"{each.outcome.replace('_', ' ')}{reason}</th>"
+            f"{status_words(each.outcome)}{reason}</th>"
             f'<td><div class="names">{text(fold(each.hosts))}</div>{said}</td></tr>\n'
         )
     return (

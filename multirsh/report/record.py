@@ -12,11 +12,11 @@ from multirsh.model import ClosedBy, Seconds, Status
 from multirsh.output.summary import reason_words
 from multirsh.output.words import TROUBLES
 
-UNKNOWN: Final = "unknown"
-"""The outcome of a host that was started and of whose end nothing is told: the run broke."""
-
-OUTCOMES: Final = (Status.OK.value, *(status.value for status in TROUBLES), UNKNOWN)
+OUTCOMES: Final = (Status.OK, *TROUBLES)
 """What may have become of a host, in the order in which people are told."""
+
+NO_END: Final = "no end is recorded"
+"""Why a host is ``lost`` that was started and of whose end nothing is told: the run broke off, or goes on."""
 
 FILES_NAMED: Final = 200
 """Files that could not be copied, at the most, that the page names."""
@@ -35,11 +35,18 @@ class Row:
     finished: HostFinished | None = None
 
     @property
-    def outcome(self) -> str:
-        """One of ``OUTCOMES``."""
+    def outcome(self) -> Status:
+        """How it ended, as far as is known."""
         if self.finished is not None:
-            return self.finished.status.value
-        return UNKNOWN if self.starts else Status.NOT_RUN.value
+            return self.finished.status
+        return Status.LOST if self.starts else Status.NOT_RUN
+
+    @property
+    def reason(self) -> str:
+        """What tells it from others of its outcome; may be empty."""
+        if self.finished is not None:
+            return reason_words(self.finished)
+        return NO_END if self.starts else ""
 
 
 @dataclass(slots=True)
@@ -47,14 +54,14 @@ class Trouble:
     """Hosts that ended alike, and not well.
 
     Attributes:
-        outcome: One of ``OUTCOMES``.
+        outcome: How.
         reason: What tells them from others of it; may be empty.
         hosts: Their names.
         message: What the first of them said, or empty.
         is_shared: Whether all of them said the same.
     """
 
-    outcome: str
+    outcome: Status
     reason: str
     hosts: list[str] = field(default_factory=list)
     message: str = ""
@@ -140,19 +147,19 @@ class Record:
         if len(self.failed_files) < FILES_NAMED:
             self.failed_files.append((event.host, event.path, event.error))
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[Status, int]:
         """Hosts of each outcome that somebody has, in the order of ``OUTCOMES``."""
         counted = Counter(row.outcome for row in self.rows.values())
         return {outcome: counted[outcome] for outcome in OUTCOMES if counted[outcome]}
 
     def troubles(self) -> list[Trouble]:
         """Who is not ok, and why, as the summary groups them."""
-        groups: dict[tuple[str, str], Trouble] = {}
+        groups: dict[tuple[Status, str], Trouble] = {}
         for host, row in self.rows.items():
             outcome, finished = row.outcome, row.finished
-            if outcome == Status.OK:
+            if outcome is Status.OK:
                 continue
-            reason = "" if finished is None else reason_words(finished)
+            reason = row.reason
             error = None if finished is None else finished.error
             message = "" if error is None else error.message.removeprefix(f"{host}: ")
             group = groups.setdefault((outcome, reason), Trouble(outcome, reason, message=message))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from multirsh.events import Event
+from multirsh.journal.replay import ending_in_doubt
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import USUAL_MEMORY
 from multirsh.report import page
@@ -43,16 +44,26 @@ class Report:
         self._record.feed(event)
         self._outputs.feed(event)
 
-    def html(self, *, began: datetime | None = None) -> Iterator[str]:
+    def finish(self) -> None:
+        """No event follows: what hosts without an ending have written is shown as far as it came. Once."""
+        started = self._record.started
+        if started is None:
+            return
+        for host, row in self._record.rows.items():
+            if row.starts and row.finished is None:
+                self._outputs.feed(ending_in_doubt(host, len(row.starts), started))
+
+    def html(self, *, began: datetime | None = None, notes: Sequence[str] = ()) -> Iterator[str]:
         """The page, in pieces; of a run that broke off, what is known.
 
         Args:
             began: When the run began, as clocks show it; events have only the seconds since.
+            notes: What else its reader has to know, a sentence each.
 
         Raises:
             ValueError: No run has begun.
         """
-        return page.pieces(self._record, self._outputs.selection(), began=began)
+        return page.pieces(self._record, self._outputs.selection(), began=began, notes=notes)
 
     def close(self) -> None:
         """Let go of what was kept on disk; the page can no more be written."""

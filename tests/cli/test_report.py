@@ -12,9 +12,12 @@ import pytest
 from multirsh.cli.report_file import ReportFile
 from multirsh.errors import UsageError
 from multirsh.events import Event
+from multirsh.journal import Journal
 from multirsh.model import Status
-from tests.cli.program import Program, ended, wait_until
+from tests.cli.program import Ended, Program, ended, wait_until
 from tests.cli.test_json import events_of
+from tests.journal import records
+from tests.journal.records import keep, started
 from tests.output.events import host_finished, host_started, run_finished, run_started
 
 LOCAL = ("-w", "web[1-3]", "-R", "local", "--report", "report.html")
@@ -30,6 +33,12 @@ EVENTS: tuple[Event, ...] = (
 def page_in(folder: Path) -> str:
     (file,) = [path for path in folder.iterdir() if "report" in path.name]  # nothing half-done beside it
     return file.read_text(encoding="utf-8")
+
+
+def steady(page: str) -> str:
+    """The page without times: a record has microseconds, and the clock is read anew for each of the two."""
+    without = re.sub(r"\d\d UTC|\d+(\.\d)? m?s\b", "", page)
+    return re.sub(r"(?<=[\[,:])\d+\.\d+(e-\d+)?", "N", without)
 
 
 def saved(path: Path) -> str | None:
@@ -88,6 +97,34 @@ def test_without_a_run_there_is_no_page(multirsh: Program) -> None:
     ended = multirsh("-w", "web1", "-R", "nonsense", "--report", "report.html", "true")
     assert ended.code == 2
     assert not (multirsh.home / "report.html").exists()
+
+
+def test_a_recorded_run_has_the_page_that_it_would_have_had(multirsh: Program) -> None:
+    assert multirsh(*LOCAL, "echo hello; exit 3").code == 5
+    during = page_in(multirsh.home)
+
+    assert multirsh("runs", "report", "last", "report.html") == Ended(0, "", "")
+
+    again = page_in(multirsh.home)
+    assert steady(again) == steady(during)
+
+
+def test_of_a_record_that_broke_off_there_is_a_page(multirsh: Program) -> None:
+    journal = Journal(multirsh.home / ".local" / "state" / "multirsh" / "runs")
+    name = "20261121T163000-c0ffee"
+    keep(
+        journal,
+        [started(name, "a", "b"), records.host_started(name, "a"), records.output(name, "a", b"half\n")],
+    )
+
+    assert multirsh("runs", "report", "c0ffee", "report.html").code == 0
+
+    page = page_in(multirsh.home)
+    assert "No end of this run is recorded" in page
+    assert "<b>1</b> lost" in page
+    assert "half" in page
+    refused = multirsh("runs", "report", "c0ffee", "nowhere/report.html")
+    assert (refused.code, "nowhere/report.html: No such file" in refused.err) == (2, True)
 
 
 def test_a_page_of_an_earlier_run_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_of_a_run_that_broke_the_page_is_whole(show: ShowPage) -> None:
     events = list(made_up_run(100))
     page = show(events[: len(events) // 2])
     assert text(page, "#shown") == "100 hosts"
-    assert page.evaluate("document.querySelector('.chip.unknown') !== null")
+    assert page.evaluate("document.querySelector('.chip.lost') !== null")
     assert_harmless(page)
 
 

@@ -65,13 +65,13 @@ def test_it_can_be_read_as_it_is() -> None:
     assert "<li>2026-11-21 15:40:00 UTC</li>" in page
     assert "<b>1</b> of 2 ok" in page
     assert "x &lt; y" in page
-    assert "broke off" not in page
+    assert "No end" not in page
 
 
 def test_of_a_run_that_broke_it_says_so() -> None:
     page = page_of(*SMALL[:-1])
-    assert "This run broke off" in page
-    assert '<button type="button" class="chip unknown"' in page
+    assert "No end of this run is recorded" in page
+    assert '<button type="button" class="chip lost"' in page
 
 
 def test_figures_are_columns_of_all_hosts() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from multirsh.model import ClosedBy, ErrorKind, Phase, Status
-from multirsh.report.record import FILES_NAMED, Record
+from multirsh.report.record import FILES_NAMED, NO_END, Record
 from tests.output.events import copied, failure, host_finished, host_started, run_finished, run_started
 
 REFUSED = failure(ErrorKind.REFUSED, Phase.CONNECT, "connection refused")
@@ -30,7 +30,8 @@ def test_of_a_run_that_broke_it_says_who_had_begun() -> None:
     record.feed(host_started("a", t=0.5))
     record.feed(host_finished("a", t=1.0))
     record.feed(host_started("b", t=1.5))
-    assert record.counts() == {"ok": 1, "not_run": 1, "unknown": 1}
+    assert record.counts() == {Status.OK: 1, Status.LOST: 1, Status.NOT_RUN: 1}
+    assert [(each.reason, each.hosts) for each in record.troubles()] == [(NO_END, ["b"]), ("", ["c"])]
     assert record.closed_by() == {ClosedBy.REMOTE: 1}
     assert record.finished is None
     assert record.last == 1.5

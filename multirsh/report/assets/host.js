@@ -3,7 +3,7 @@
 const details = document.getElementById("host");
 const PART_WORDS = {
   wait: "waited", earlier: "earlier attempts", connect: "connect", login: "login", run: "run", close: "close",
-  unknown: "no end is recorded",
+  unknown: "without an ending",
 };
 
 function hostLines(host) {
