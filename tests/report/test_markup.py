@@ -13,6 +13,7 @@ from multirsh.report.markup import json_data, output, text
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
     lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=8,
 )
 _TRICKY = st.lists(
     st.sampled_from(
