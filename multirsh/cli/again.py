@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from multirsh.cli import options
 from multirsh.errors import UsageError
@@ -14,6 +15,8 @@ from multirsh.inventory.inventory import Inventory
 from multirsh.journal import Entry, Journal, State
 from multirsh.journal.resuming import DONE, Standings, Which, differences, resumed, standing, standings
 from multirsh.model import Host, Status
+
+SETTLES_WITHIN_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class Again:
         if asked.rerun is not None and asked.resume is not None:
             raise UsageError("--rerun runs again, and --resume goes on", hint="use one of them")
         journal = Journal()
-        entry = journal.find(asked.resume or (asked.rerun.run if asked.rerun else ""))
+        entry = _settled(journal, journal.find(asked.resume or (asked.rerun.run if asked.rerun else "")))
         if entry.state is State.RUNNING:
             raise UsageError(f"the run {entry.run} goes on", hint="wait for its end, or end it")
         plan, outcomes = journal.plan(entry), journal.outcomes(entry)
@@ -110,7 +113,7 @@ class Again:
         return replace(choice, nodes=tuple(names)).hosts(inventory)
 
     def left(self, chosen: Sequence[Host], plan: Mapping[str, Any], *, repeats: bool) -> Sequence[Host]:
-        """Whom of the chosen hosts to run on.
+        """Whom of the chosen hosts to run on; nobody, if there is nothing left to go on with.
 
         Args:
             chosen: By ``hosts``.
@@ -118,7 +121,7 @@ class Again:
             repeats: Whether the command may be repeated where it may have begun.
 
         Raises:
-            UsageError: Nobody is left; the runs differ; hosts are in doubt.
+            UsageError: Nobody is to run again; the runs differ; hosts are in doubt.
         """
         if self.which is not None:
             hosts = [host for host in chosen if self.found.get(host.name) is self.which]
@@ -135,10 +138,7 @@ class Again:
                 f" ended: {fold(doubt)}",
                 hint="look there; --retry-command runs it there again, '--rerun notrun' leaves them alone",
             )
-        hosts = [host for host in chosen if self.found[host.name] not in DONE]
-        if not hosts:
-            raise UsageError(f"nothing of {self.entry.run} is left to do", hint=self._counted())
-        return hosts
+        return [host for host in chosen if self.found[host.name] not in DONE]
 
     def check(self, plan: Mapping[str, Any], names: Collection[str] | None = None) -> None:
         """See to it that the new run is to do the same.
@@ -178,11 +178,22 @@ class Again:
         """What people are told before it begins."""
         if self.which is not None:
             return f"multirsh: {_hosts(left)} of {self.entry.run}: {self.which}"
+        if not left:
+            return f"multirsh: nothing of {self.entry.run} is left to do: {self._counted()}"
         return f"multirsh: goes on with {self.entry.run}: {self._counted()}; now {_hosts(left)}"
 
     def _counted(self) -> str:
         counts = {which: len(standing(self.found, which)) for which in Which}
         return ", ".join(f"{which} {count}" for which, count in counts.items() if count)
+
+
+def _settled(journal: Journal, entry: Entry) -> Entry:
+    """The same; of a writer that was just killed, a child may hold the lock for a moment, until exec(3)."""
+    until = time.monotonic() + SETTLES_WITHIN_S
+    while entry.state is State.RUNNING and time.monotonic() < until:
+        time.sleep(0.02)
+        entry = journal.find(entry.run)
+    return entry
 
 
 def _listed(inventory: Inventory, names: Collection[str]) -> Sequence[Host]:

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import click
+
 from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.sections import SectionCommand
 from multirsh.cli.stdin import open_stdin, with_its_file
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
-from multirsh.exit_code import ExitRule
+from multirsh.exit_code import ExitRule, exit_code
 from multirsh.model import Host
 
 if TYPE_CHECKING:
-    import click
-
     from multirsh.cli.again import Again
     from multirsh.cli.drive import Drive
     from multirsh.commands.command import Command
@@ -148,6 +148,7 @@ class Asked:
 
         Raises:
             UsageError: The options cannot be meant together.
+            click.exceptions.Exit: There is nothing left to do.
         """
         from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
         from multirsh.cli.recording import Recording, plan_of  # noqa: PLC0415 - as below
@@ -165,6 +166,9 @@ class Asked:
             if repeats_all:
                 again.check(plan)
             hosts = again.left(hosts, plan, repeats=course.retry_command)
+            if not hosts:
+                click.echo(again.words(hosts), err=True)
+                raise click.exceptions.Exit(exit_code(again.earlier))
             plan = again.continued(plan)
         return Drive(
             hosts=hosts,

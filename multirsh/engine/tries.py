@@ -145,9 +145,8 @@ class Tries:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
-            await safe(
-                kept
-            )  # before its command is sent, so that no record forgets a host that may have run it
+            # Before its command is sent: no record forgets a host that may have run it.
+            await safe(kept)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 

@@ -52,7 +52,11 @@ class Journal:
         self.index = Index(self.folder)
 
     def runs(self) -> list[Entry]:
-        """All runs, the newest first. What the index lacks is learnt from the records, and added to it."""
+        """All runs, the newest first. What the index lacks is learnt from the records, and added to it.
+
+        Raises:
+            UsageError: The folder is there and cannot be read.
+        """
         known = self.index.read()
         found: list[Entry] = []
         learnt: list[Entry] = []
@@ -194,12 +198,20 @@ class Journal:
         return self.folder / f"{run}{SUFFIX}"
 
     def _names(self) -> list[str]:
-        """The runs of which there are records."""
+        """The runs of which there are records.
+
+        Raises:
+            UsageError: The folder is there and cannot be read.
+        """
         try:
             with os.scandir(self.folder) as found:
                 names = [one.name for one in found]
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder} cannot be read: {error.strerror}", hint="records are kept there"
+            ) from None
         return [
             name.removesuffix(SUFFIX)
             for name in names

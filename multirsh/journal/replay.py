@@ -22,7 +22,7 @@ from multirsh.model import ErrorKind, Failure, Phase, Seconds, Status
 IN_DOUBT: Final = Failure(
     kind=ErrorKind.STOPPED,
     phase=Phase.RUN,
-    message="multirsh ended before it did; its command may have run",
+    message="the record ends before it did; its command may have run",
 )
 """What is known of a host that was started and has no ending."""
 

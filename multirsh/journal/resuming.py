@@ -144,7 +144,7 @@ def differences(
         hosts_now: All that this one is for.
     """
     found = [
-        f"{part.words} was {_shown(recorded.get(part.key))}, and is {_shown(now.get(part.key))}"
+        f"{part.words}: {_shown(recorded.get(part.key))} before, {_shown(now.get(part.key))} now"
         if part.is_shown
         else f"{part.words} has changed"
         for part in PLANNED

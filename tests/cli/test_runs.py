@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.events import Event
+from multirsh.events import Copied, Event
 from multirsh.journal import Journal, Recorder
 from multirsh.journal.entry import stamp_of
 from multirsh.model import Status
@@ -70,6 +70,13 @@ def test_where_nothing_is_recorded_nothing_is_listed(multirsh: Program) -> None:
     ended = multirsh("runs")
     assert (ended.code, ended.out, ended.err) == (0, "", "no run is recorded yet\n")
     assert not folder_of(multirsh).exists()
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(multirsh: Program) -> None:
+    multirsh.write(".local/state/multirsh/runs", "no folder")
+    ended = multirsh("runs")
+    assert (ended.code, ended.out) == (2, "")
+    assert "multirsh/runs cannot be read: Not a directory" in ended.err
 
 
 def test_runs_are_listed_newest_first(multirsh: Program, journal: Journal) -> None:
@@ -145,9 +152,9 @@ def test_a_run_that_broke_tells_who_is_in_doubt(multirsh: Program, journal: Jour
     ended = multirsh("runs", "show")
     assert ended.out == "---- web[01-04] (4)\nrelease 42\n---- web05 (1, lost)\nrelease 42\n"
     assert ended.err.splitlines()[3:] == [
-        "it broke off: 4 ok of 12; --resume bad123 goes on with it",
+        "the record breaks off: 4 ok of 12; --resume bad123 goes on with it",
         "lost (stopped): web05",
-        "  multirsh ended before it did; its command may have run",
+        "  the record ends before it did; its command may have run",
         "not run: web[06-12]",
     ]
     assert multirsh("runs", "show", "--status=lost,not-run", "-q").out == "---- web05 (1, lost)\nrelease 42\n"
@@ -200,6 +207,24 @@ def test_a_run_that_went_on_with_another_names_it(multirsh: Program) -> None:
     assert (
         compared == f"multirsh: {SECOND} goes on with {FIRST}: hosts that were done there are not compared\n"
     )
+
+
+def test_files_that_were_not_copied_are_told(multirsh: Program) -> None:
+    failed = Copied(run=FIRST, t=0.1, host="db1", path="/srv/a", size=0, via="sftp", error="no room")
+    went = replace(failed, run=SECOND, error=None)
+    for name, event, status in ((FIRST, failed, Status.FAILED), (SECOND, went, Status.OK)):
+        begun = started(name, "db1", command="push a to /srv"), host_started(name, "db1")
+        ended = host_finished(name, "db1", status), finished(name, {status: 1})
+        keep(Journal(folder_of(multirsh)), [*begun, event, *ended])
+    assert multirsh("runs", "show", "7f3a21").out == "---- db1 (1, exit 1)\n/srv/a: no room\n"
+    changed = multirsh("runs", "diff", "7f3a21", "c0ffee").out
+    assert changed.splitlines()[2:] == [
+        "---- db1 (1, was exit 1, now ok)",
+        "stderr:",
+        "@@ -1 +0,0 @@",
+        "-/srv/a: no room",
+        "0 hosts did the same, 1 changed",
+    ]
 
 
 def test_a_real_run_is_there_when_it_is_over(multirsh: Program) -> None:

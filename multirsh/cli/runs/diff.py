@@ -16,6 +16,7 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 from multirsh.output.batch import Outbox
+from multirsh.output.escape import escape_text
 
 if TYPE_CHECKING:
     from multirsh.events import Event
@@ -84,8 +85,9 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
 def _events(journal: Journal, entry: Entry, wanted: set[str] | None) -> Iterator[Event]:
     from multirsh.journal import State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
 
-    events = journal.events(entry)
+    events = with_copies_told(journal.events(entry))
     if entry.state is State.BROKEN:
         events = whole(events)
     return events if wanted is None else of_hosts(events, wanted)
@@ -107,4 +109,4 @@ def _disk_is_full(error: OSError) -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"multirsh: {message}", err=True)
+    click.echo(f"multirsh: {escape_text(message)}", err=True)

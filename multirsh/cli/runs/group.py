@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from multirsh.cli import options, values
-from multirsh.cli.descriptors import print_out
+from multirsh.cli.descriptors import STDOUT, print_out
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import write_options
 from multirsh.errors import UsageError
@@ -108,7 +108,7 @@ def _most(newest: int | None, stdio: Stdio, *, as_json: bool) -> int | None:
         return newest or None
     if as_json or not stdio.stdout_is_terminal:
         return None
-    return max(_LEAST_LINES, os.get_terminal_size(1).lines - _LINES_BESIDE_THE_LIST)
+    return max(_LEAST_LINES, os.get_terminal_size(STDOUT).lines - _LINES_BESIDE_THE_LIST)
 
 
 def layout(stdio: Stdio, color: str) -> Layout:

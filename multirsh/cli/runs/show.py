@@ -82,6 +82,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
     from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
     from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
     from multirsh.output.runs.facts import facts  # noqa: PLC0415
 
     output = showing.options()
@@ -90,8 +91,8 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     found = survey(journal.rows(entry, with_output=False))
     chosen = chosen_hosts(entry, found, nodes, wanted)
     events: Iterable[Event] = journal.events(entry)
-    if entry.state is State.BROKEN and not showing.as_json:
-        events = whole(events)
+    if not showing.as_json:
+        events = with_copies_told(whole(events) if entry.state is State.BROKEN else events)
     if chosen is not None:
         events = of_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen

@@ -36,7 +36,9 @@ def facts(
         case State.RUNNING:
             lines.append(f"it is still running: {hosts_words(entry)} so far")
         case State.BROKEN:
-            lines.append(f"it broke off: {hosts_words(entry)}; --resume {short(entry.run)} goes on with it")
+            lines.append(
+                f"the record breaks off: {hosts_words(entry)}; --resume {short(entry.run)} goes on with it"
+            )
         case State.FINISHED:
             pass
     if cut_off:

@@ -23,6 +23,7 @@ from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.output.ndjson import safe
 from multirsh.output.style import Style, paint
+from multirsh.output.width import columns, cut
 from multirsh.output.words import TROUBLES, duration, status_words
 
 _HEAD: Final = ("run", "began", "took", "hosts", "exit", "command")
@@ -154,4 +155,4 @@ def _widths(rows: Sequence[Sequence[_Cell]]) -> list[int]:
 
 
 def _cut(text: str, room: int | None) -> str:
-    return text if room is None or len(text) <= room else f"{text[: room - 3]}..."
+    return text if room is None or columns(text) <= room else f"{cut(text, room - 3)}..."

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multirsh.events import Event
 from multirsh.journal.replay import whole
@@ -166,6 +169,33 @@ def test_a_host_cannot_paint_the_terminal_nor_forge_our_lines(store: Store) -> N
     assert "\\x1b]52;c;aGk=\\x07" in text
     assert "\x1b]" not in text
     assert "\x1b[32m+\\x1b" in text
+
+
+TEXTS = st.sampled_from([b"", b"a\n", b"b\n", b"a\nb\n", b"b"])
+RUNS = st.dictionaries(
+    st.sampled_from(["h1", "h2", "h3", "h4", "h5"]), st.tuples(TEXTS, st.sampled_from([0, 3]))
+)
+
+
+@given(RUNS, RUNS)
+def test_every_host_is_told_of_once_and_only_what_differs_is_a_change(
+    before: dict[str, tuple[bytes, int]], after: dict[str, tuple[bytes, int]]
+) -> None:
+    store = Store()
+    there, back = (
+        changes_between(events({**one}), events({**other}), store)
+        for one, other in ((before, after), (after, before))
+    )
+    changed = [host for change in there.changes for host in change.hosts]
+    told = [*there.same, *changed, *there.only_before, *there.only_after]
+    assert sorted(told) == sorted(before | after)
+    assert set(there.same) == {host for host in before if after.get(host) == before[host]}
+    assert sorted(changed) == sorted(host for change in back.changes for host in change.hosts)
+    assert sorted(there.only_before) == sorted(back.only_after)
+    # Whoever changed alike stands together: no two changes are the same.
+    whole_changes = {shown(Changes(changes=[replace(change, hosts=["h"])])) for change in there.changes}
+    assert len(whole_changes) == len(there.changes)
+    store.close()
 
 
 def test_as_objects(store: Store) -> None:

@@ -13,6 +13,7 @@ from multirsh.journal import Entry, State
 from multirsh.model import Status
 from multirsh.output.runs.facts import facts, titles
 from multirsh.output.runs.listing import Layout, began_words, hosts_words, listing, listing_json
+from multirsh.output.width import columns
 
 NOW = datetime(2026, 11, 21, 18, 0, tzinfo=UTC).timestamp()
 
@@ -99,6 +100,12 @@ def test_on_a_terminal_every_run_is_one_line_of_it(width: int) -> None:
     assert plain[2].endswith("..." if width < 130 else "nginx")
 
 
+def test_wide_letters_count_twice() -> None:
+    (_, line) = listing([entry(command="\u6771" * 60)], Layout(width=80, color=False, now=NOW)).splitlines()
+    assert columns(line) < 80
+    assert line.endswith("\u6771...")
+
+
 def test_endings_have_colours() -> None:
     text = listing([entry(), MIXED, BROKEN, RUNNING], Layout(width=None, color=True, now=NOW))
     for painted in ("\x1b[32m0\x1b[0m", "\x1b[31m3\x1b[0m", "\x1b[31mbroken\x1b[0m"):
@@ -159,7 +166,7 @@ def test_what_is_said_of_a_run() -> None:
 def test_what_is_said_of_a_run_that_broke_and_that_went_on_with_another() -> None:
     told = facts(BROKEN, None, cut_off={"h2", "h1"})
     assert told[2:] == [
-        "it broke off: 120 ok of 500; --resume bad123 goes on with it",
+        "the record breaks off: 120 ok of 500; --resume bad123 goes on with it",
         "output was too much to be kept in full: h[1-2]",
     ]
     assert "it goes on with run r1: 3 hosts done before" in facts(entry(resumes="r1"), None, done_before=3)
