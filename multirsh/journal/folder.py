@@ -22,14 +22,17 @@ def state_folder() -> Path:
     Source: XDG Base Directory Specification, which has a relative ``$XDG_STATE_HOME`` ignored.
     """
     base = os.environ.get("XDG_STATE_HOME", "")
-    if not base.startswith("/"):
-        base = os.path.expanduser("~/.local/state")  # noqa: PTH111 - the path's own raises where there is no home
-    if not base.startswith("/"):
+    if base.startswith("/"):
+        return Path(base, "multirsh")
+    home = os.environ.get("HOME")
+    if home is None:
+        home = os.path.expanduser("~")  # noqa: PTH111 - the path's own raises where there is no home
+    if not home.startswith("/"):
         raise UsageError(
             "there is no home folder to keep a record in",
             hint="set HOME or XDG_STATE_HOME, or use --no-journal",
         )
-    return Path(base, "multirsh")
+    return Path(home, ".local", "state", "multirsh")
 
 
 def make_private(folder: Path) -> None:
