@@ -55,7 +55,7 @@ def whole(events: Iterable[Event]) -> Iterator[Event]:
     if last is None or isinstance(last, RunFinished):
         return
     for host, attempts in hosts.items():
-        yield _ending(host, attempts, last)
+        yield ending_in_doubt(host, attempts, last)
 
 
 def of_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Event]:
@@ -80,7 +80,14 @@ def of_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Event
                 yield event
 
 
-def _ending(host: str, attempts: int, last: Event) -> HostFinished:
+def ending_in_doubt(host: str, attempts: int, last: Event) -> HostFinished:
+    """The ending of a host that has none: ``lost``, or ``not_run`` where it was never tried.
+
+    Args:
+        host: Its name.
+        attempts: How many were begun.
+        last: An event of the run, when nothing more is known.
+    """
     return HostFinished(
         run=last.run,
         t=last.t,

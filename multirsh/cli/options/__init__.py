@@ -10,7 +10,15 @@ from multirsh.cli.options.context import CONTEXT, STDIN_OPTION, TTY, Context
 from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
-from multirsh.cli.options.output import COLOR, COMPARED_OUTPUT, COPY_OUTPUT, OUTPUT, RECORDED_OUTPUT, Showing
+from multirsh.cli.options.output import (
+    COLOR,
+    COMPARED_OUTPUT,
+    COPY_OUTPUT,
+    OUTPUT,
+    RECORDED_OUTPUT,
+    REPORTED_OUTPUT,
+    Showing,
+)
 from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Recording
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "OUTPUT",
     "RECORD",
     "RECORDED_OUTPUT",
+    "REPORTED_OUTPUT",
     "RUNNING",
     "SETTLED_LIMITS",
     "STDIN_OPTION",

@@ -19,6 +19,7 @@ from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.gather.store import USUAL_MEMORY
 
 if TYPE_CHECKING:
+    from multirsh.cli.report_file import ReportFile
     from multirsh.output.gather.normalize import Normalizer
 
 _of_output = partial(option, section="Output")
@@ -74,6 +75,14 @@ _FOLDERS = together(
     ),
 )
 
+_REPORT = _of_output(
+    "--report",
+    type=click.Path(path_type=Path),
+    configurable=False,
+    metavar="FILE.html",
+    help="Write a page about the run, for a browser.",
+)
+
 _MEMORY = _of_output(
     "--output-mem",
     "output_memory",
@@ -98,6 +107,7 @@ _TELLING = together(
         help="A progress line: auto (on a terminal), always, never.",
     ),
     COLOR,
+    _REPORT,
     _of_output(
         "-S",
         "--largest-status",
@@ -120,6 +130,7 @@ RECORDED_OUTPUT = together(
 )
 """Of a run that is over: both streams are there, and stand together."""
 COMPARED_OUTPUT = together(_NORMALIZER, _MEMORY, COLOR)
+REPORTED_OUTPUT = together(_NORMALIZER, _MEMORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +150,7 @@ class Showing:
     output_memory: int = USUAL_MEMORY
     out_folder: Path | None = None
     err_folder: Path | None = None
+    report: Path | None = None
 
     def beside(self, stdin: str | None) -> Showing:
         """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
@@ -166,6 +178,18 @@ class Showing:
             color=When(self.color),
             progress=When(self.progress),
         )
+
+    def report_file(self) -> ReportFile | None:
+        """Where the report goes, or ``None``.
+
+        Raises:
+            UsageError: It cannot be written there.
+        """
+        if self.report is None:
+            return None
+        from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
+
+        return ReportFile.at(self.report, memory=self.output_memory, normalizer=self.normalizer)
 
     def _folders(self) -> dict[Stream, Path]:
         """Where hosts' files are; the folders are there then."""
