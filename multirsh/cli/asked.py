@@ -192,6 +192,7 @@ class Asked:
             exec_options=connecting.exec_options(),
             settings=connecting.settings(),
             output=self.showing.beside(self.stdin).options(),
+            report=self.showing.report_file(),
             exit_rule=ExitRule(
                 largest_status=bounds.largest_status,
                 require_remote_close=bounds.require_remote_close,

@@ -7,6 +7,7 @@ import contextlib
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
@@ -30,6 +31,10 @@ from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.threads import daemon_thread
+
+if TYPE_CHECKING:
+    from multirsh.cli.report_file import ReportFile
 
 SAID_WITHIN_S = 0.5
 """How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
@@ -56,6 +61,7 @@ class Drive:
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
         job: What is copied, in place of a command; or ``None``.
+        report: Where the page about the run goes, or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
         recording: How the run is recorded, or ``None``.
         preface: What people are told before it begins, or ``None``.
@@ -77,6 +83,7 @@ class Drive:
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
     job: CopyJob | None = None
+    report: ReportFile | None = None
     reads_keys: bool = False
     recording: Recording | None = None
     preface: str | None = None
@@ -115,11 +122,24 @@ class Drive:
                 printer.begin(loop.time())
                 attention = Attention(run, printer, writer, patience=self.timeouts.close)
                 with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
-                    return await self._follow(run, printer, writer)
+                    code = await self._follow(run, printer, writer)
         finally:
             printer.finish()
             await writer.write()
+            complaint = await self._save_report()
+            if complaint is not None:
+                printer.say(complaint)
+                await writer.write()
             printer.close()
+        # Unless a signal ended it, a report that is not there is the worst of it.
+        return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
+
+    async def _save_report(self) -> str | None:
+        """Write the report of what has happened, however the run ended; why it could not be, if so."""
+        report = self.report
+        if report is None:
+            return None
+        return await daemon_thread(report.save, name="multirsh-report")
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
@@ -158,6 +178,8 @@ class Drive:
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
+                    if self.report is not None:
+                        self.report.feed(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
                 await writer.write()

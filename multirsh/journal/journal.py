@@ -52,7 +52,11 @@ class Journal:
         self.index = Index(self.folder)
 
     def runs(self) -> list[Entry]:
-        """All runs, the newest first. What the index lacks is learnt from the records, and added to it."""
+        """All runs, the newest first. What the index lacks is learnt from the records, and added to it.
+
+        Raises:
+            UsageError: The folder is there and cannot be read.
+        """
         known = self.index.read()
         found: list[Entry] = []
         learnt: list[Entry] = []
@@ -160,6 +164,18 @@ class Journal:
         if runs:
             self.index.forget(runs)
 
+    def prunable(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
+        """The runs whose records are more than ``limits`` say, the oldest first.
+
+        Args:
+            limits: What may be kept.
+            spared: Runs whose records stay.
+        """
+        candidates = [
+            Candidate(one.run, one.began, one.size, one.state is State.RUNNING) for one in self.runs()
+        ]
+        return to_remove(candidates, limits, now=time.time(), spared=spared)
+
     def prune(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
         """Delete the oldest records, as long as there is more than ``limits`` say.
 
@@ -173,25 +189,29 @@ class Journal:
         Raises:
             UsageError: As ``remove``.
         """
-        now = time.time()
-        candidates = [
-            Candidate(one.run, one.began, one.size, one.state is State.RUNNING) for one in self.runs()
-        ]
-        removed = to_remove(candidates, limits, now=now, spared=spared)
+        removed = self.prunable(limits, spared=spared)
         self.remove(removed)
-        self._clear_unborn(now)
+        self._clear_unborn(time.time())
         return removed
 
     def _path(self, run: str) -> Path:
         return self.folder / f"{run}{SUFFIX}"
 
     def _names(self) -> list[str]:
-        """The runs of which there are records."""
+        """The runs of which there are records.
+
+        Raises:
+            UsageError: The folder is there and cannot be read.
+        """
         try:
             with os.scandir(self.folder) as found:
                 names = [one.name for one in found]
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder} cannot be read: {error.strerror}", hint="records are kept there"
+            ) from None
         return [
             name.removesuffix(SUFFIX)
             for name in names

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from multirsh.cli import values
-from multirsh.cli.options.declare import option, together
+from multirsh.cli.options.declare import Decorated, option, together
 from multirsh.cli.rerun import RERUN, Rerun, rerun
 
 _of_record = partial(option, section="Record")
+
+
+def _limits(*, hidden: bool) -> Callable[[Decorated], Decorated]:
+    return together(
+        _of_record(
+            "--journal-size",
+            type=values.size,
+            default="1G",
+            hidden=hidden,
+            metavar="SIZE",
+            help="Keep so much of all records; a run that begins deletes the oldest.  [default: 1G]",
+        ),
+        _of_record(
+            "--journal-days",
+            type=values.count,
+            default=90,
+            hidden=hidden,
+            metavar="N",
+            help="Keep records for so many days.  [default: 90]",
+        ),
+    )
+
+
+SETTLED_LIMITS = _limits(hidden=True)
+"""As the environment and config.toml have them, for what has options of its own for this."""
 
 RECORD = together(
     _of_record("--no-journal", is_flag=True, help="Keep no record of the run."),
@@ -20,20 +46,7 @@ RECORD = together(
         metavar="SIZE",
         help="Output to keep of one run; what comes after is left out of its record.  [default: 256M]",
     ),
-    _of_record(
-        "--journal-size",
-        type=values.size,
-        default="1G",
-        metavar="SIZE",
-        help="Keep so much of all records; a run that begins deletes the oldest.  [default: 1G]",
-    ),
-    _of_record(
-        "--journal-days",
-        type=values.count,
-        default=90,
-        metavar="N",
-        help="Keep records for so many days.  [default: 90]",
-    ),
+    _limits(hidden=False),
 )
 
 AGAIN = together(
