@@ -17,7 +17,7 @@ from multirsh.cli.stdin import with_its_file
 from multirsh.journal import Entry, Journal, State
 from multirsh.journal.resuming import Which
 from multirsh.model import Status
-from tests.cli.program import MULTIRSH, Program
+from tests.cli.program import MULTIRSH, Program, wait_until
 from tests.journal.records import keep, whole
 from tests.servers.mounts import own_mounts
 
@@ -209,9 +209,10 @@ def test_nothing_left_to_do_ends_as_what_was_done(recorded: Program) -> None:
 
 def test_a_run_that_was_stopped_is_gone_on_with_and_counts_what_was_done(user: Program) -> None:
     user.write("hosts", "a\nb\nc\nd\n")
-    waits = '[ "$MULTIRSH_HOST" = b ] && [ ! -e go ] && sleep 60; ' + WORKS
+    loops = "touch waits; while [ ! -e go ]; do sleep 0.05; done; exit"
+    waits = f'if [ "$MULTIRSH_HOST" = b ] && [ ! -e go ]; then {loops}; fi; {WORKS}'
     process = user.start("-R", "local", "-f", "hosts", "-w", "b,a,c", "-j", "1", "--json", waits)
-    said_until_started(process, "b")
+    wait_until((user.home / "waits").exists, what="the command on b")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (user.home / "go").touch()
