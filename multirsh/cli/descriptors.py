@@ -52,7 +52,7 @@ def write_all(descriptor: int, data: bytes) -> None:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            # Who else has it open, such as a shell's other programs, has made it so; it is not ours to change.
+            # Some other program that has it open made it so, for itself, and it is not ours to change.
             poll = select.poll()  # select() cannot look at descriptors above 1,023
             poll.register(descriptor, select.POLLOUT)
             poll.poll()
