@@ -7,6 +7,7 @@ file or socket would then become it, and a remote would read what is printed.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import Final
 
@@ -40,7 +41,7 @@ def fill_closed() -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of ``data``. Blocks.
+    """Write all of ``data``. Blocks, though the descriptor may be non-blocking (``O_NONBLOCK``).
 
     Raises:
         BrokenPipeError: Its reader went away.
@@ -48,7 +49,13 @@ def write_all(descriptor: int, data: bytes) -> None:
     """
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            # Some other program that has it open made it so, for itself, and it is not ours to change.
+            poll = select.poll()  # select() cannot look at descriptors above 1,023
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll()
 
 
 def print_out(text: str | bytes) -> None:

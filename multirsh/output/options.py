@@ -5,9 +5,9 @@ is a terminal" and would animate in a log file.
 
 - **Colour**, for each stream: ``--color always|never`` > ``NO_COLOR`` (not empty) > ``FORCE_COLOR``
   (not empty) > the stream is a terminal that is not dumb.
-- **Progress**: ``-q`` > ``--progress always|never`` > stderr is a terminal that is not dumb, and stdout is
-  no pipe. Whoever reads that pipe (``| grep``, ``| tee``) may write to the same terminal, where we could not
-  clear the line away before they do.
+- **Progress**: ``-q`` > ``--progress always|never`` > stderr is a terminal that is not dumb, stdout is no
+  pipe, and ``CI`` is not set: a terminal there is a log. Whoever reads that pipe (``| grep``, ``| tee``) may
+  write to the same terminal, where we could not clear the line away before they do.
 
 Sources: no-color.org, force-color.org.
 """
@@ -32,6 +32,9 @@ USUAL_HEIGHT: Final = 24
 
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
 """``TERM`` of what cannot clear a line, or says nothing of itself."""
+
+_NO_CI: Final = frozenset({"", "0", "false"})
+"""``CI`` of who is not in it."""
 
 
 class When(enum.StrEnum):
@@ -187,7 +190,9 @@ def choose_drawing(when: When, environ: Mapping[str, str], *, stdio: Stdio, quie
         return Drawing.NONE
     if when is When.ALWAYS:
         return Drawing.REDRAWN if can_redraw else Drawing.LINES
-    return Drawing.REDRAWN if can_redraw and not stdio.stdout_is_pipe else Drawing.NONE
+    if stdio.stdout_is_pipe or environ.get("CI", "") not in _NO_CI:
+        return Drawing.NONE
+    return Drawing.REDRAWN if can_redraw else Drawing.NONE
 
 
 def is_dumb(environ: Mapping[str, str]) -> bool:

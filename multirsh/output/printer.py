@@ -169,4 +169,7 @@ def _gatherers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
     page = Page(options)
     if options.mode is Mode.BLOCKS:
         return (*live, Blocks(collector, page))
-    return (*live, Groups(collector, page, Differences(page) if options.differences else None))
+    return (
+        *live,
+        Groups(collector, page, Differences(page, options.normalizer) if options.differences else None),
+    )

@@ -38,7 +38,9 @@ LINES_S: Final = 10.0
 LOWEST: Final = 10
 """Lines of a terminal that has room for more than one of ours."""
 
-_CLEAR: Final = b"\r\x1b[J"
+_CLEAR: Final = b"\r \x1b[J\r"
+"""The blank, because tmux takes ED at the top left corner for the clearing of a screen, which it keeps where
+one can scroll back to (scroll-on-clear): every drawing would stay there."""
 
 
 class StatusLine:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from multirsh.cli import writer as writers
+from multirsh.cli.descriptors import write_all
 from multirsh.cli.writer import Writer
 from multirsh.output import Batch, OutputOptions, Printer, Write
 
@@ -53,3 +55,15 @@ def test_two_that_write_at_once_lose_nothing_and_keep_the_order(stdout: Path) ->
 
     asyncio.run(together())
     assert stdout.read_bytes() == b"".join(b"%d\n" % number for number in range(100))
+
+
+def test_a_pipe_that_somebody_made_non_blocking_gets_everything() -> None:
+    """O_NONBLOCK belongs to what is open, not to a process: whoever shares it may have set it (fcntl(2))."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data = b"x" * 1_000_000
+    with ThreadPoolExecutor() as pool, open(reading, "rb") as reader:  # noqa: PTH123 - a descriptor
+        written = pool.submit(write_all, writing, data)
+        written.add_done_callback(lambda _: os.close(writing))
+        assert reader.read() == data
+        written.result()

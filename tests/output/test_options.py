@@ -53,6 +53,15 @@ def test_progress(when: When, term: str, stdio: Stdio, drawing: Drawing) -> None
     assert choose_drawing(when, {"TERM": term}, stdio=stdio, quiet=True) is Drawing.NONE
 
 
+@pytest.mark.parametrize(
+    ("ci", "drawing"), [("true", Drawing.NONE), ("1", Drawing.NONE), ("", Drawing.REDRAWN)]
+)
+def test_in_ci_nothing_is_drawn_unless_asked_for(ci: str, drawing: Drawing) -> None:
+    environ = {"TERM": "xterm", "CI": ci}
+    assert choose_drawing(When.AUTO, environ, stdio=WATCHED, quiet=False) is drawing
+    assert choose_drawing(When.ALWAYS, environ, stdio=WATCHED, quiet=False) is Drawing.REDRAWN
+
+
 def test_force_color_does_not_make_a_log_file_a_terminal() -> None:
     options = OutputOptions.decide(stdio=UNWATCHED, environ={"FORCE_COLOR": "1", "TERM": "xterm"})
     assert options.stdout_color

@@ -80,7 +80,7 @@ def test_json_leaves_stdout_to_events_and_words_to_stderr() -> None:
 def test_the_last_lines_of_a_host_come_before_the_ending() -> None:
     *_, last, rest = run(WATCHED, small_run(), step=1.0)
     assert [write.target for write in last.writes] == ["stderr"]
-    assert last.stderr.startswith(b"\r\x1b[J2 hosts:")
+    assert last.stderr.startswith(b"\r \x1b[J\r2 hosts:")
     assert not rest
 
 
@@ -89,7 +89,7 @@ def test_a_run_that_breaks_off_leaves_nothing_unsaid_and_no_line() -> None:
     *shown, rest = run(plain, small_run()[:5], step=1.0)
     assert shown[-1].stderr.endswith(b"\r")
     assert rest.stdout == b"web1: lo\n"
-    assert rest.stderr == b"\r\x1b[Jweb2: no such thing\n"
+    assert rest.stderr == b"\r \x1b[J\rweb2: no such thing\n"
 
 
 def test_what_waits_is_known_so_that_remotes_can_be_held_back() -> None:
@@ -105,7 +105,7 @@ def test_a_warning_is_one_harmless_line_above_the_progress_line() -> None:
     printer.feed(run_started("h"))
     printer.take(1.0)
     printer.say("h said: \x1b[2J\nall ok")
-    assert printer.take(1.0).stderr.startswith(rb"h said: \x1b[2J\x0aall ok".join([b"\r\x1b[J", b"\n"]))
+    assert printer.take(1.0).stderr.startswith(rb"h said: \x1b[2J\x0aall ok".join([b"\r \x1b[J\r", b"\n"]))
 
 
 def test_it_wants_to_be_asked_only_where_a_line_is_drawn() -> None:

@@ -16,7 +16,7 @@ from .events import host_finished, host_started, run_started
 WATCHED = OutputOptions(
     drawing=Drawing.REDRAWN, stdio=Stdio(stdout_is_terminal=True, stderr_is_terminal=True, width=lambda: 40)
 )
-CLEAR = b"\r\x1b[J"
+CLEAR = b"\r \x1b[J\r"
 NOTHING = Batch()
 TEXT = Batch((Write("stdout", b"web1: up\n"),))
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +172,39 @@ class TestDifferences:
     def test_what_is_silent_differs_from_what_is_not(self) -> None:
         out, _ = shown(self.OPTIONS, a_run(ok("a", b"x\n"), ok("b", b"x\n"), ok("c", b"")))
         assert out == b"---- a,b (2)\nx\n---- c (1)\n@@ -1 +0,0 @@\n-x\n"
+
+    def test_what_does_not_count_is_no_difference(self) -> None:
+        """Shown is what the group itself wrote."""
+        options = dataclasses.replace(self.OPTIONS, normalizer=Normalizer.parse("host"))
+        same = [ok(host, f"I am {host}\n80\n".encode()) for host in ("a", "b")]
+        out, _ = shown(options, a_run(*same, ok("c", b"I am c\n81\n")))
+        assert out == b"---- a,b (2)\nI am a\n80\n---- c (1)\n@@ -1,2 +1,2 @@\n I am c\n-80\n+81\n"
+
+    def test_a_line_end_that_is_missing_is_a_difference(self) -> None:
+        out, _ = shown(self.OPTIONS, a_run(ok("a", b"x\n"), ok("b", b"x\n"), ok("c", b"x")))
+        assert out == (b"---- a,b (2)\nx\n---- c (1)\n@@ -1 +1 @@\n-x\n+x\n\\ No newline at end of file\n")
+
+    def test_several_hunks_as_diff_has_them(self, tmp_path: Path) -> None:
+        lines = [b"%d\n" % number for number in range(40)]
+        other = [b"first\n", *lines[:7], b"8\n", b"9\n", *lines[12:30], b"x\n", *lines[30:-1]]
+        out, _ = shown(
+            self.OPTIONS, a_run(ok("a", b"".join(lines)), ok("b", b"".join(lines)), ok("c", b"".join(other)))
+        )
+        (tmp_path / "old").write_bytes(b"".join(lines))
+        (tmp_path / "new").write_bytes(b"".join(other))
+        diff = subprocess.run(
+            ["diff", "-u", "old", "new"], cwd=tmp_path, stdout=subprocess.PIPE, check=False
+        ).stdout
+        assert out.partition(b"---- c (1)\n")[2] == b"".join(diff.splitlines(keepends=True)[2:])
+
+    def test_where_most_differs_it_is_shown_in_full(self) -> None:
+        """And soon: difflib takes half a minute for these."""
+        long = b"".join(b"%d\n" % (number % 101) for number in range(10_000))
+        other = b"".join(b"%d\n" % ((number * 7 + number // 101) % 101) for number in range(10_000))
+        began = time.process_time()
+        out, _ = shown(self.OPTIONS, a_run(ok("a", long), ok("b", long), ok("c", other)))
+        assert out == b"---- a,b (2)\n" + long + b"---- c (1)\n" + other
+        assert time.process_time() - began < 8
 
     def test_what_is_too_long_to_compare_is_shown_in_full(self) -> None:
         long, other = b"x\n" * 20_000, b"y\n" * 20_000

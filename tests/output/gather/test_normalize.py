@@ -13,7 +13,7 @@ from multirsh.output.gather.normalize import Normalizer
 
 
 def normalized(rules: str, line: str, *, host: str = "web1.example.com") -> str:
-    return Normalizer.parse(rules).for_host(host)(line.encode()).decode()
+    return Normalizer.parse(rules).for_host(host)(line.encode() + b"\n").decode().removesuffix("\n")
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,35 @@ def test_times_go_before_addresses() -> None:
         ("//", "between two slashes"),
         ("/a", "between two slashes"),
         ("/(/", "missing )"),
+        ("/a{99999999999}/", "too large"),
+        (f"/{'(' * 5000}/", "recursion"),
     ],
 )
 def test_bad_rules(rules: str, said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         Normalizer.parse(rules)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_expression_with_a_future_is_taken_as_it_is_meant_now() -> None:
+    assert normalized("/[[x]+/", "a[[x]b") == "a<*>]b"
+
+
+def test_an_expression_may_be_of_bytes_that_are_no_text() -> None:
+    assert Normalizer.parse("/\udcff+/").for_host("web1")(b"a\xff\xffb\n") == b"a<*>b\n"
+
+
+LINES = st.lists(
+    st.sampled_from(["load 1", "Jan 12", "2024 a", "12:30", "PM", "pid:", " 123", "Mon,", "web1", "x", ""])
+)
+
+
+@pytest.mark.parametrize("rules", ["/^load.*/", "/1$/", r"/\s+/", "/^$/", "/x*/,/<.>/", "host,ip,time,pid"])
+@given(lines=LINES)
+def test_no_rule_sees_beyond_a_line(rules: str, lines: list[str]) -> None:
+    """How many come at once is the network's doing, and must not make equals differ."""
+    together = normalized(rules, "\n".join(lines))
+    assert together == "\n".join(normalized(rules, line) for line in (lines or [""]))
 
 
 @given(st.binary(max_size=200))
