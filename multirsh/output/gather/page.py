@@ -17,8 +17,6 @@ from multirsh.output.surface import surfaces
 from multirsh.output.words import ending_words
 
 _RULE: Final = "----"
-_NO_END: Final = b"\n\\ No newline at end of file\n"
-"""As diff(1) has it."""
 _STYLES: Final = {b"+": Style.GOOD, b"-": Style.BAD, b"@": Style.STDOUT_HOST}
 _WIDEST: Final = 80
 """Columns of a rule at the most: beyond them it is only far to go for the eye."""
@@ -68,9 +66,9 @@ class Page:
         return self.line(self._surface.paint(names + rule))
 
     def change(self, line: bytes) -> Write:
-        """A line of a difference in the unified format; its first byte tells what it is."""
+        """A line of a difference in the unified format, with its end; its first byte tells what it is."""
         style = _STYLES.get(line[:1])
-        shown = self._surface.lines(line if line.endswith(b"\n") else line + _NO_END)
+        shown = self._surface.lines(line)
         if style is None:
             return Write("stdout", shown)
         before, _, after = self._surface.paint("\0", style).encode().partition(b"\0")

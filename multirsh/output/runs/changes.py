@@ -22,9 +22,9 @@ from multirsh.inventory.fold import natural_key
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
 from multirsh.output.gather.collector import Collector, Likeness, Written
-from multirsh.output.gather.differences import LONGEST_BYTES
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import Store, Text
+from multirsh.output.gather.unified import LONGEST_BYTES
 from multirsh.output.runs.hunks import compare_texts
 
 _BEFORE_THE_COMMAND: Final = frozenset(

@@ -12,10 +12,10 @@ from multirsh.events import Event
 from multirsh.journal.replay import whole
 from multirsh.model import ErrorKind, Phase, Status
 from multirsh.output import OutputOptions, Stdio
-from multirsh.output.gather.differences import LONGEST_BYTES
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.page import Page
 from multirsh.output.gather.store import Store
+from multirsh.output.gather.unified import LONGEST_BYTES
 from multirsh.output.runs.changes import Changes, changes_between
 from multirsh.output.runs.changes_report import changes_json, changes_report
 from tests.output.events import failure, host_finished, host_started, output, run_finished, run_started

@@ -74,9 +74,11 @@ def test_the_signs_give_back_both_texts(before: bytes, after: bytes) -> None:
     if shown < before.count(b"\n") + (before[-1:] not in {b"", b"\n"}):
         return  # some of it is not shown
     texts = {b"-": b"", b"+": b""}
+    last: set[bytes] = set()
     for line in found.lines[1:]:
-        text = line[1:].removesuffix(b"\n\\ No newline at end of file\n")
-        for sign in texts:
-            if line[:1] in {sign, b" "}:
-                texts[sign] += text
+        if line == b"\\ No newline at end of file\n":
+            texts = {sign: text[:-1] if sign in last else text for sign, text in texts.items()}
+            continue
+        last = {b"-", b"+"} if line[:1] == b" " else {line[:1]}
+        texts = {sign: text + line[1:] if sign in last else text for sign, text in texts.items()}
     assert texts == {b"-": before, b"+": after}
