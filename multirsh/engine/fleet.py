@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -25,6 +25,7 @@ from multirsh.commands.sudo.options import Sudo
 from multirsh.commands.sudo.trial import Stage
 from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.descriptors import Descriptors
+from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
 from multirsh.engine.results import Results
@@ -38,7 +39,7 @@ from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
 from multirsh.files.options import CopyOptions
 from multirsh.files.reach import Rights
 from multirsh.inventory import fold
-from multirsh.model import NO_SETTINGS, Assignment, Host, Settings, TransportName
+from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, Settings, TransportName
 from multirsh.ports.allocator import PortAllocator
 from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
@@ -85,6 +86,7 @@ class Fleet:
         settings: Settings = NO_SETTINGS,
         sudo_password: PasswordSource | None = None,
         bind_address: str | None = None,
+        keep: bool = False,
         warn: Warn | None = None,
         transports: Mapping[str, Transport] | None = None,
     ) -> None:
@@ -102,6 +104,8 @@ class Fleet:
             sudo_password: Where the password comes from that sudo is answered; where there is none, sudo
                 may not ask. Where it is the login's, give the same object. A person is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
+            keep: Whether connections stay open from one run to the next, so that only the first one logs in;
+                leaving the fleet closes them. Of transports that can: ssh.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
 
@@ -119,6 +123,7 @@ class Fleet:
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
+        self._keeps = keep
         self._sudo_source = sudo_password or PasswordSource()
         self._sudo_password: Password | None = None
         self._turns = Turns(self._warn)
@@ -153,14 +158,16 @@ class Fleet:
                 name="multirsh-sudo-password",
             )
             self._opened = opened.pop_all()
+        descriptors = Descriptors()
         self._means = Means(
             transports=transports,
             limits=self._limits,
             timeouts=self._timeouts,
             ports=PortAllocator(budget=self._limits.ports),
-            descriptors=Descriptors(),
+            descriptors=descriptors,
             warn=self._warn,
             bind_address=self._bind_address,
+            keep=self._make_keep(descriptors, transports.values()) if self._keeps else None,
         )
         return self
 
@@ -171,8 +178,12 @@ class Fleet:
         for run in self._runs:
             await run.aclose()
         self._runs.clear()
-        self._means = None
-        await self._opened.aclose()
+        means, self._means = self._means, None
+        try:
+            if means is not None and means.keep is not None:
+                await means.keep.aclose()
+        finally:
+            await self._opened.aclose()
 
     def run(
         self,
@@ -304,6 +315,34 @@ class Fleet:
         sudo = course.get("sudo")
         rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
         return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
+
+    def connections(self) -> tuple[KeptConnection, ...]:
+        """The connections that are open between runs, as far as is known; none without ``keep``.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        keep = self._entered().keep
+        return () if keep is None else keep.connections()
+
+    async def release(self, hosts: Sequence[Host] | None = None) -> Mapping[str, ClosedBy | None]:
+        """Close connections that are open between runs; the next run logs in again.
+
+        Args:
+            hosts: Whose; ``None`` for all.
+
+        Returns:
+            Who closed each of them first, by host; ``None`` where there was no socket of our own.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        keep = self._entered().keep
+        return {} if keep is None else await keep.release(self._hosts if hosts is None else hosts)
+
+    def _make_keep(self, descriptors: Descriptors, transports: Iterable[Transport]) -> Keep:
+        per_host = max((transport.descriptors_per_host for transport in transports), default=1)
+        return Keep(most=descriptors.set_aside(len(self._hosts), per_host=per_host), warn=self._warn)
 
     def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
         """As whom commands run."""
