@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import STDIN
+from multirsh.cli.asked import Asked, RunCommand
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, Course, RunCommand, Showing, prepared
 from multirsh.commands.command import Command
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions, Links, Via
@@ -154,22 +151,9 @@ def _parted(words: Sequence[str], name: str) -> tuple[Sequence[str], str]:
 def _run(made: Callable[[], CopyJob], parameters: dict[str, Any]) -> int:
     from multirsh.cli import signals  # noqa: PLC0415 - not needed for --help
 
-    files: tuple[str, ...] = parameters.pop("files")
-    connecting = options.take(Connecting, parameters)
-    choice = options.take(options.Choice, parameters)
-    if not files and choice.is_empty:
-        raise UsageError(
-            "no hosts are named", hint="give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
-        )
-    hosts = choice.hosts(options.read_inventory(files))
+    asked = Asked.take(parameters)
+    asked.check_somebody()
+    hosts = asked.hosts()
     job = made()
-    drive = prepared(
-        Command(job.title),
-        hosts,
-        connecting=connecting,
-        showing=options.take(Showing, parameters),
-        bounds=options.take(Bounds, parameters),
-        course=options.take(Course, parameters),
-        reads_keys=os.isatty(STDIN) and "-" not in files and connecting.password_file != Path("-"),
-    )
-    return signals.run(replace(drive, job=job).drive)
+    drive = asked.drive(Command(job.title), hosts, job)
+    return signals.run(drive.drive)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from multirsh.cli import options, values
+from multirsh.cli.asked import Asked, RunCommand
 from multirsh.cli.descriptors import print_out
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, Context, Course, RunCommand, Showing, checked, prepared
-from multirsh.cli.stdin import open_stdin
+from multirsh.cli.run import checked
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from multirsh.cli.signals import StopSignals
     from multirsh.commands.command import Command
     from multirsh.lab import Lab, LabOptions
-    from multirsh.transports.base import Stdin
 
 
 @click.command(
@@ -55,9 +55,7 @@ if TYPE_CHECKING:
 @options.OUTPUT
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
-def lab(
-    *, hosts: int, lab_port: int | None, stdin: str | None, command: tuple[str, ...], **parameters: Any
-) -> int:
+def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **parameters: Any) -> int:
     """Start SSH servers on this machine; with COMMAND, run it on them and end.
 
     The servers are real, and COMMAND really runs: on this machine, as you. Without COMMAND they stay up until
@@ -70,31 +68,21 @@ def lab(
     fleet = LabOptions(hosts=hosts, port=lab_port)
     if not command:
         return signals.run(lambda _: _keep_up(fleet))
-    asked = options.take(Context, parameters).command(checked(command))
-    given = open_stdin(stdin, read_by_others=[])
-    return signals.run(lambda taken: _run_on(fleet, asked, parameters, given, taken))
+    context = options.take(options.Context, parameters)
+    to_run, asked = context.command(checked(command)), Asked.take(parameters)
+    return signals.run(lambda taken: _run_on(fleet, to_run, asked, taken))
 
 
-async def _run_on(
-    fleet: LabOptions,
-    command: Command,
-    parameters: dict[str, Any],
-    stdin: Stdin | None,
-    signals: StopSignals,
-) -> int:
+async def _run_on(fleet: LabOptions, command: Command, asked: Asked, signals: StopSignals) -> int:
     from multirsh.lab import Lab  # noqa: PLC0415 - as above
 
-    choice = options.take(options.Choice, parameters)
-    showing = options.take(Showing, parameters)
-    bounds = options.take(Bounds, parameters)
-    course = options.take(Course, parameters)
     async with Lab(fleet) as running:
-        hosts = choice.hosts(options.read_inventory([str(running.hosts_file)]))
-        connecting = Connecting(ssh_config=str(running.ssh_config))
-        drive = prepared(
-            command, hosts, connecting=connecting, showing=showing, bounds=bounds, course=course, stdin=stdin
+        asked = replace(
+            asked,
+            files=[str(running.hosts_file)],
+            connecting=options.Connecting(ssh_config=str(running.ssh_config)),
         )
-        return await drive.drive(signals)
+        return await asked.drive(command, asked.hosts()).drive(signals)
 
 
 async def _keep_up(fleet: LabOptions) -> int:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from multirsh.cli import options
+from multirsh.cli.asked import Asked
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import Bounds, Connecting, Context, Course, Showing, prepared
 from multirsh.cli.sections import SectionCommand
-from multirsh.cli.stdin import OURS, open_stdin, with_its_file
+from multirsh.cli.stdin import OURS, with_its_file
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,14 +53,7 @@ class ScriptCommand(SectionCommand):
 @options.OUTPUT
 @options.CLOSING
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="FILE [ARG]...")
-def script(
-    *,
-    words: tuple[str, ...],
-    files: tuple[str, ...],
-    stdin: str | None,
-    shell: str | None,
-    **parameters: Any,
-) -> int:
+def script(*, words: tuple[str, ...], shell: str | None, **parameters: Any) -> int:
     """Run FILE, a script of this machine's, on many hosts at once.
 
     Each ARG reaches it exactly as it is. Nothing is left on the hosts. FILE '-' is standard input. The
@@ -71,29 +64,13 @@ def script(
 
     if not words:
         raise UsageError("there is no script to run", hint="it comes after the options")
-    connecting = options.take(Connecting, parameters)
-    choice = options.take(options.Choice, parameters)
-    if not files and choice.is_empty:
-        raise UsageError(
-            "no hosts are named", hint="give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
-        )
-    taken = ["-f -"] if "-" in files else []
-    if connecting.password_file == Path("-"):
-        taken.append("--password-file -")
-    found = _read(words, shell, read_by_others=taken)
+    context = options.take(options.Context, parameters)
+    asked = Asked.take(parameters)
+    asked.check_somebody()
+    found = _read(words, shell, read_by_others=asked.readers)
     if words[0] == OURS:
-        taken.append("the script")
-    hosts = choice.hosts(options.read_inventory(files))
-    drive = prepared(
-        options.take(Context, parameters).command(script=found),
-        hosts,
-        connecting=connecting,
-        showing=options.take(Showing, parameters).beside(stdin),
-        bounds=options.take(Bounds, parameters),
-        course=options.take(Course, parameters),
-        reads_keys=stdin is None and not taken and os.isatty(STDIN),
-        stdin=open_stdin(stdin, read_by_others=taken),
-    )
+        asked = replace(asked, readers=[*asked.readers, "the script"])
+    drive = asked.drive(context.command(script=found), asked.hosts())
     return signals.run(drive.drive)
 
 

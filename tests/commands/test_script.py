@@ -28,9 +28,9 @@ from tests.cli.program import wait_until
 from tests.commands.guests import HOST, fleet_as_guest, lines, told
 from tests.commands.shells import at
 from tests.servers.daemon import Daemon
+from tests.servers.mounts import own_mounts
 from tests.servers.namespace import Namespace
 from tests.servers.processes import naming
-from tests.servers.requirement import program
 
 on_servers = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -254,7 +254,7 @@ class TestHere:
         script = Script(content, ("a b",), ("/bin/cat", "-"))
         mount = f'mount --bind "{sh.resolve()}" "$(readlink -f /bin/sh)"; exec /bin/sh -c "$0"'
         done = subprocess.run(
-            [program("unshare", package="util-linux"), "--mount", "bash", "-c", mount, line_for(script)],
+            [*own_mounts(), "bash", "-c", mount, line_for(script)],
             input=delivery.content(content) + b"the input",
             capture_output=True,
             check=False,
@@ -274,7 +274,7 @@ class TestHere:
         )
         hidden = 'mount -t tmpfs none /proc; exec /bin/sh -c "$0"'
         done = subprocess.run(
-            [program("unshare", package="util-linux"), "--mount", "sh", "-c", hidden, line_for(script)],
+            [*own_mounts(), "sh", "-c", hidden, line_for(script)],
             input=delivery.content(script.content) + b"in\n",
             capture_output=True,
             env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},

@@ -285,8 +285,10 @@ def test_a_connection_that_dies_is_lost(
     process = on_internal.start("push", *ONE, endless, there)
     wait_until(lambda: begun(there), what="a copy")
 
-    for pid in internal.processes():
-        os.kill(pid, signal.SIGKILL)
+    # All stand still first: nobody is left to tell us how another ended.
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in internal.processes():
+            os.kill(pid, number)
     done = ended(process)
 
     assert done.code == 3, done.err

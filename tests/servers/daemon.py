@@ -12,9 +12,10 @@ from pathlib import Path
 from tests.servers import keys
 from tests.servers.accounts import GUEST, PASSWORD, ROOT, Accounts, Person, make_accounts
 from tests.servers.log import ServerLog
+from tests.servers.mounts import with_files
 from tests.servers.namespace import Namespace
 from tests.servers.processes import descendants, end_tree
-from tests.servers.requirement import program, require_root
+from tests.servers.requirement import require_root
 from tests.servers.stoppable import Stoppable
 
 
@@ -42,22 +43,6 @@ def make_site(kind: str, *, shell: str | Path = "/bin/sh", people: Sequence[Pers
     client_key = keys.make_key(directory / "client_key")
     accounts = make_accounts(directory, authorized=keys.public(client_key) + "\n", shell=shell, people=people)
     return Site(directory, accounts, client_key)
-
-
-def seeing(replaced: Mapping[str, Path], argv: Sequence[str | Path]) -> list[str | Path]:
-    """Word a command so that it, and what it starts, sees other files in place of the machine's own.
-
-    Args:
-        replaced: What is seen at each path, in a mount namespace of the command's own.
-        argv: The command; it keeps its process id.
-    """
-    if not replaced:
-        return list(argv)
-    return [
-        *(program("unshare", package="util-linux"), "--mount", "--propagation", "private", "sh", "-c"),
-        'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit; shift 2; done; shift; exec "$@"',
-        *("sh", *(word for path, file in replaced.items() for word in (file, path)), "--", *argv),
-    ]
 
 
 class Daemon(Stoppable):
@@ -97,7 +82,7 @@ class Daemon(Stoppable):
         self.directory = site.directory
         self.accounts = site.accounts
         self.namespace = namespace
-        argv = seeing(replaced or {}, argv)
+        argv = [*(with_files(replaced) if replaced else ()), *argv]
         self._process = subprocess.Popen(
             argv if namespace is None else namespace.argv(argv),
             stdin=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.servers.log import ServerLog
+from tests.servers.mounts import own_mounts
 from tests.servers.namespace import Namespace
 from tests.servers.processes import descendants, end_tree
 from tests.servers.requirement import program, require_root
@@ -95,10 +96,7 @@ class RshServer(Stoppable):
             AssertionError: It did not start; its log is in the message.
         """
         require_root()
-        argv: list[str | Path] = [
-            *(program("unshare", package="util-linux"), "--mount", "--propagation", "private"),
-            *("sh", "-c", _MOUNT_AND_RUN),
-        ]
+        argv: list[str | Path] = [*own_mounts(), "sh", "-c", _MOUNT_AND_RUN]
         if daemon is None:
             daemon = _UNPACKED if _UNPACKED.exists() else program("in.rshd", package="rsh-redone-server")
         self.port = port

@@ -1,0 +1,39 @@
+"""The options that subcommands share, and the values they become.
+
+One decorator a group of options, in the order of ``--help``. Each option has
+its ``MULTIRSH_*`` variable; flags win over those, and those over config.toml.
+"""
+
+from multirsh.cli.options.bounds import CLOSING, RUNNING, Bounds
+from multirsh.cli.options.connection import CONNECTION, COPY_CONNECTION, Connecting
+from multirsh.cli.options.context import CONTEXT, STDIN_OPTION, TTY, Context
+from multirsh.cli.options.course import COURSE, Course
+from multirsh.cli.options.declare import CONFIGURABLE, option, take
+from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
+from multirsh.cli.options.output import COLOR, COPY_OUTPUT, OUTPUT, Showing
+
+__all__ = [
+    "CHOICE",
+    "CLOSING",
+    "COLOR",
+    "CONFIGURABLE",
+    "CONNECTION",
+    "CONTEXT",
+    "COPY_CONNECTION",
+    "COPY_OUTPUT",
+    "COURSE",
+    "FILES",
+    "OUTPUT",
+    "RUNNING",
+    "STDIN_OPTION",
+    "TTY",
+    "Bounds",
+    "Choice",
+    "Connecting",
+    "Context",
+    "Course",
+    "Showing",
+    "option",
+    "read_inventory",
+    "take",
+]

@@ -1,0 +1,222 @@
+"""How hosts are reached, and as whom: ``-l``, ``-R``, ``--sudo`` and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from multirsh.cli import values
+from multirsh.cli.options.declare import Decorated, option, together
+from multirsh.errors import UsageError
+from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
+from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.passwords import PasswordSource
+from multirsh.transports.rsh.options import RshOptions, RshStderr
+from multirsh.transports.ssh.options import SshOptions
+
+_of_connecting = partial(option, section="Connection")
+
+_USER = _of_connecting("-l", "--user", metavar="USER", help="Log in as USER.")
+
+
+def _port(letter: str) -> Callable[[Decorated], Decorated]:
+    return _of_connecting(letter, "--port", type=values.port, metavar="PORT", help="Connect to PORT.")
+
+
+_CONNECTION_BUT_PORT = together(
+    _of_connecting("-i", "--identity", metavar="KEY", help="Log in with this private key."),
+    _of_connecting(
+        "-J",
+        "--jump",
+        metavar="JUMP",
+        help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
+    ),
+    _of_connecting(
+        "-F",
+        "--ssh-config",
+        type=click.Path(),
+        metavar="FILE",
+        help="Read this ssh_config and no other; 'none' reads none.",
+    ),
+    _of_connecting(
+        "-o",
+        "--ssh-option",
+        "ssh_options",
+        multiple=True,
+        metavar="K=V",
+        envvar=None,  # click would part the variable at blanks, and values hold some
+        help="An option of ssh_config, before any file.",
+    ),
+    _of_connecting(
+        "-R",
+        "--transport",
+        type=values.transport,
+        metavar="NAME",
+        help="How to reach hosts: ssh, rsh, exec (see --exec), local (this machine), or one installed.",
+    ),
+    _of_connecting(
+        "--exec",
+        "exec_template",
+        metavar="TEMPLATE",
+        help="With -R exec, the program that reaches a host, such as 'kubectl exec -i %h -- sh -c %c': %h is "
+        "the address, %n the name, %u the user, %p the port, %c the command as one argument.",
+    ),
+    _of_connecting(
+        "--rsh-stderr",
+        type=click.Choice([stderr.value for stderr in RshStderr]),
+        default=RshStderr.SEPARATE.value,
+        show_default=True,
+        metavar="HOW",
+        help="With rsh, stderr comes separate, on a connection that the host makes back to us, or merged "
+        "into stdout.",
+    ),
+    _of_connecting(
+        "--host-keys",
+        type=click.Choice([policy.value for policy in HostKeyPolicy]),
+        metavar="POLICY",
+        help="strict: only known host keys; accept-new: unknown ones too, and they become known; off: any.  "
+        "[default: ssh_config's StrictHostKeyChecking, else strict]",
+    ),
+    _of_connecting(
+        "-A",
+        "--forward-agent",
+        is_flag=True,
+        configurable=False,
+        help="Let the hosts use your ssh agent; never without this, whatever ssh_config says.",
+    ),
+    _of_connecting(
+        "--sudo",
+        metavar="[=USER]",
+        configurable=False,
+        help="Run the command by sudo, as root or USER.",
+    ),
+    _of_connecting(
+        "-K",
+        "--ask-sudo-pass",
+        is_flag=True,
+        configurable=False,
+        help="Ask for sudo's password, once for all hosts.  [default: the login's, where one is given]",
+    ),
+    _of_connecting("--ask-pass", is_flag=True, help="Ask for the login password, once for all hosts."),
+    _of_connecting(
+        "--password-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Its first line is the login password; '-' is standard input.",
+    ),
+    _of_connecting(
+        "--password-command", metavar="CMD", help="The first line that CMD prints is the login password."
+    ),
+)
+
+CONNECTION = together(_USER, _port("-p"), _CONNECTION_BUT_PORT)
+COPY_CONNECTION = together(_USER, _port("-P"), _CONNECTION_BUT_PORT)
+"""As scp(1) has it: there ``-p`` keeps modes and times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connecting:
+    """How to connect; the fields are the options."""
+
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    jump: str | None = None
+    ssh_config: str | None = None
+    ssh_options: tuple[str, ...] = ()
+    transport: str | None = None
+    exec_template: str | None = None
+    rsh_stderr: str = RshStderr.SEPARATE.value
+    host_keys: str | None = None
+    forward_agent: bool = False
+    ask_pass: bool = False
+    password_file: Path | None = None
+    password_command: str | None = None
+    sudo: str | None = None
+    ask_sudo_pass: bool = False
+
+    def settings(self) -> Settings:
+        """What goes before every host's own settings."""
+        return Settings(
+            user=self.user,
+            port=self.port,
+            identity=self.identity,
+            jump=self.jump,
+            host_keys=None if self.host_keys is None else HostKeyPolicy(self.host_keys),
+        )
+
+    def routed(self, hosts: Sequence[Host]) -> Sequence[Host]:
+        """The hosts, with the transport that ``-R`` asks for.
+
+        Raises:
+            UsageError: ``--exec`` says how to reach them, and nobody is reached so.
+        """
+        if self.transport is not None:
+            hosts = [
+                replace(host, settings=replace(host.settings, transport=self.transport)) for host in hosts
+            ]
+        context = click.get_current_context(silent=True)
+        is_said = context is not None and (
+            context.get_parameter_source("exec_template") is ParameterSource.COMMANDLINE
+        )
+        if is_said and not any(host.settings.transport == TransportName.EXEC for host in hosts):
+            raise UsageError(
+                "--exec says how -R exec reaches hosts, and none of these is reached so", hint="add -R exec"
+            )
+        return hosts
+
+    def exec_options(self) -> ExecOptions:
+        """What exec's options say for all hosts."""
+        return ExecOptions(settings=self.settings(), template=self.exec_template)
+
+    def rsh(self) -> RshOptions:
+        """What rsh's options say for all hosts."""
+        return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
+
+    def password(self) -> PasswordSource:
+        """Where the login password comes from.
+
+        Raises:
+            UsageError: From several places.
+        """
+        sources = [self.ask_pass, self.password_file, self.password_command]
+        if sum(bool(source) for source in sources) > 1:
+            raise UsageError(
+                "--ask-pass, --password-file and --password-command each give the password",
+                hint="use one of them",
+            )
+        return PasswordSource(ask=self.ask_pass, file=self.password_file, command=self.password_command)
+
+    def sudo_password(self, login: PasswordSource) -> PasswordSource | None:
+        """Where sudo's password comes from: it is the login's, if -K does not ask for another.
+
+        Raises:
+            UsageError: There is no sudo.
+        """
+        if self.sudo is None:
+            if self.ask_sudo_pass:
+                raise UsageError("-K asks for sudo's password, and there is no sudo", hint="give --sudo, too")
+            return None
+        return PasswordSource(ask=True) if self.ask_sudo_pass else login
+
+    def ssh(self, password: PasswordSource) -> SshOptions:
+        """What ssh's options say for all hosts.
+
+        Args:
+            password: The login's.
+        """
+        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
+
+        return SshOptions(
+            settings=self.settings(),
+            config_file=self.ssh_config,
+            overrides=self.ssh_options,
+            password=password,
+            ask=asker(),
+            forward_agent=self.forward_agent,
+        )
