@@ -15,6 +15,7 @@ from multirsh.cli.stdin import open_stdin, with_its_file
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
+from multirsh.inventory import Inventory
 from multirsh.model import Host
 
 if TYPE_CHECKING:
@@ -97,7 +98,16 @@ class Asked:
             InventoryError: A file or an expression, with its place.
             UsageError: Nobody is chosen, or ``--exec`` is for none of them.
         """
-        return self.connecting.routed(self.choice.hosts(options.read_inventory(self.files)))
+        return self.hosts_of(options.read_inventory(self.files))
+
+    def hosts_of(self, inventory: Inventory) -> Sequence[Host]:
+        """The same, of hosts files that are read.
+
+        Raises:
+            InventoryError: An expression, with its place.
+            UsageError: As of ``hosts``.
+        """
+        return self.connecting.routed(self.choice.hosts(inventory))
 
     def drive(self, command: Command, hosts: Sequence[Host], job: CopyJob | None = None) -> Drive:
         """Make the run.
