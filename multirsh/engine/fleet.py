@@ -176,15 +176,13 @@ class Fleet:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop what goes on and wait until everything is closed, within the close timeout."""
-        for run in self._runs:
-            await run.aclose()
-        self._runs.clear()
         means, self._means = self._means, None
-        try:
+        async with self._opened, AsyncExitStack() as kept:
             if means is not None and means.keep is not None:
-                await means.keep.aclose()
-        finally:
-            await self._opened.aclose()
+                kept.push_async_callback(means.keep.aclose)
+            for run in self._runs:
+                await run.aclose()
+            self._runs.clear()
 
     def run(
         self,

@@ -159,14 +159,14 @@ class Keep:
         """Let go of what ended runs have left that nobody uses any more, such as jump hosts.
 
         Args:
-            drain: Wait for sockets, too, that their runs did not wait for.
+            drain: Wait for sockets, too, that their runs did not wait for; else those stay known.
         """
         for origin in [each for each in self._origins if each.is_over and not each.kept]:
             for connector in origin.connectors.values():
                 await connector.release()
             if drain:
                 await origin.dialler.drained()
-            if origin in self._origins:  # else another sweep was quicker
+            if origin.dialler.is_drained and origin in self._origins:  # else another sweep was quicker
                 self._origins.remove(origin)
 
     def begun(self, origin: Origin) -> None:

@@ -67,6 +67,10 @@ class KeptWays(Ways):
         self._keep.tally.attach(self.tally)
         self._keep.tell_lost(self._keep.drop_lost(hosts))
 
+    def are_open(self, hosts: Sequence[Host]) -> bool:
+        """Whether all of ``hosts`` are connected to already."""
+        return all(map(self._keep.has, hosts))
+
     def is_stale(self, connection: Connection) -> bool:
         """Whether ``connection`` was one of before, and had died before anything was asked of it."""
         if not isinstance(connection, _Use) or not connection.is_stale:

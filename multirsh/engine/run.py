@@ -262,9 +262,9 @@ class Run:
                 hosts=tuple(host.name for host in self._hosts),
                 fanout=self._machine.fanout,
             )
-            self._ways.begin(self._hosts)
-            self._machine.check(self._ways.to(host).destination(host) for host in self._hosts)
             try:
+                self._ways.begin(self._hosts)
+                self._machine.check(self._ways.to(host).destination(host) for host in self._hosts)
                 await self._run_hosts()
             finally:
                 await self._ways.settle()
@@ -302,7 +302,8 @@ class Run:
 
     def _queue(self) -> Admission:
         limits = self._means.limits
-        rate = limits.start_rate.per_second
+        # What is open already is no new connection.
+        rate = None if self._ways.are_open(self._hosts) else limits.start_rate.per_second
         return Admission(
             self._hosts,
             fanout=self._machine.fanout,

@@ -34,6 +34,10 @@ class Ways:
     def begin(self, hosts: Sequence[Host]) -> None:
         """The run begins, over ``hosts``."""
 
+    def are_open(self, hosts: Sequence[Host]) -> bool:  # noqa: ARG002 - none is, before the run
+        """Whether all of ``hosts`` are connected to already."""
+        return False
+
     def look_ahead(self, host: Host) -> None:
         """Have the name of a host that comes soon looked up."""
         destination = self.to(host).destination(host)

@@ -305,6 +305,11 @@ class Dialler:
         """Take over a connected socket that holds no port, such as a ProxyCommand's end."""
         return self._watch(sock, lambda _closed_by: None)
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether no connection is open any more."""
+        return not self._open
+
     async def drained(self) -> None:
         """Wait until no connection is open any more; each is bounded by its close timeout once closed."""
         while self._open:

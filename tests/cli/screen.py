@@ -57,6 +57,11 @@ class Screen:
         """Type, without the end of a line."""
         self._tell("send-keys", "-l", "--", text)
 
+    def paste(self, text: str) -> None:
+        """Paste, as a terminal does for programs that can tell it from typing (bracketed paste)."""
+        self._tell("set-buffer", "--", text)
+        self._tell("paste-buffer", "-p", "-r")
+
     def key(self, name: str) -> None:
         """Press a key, as tmux calls it: ``C-c``, ``Tab``, ``Up``."""
         self._tell("send-keys", name)

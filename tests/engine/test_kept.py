@@ -20,9 +20,10 @@ from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinishe
 from multirsh.files.options import CopyOptions
 from multirsh.model import ClosedBy, Host, Status
 from multirsh.ports.budget import PortBudget
-from tests.conftest import StartServer
+from tests.conftest import StartHooked, StartServer
 from tests.fleets import NEVER_S, SshServer, addresses, endings, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon
+from tests.servers.hooked import AtClose, Conduct, goes_mute
 from tests.servers.namespace import Namespace
 from tests.servers.relay import SlowRelay
 
@@ -229,6 +230,25 @@ async def test_a_run_that_is_abandoned_leaves_the_connections_of_others(
             if isinstance(event, HostFinished):
                 assert (event.status, event.closed_by) == (Status.CANCELLED, None)
         assert {each.host for each in fleet.connections()} == set(names[1:])
+    assert not in_namespace.client_side([server.port])
+
+
+async def test_what_an_abandoned_run_left_to_drain_is_waited_for_at_the_end(
+    hooked: StartHooked, in_namespace: Namespace, tmp_path: Path
+) -> None:
+    server = hooked(Conduct(session=goes_mute(b"up\n"), at_close=AtClose.IGNORES))
+    name = "127.0.0.1"
+    timeouts = Timeouts(connect=NEVER_S, close=0.3, kill_after=0.2)
+    kept = Kept(server, [name], tmp_path, timeouts=timeouts)
+    async with kept.fleet as fleet:
+        for _ in range(2):
+            run = fleet.run("sleep")
+            async for event in run.events():
+                if isinstance(event, Output):
+                    run.abandon()
+                if isinstance(event, HostFinished):
+                    assert (event.status, event.closed_by) == (Status.CANCELLED, None)
+        assert in_namespace.client_side([server.port])
     assert not in_namespace.client_side([server.port])
 
 

@@ -23,6 +23,7 @@ from multirsh.events import Event, HostFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
+from multirsh.output.words import plural
 
 
 class Session:
@@ -58,6 +59,7 @@ class Session:
         self._reading: asyncio.Timeout | None = None
         self._is_person = False
         self._say: Callable[[str], None] = _say
+        self._pasted: list[str] = []
 
     async def run(self, signals: StopSignals) -> int:
         """Do all lines; how to exit: as the last command did, as sh(1).
@@ -94,20 +96,35 @@ class Session:
             except (MultirshError, OSError) as error:
                 _say(f"multirsh: {error}")
                 self._code = ExitCode.USAGE
-                if not self._is_person:  # what follows was written for what this line would have done
+                # What follows was written for what this line would have done.
+                self._drop_pasted()
+                if not self._is_person:
                     return
             if not self._heed(signals):
                 return
 
     async def _next(self, reader: Reader) -> str | None:
         """The next line; ``None`` at the end, and where a signal comes first."""
+        if self._pasted:
+            return self._pasted.pop(0)
         try:
             async with asyncio.timeout(None) as self._reading:
-                return await reader.read(words.prompt(self._selection, self._mode))
+                text = await reader.read(words.prompt(self._selection, self._mode))
         except TimeoutError:
             return None
         finally:
             self._reading = None
+        if text is None:
+            return None
+        first, *self._pasted = text.split("\n")
+        return first
+
+    def _drop_pasted(self) -> None:
+        """Forget the lines that came together with the last one."""
+        left = [line for line in self._pasted if line.strip()]
+        self._pasted.clear()
+        if left:
+            _say(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
 
     def _stop(self, number: signal.Signals, _count: int) -> None:
         """A signal has come while no command runs."""
@@ -123,6 +140,7 @@ class Session:
             return self._code != SIGNAL_BASE + signal.SIGPIPE
         if self._is_person and signals.first is signal.SIGINT:
             signals.settle()
+            self._drop_pasted()
             return True
         self._leaves_for = self._leaves_for or signals.first
         return False

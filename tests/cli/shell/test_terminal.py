@@ -116,6 +116,16 @@ def test_tab_completes_and_lines_come_back(screen: Screen) -> None:
     screen.expect(r"> echo plain$")
 
 
+def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Screen) -> None:
+    screen.paste("echo first\n@h02\necho second\n@nobody\necho never\n\n@h03\n")
+    screen.key("Enter")
+    shown = screen.expect(r"^multirsh: not run, of what was pasted: 2 lines$")
+    assert "h05: first" in shown
+    assert "h02: second" in shown
+    screen.expect(r"(?s)not run.*^h02 \(1\)>$")
+    assert ": never" not in screen.shown
+
+
 def test_what_was_lost_is_opened_anew_and_told(screen: Screen, sshd: Daemon) -> None:
     screen.line("true")
     screen.expect(r"^5 hosts: 5 ok")
