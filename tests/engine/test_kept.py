@@ -44,13 +44,14 @@ class Kept:
         hosts: Sequence[Host] | None = None,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
+        overrides: Sequence[str] = (),
     ) -> None:
         self.warnings: list[str] = []
         self.fleet = Fleet(
             hosts_on(server, names) if hosts is None else hosts,
             limits=limits,
             timeouts=timeouts or Timeouts(connect=NEVER_S, close=NEVER_S, kill_after=0.2),
-            ssh=ssh_options(known(server, names, folder), f"IdentityFile={server.client_key}"),
+            ssh=ssh_options(known(server, names, folder), *overrides),
             keep=True,
             warn=self.warnings.append,
         )
@@ -234,22 +235,26 @@ async def test_a_run_that_is_abandoned_leaves_the_connections_of_others(
 
 
 async def test_what_an_abandoned_run_left_to_drain_is_waited_for_at_the_end(
-    hooked: StartHooked, in_namespace: Namespace, tmp_path: Path
+    hooked: StartHooked, sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
-    server = hooked(Conduct(session=goes_mute(b"up\n"), at_close=AtClose.IGNORES))
-    name = "127.0.0.1"
-    timeouts = Timeouts(connect=NEVER_S, close=0.3, kill_after=0.2)
-    kept = Kept(server, [name], tmp_path, timeouts=timeouts)
+    mute = hooked(Conduct(session=goes_mute(b"up\n"), at_close=AtClose.IGNORES))
+    well = sshd_here()
+    hosts = [
+        *hosts_on(mute, ["127.0.0.1"], host_keys="off"),
+        *hosts_on(well, ["127.0.0.2"], host_keys="off"),
+    ]
+    timeouts = Timeouts(connect=NEVER_S, close=1.0, kill_after=0.2)
+    kept = Kept(well, ["127.0.0.2"], tmp_path, hosts=hosts, timeouts=timeouts)
     async with kept.fleet as fleet:
-        for _ in range(2):
-            run = fleet.run("sleep")
-            async for event in run.events():
-                if isinstance(event, Output):
-                    run.abandon()
-                if isinstance(event, HostFinished):
-                    assert (event.status, event.closed_by) == (Status.CANCELLED, None)
-        assert in_namespace.client_side([server.port])
-    assert not in_namespace.client_side([server.port])
+        run = fleet.run("sleep", hosts=hosts[:1])
+        async for event in run.events():
+            if isinstance(event, Output):
+                run.abandon()
+            if isinstance(event, HostFinished):
+                assert (event.status, event.closed_by) == (Status.CANCELLED, None)
+        assert in_namespace.client_side([mute.port])
+        await told(fleet, "true", hosts=hosts[1:])
+    assert not in_namespace.client_side([mute.port, well.port])
 
 
 async def test_hosts_behind_a_jump_host_keep_it_entered(
@@ -258,7 +263,13 @@ async def test_hosts_behind_a_jump_host_keep_it_entered(
     server = sshd_here()
     names = addresses(3)
     jump = f"{server.user}@127.9.9.9:{server.port}"
-    kept = Kept(server, [*names, "127.9.9.9"], tmp_path, hosts=hosts_on(server, names, jump=jump))
+    kept = Kept(
+        server,
+        [*names, "127.9.9.9"],
+        tmp_path,
+        hosts=hosts_on(server, names, jump=jump),
+        overrides=[f"IdentityFile={server.client_key}"],
+    )
 
     def left_towards(bastion: str) -> list[str]:
         rows = in_namespace.client_side([server.port])  # the bastion's own connections are among them

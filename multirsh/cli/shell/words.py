@@ -87,7 +87,7 @@ def status(
     missing = selection.known.hosts.keys() - {kept.host for kept in connections}
     if missing:
         lines.append(f"not open: {fold(missing)} ({len(missing)})")
-    if ports is not None:
+    if ports is not None and ports.peak:
         lines.append(
             f"local ports: {ports.held} held, {ports.peak} at most at once{_closed(ports.closed_by)}"
         )
