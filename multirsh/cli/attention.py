@@ -70,8 +70,7 @@ class Attention:
     def tell_status(self) -> None:
         """Say how far the run is."""
         now = asyncio.get_running_loop().time()
-        ports = self._run.statistics()
-        self._printer.wait_for_ports(ports.waiting, ports.next_free)
+        self._printer.waits_for(self._run.waits())
         for line in self._printer.status(now, starts_more=not self._step):
             self._printer.say(line)
 

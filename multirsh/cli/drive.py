@@ -212,8 +212,7 @@ class Drive:
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), printer.interval_s or SAID_WITHIN_S)
-            ports = run.statistics()
-            printer.wait_for_ports(ports.waiting, ports.next_free)
+            printer.waits_for(run.waits())
             if self.job is not None:
                 total = self.job.total
                 printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))

@@ -17,9 +17,11 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
 from multirsh.engine.governor import MOST_DROPS, Governor, Login
+from multirsh.engine.lanes import Lanes, Waiting
 from multirsh.engine.pace import Pace
 from multirsh.model import Host
 from multirsh.transports.congestion import Congestion
+from multirsh.waits import Awaited, Wait
 
 LOOKS: Final = 1024
 """Hosts that one call of ``admit`` sets aside, at the most: with 100,000 behind one bastion, the loop has
@@ -45,36 +47,16 @@ class Start(NamedTuple):
     drops: int
 
 
-class _Waiting(NamedTuple):
-    """A host that is not in flight, and how often it was started and dropped. They sort by turn."""
-
-    turn: int
-    place: int
-    attempts: int = 0
-    drops: int = 0
-
-
 class _Flight:
     """A host in flight; ``login`` is ``None`` when nothing governs it."""
 
     __slots__ = ("hop", "is_logging_in", "login", "waited_as")
 
-    def __init__(self, waited_as: _Waiting, hop: Hashable | None, login: Login | None) -> None:
+    def __init__(self, waited_as: Waiting, hop: Hashable | None, login: Login | None) -> None:
         self.waited_as = waited_as
         self.hop = hop
         self.login = login
         self.is_logging_in = True
-
-
-class _Lane:
-    """Those who wait for one hop. It is *listed* while it is in ``_open`` or ``_paused``, once."""
-
-    __slots__ = ("hop", "is_listed", "waiting")
-
-    def __init__(self, hop: Hashable) -> None:
-        self.hop = hop
-        self.waiting: list[_Waiting] = []
-        self.is_listed = False
 
 
 class Admission:
@@ -139,12 +121,9 @@ class Admission:
         self._flights: dict[str, _Flight] = {}
         self._logging_in = 0
         # Those who were started before: by when they are due, and when they are, by their place.
-        self._due: list[tuple[float, _Waiting]] = []
-        self._again: list[_Waiting] = []
-        # Those who wait for a hop: the lanes that may have room, by their first host, and by when they will.
-        self._lanes: dict[Hashable, _Lane] = {}
-        self._open: list[tuple[_Waiting, _Lane]] = []
-        self._paused: list[tuple[float, _Waiting, _Lane]] = []
+        self._due: list[tuple[float, Waiting]] = []
+        self._again: list[Waiting] = []
+        self._lanes = Lanes(governor)
         self._is_stopped = False
 
     @property
@@ -179,17 +158,16 @@ class Admission:
         """
         while self._due and self._due[0][0] <= now:
             heapq.heappush(self._again, heapq.heappop(self._due)[1])
-        while self._paused and self._paused[0][0] <= now:
-            self._open_lane(heapq.heappop(self._paused)[2])
+        self._lanes.open(now)
         starts: list[Start] = []
         looks = LOOKS
         while looks and self._has_place() and (self._pace is None or self._pace.next_at() <= now):
             waiting, hop = self._nearest(now)
             if waiting is None:
                 break
-            if self._is_held(hop, now):
+            if self._lanes.is_held(hop, now):
                 looks -= 1
-                self._set_aside(waiting, hop, now)
+                self._lanes.set_aside(waiting, hop, now)
             else:
                 starts.append(self._start(waiting, hop, now))
         return starts
@@ -202,13 +180,10 @@ class Admission:
         """
         if not self._has_place():
             return None
-        if self._open or self._again or self._fresh < self._allowed:
+        if self._again or self._fresh < self._allowed:
             at = now
         else:
-            at = min(
-                self._due[0][0] if self._due else math.inf,
-                self._paused[0][0] if self._paused else math.inf,
-            )
+            at = min(self._due[0][0] if self._due else math.inf, self._lanes.next_at(now))
         if at == math.inf:
             return None
         return at if self._pace is None else max(at, self._pace.next_at())
@@ -228,7 +203,7 @@ class Admission:
         if hop is None or hop == flight.hop:
             return
         self._governor.succeeded(flight.hop, flight.login, now)
-        self._list(flight.hop, now)
+        self._lanes.look_at(flight.hop, now)
         # Whether there is room or not: it is on its way. So many wait for a jump host as fit into the window
         # of a hop of which nothing is known.
         flight.hop, flight.login = hop, self._governor.started(hop, now)
@@ -246,7 +221,7 @@ class Admission:
         self._logging_in -= 1
         if self._governor is not None and flight.login is not None:
             self._governor.succeeded(flight.hop, flight.login, now)
-            self._list(flight.hop, now)
+            self._lanes.look_at(flight.hop, now)
 
     def ended(
         self,
@@ -281,9 +256,9 @@ class Admission:
         if self._is_stopped:
             return False
         if is_to_come_back and drops < MOST_DROPS:
-            heapq.heappush(self._again, _Waiting(turn + DETOUR, place, attempts + 1, drops + 1))
+            heapq.heappush(self._again, Waiting(turn + DETOUR, place, attempts + 1, drops + 1))
         elif again_at is not None:
-            heapq.heappush(self._due, (again_at, _Waiting(turn, place, attempts + 1, drops)))
+            heapq.heappush(self._due, (again_at, Waiting(turn, place, attempts + 1, drops)))
         else:
             return False
         return True
@@ -304,6 +279,22 @@ class Admission:
         self._announced = max(start, stop)
         return self._hosts[start:stop]
 
+    def waits(self, now: float) -> list[Wait]:
+        """What keeps hosts back that there would be a place for."""
+        waits = []
+        if self._due:
+            waits.append(Wait(Awaited.RETRY, len(self._due), self._due[0][0]))
+        if len(self._flights) >= self._fanout or self._has_few_descriptors():
+            return waits
+        if self._lanes:
+            waits.append(Wait(Awaited.SERVER, self._lanes.count))
+        is_anybody_next = self._again or self._fresh < self._allowed or self._lanes.next_at(now) <= now
+        if is_anybody_next and self._logging_in >= self._handshakes:
+            waits.append(Wait(Awaited.HANDSHAKES))
+        elif is_anybody_next and self._pace is not None and self._pace.next_at() > now:
+            waits.append(Wait(Awaited.START_RATE, until=self._pace.next_at()))
+        return waits
+
     def stop(self) -> list[Start]:
         """Admit no more.
 
@@ -312,69 +303,63 @@ class Admission:
             that waited to be tried again, whose last ending is its ending.
         """
         self._is_stopped = True
-        given_up = self._again + [waiting for _, waiting in self._due]
-        for lane in self._lanes.values():
-            given_up += lane.waiting
-        given_up += [_Waiting(place, place) for place in range(self._fresh, len(self._hosts))]
+        given_up = self._again + [waiting for _, waiting in self._due] + self._lanes.clear()
+        given_up += [Waiting(place, place) for place in range(self._fresh, len(self._hosts))]
         given_up.sort(key=lambda waiting: waiting.place)
-        for queue in (self._again, self._due, self._lanes, self._open, self._paused):
-            queue.clear()
+        self._again.clear()
+        self._due.clear()
         self._fresh = self._allowed = len(self._hosts)
         return [self._as_start(waiting) for waiting in given_up]
 
     # Who is next.
 
     def _has_place(self) -> bool:
-        in_flight = len(self._flights)
-        if self._open_at_most is not None and in_flight + self._draining >= self._open_at_most:
-            return False
-        return in_flight < self._fanout and self._logging_in < self._handshakes
+        return (
+            len(self._flights) < self._fanout
+            and self._logging_in < self._handshakes
+            and not self._has_few_descriptors()
+        )
 
-    def _nearest(self, now: float) -> tuple[_Waiting | None, Hashable | None]:
+    def _has_few_descriptors(self) -> bool:
+        return self._open_at_most is not None and self.in_flight + self._draining >= self._open_at_most
+
+    def _nearest(self, now: float) -> tuple[Waiting | None, Hashable | None]:
         """Take the one nearest to the front who is not known to be held.
 
         Returns:
             Who, if anybody, and the hop.
         """
-        while True:
-            fresh = self._fresh if self._fresh < self._allowed else math.inf
-            again = self._again[0].turn if self._again else math.inf
-            if self._open and self._open[0][0].turn <= min(fresh, again):
-                lane = heapq.heappop(self._open)[1]
-                lane.is_listed = False
-                if self._is_held(lane.hop, now):
-                    self._list(lane.hop, now)
-                    continue
-                waiting = self._taken_from(lane)
-                hop = self._hop_of(self._hosts[waiting.place])
-                if hop != lane.hop:  # a jump host was entered, or lost, meanwhile
-                    self._list(lane.hop, now)
-                return waiting, hop
-            if self._again and again <= fresh:
-                waiting = heapq.heappop(self._again)
-            elif self._fresh < self._allowed:
-                waiting = _Waiting(self._fresh, self._fresh)
-                self._fresh += 1
-            else:
-                return None, None
-            return waiting, None if self._governor is None else self._hop_of(self._hosts[waiting.place])
+        fresh = self._fresh if self._fresh < self._allowed else math.inf
+        again = self._again[0].turn if self._again else math.inf
+        held = self._lanes.first_turn(now)
+        if held is not None and held <= min(fresh, again):
+            waiting, awaited = self._lanes.take()
+            hop = self._hop_of(self._hosts[waiting.place])
+            if hop != awaited:  # a jump host was entered, or lost, meanwhile
+                self._lanes.look_at(awaited, now)
+            return waiting, hop
+        if self._again and again <= fresh:
+            waiting = heapq.heappop(self._again)
+        elif self._fresh < self._allowed:
+            waiting = Waiting(self._fresh, self._fresh)
+            self._fresh += 1
+        else:
+            return None, None
+        return waiting, None if self._governor is None else self._hop_of(self._hosts[waiting.place])
 
-    def _is_held(self, hop: Hashable | None, now: float) -> bool:
-        return self._governor is not None and hop is not None and not self._governor.may_start(hop, now)
-
-    def _start(self, waiting: _Waiting, hop: Hashable | None, now: float) -> Start:
+    def _start(self, waiting: Waiting, hop: Hashable | None, now: float) -> Start:
         start = self._as_start(waiting)
         login = None
         if self._governor is not None and hop is not None:
             login = self._governor.started(hop, now)
-            self._list(hop, now)
+            self._lanes.look_at(hop, now)
         if self._pace is not None:
             self._pace.took(now)
         self._flights[start.host.name] = _Flight(waiting, hop, login)
         self._logging_in += 1
         return start
 
-    def _as_start(self, waiting: _Waiting) -> Start:
+    def _as_start(self, waiting: Waiting) -> Start:
         return Start(self._hosts[waiting.place], waiting.attempts + 1, waiting.drops)
 
     def _left_login(self, flight: _Flight, now: float, congestion: Congestion | None) -> bool:
@@ -393,38 +378,5 @@ class Admission:
             self._governor.failed(flight.hop)
         else:
             is_to_come_back = self._governor.dropped(flight.hop, flight.login, congestion, now, self._rng)
-        self._list(flight.hop, now)
+        self._lanes.look_at(flight.hop, now)
         return is_to_come_back
-
-    # Lanes.
-
-    def _set_aside(self, waiting: _Waiting, hop: Hashable | None, now: float) -> None:
-        lane = self._lanes.get(hop)
-        if lane is None:
-            lane = self._lanes[hop] = _Lane(hop)
-        heapq.heappush(lane.waiting, waiting)
-        self._list(hop, now)
-
-    def _taken_from(self, lane: _Lane) -> _Waiting:
-        waiting = heapq.heappop(lane.waiting)
-        if not lane.waiting:
-            del self._lanes[lane.hop]
-        return waiting
-
-    def _list(self, hop: Hashable | None, now: float) -> None:
-        """See to it that the lane of ``hop`` is looked at when there may be room, if time alone makes it."""
-        lane = self._lanes.get(hop)
-        if lane is None or lane.is_listed or self._governor is None:
-            return
-        at = self._governor.next_at(hop)
-        if at is None:
-            return
-        if at <= now:
-            self._open_lane(lane)
-        else:
-            lane.is_listed = True
-            heapq.heappush(self._paused, (at, lane.waiting[0], lane))
-
-    def _open_lane(self, lane: _Lane) -> None:
-        lane.is_listed = True
-        heapq.heappush(self._open, (lane.waiting[0], lane))

@@ -61,6 +61,11 @@ class Barrier:
         return self._released.is_set()
 
     @property
+    def waiting(self) -> int:
+        """Hosts that are logged in and wait for the others."""
+        return 0 if self.is_released or self._is_off else self._waiting
+
+    @property
     def skew(self) -> float | None:
         """Seconds between the first start of the command and the last; ``None`` before there was one."""
         if self._first_start is None or self._last_start is None:

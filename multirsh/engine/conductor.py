@@ -17,6 +17,7 @@ from multirsh.engine.plan import RunPlan
 from multirsh.engine.rolling import ON_REQUEST, Halt, Rolling, Step
 from multirsh.errors import MultirshError
 from multirsh.model import Host, Status
+from multirsh.waits import Awaited, Wait
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Conductor:
         self._wake = asyncio.Event()
         self._is_stopped = False
         self._interlude: asyncio.Task[None] | None = None
+        self._pause_ends: float | None = None
         self._allowed = 0
         self._hosts_of_batch: list[str] = []
 
@@ -66,6 +68,20 @@ class Conductor:
     def halt(self) -> Halt | None:
         """Why the run stopped before its end; ``None`` if it did not."""
         return self._rolling.halt
+
+    def waits(self, now: float) -> list[Wait]:
+        """What keeps hosts from being started."""
+        match self._rolling.step:
+            case Step.RUNNING:
+                return self._admission.waits(now)
+            case Step.GATING:
+                return [Wait(Awaited.GATE)]
+            case Step.ASKING:
+                return [Wait(Awaited.ANSWER)]
+            case Step.PAUSING:
+                return [Wait(Awaited.BATCH_DELAY, until=self._pause_ends)]
+            case _:
+                return []
 
     def wake(self) -> None:
         """Something has changed: look who may start now."""
@@ -170,6 +186,7 @@ class Conductor:
                 if rolling.step is step:
                     rolling.answered(answer)
             case Step.PAUSING:
+                self._pause_ends = _now() + plan.rolling.delay
                 await asyncio.sleep(plan.rolling.delay)
                 if rolling.step is step:
                     rolling.delay_over()

@@ -40,6 +40,7 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics, Tally
 from multirsh.transports.base import Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
+from multirsh.waits import Awaited, Wait, Waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +208,22 @@ class Run:
     def statistics(self) -> PortStatistics:
         """The local ports that the run's connections hold, have held and wait for, and who closed them."""
         return self._tally.statistics()
+
+    def waits(self) -> Waits:
+        """What the run waits for now, besides its commands."""
+        now = asyncio.get_running_loop().time()
+        ports = self._tally.statistics()
+        names = self._machine.resolver.slow(now)
+        waits = self._conductor.waits(now)
+        if ports.waiting:
+            waits.append(Wait(Awaited.PORT, ports.waiting, ports.next_free))
+        if names:
+            waits.append(Wait(Awaited.NAME, names))
+        if self._barrier is not None and self._barrier.waiting:
+            waits.append(Wait(Awaited.BARRIER, self._barrier.waiting))
+        order = list(Awaited)
+        waits.sort(key=lambda wait: order.index(wait.what))
+        return Waits(waits=tuple(waits), again=self._tries.again)
 
     @property
     def halt(self) -> Halt | None:

@@ -118,6 +118,11 @@ class Tries:
         if made.is_last:
             self._finish(made)
 
+    @property
+    def again(self) -> frozenset[str]:
+        """The names of the hosts that are between two attempts."""
+        return frozenset(self._waiting_again)
+
     def give_up(self, start: Start) -> None:
         """Take note of a start that will not be.
 

@@ -29,12 +29,14 @@ from multirsh.output.gather.differences import Differences
 from multirsh.output.gather.groups import Groups
 from multirsh.output.gather.page import Page
 from multirsh.output.gather.store import Store
+from multirsh.output.latest import Latest
 from multirsh.output.live import LiveLines
 from multirsh.output.ndjson import Ndjson
 from multirsh.output.options import Mode, OutputOptions
 from multirsh.output.progress import Progress
 from multirsh.output.statusline import StatusLine
 from multirsh.output.summary import Summary
+from multirsh.waits import Waits
 
 
 class Printer:
@@ -54,7 +56,8 @@ class Printer:
             Summary(options),
         )
         self._progress = Progress(began=began)
-        self._status_line = StatusLine(options, self._progress, began=began)
+        self._latest = Latest(_gathered(options))
+        self._status_line = StatusLine(options, self._progress, began=began, latest=self._latest)
         self._outbox = Outbox()
         self._is_over = False
 
@@ -73,9 +76,9 @@ class Printer:
         self._progress.begin(now)
         self._status_line.begin(now)
 
-    def wait_for_ports(self, waiting: int, next_free: float | None) -> None:
-        """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
-        self._progress.wait_for_ports(waiting, next_free)
+    def waits_for(self, waits: Waits) -> None:
+        """That is what the run waits for now, by the clock of ``take``."""
+        self._progress.waits_for(waits)
 
     def copying(self, done: int, total: int | None) -> None:
         """So many bytes were copied, of so many if that is known."""
@@ -99,6 +102,7 @@ class Printer:
         for renderer in self._renderers:
             self._outbox.put(renderer.feed(event))
         self._progress.feed(event)
+        self._latest.feed(event)
         self._is_over = self._is_over or isinstance(event, RunFinished)
 
     def say(self, message: str) -> None:
@@ -151,8 +155,15 @@ def _stdout_renderers(options: OutputOptions, store: Store) -> tuple[Renderer, .
             return _gatherers(options, store)
 
 
+def _gathered(options: OutputOptions) -> Sequence[Stream]:
+    """The streams of which nothing is shown as it comes."""
+    if options.mode not in {Mode.GROUPS, Mode.BLOCKS}:
+        return ()
+    return STREAMS if options.with_stderr else ("stdout",)
+
+
 def _gatherers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
-    gathered: Sequence[Stream] = STREAMS if options.with_stderr else ("stdout",)
+    gathered = _gathered(options)
     live = () if options.with_stderr else (LiveLines(options, ("stderr",)),)
     collector = Collector(store, gathered, options.normalizer)
     page = Page(options)

@@ -5,9 +5,10 @@
     [=======>    ]  312/500  305 ok  4 failed  3 timeout  64 in flight  0:05 left  40/s
     [===========>]  498/500  491 ok  4 failed  3 timeout  waiting for db1 and 1 more  0:42
 
-Below it, as long as there is something to tell, and room: who has been in
-flight for long, and who was the last not to end well::
+Below it, as long as there is something to tell, and room: what the run waits for
+besides its commands, who has been in flight for long, and who was the last not to end well::
 
+    waiting for: a local port (12, the first in 0:42), the next attempt (3)
     longest: db7 0:41, web113 0:12, web118 0:12
     not ok: db9 timeout, web03 exit 3
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -28,14 +29,15 @@ from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, Ru
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.output.style import Style, paint
-from multirsh.output.words import TROUBLES, clock, ending_words, size, status_words
+from multirsh.output.width import columns
+from multirsh.output.words import TROUBLES, clock, ending_words, size, status_words, waits_words
+from multirsh.waits import NO_WAITS, Waits
 
 _GAP: Final = "  "
 _BAR: Final = 12
 """Columns of the bar, its brackets not counted."""
 _WIDE: Final = 99
 """Columns from which a bar is drawn: on less it would come and go as counts come up."""
-_ASCII_END: Final = 0x80
 LONGEST_TOLD: Final = 5
 """Hosts named by the status, those that have been in flight longest."""
 LAST_TOLD: Final = 5
@@ -74,17 +76,16 @@ class Progress:
         self._done: Counter[Status] = Counter()
         self._in_flight: dict[str, float] = {}
         self._last_troubles: deque[str] = deque(maxlen=LAST_TOLD)
-        self._waiting_for_port = 0
-        self._next_port: float | None = None
+        self._waits = NO_WAITS
         self._copied: tuple[int, int | None] | None = None
 
     def begin(self, now: float) -> None:
         """The run begins only now."""
         self._began = now
 
-    def wait_for_ports(self, waiting: int, next_free: float | None) -> None:
-        """So many connections wait for a local port; the first may have one at ``next_free``, if known."""
-        self._waiting_for_port, self._next_port = waiting, next_free
+    def waits_for(self, waits: Waits) -> None:
+        """That is what the run waits for now."""
+        self._waits = waits
 
     def copying(self, done: int, total: int | None) -> None:
         """So many bytes were copied, of so many if that is known."""
@@ -108,20 +109,21 @@ class Progress:
             case _:
                 assert_never(event)
 
-    def render(self, width: int, now: float, *, color: bool = False) -> str:
+    def render(self, width: int, now: float, *, color: bool = False, alone: bool = False) -> str:
         """Word the line.
 
         Args:
             width: Columns it may take; never exceeded, colour not counted.
             now: Seconds, by the clock of ``began``.
             color: Whether counts are coloured.
+            alone: Whether no details stand below it: then it says itself what is waited for.
 
         Returns:
             One line, without an end.
         """
         outlook = self._outlook(max(0.0, now - self._began))
         bar = [_Segment(self._bar(), rank=6, style=Style.FAINT)] if width >= _WIDE else []
-        outlook += [*self._bytes(), *self._port_wait(now)]
+        outlook += [*self._bytes(), *(self._waiting(now) if alone else ())]
         segments = [*bar, *self._counts(), *outlook]
         if not _says_all_it_must(segments, width):
             # Some of the troubles named and others left out would be half the truth.
@@ -141,13 +143,28 @@ class Progress:
             Lines without ends; none where there is nothing to tell.
         """
         elapsed = max(0.0, now - self._began)
-        long = [
-            f"{escape_text(name)} {clock(elapsed - since)}"
-            for name, since in itertools.islice(self._in_flight.items(), LONGEST_TOLD)
-            if elapsed - since >= LONG_S
+        long = [f"{name} {clock(time)}" for name, time in self._longest(elapsed) if time >= LONG_S]
+        awaited = [waits_words([wait], now) for wait in self._waits.waits]
+        lines = [
+            _listed("waiting for:", awaited, width),
+            _listed("longest:", long, width),
+            _listed("not ok:", self._last_troubles, width),
         ]
-        lines = [_listed("longest:", long, width), _listed("not ok:", self._last_troubles, width)]
         return [line for line in lines if line]
+
+    def _longest(self, elapsed: float) -> Iterator[tuple[str, float]]:
+        """Who has been in flight longest, and for how many seconds."""
+        running = (
+            (escape_text(name), elapsed - since)
+            for name, since in self._in_flight.items()
+            if name not in self._waits.again
+        )
+        return itertools.islice(running, LONGEST_TOLD)
+
+    @property
+    def _running(self) -> int:
+        """Hosts in flight. Those between two attempts were not told as finished, and are not."""
+        return len(self._in_flight) - len(self._waits.again)
 
     def status(self, now: float, *, starts_more: bool = True) -> list[str]:
         """Word how far the run is, for somebody who asks.
@@ -160,16 +177,14 @@ class Progress:
             The counts, then those that have been running longest, then what is waited for.
         """
         elapsed = max(0.0, now - self._began)
-        in_flight = len(self._in_flight)
-        waiting = self._total - self._done.total() - in_flight
+        waiting = self._total - self._done.total() - len(self._in_flight)
         counts = ", ".join(segment.text for segment in self._counts())
         to_start = f"{waiting} to start" if starts_more else "no more to start"
-        lines = [f"{counts}, {in_flight} in flight, {to_start}, {clock(elapsed)}"]
-        oldest = list(self._in_flight.items())[:LONGEST_TOLD]
+        lines = [f"{counts}, {self._running} in flight, {to_start}, {clock(elapsed)}"]
+        oldest = ", ".join(f"{name} {clock(time)}" for name, time in self._longest(elapsed))
         if oldest:
-            told = ", ".join(f"{escape_text(name)} {clock(elapsed - since)}" for name, since in oldest)
-            lines.append(f"longest in flight: {told}")
-        lines += [segment.text for segment in (*self._bytes(), *self._port_wait(now))]
+            lines.append(f"longest in flight: {oldest}")
+        lines += [segment.text for segment in (*self._bytes(), *self._waiting(now))]
         return lines
 
     def _counts(self) -> list[_Segment]:
@@ -203,13 +218,13 @@ class Progress:
     def _outlook(self, elapsed: float) -> list[_Segment]:
         """What is to come. With no host left to start, an average says nothing of those still running."""
         done = self._done.total()
-        running = len(self._in_flight)
-        if running and done + running >= self._total:
+        running, left = self._running, len(self._in_flight)
+        if left and done + left >= self._total:
             oldest = escape_text(next(iter(self._in_flight)))
-            others = f" and {running - 1} more" if running > 1 else ""
+            others = f" and {left - 1} more" if left > 1 else ""
             return [_Segment(f"waiting for {oldest}{others}", rank=0), _Segment(clock(elapsed), rank=2)]
         segments = [_Segment(f"{running} in flight", rank=3)]
-        if done and elapsed > 0:
+        if running and done and elapsed > 0:  # where nobody runs, as at a gate, time passes and says nothing
             rate = done / elapsed
             segments.append(_Segment(f"{clock((self._total - done) / rate)} left", rank=2))
             segments.append(_Segment(f"{rate:.0f}/s" if rate >= 1 else f"{rate * 60:.0f}/min", rank=5))
@@ -225,12 +240,10 @@ class Progress:
         of = "" if total is None else f" of {size(total)}"
         return [_Segment(f"{size(done)}{of}", rank=1)]
 
-    def _port_wait(self, now: float) -> list[_Segment]:
+    def _waiting(self, now: float) -> list[_Segment]:
         """Why nothing seems to happen."""
-        if not self._waiting_for_port:
-            return []
-        left = "" if self._next_port is None else f", the first in {clock(max(0.0, self._next_port - now))}"
-        return [_Segment(f"{self._waiting_for_port} waiting for a local port{left}", rank=1)]
+        words = waits_words(self._waits.waits, now)
+        return [_Segment(f"waiting for {words}", rank=1)] if words else []
 
 
 _TOLD: Final = frozenset(TROUBLES) - {Status.CANCELLED, Status.NOT_RUN}
@@ -239,9 +252,9 @@ _TOLD: Final = frozenset(TROUBLES) - {Status.CANCELLED, Status.NOT_RUN}
 
 def _listed(title: str, items: Iterable[str], width: int) -> str:
     """As many as there is room for; empty where there is none for the first."""
-    line, room = "", width - _columns(title)
+    line, room = "", width - columns(title)
     for item in items:
-        needed = _columns(item) + len(", ")
+        needed = columns(item) + len(", ")
         if needed > room:
             break
         line += f"{',' if line else ''} {item}"
@@ -250,7 +263,7 @@ def _listed(title: str, items: Iterable[str], width: int) -> str:
 
 
 def _says_all_it_must(segments: list[_Segment], width: int) -> bool:
-    needed = [_columns(segment.text) + len(_GAP) for segment in segments if segment.rank == 0]
+    needed = [columns(segment.text) + len(_GAP) for segment in segments if segment.rank == 0]
     return sum(needed) <= width + len(_GAP)
 
 
@@ -259,15 +272,10 @@ def _that_fit(segments: list[_Segment], width: int) -> list[_Segment]:
     room = width + len(_GAP)
     chosen: set[int] = set()
     for index in sorted(range(len(segments)), key=lambda index: segments[index].rank):
-        needed = _columns(segments[index].text) + len(_GAP)
+        needed = columns(segments[index].text) + len(_GAP)
         if needed <= room:
             chosen.add(index)
             room -= needed
         elif not chosen:
             return []
     return [segments[index] for index in sorted(chosen)]
-
-
-def _columns(text: str) -> int:
-    """Columns that ``text`` takes at the most: what is not ASCII may be wide."""
-    return sum(1 if ord(char) < _ASCII_END else 2 for char in text)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import Final
 
 from multirsh.output.batch import Batch, Outbox, Write
+from multirsh.output.latest import Latest
 from multirsh.output.options import Drawing, OutputOptions
 from multirsh.output.progress import Progress
 from multirsh.output.style import Style, paint
@@ -46,12 +47,14 @@ class StatusLine:
     Args:
         options: How progress is drawn, on what.
         progress: What it says.
+        latest: What came last of what is not shown as it comes.
         began: When the run began, in seconds of the clock that ``below`` is given.
     """
 
-    def __init__(self, options: OutputOptions, progress: Progress, *, began: float) -> None:
+    def __init__(self, options: OutputOptions, progress: Progress, *, began: float, latest: Latest) -> None:
         self._options = options
         self._progress = progress
+        self._latest = latest
         self._began = began
         self._worded_at = float("-inf")
         self._line = b""
@@ -101,7 +104,7 @@ class StatusLine:
             return self.last(text)
         is_torn = self._is_shown and self._is_on_screen(text)
         if now - self._worded_at >= REFRESH_S and now - self._began >= PATIENCE_S:
-            line = self._word(now) + self._word_details(now) + b"\r"
+            line = self._word(now) + b"\r"
         elif is_torn:
             line = self._line
         else:
@@ -120,21 +123,26 @@ class StatusLine:
         if now - max(self._began, self._worded_at) < LINES_S:
             return text
         outbox = Outbox()
-        outbox.put((*text.writes, Write("stderr", self._word(now) + b"\n")))
+        outbox.put((*text.writes, Write("stderr", self._word_line(now, alone=True) + b"\n")))
         return outbox.take()
 
     def _word(self, now: float) -> bytes:
+        """The line, and the details where there is room for them."""
+        is_alone = self._options.stdio.height() < LOWEST
+        line = self._word_line(now, alone=is_alone)
+        return line if is_alone else line + self._word_details(now)
+
+    def _word_line(self, now: float, *, alone: bool) -> bytes:
         self._worded_at = now
-        width = self._options.stdio.width()
-        return self._progress.render(width - 1, now, color=self._options.stderr_color).encode()
+        width = self._options.stdio.width() - 1
+        return self._progress.render(width, now, color=self._options.stderr_color, alone=alone).encode()
 
     def _word_details(self, now: float) -> bytes:
-        stdio = self._options.stdio
-        if stdio.height() < LOWEST:
-            return b""
-        lines = self._progress.details(stdio.width() - 1, now)
-        faint = [paint(line, Style.FAINT, color=self._options.stderr_color) for line in lines]
-        return "".join(f"\n{line}" for line in faint).encode() + (b"\x1b[%dA" % len(lines) if lines else b"")
+        width = self._options.stdio.width() - 1
+        details = self._progress.details(width, now)
+        lines = [paint(line, Style.FAINT, color=self._options.stderr_color) for line in details]
+        lines += self._latest.lines(width)
+        return "".join(f"\n{line}" for line in lines).encode() + (b"\x1b[%dA" % len(lines) if lines else b"")
 
     def _is_on_screen(self, text: Batch) -> bool:
         """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""

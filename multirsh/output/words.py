@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from multirsh.events import HostFinished
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
+from multirsh.waits import Awaited, Wait
 
 TROUBLES: Final = (
     Status.FAILED,
@@ -23,6 +25,19 @@ TROUBLES: Final = (
 """Every status but ok, as people are told of them: first where the command ran and went wrong, then where it
 may be half done, then where it never began (a changed host key before a wrong password before a host that is
 down), last what was given up because the run stopped."""
+
+_AWAITED: Final = {
+    Awaited.GATE: "the gate",
+    Awaited.ANSWER: "an answer",
+    Awaited.BATCH_DELAY: "the next batch",
+    Awaited.PORT: "a local port",
+    Awaited.START_RATE: "the start rate",
+    Awaited.HANDSHAKES: "logins to end",
+    Awaited.SERVER: "servers to take logins",
+    Awaited.RETRY: "the next attempt",
+    Awaited.NAME: "names to be looked up",
+    Awaited.BARRIER: "the others to log in",
+}
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -60,6 +75,23 @@ def clock(seconds: float) -> str:
     if whole < _HOUR:
         return f"{minutes}:{whole % _MINUTE:02}"
     return f"{minutes // _MINUTE}:{minutes % _MINUTE:02}:{whole % _MINUTE:02}"
+
+
+def waits_words(waits: Iterable[Wait], now: float) -> str:
+    """What a run waits for, such as ``the gate, a local port (12, the first in 0:42)``.
+
+    Args:
+        waits: Each thing.
+        now: By the clock of their ``until``.
+    """
+    return ", ".join(_wait_words(wait, now) for wait in waits)
+
+
+def _wait_words(wait: Wait, now: float) -> str:
+    facts = [str(wait.hosts)] if wait.hosts else []
+    if wait.until is not None and wait.until - now >= 1:
+        facts.append(f"{'the first ' if wait.hosts > 1 else ''}in {clock(wait.until - now)}")
+    return _AWAITED[wait.what] + (f" ({', '.join(facts)})" if facts else "")
 
 
 def plural(count: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from multirsh.transports.threads import daemon_thread
 
 LOOKUPS_AT_ONCE: Final = 128
 """Threads in getaddrinfo(3) at the most; each may block for as long as the resolver's own timeout."""
+
+
+SLOW_S: Final = 1.0
+"""Seconds from which on a look-up is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,19 @@ class NameNotFound(Exception):  # noqa: N818 - what it means the dialler says
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A name that is waited for.
+
+    Attributes:
+        answer: What it will come to.
+        since: When it was asked for first.
+    """
+
+    answer: asyncio.Future[Answer]
+    since: float
 
 
 LookUp: TypeAlias = Callable[[Name], Answer]
@@ -73,7 +91,7 @@ class Resolver:
         self._look_up = look_up
         self._lookups = Lookups(at_once=at_once)
         self._answers = Answers()
-        self._awaited: dict[Name, asyncio.Future[Answer]] = {}
+        self._awaited: dict[Name, _Asked] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def look_ahead(self, host: str, family: int = socket.AF_UNSPEC) -> None:
@@ -82,6 +100,13 @@ class Resolver:
         if self._answers.get(name, _now()) is None and not _is_literal(host):
             self._lookups.look_ahead(name)
             self._begin()
+
+    def slow(self, now: float) -> int:
+        """How many names are waited for that were asked for ``SLOW_S`` ago or earlier."""
+        # In the order of asking, so those are the first.
+        return sum(
+            1 for _ in itertools.takewhile(lambda asked: asked.since <= now - SLOW_S, self._awaited.values())
+        )
 
     async def resolve(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:
         """Turn a name or an IP literal into addresses, in the order to try them.
@@ -108,9 +133,10 @@ class Resolver:
     async def _answered(self, name: Name) -> Answer:
         self._lookups.ask(name)
         try:
-            awaited = self._awaited.setdefault(name, asyncio.get_running_loop().create_future())
+            loop = asyncio.get_running_loop()
+            asked = self._awaited.setdefault(name, _Asked(loop.create_future(), loop.time()))
             self._begin()
-            return await asyncio.shield(awaited)
+            return await asyncio.shield(asked.answer)
         finally:
             if self._lookups.leave(name):
                 del self._awaited[name]
@@ -139,9 +165,9 @@ class Resolver:
     def _end(self, name: Name, answer: Answer) -> None:
         self._lookups.ended(name)
         self._answers.put(name, answer, _now())
-        awaited = self._awaited.pop(name, None)
-        if awaited is not None:
-            awaited.set_result(answer)
+        asked = self._awaited.pop(name, None)
+        if asked is not None:
+            asked.answer.set_result(answer)
 
 
 def _addresses(host: str, port: int, family: int, flags: int) -> list[Address]:

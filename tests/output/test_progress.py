@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from multirsh.model import Status
 from multirsh.output.progress import Progress
+from multirsh.waits import Awaited, Wait, Waits
 
 from .events import host_finished, host_started, run_started
 
@@ -179,3 +180,42 @@ class TestDetails:
         for number in range(9):
             state.feed(host_finished(f"h{number}", Status.TIMEOUT))
         assert state.details(80, 0.0) == ["not ok: " + ", ".join(f"h{n} timeout" for n in (8, 7, 6, 5, 4))]
+
+
+class TestWaits:
+    WAITS = Waits(
+        waits=(
+            Wait(Awaited.GATE),
+            Wait(Awaited.PORT, 12, 142.0),
+            Wait(Awaited.RETRY, 1, 103.2),
+            Wait(Awaited.START_RATE, until=100.5),
+        ),
+        again=frozenset({"web1"}),
+    )
+    LINE = (
+        "waiting for: the gate, a local port (12, the first in 0:42), the next attempt (1, in 0:03), "
+        "the start rate"
+    )
+
+    def test_they_stand_below_the_line_or_in_it(self) -> None:
+        state = progress(total=9, started=3, ended={Status.OK: 1})
+        state.waits_for(self.WAITS)
+        assert state.details(120, 100.0)[0] == self.LINE
+        assert state.details(40, 100.0)[0] == "waiting for: the gate"
+        assert "waiting" not in state.render(200, 100.0)
+        assert "waiting for the gate, a local port (12, " in state.render(200, 100.0, alone=True)
+
+    def test_who_is_between_two_attempts_is_not_in_flight(self) -> None:
+        state = progress(total=9, started=3, ended={Status.OK: 1})
+        state.waits_for(self.WAITS)
+        counts, longest, awaited = state.status(100.0)
+        assert counts == "1/9, 1 ok, 1 in flight, 6 to start, 0:00"
+        assert longest == "longest in flight: web2 0:00"
+        assert awaited == self.LINE.replace(":", "", 1)
+        assert "1 in flight" in state.render(100, 100.0)
+
+    def test_they_are_over(self) -> None:
+        state = progress(total=9, started=3, ended={})
+        state.waits_for(self.WAITS)
+        state.waits_for(Waits())
+        assert state.details(120, 100.0) == []

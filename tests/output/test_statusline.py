@@ -6,6 +6,7 @@ import dataclasses
 
 from multirsh.model import Status
 from multirsh.output.batch import Batch, Write
+from multirsh.output.latest import Latest
 from multirsh.output.options import Drawing, OutputOptions, Stdio
 from multirsh.output.progress import Progress
 from multirsh.output.statusline import LINES_S, PATIENCE_S, REFRESH_S, StatusLine
@@ -24,7 +25,7 @@ def status_line(options: OutputOptions) -> StatusLine:
     progress = Progress(began=0.0)
     progress.feed(run_started("a", "b"))
     progress.feed(host_started("a"))
-    return StatusLine(options, progress, began=0.0)
+    return StatusLine(options, progress, began=0.0, latest=Latest(()))
 
 
 def drawn(seconds: int) -> bytes:
@@ -113,7 +114,7 @@ def with_details(options: OutputOptions) -> StatusLine:
     progress.feed(run_started("a", "b"))
     progress.feed(host_started("a"))
     progress.feed(host_finished("b", Status.FAILED, exit_status=3))
-    return StatusLine(options, progress, began=0.0)
+    return StatusLine(options, progress, began=0.0, latest=Latest(()))
 
 
 def test_details_stand_below_and_the_cursor_goes_back_up() -> None:

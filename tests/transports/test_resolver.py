@@ -147,3 +147,18 @@ def test_the_systems_own_resolver_knows_localhost_and_no_such_name() -> None:
     found = look_up(Name("localhost", socket.AF_INET))
     assert found == Found(((socket.AF_INET, ("127.0.0.1", 0)),))
     assert isinstance(look_up(Name("no-such-name.invalid", socket.AF_UNSPEC)), NotFound)
+
+
+async def test_names_that_take_long_are_counted() -> None:
+    gate = Gate()
+    resolver = Resolver(look_up=gate)
+    now = asyncio.get_running_loop().time()
+    async with asyncio.TaskGroup() as group:
+        for host in ("slow", "slow", "slower"):
+            group.create_task(resolver.resolve(host, 22))
+        await gate.until_asked("slow", "slower")
+        assert resolver.slow(now) == 0
+        assert resolver.slow(now + 60) == 2
+        gate.let("slow")
+        gate.let("slower")
+    assert resolver.slow(now + 60) == 0
