@@ -8,7 +8,7 @@ through them live no longer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -41,16 +41,16 @@ class KeptConnection(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Origin:
-    """What of a run stays as long as a connection does that was opened in it.
+    """What of a run stays as long as a connection does that was opened in it, by one transport.
 
     Attributes:
-        connectors: The run's, which hold the jump hosts.
+        connector: The run's, which holds the jump hosts.
         dialler: The run's, which knows the sockets.
         kept: Its connections that are put aside, or used by another run.
         is_over: Whether the run has ended.
     """
 
-    connectors: Mapping[str, Connector]
+    connector: Connector
     dialler: Dialler
     kept: int = 0
     is_over: bool = False
@@ -162,16 +162,17 @@ class Keep:
             drain: Wait for sockets, too, that their runs did not wait for; else those stay known.
         """
         for origin in [each for each in self._origins if each.is_over and not each.kept]:
-            for connector in origin.connectors.values():
-                await connector.release()
+            await origin.connector.release()
             if drain:
                 await origin.dialler.drained()
-            if origin.dialler.is_drained and origin in self._origins:  # else another sweep was quicker
-                self._origins.remove(origin)
+            others = [each for each in self._origins if each is not origin]
+            is_known = any(each.dialler is origin.dialler for each in others)
+            if is_known or origin.dialler.is_drained:
+                self._origins = others
 
-    def begun(self, origin: Origin) -> None:
+    def begun(self, origins: Iterable[Origin]) -> None:
         """A run has begun that may leave connections."""
-        self._origins.append(origin)
+        self._origins.extend(origins)
 
     def _let_go(self, idle: Idle) -> None:
         idle.origin.kept -= 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 from multirsh.engine.keep import Idle, Keep, Origin
 from multirsh.engine.ways import Ways
@@ -23,7 +24,6 @@ from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import (
     Connection,
-    Connector,
     Destination,
     HasSubsystems,
     Lasting,
@@ -34,6 +34,8 @@ from multirsh.transports.base import (
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
+
+Result = TypeVar("Result")
 
 
 class KeptWays(Ways):
@@ -52,18 +54,15 @@ class KeptWays(Ways):
         """
         super().__init__(transports, dialler, tally)
         self._keep = keep
-        self._origin = Origin(self.connectors, dialler)
-        self.connectors = {
-            name: _KeptConnector(connector, keep, self._origin, self)
-            for name, connector in self.connectors.items()
-        }
+        self._origins = {name: Origin(connector, dialler) for name, connector in self.connectors.items()}
+        self.connectors = {name: _KeptConnector(origin, keep, self) for name, origin in self._origins.items()}
         self._stale: list[str] = []
         self._waits: set[asyncio.Timeout] = set()
         self._is_abandoned = False
 
     def begin(self, hosts: Sequence[Host]) -> None:
         """The run begins: what died since the last one is found out, and told."""
-        self._keep.begun(self._origin)
+        self._keep.begun(self._origins.values())
         self._keep.tally.attach(self.tally)
         self._keep.tell_lost(self._keep.drop_lost(hosts))
 
@@ -86,21 +85,23 @@ class KeptWays(Ways):
 
     async def settle(self) -> None:
         """At the end of the run: nothing of it goes on but what is kept."""
-        self._origin.is_over = True
+        for origin in self._origins.values():
+            origin.is_over = True
         self._keep.tell_lost(self._stale)
         try:
+            await self.patiently(self.dialler.drained(closing=True))
             if not self._is_abandoned:
                 await self._keep.sweep()
         finally:
             self._keep.tally.detach(self.tally)
 
-    async def end_of(self, connection: Connection) -> ClosedBy | None:
-        """Who closed ``connection`` first; ``None`` where the run waits for it no more."""
+    async def patiently(self, ending: Awaitable[Result]) -> Result | None:
+        """Wait for ``ending``; ``None`` once the run is abandoned."""
         scope = asyncio.timeout(0 if self._is_abandoned else None)
         self._waits.add(scope)
         try:
             async with scope:
-                return await connection.closed()
+                return await ending
         except TimeoutError:
             return None
         finally:
@@ -110,10 +111,10 @@ class KeptWays(Ways):
 class _KeptConnector:
     """A ``Connector`` that gives what was kept, and else what the run's own gives."""
 
-    def __init__(self, inner: Connector, keep: Keep, origin: Origin, ways: KeptWays) -> None:
-        self._inner = inner
-        self._keep = keep
+    def __init__(self, origin: Origin, keep: Keep, ways: KeptWays) -> None:
         self._origin = origin
+        self._inner = origin.connector
+        self._keep = keep
         self._ways = ways
 
     def destination(self, host: Host) -> Destination | None:
@@ -239,7 +240,7 @@ class _Use:
 
     async def closed(self) -> ClosedBy | None:
         """Who closed it first; ``None`` where it is kept."""
-        return None if self._is_kept else await self._ways.end_of(self._inner)
+        return None if self._is_kept else await self._ways.patiently(self._inner.closed())
 
 
 class _UseWithSubsystems(_Use):

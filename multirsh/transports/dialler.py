@@ -310,10 +310,14 @@ class Dialler:
         """Whether no connection is open any more."""
         return not self._open
 
-    async def drained(self) -> None:
-        """Wait until no connection is open any more; each is bounded by its close timeout once closed."""
-        while self._open:
-            await asyncio.wait({transport.closed for transport in self._open})
+    async def drained(self, *, closing: bool = False) -> None:
+        """Wait until no connection is open any more; each is bounded by its close timeout once closed.
+
+        Args:
+            closing: Wait only for those that we are done with.
+        """
+        while ending := {each.closed for each in self._open if each.is_closing() or not closing}:
+            await asyncio.wait(ending)
 
     def abandon(self) -> None:
         """Reset everything that is still open: there is no time left to be polite."""

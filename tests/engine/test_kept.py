@@ -20,12 +20,17 @@ from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinishe
 from multirsh.files.options import CopyOptions
 from multirsh.model import ClosedBy, Host, Status
 from multirsh.ports.budget import PortBudget
+from multirsh.ports.kernel import read_table
+from multirsh.ports.sockets import TcpState
 from tests.conftest import StartHooked, StartServer
 from tests.fleets import NEVER_S, SshServer, addresses, endings, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon
 from tests.servers.hooked import AtClose, Conduct, goes_mute
 from tests.servers.namespace import Namespace
 from tests.servers.relay import SlowRelay
+from tests.servers.rshd import PORT as RSH_PORT
+from tests.servers.rshd import RshServer
+from tests.transports.rsh.rsh_fleets import HERE, rsh_host
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -353,6 +358,29 @@ async def test_files_are_copied_over_what_is_open(
         assert (tmp_path / "b").read_text() == "content"
         await told(fleet, "true")
         assert server.log.count(LOGIN) == 1
+
+
+async def test_rsh_connects_for_each_run_beside_what_ssh_keeps(
+    sshd: Daemon, rshd: RshServer, in_module_namespace: Namespace, tmp_path: Path
+) -> None:
+    (name,) = addresses(1)
+    logins = sshd.log.count(LOGIN)
+    kept = Kept(sshd, [name], tmp_path, hosts=[rsh_host(), *hosts_on(sshd, [name])])
+    async with kept.fleet as fleet:
+        for _ in range(2):
+            finished, run = await told(fleet, "true")
+            assert {host: (end.status, end.closed_by) for host, end in finished.items()} == {
+                HERE: (Status.OK, ClosedBy.REMOTE),
+                name: (Status.OK, None),
+            }
+            assert run.ports is not None
+            assert run.ports.closed_by == {ClosedBy.REMOTE: 2}  # rsh's own, and that for stderr
+            listening = read_table(states=[TcpState.LISTEN])
+            assert listening is not None
+            assert {row.local.port for row in listening} == {sshd.port, RSH_PORT}
+        assert {each.host for each in fleet.connections()} == {name}
+        assert sshd.log.count(LOGIN) == logins + 1
+    assert not in_module_namespace.client_side([sshd.port, RSH_PORT])
 
 
 async def test_without_keep_nothing_stays(
