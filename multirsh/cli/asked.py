@@ -17,6 +17,7 @@ from multirsh.cli.stdin import open_stdin, with_its_file
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule, exit_code
+from multirsh.inventory import Inventory
 from multirsh.model import Host
 
 if TYPE_CHECKING:
@@ -123,10 +124,17 @@ class Asked:
             UsageError: Nobody is chosen, or ``--exec`` is for none of them.
         """
         if again is None:
-            chosen: Sequence[Host] = self.choice.hosts(options.read_inventory(self.files))
-        else:
-            chosen = again.hosts(self.files, self.choice)
-        return self.connecting.routed(chosen)
+            return self.hosts_of(options.read_inventory(self.files))
+        return self.connecting.routed(again.hosts(self.files, self.choice))
+
+    def hosts_of(self, inventory: Inventory) -> Sequence[Host]:
+        """The same, of hosts files that are read.
+
+        Raises:
+            InventoryError: An expression, with its place.
+            UsageError: As of ``hosts``.
+        """
+        return self.connecting.routed(self.choice.hosts(inventory))
 
     def drive(
         self,

@@ -16,6 +16,7 @@ SUBCOMMANDS: Final = {
     "ports": ("multirsh.cli.ports", "ports"),
     "push": ("multirsh.cli.copying", "push"),
     "pull": ("multirsh.cli.copying", "pull"),
+    "shell": ("multirsh.cli.shell.command", "shell"),
 }
 """Name → module and attribute."""
 

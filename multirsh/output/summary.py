@@ -184,8 +184,11 @@ _FATES: Final = {
 
 
 def _ports(ports: PortUse) -> list[str]:
-    """The last line: what the run did to this machine's local ports, or that it waited for some."""
-    if not ports.peak and not ports.waited:
+    """The last line: what the run did to this machine's local ports, or that it waited for some.
+
+    Connections that are all kept for the next run have done nothing yet.
+    """
+    if not (any(ports.closed_by.values()) or ports.time_wait_left or ports.waited):
         return []
     closed = [
         f"{count} {words}"

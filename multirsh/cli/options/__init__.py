@@ -17,6 +17,7 @@ from multirsh.cli.options.output import (
     OUTPUT,
     RECORDED_OUTPUT,
     REPORTED_OUTPUT,
+    SHELL_OUTPUT,
     Showing,
 )
 from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Recording
@@ -40,6 +41,7 @@ __all__ = [
     "REPORTED_OUTPUT",
     "RUNNING",
     "SETTLED_LIMITS",
+    "SHELL_OUTPUT",
     "STDIN_OPTION",
     "TTY",
     "Bounds",

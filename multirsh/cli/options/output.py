@@ -107,7 +107,6 @@ _TELLING = together(
         help="A progress line: auto (on a terminal), always, never.",
     ),
     COLOR,
-    _REPORT,
     _of_output(
         "-S",
         "--largest-status",
@@ -116,8 +115,10 @@ _TELLING = together(
     ),
 )
 
-OUTPUT = together(_NO_PREFIX, _EQUALS, _BLOCKS, _DIFFERENCES, _NORMALIZER, _FOLDERS, _MEMORY, _TELLING)
-COPY_OUTPUT = together(_NO_PREFIX, _TELLING)
+SHELL_OUTPUT = together(_NO_PREFIX, _EQUALS, _BLOCKS, _DIFFERENCES, _NORMALIZER, _FOLDERS, _MEMORY, _TELLING)
+"""Of many runs, which have no page in common."""
+OUTPUT = together(SHELL_OUTPUT, _REPORT)
+COPY_OUTPUT = together(_NO_PREFIX, _TELLING, _REPORT)
 RECORDED_OUTPUT = together(
     _NO_PREFIX,
     _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order."),
