@@ -7,16 +7,19 @@ import contextlib
 import signal
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
 from multirsh.cli.machine import raise_descriptor_limit
+from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Course, Fleet
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
@@ -28,6 +31,10 @@ from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.threads import daemon_thread
+
+if TYPE_CHECKING:
+    from multirsh.cli.report_file import ReportFile
 
 SAID_WITHIN_S = 0.5
 """How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
@@ -74,7 +81,10 @@ class Drive:
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
         job: What is copied, in place of a command; or ``None``.
+        report: Where the page about the run goes, or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
+        recording: How the run is recorded, or ``None``.
+        preface: What people are told before it begins, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -93,7 +103,10 @@ class Drive:
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
     job: CopyJob | None = None
+    report: ReportFile | None = None
     reads_keys: bool = False
+    recording: Recording | None = None
+    preface: str | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -105,11 +118,18 @@ class Drive:
             MultirshError: Nothing was run.
         """
         prepare_process()
-        async with (
-            printing(self.output) as (printer, writer),
-            self.fleet(printer.say) as fleet,
-        ):
-            return await self.carry_out(fleet, signals, printer, writer)
+        async with printing(self.output) as (printer, writer):
+            if self.preface is not None:
+                printer.say(self.preface)
+            try:
+                async with self.fleet(printer.say) as fleet:
+                    code = await self.carry_out(fleet, signals, printer, writer)
+            finally:
+                complaint = await self._save_report()
+                if complaint is not None:
+                    printer.say(complaint)
+        # Unless a signal ended it, a report that is not there is the worst of it.
+        return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
 
     def fleet(self, warn: Warn, *, keep: bool = False) -> Fleet:
         """The hosts, and the means to reach them, not yet entered.
@@ -161,6 +181,13 @@ class Drive:
         with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
             return await self._follow(run, printer, writer, also)
 
+    async def _save_report(self) -> str | None:
+        """Write the report of what has happened, however the run ended; why it could not be, if so."""
+        report = self.report
+        if report is None:
+            return None
+        return await daemon_thread(report.save, name="multirsh-report")
+
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
         course = Course(
@@ -173,10 +200,22 @@ class Drive:
             ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
+            journal=self._record(printer),
         )
         if self.job is not None:
             return fleet.copy(self.job, **course)
         return fleet.run(self.command, stdin=self.stdin, **course)
+
+    def _record(self, printer: Printer) -> Record:
+        """What keeps the run's events."""
+        if self.recording is None:
+            return NO_RECORD
+        loop = asyncio.get_running_loop()
+
+        def warn(words: str) -> None:
+            loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
+
+        return self.recording.recorder(warn) or NO_RECORD
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer, also: Callable[[Event], None]) -> int:
         code: int = ExitCode.INTERNAL
@@ -188,6 +227,8 @@ class Drive:
                 for event in batch:
                     printer.feed(event)
                     also(event)
+                    if self.report is not None:
+                        self.report.feed(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
                 await writer.write()

@@ -28,6 +28,7 @@ from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.results import Results
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import RollingPlan
@@ -66,6 +67,7 @@ class Course(TypedDict, total=False):
     ask: Ask | None
     fail_fast: bool
     barrier: bool
+    journal: Record
 
 
 class Fleet:
@@ -198,6 +200,7 @@ class Fleet:
         ask: Ask | None = None,
         fail_fast: bool = False,
         barrier: bool = False,
+        journal: Record = NO_RECORD,
     ) -> Run:
         """Run ``command`` on every host, through its login shell.
 
@@ -213,6 +216,7 @@ class Fleet:
             ask: Asks a person the same.
             fail_fast: Whether the first failure stops the run, those in flight included.
             barrier: Whether the command is released at once, when all hosts are logged in or have failed.
+            journal: Keeps the run's events, such as a ``multirsh.journal.Recorder`` of its own.
 
         Returns:
             The run; it starts when it is read.
@@ -240,6 +244,7 @@ class Fleet:
             ask=ask,
             fail_fast=fail_fast,
             barrier=barrier,
+            journal=journal,
         )
         return self._begin(asked.told_as, assemble.work(asked, given, runner=runner), chosen, course)
 
@@ -375,6 +380,7 @@ class Fleet:
             ask=ask,
             fail_fast=course.get("fail_fast", False),
             barrier=course.get("barrier", False),
+            record=course.get("journal", NO_RECORD),
             sudo_password=no_password if course.get("sudo") is None else self._proven_password,
         )
         run = Run(self._entered(), hosts, plan)

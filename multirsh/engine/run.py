@@ -28,6 +28,7 @@ from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.machine import Machine
 from multirsh.engine.pace import AUTO, Pace
 from multirsh.engine.plan import RunPlan
+from multirsh.engine.record import safe
 from multirsh.engine.report import Item, Report
 from multirsh.engine.results import HostResult, Results
 from multirsh.engine.rolling import ON_REQUEST, Cause, Halt
@@ -109,7 +110,7 @@ class Run:
         )
         self._barrier = Barrier([host.name for host in self._hosts], means.warn) if plan.barrier else None
         self._stop = Stop()
-        self._report = Report(self.id, tally=self._tally, rule=plan.exit_rule)
+        self._report = Report(self.id, tally=self._tally, rule=plan.exit_rule, record=plan.record)
         admission = self._queue()
         self._tries = Tries(
             plan,
@@ -248,6 +249,7 @@ class Run:
         self._driver = asyncio.create_task(self._drive())  # noqa: TID251 - owned by this generator, and awaited below
         try:
             async for batch in self._report.stream.batches():
+                await safe(self._report.kept)
                 yield batch
         finally:
             await self.aclose()
@@ -292,7 +294,10 @@ class Run:
             failure = error
         finally:
             self._machine.release()
-            self._report.stream.close(failure)
+            try:
+                await safe(self._plan.record.close())
+            finally:
+                self._report.stream.close(failure)
 
     def _part_of_the_machine(self) -> Machine:
         """Claim what the run needs of this machine.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from multirsh.engine.admission import Admission, Start
@@ -12,6 +13,7 @@ from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
 from multirsh.engine.limits import Timeouts
 from multirsh.engine.plan import RunPlan
+from multirsh.engine.record import safe
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
@@ -90,10 +92,10 @@ class Tries:
         connection = self._ways.to(host).connection(host)
         sink = _Sink(self._report, host, connection)
         began = _now()
-        self._report.host_started(host, start.attempt)
+        kept = self._report.host_started(host, start.attempt)
         try:
             ending = await attempt(
-                connection, self._task(host), sink, timeouts=self._timeouts, stop=self._stop
+                connection, self._task(host, kept), sink, timeouts=self._timeouts, stop=self._stop
             )
             comes_again = self._leave_flight(start, ending, connection)
         finally:
@@ -141,10 +143,12 @@ class Tries:
         if made.closed_in is not None:
             self._finish(made)
 
-    def _task(self, host: Host) -> Task:
+    def _task(self, host: Host, kept: Future[None] | None) -> Task:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
+            # Before its command is sent: no record forgets a host that may have run it.
+            await safe(kept)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 

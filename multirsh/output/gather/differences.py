@@ -9,7 +9,6 @@ from typing import Final
 from multirsh.output.batch import Write
 from multirsh.output.gather.collector import Written
 from multirsh.output.gather.page import Page
-from multirsh.output.style import Style
 
 LONGEST_BYTES: Final = 2 * 1024 * 1024
 LONGEST_LINES: Final = 10_000
@@ -19,7 +18,6 @@ CONTEXT: Final = 3
 """Equal lines around a difference, as diff -u has."""
 
 _FILE_HEADERS: Final = 2
-_STYLES: Final = {b"+": Style.GOOD, b"-": Style.BAD, b"@": Style.STDOUT_HOST}
 
 
 class Differences:
@@ -45,15 +43,7 @@ class Differences:
         note = "" if changes else "the same output"
         yield from self._page.header(group, counted=True, note=note)
         for change in changes[_FILE_HEADERS:]:
-            yield self._change(change)
-
-    def _change(self, line: bytes) -> Write:
-        style = _STYLES.get(line[:1])
-        shown = self._page.lines(line if line.endswith(b"\n") else line + b"\n")
-        if style is None:
-            return Write("stdout", shown)
-        before, _, after = self._page.paint("\0", style).encode().partition(b"\0")
-        return Write("stdout", before + shown[:-1] + after + b"\n")
+            yield self._page.change(change)
 
 
 def _lines(written: Written) -> list[bytes] | None:

@@ -139,8 +139,10 @@ class Plan:
 
 
 CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-"""The usual ones, but first those that cost asyncssh least: it makes a fresh ChaCha20 three times a packet. Both
-are authenticated encryption that every OpenSSH since 6.2 knows (RFC 5647; OpenSSH's PROTOCOL, section 1.6)."""
+"""The usual ones, but first those that cost asyncssh least: it makes a fresh ChaCha20 three times a packet.
+
+Both are authenticated encryption that every OpenSSH since 6.2 knows (RFC 5647; its PROTOCOL, section 1.6).
+"""
 
 
 def base_options(
