@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from pathlib import Path
 from typing import Final
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from multirsh.errors import UsageError
+from multirsh.journal.folder import PRIVATE_FILE, make_private, state_folder
+
 FILE: Final = "shell_history"
-
-
-def state_folder() -> Path:
-    """Where state is kept (XDG Base Directory Specification).
-
-    Raises:
-        OSError: There is no home.
-    """
-    home = os.environ.get("XDG_STATE_HOME", "")
-    if not home.startswith("/"):  # the specification has it ignored
-        home = os.path.expanduser("~/.local/state")  # noqa: PTH111 - the path's own raises where there is no home
-    if not home.startswith("/"):
-        raise FileNotFoundError(errno.ENOENT, "there is no home folder", "~")
-    return Path(home, "multirsh")
 
 
 class PrivateHistory(FileHistory):
@@ -39,12 +26,14 @@ def open_history() -> tuple[History, str | None]:
     """The history, and what to tell people if it will not be kept."""
     try:
         path = state_folder() / FILE
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        make_private(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            os.fchmod(descriptor, 0o600)
+            os.fchmod(descriptor, PRIVATE_FILE)
         finally:
             os.close(descriptor)
+    except UsageError as error:
+        return InMemoryHistory(), f"the history is not kept: {error.message}"
     except OSError as error:
         return InMemoryHistory(), f"the history is not kept: {error.filename}: {error.strerror}"
     return PrivateHistory(path), None
