@@ -34,8 +34,8 @@ _EACH_LINE: Final = ":"
 @options.COURSE
 @options.CONTEXT
 @options.SHELL_OUTPUT
-@options.CLOSING
 @options.RECORD
+@options.CLOSING
 def shell(**parameters: Any) -> int:
     """Run each line that is typed on the hosts; connections stay open in between.
 
@@ -60,9 +60,9 @@ def shell(**parameters: Any) -> int:
     inventory = options.read_inventory(asked.files)
     selection = Selection.of(asked.hosts_of(inventory), inventory)
     session = Session(
+        asked,
         asked.drive(context.command(_EACH_LINE), selection.chosen),
         selection,
-        showing=asked.showing,
         context=context,
         open_reader=(lambda: _prompting(asked.showing, selection)) if is_terminal() else Lines,
     )

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 
+from multirsh.cli.asked import Asked
 from multirsh.cli.descriptors import STDERR, print_out, write_all
 from multirsh.cli.drive import Drive, prepare_process, printing
-from multirsh.cli.options import Context, Showing
-from multirsh.cli.recording import plan_of
+from multirsh.cli.options import Context
 from multirsh.cli.shell import words
 from multirsh.cli.shell.here import run_here
 from multirsh.cli.shell.line import Choice, Command, Here, Line, Order, Word, parse
@@ -32,26 +32,26 @@ class Session:
 
     def __init__(
         self,
+        asked: Asked,
         drive: Drive,
         selection: Selection,
         *,
-        showing: Showing,
         context: Context,
         open_reader: Callable[[], Reader],
     ) -> None:
         """Begin nothing yet.
 
         Args:
-            drive: A run of what the options say, over all hosts of the shell.
+            asked: What the options say.
+            drive: A run of that, over all hosts of the shell.
             selection: Whom commands are for at first.
-            showing: How output is shown at first.
             context: What commands find around them.
             open_reader: Gives the source of lines, once everybody's passwords are asked for.
         """
         self._drive = drive
         self._selection = selection
-        self._showing = showing
-        self._mode = mode_of(showing)
+        self._asked = asked
+        self._mode = mode_of(asked.showing)
         self._context = context
         self._open_reader = open_reader
         self._not_ok: list[str] = []
@@ -159,19 +159,8 @@ class Session:
 
     async def _run_on_hosts(self, text: str, fleet: Fleet, signals: StopSignals) -> int:
         """Run a command on the selection; its exit code."""
-        command, sudo, recording = self._context.command(text), self._drive.sudo, self._drive.recording
-        drive = replace(
-            self._drive,
-            hosts=self._selection.chosen,
-            command=command,
-            output=showing_in(self._mode, self._showing).options(),
-            recording=None
-            if recording is None
-            else replace(
-                recording,
-                plan=plan_of(command, kind="run", sudo=None if sudo is None else sudo.user, stdin=None),
-            ),
-        )
+        asked = replace(self._asked, showing=showing_in(self._mode, self._asked.showing))
+        drive = asked.drive(self._context.command(text), self._selection.chosen)
         not_ok: list[str] = []
 
         def note(event: Event) -> None:
@@ -214,7 +203,7 @@ class Session:
 
     def _change_mode(self, word: str) -> None:
         mode = next_mode(word, self._mode) if word else self._mode
-        showing_in(mode, self._showing).options()  # what cannot be meant is said now
+        showing_in(mode, self._asked.showing).options()  # what cannot be meant is said now
         self._mode = mode
         if self._is_person:
             _show(f"output: {mode}\n")

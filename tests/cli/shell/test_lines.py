@@ -30,7 +30,9 @@ def test_lines_are_run_one_after_the_other(
     assert done.code == 5
     assert sshd.log.count(LOGIN) == logins + 5
     assert not in_module_namespace.client_side([sshd.port])
-    assert not (on_sshd.home / ".local").exists()
+    state = on_sshd.home / ".local/state/multirsh"
+    assert not (state / "shell_history").exists()
+    assert len(list((state / "runs").glob("2*.ndjson"))) == 3  # a record for each command
 
 
 @pytest.mark.parametrize("line", ["@nosuch", ".nosuch", "-@few", "+"])

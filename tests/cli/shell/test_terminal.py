@@ -105,6 +105,7 @@ def test_tab_completes_and_lines_come_back(screen: Screen) -> None:
     screen.key("Enter")
     screen.type(".sta")
     screen.key("Tab")
+    screen.expect(r"> \.status$")
     screen.key("Enter")
     screen.expect(r"^not open: h\[01-05\] \(5\)")
     screen.line(" echo secret")
