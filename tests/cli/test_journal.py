@@ -145,6 +145,8 @@ def test_a_state_folder_that_cannot_be_written_is_one_warning_and_the_run_goes_o
         ("--rerun failed 20261121 uptime", "--rerun=failed+20261121 uptime"),
         ("--rerun ok 20261121T154000-abc123", "--rerun=ok+20261121T154000-abc123"),
         ("-q --rerun=ok 20261121T15 df", "-q --rerun=ok+20261121T15 df"),
+        ("--rerun failed last", "--rerun=failed+last"),
+        ("--rerun failed -- last", "--rerun=failed -- last"),
         ("--rerun failed df -h", "--rerun=failed df -h"),
         ("--rerun failed facade x", "--rerun=failed facade x"),
         ("--rerun failed abc123 x", "--rerun=failed+abc123 x"),
