@@ -362,7 +362,7 @@ class Fleet:
         if sudo is None:
             return assemble.PLAINLY
         if self._sudo_password is not None:
-            check_privacy(hosts)
+            check_privacy(self._entered().transports, hosts)
         return Elevation(sudo, self._sudo_password, self._turns)
 
     def _begin(
