@@ -15,7 +15,7 @@ from multirsh.output.style import Style
 LONGEST_BYTES: Final = 2 * 1024 * 1024
 LONGEST_LINES: Final = 10_000
 MOST_CHANGED: Final = 1000
-"""What is longer, or has more lines taken out and put in, is shown in full: nobody would read the difference."""
+"""What is longer, or has more lines taken out and put in, is shown in full: it would not be read."""
 
 CONTEXT: Final = 3
 """Equal lines around a difference, as diff -u has."""
