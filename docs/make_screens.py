@@ -49,6 +49,10 @@ class Screen:
 _SLOW: Final = (
     "case $MULTIRSH_LAB_HOST in web0[37]) exit 3;; db2) kill -9 $$;; *[5-9]) sleep 6;; *) sleep 30;; esac"
 )
+_UPGRADE: Final = (
+    "case $MULTIRSH_LAB_HOST in web03) exit 100;; esac; echo Unpacking nginx; "
+    "case $MULTIRSH_LAB_HOST in *[1-4]) ;; *) sleep 6; echo Setting up nginx; sleep 20;; esac"
+)
 _RELEASE: Final = "case $MULTIRSH_LAB_HOST in db2) echo 12.5;; *) echo 12.7;; esac"
 _CONFIG: Final = (
     r"printf 'port 80\nuser www\nworkers %s\n' $(case $MULTIRSH_LAB_HOST in web05) echo 2;; *) echo 8;; esac)"
@@ -57,6 +61,12 @@ _CONFIG: Final = (
 ALL: Final = (
     Screen("live", f"multirsh lab --hosts 40 -j 24 {shlex.quote(_SLOW)}", sign="longest:"),
     Screen("live-wide", f"multirsh lab --hosts 40 -j 24 {shlex.quote(_SLOW)}", 200, 50, sign="longest:"),
+    Screen(
+        "batches",
+        f"multirsh lab --hosts 40 --batch 4,25% --gate 'sleep 20' -b {shlex.quote(_UPGRADE)}",
+        sign="the gate",
+    ),
+    Screen("gathering", f"multirsh lab --hosts 40 -j 24 -b {shlex.quote(_UPGRADE)}", sign=": Setting up"),
     Screen("gather", f"multirsh lab -b {shlex.quote(_RELEASE)}", lines=12),
     Screen("diff", f"multirsh lab -g web --diff {shlex.quote(_CONFIG)}", lines=18),
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from multirsh.commands.sudo.options import Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
+    from multirsh.engine.keep import KeptConnection
     from multirsh.engine.limits import Limits, Timeouts
     from multirsh.engine.pace import StartRate
     from multirsh.engine.results import HostResult, Results
@@ -99,6 +100,7 @@ __all__ = [
     "HostStarted",
     "Inventory",
     "InventoryError",
+    "KeptConnection",
     "Limits",
     "Links",
     "MaxFail",
@@ -144,6 +146,7 @@ _ROOMS = {
     "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
+    "multirsh.engine.keep": ("KeptConnection",),
     "multirsh.engine.limits": ("Limits", "Timeouts"),
     "multirsh.engine.pace": ("StartRate",),
     "multirsh.engine.results": ("HostResult", "Results"),

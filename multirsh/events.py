@@ -1,7 +1,8 @@
 """What happened in a run, as values: the library's events, the journal's rows, the lines of ``--json``.
 
 One schema serves all three. ``to_dict`` gives the JSON object of the
-contract; its keys and words are stable. Order that may be relied upon: one
+contract, and ``from_dict`` makes the event of it again; its keys and words
+are stable. Order that may be relied upon: one
 ``RunStarted`` first, one ``RunFinished`` last; for a host, ``HostStarted``
 (if it was started at all), its output, then its one ``HostFinished``.
 """
@@ -9,11 +10,11 @@ contract; its keys and words are stable. Order that may be relied upon: one
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
-from multirsh.model import ClosedBy, Failure, Seconds, Status
+from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Phase, Seconds, Status
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -260,6 +261,172 @@ class RunFinished:
 
 
 Event: TypeAlias = RunStarted | HostStarted | Output | Copied | HostFinished | RunFinished
+
+
+def from_dict(row: Mapping[str, Any]) -> Event:
+    """Make the event whose ``to_dict`` gave ``row``.
+
+    What a row does not say is not in the event: times are as fine as microseconds, ``PortUse.waited`` and
+    ``longest_wait`` are 0, a failure has no ``of_jump``. Keys of nobody's are passed over.
+
+    Args:
+        row: An object of the contract, as JSON's reader gives it.
+
+    Raises:
+        ValueError: Not one of the contract's events: another ``event``, a key that is absent or of another
+            type, a word that is not the contract's.
+    """
+    name = row.get("event")
+    make = _MAKERS.get(name) if isinstance(name, str) else None
+    if make is None:
+        raise ValueError(f"no event is called {name!r}")
+    try:
+        return make(row)
+    except KeyError as error:
+        raise ValueError(f"{name}: there is no {error.args[0]!r}") from None
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+_Value = TypeVar("_Value")
+
+
+def _is(row: Mapping[str, Any], key: str, *kinds: type[_Value]) -> _Value:
+    """What stands under ``key``, which is to be of one of ``kinds``; a bool is no number."""
+    value = row[key]
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError(f"{key!r} is {value!r}")
+    return value
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    return _is(row, key, str)
+
+
+def _text_or_none(row: Mapping[str, Any], key: str) -> str | None:
+    return None if row[key] is None else _is(row, key, str)
+
+
+def _count(row: Mapping[str, Any], key: str) -> int:
+    return _is(row, key, int)
+
+
+def _count_or_none(row: Mapping[str, Any], key: str) -> int | None:
+    return None if row[key] is None else _is(row, key, int)
+
+
+def _time(row: Mapping[str, Any], key: str) -> float:
+    return float(_is(row, key, int, float))
+
+
+def _time_or_none(row: Mapping[str, Any], key: str) -> float | None:
+    return None if row[key] is None else _time(row, key)
+
+
+def _object(row: Mapping[str, Any], key: str) -> JsonObject:
+    return _is(row, key, dict)
+
+
+def _run_started(row: Mapping[str, Any]) -> RunStarted:
+    return RunStarted(
+        run=_text(row, "run"),
+        t=_time(row, "t"),
+        command=_text(row, "command"),
+        hosts=tuple(str(host) for host in _is(row, "hosts", list)),
+        fanout=_count(row, "fanout"),
+        version=_text(row, "version"),
+    )
+
+
+def _host_started(row: Mapping[str, Any]) -> HostStarted:
+    return HostStarted(
+        run=_text(row, "run"), t=_time(row, "t"), host=_text(row, "host"), attempt=_count(row, "attempt")
+    )
+
+
+def _output(row: Mapping[str, Any]) -> Output:
+    if "data" in row:
+        data = _text(row, "data").encode()
+    else:
+        data = base64.b64decode(_text(row, "data_b64"), validate=True)
+    stream: Literal["stdout", "stderr"] = "stdout" if row["event"] == "stdout" else "stderr"
+    return Output(run=_text(row, "run"), t=_time(row, "t"), host=_text(row, "host"), stream=stream, data=data)
+
+
+def _copied(row: Mapping[str, Any]) -> Copied:
+    return Copied(
+        run=_text(row, "run"),
+        t=_time(row, "t"),
+        host=_text(row, "host"),
+        path=_text(row, "path"),
+        size=_count(row, "bytes"),
+        via=_text(row, "via"),
+        skipped=_text_or_none(row, "skipped"),
+        error=_text_or_none(row, "error"),
+    )
+
+
+def _host_finished(row: Mapping[str, Any]) -> HostFinished:
+    closed_by = _text_or_none(row, "closed_by")
+    seconds = _object(row, "seconds")
+    return HostFinished(
+        run=_text(row, "run"),
+        t=_time(row, "t"),
+        host=_text(row, "host"),
+        status=Status(row["status"]),
+        exit_status=_count_or_none(row, "exit_status"),
+        signal=_text_or_none(row, "signal"),
+        error=None if row["error"] is None else _failure_of(_object(row, "error")),
+        attempts=_count(row, "attempts"),
+        closed_by=None if closed_by is None else ClosedBy(closed_by),
+        local_port=_count_or_none(row, "local_port"),
+        stdout_bytes=_count(row, "stdout_bytes"),
+        stderr_bytes=_count(row, "stderr_bytes"),
+        seconds=Seconds(
+            connect=_time_or_none(seconds, "connect"),
+            auth=_time_or_none(seconds, "auth"),
+            run=_time_or_none(seconds, "run"),
+            close=_time_or_none(seconds, "close"),
+            total=_time(seconds, "total"),
+        ),
+    )
+
+
+def _failure_of(said: Mapping[str, Any]) -> Failure:
+    return Failure(
+        ErrorKind(said["kind"]),
+        Phase(said["phase"]),
+        _text(said, "message"),
+        fate=Fate(said["fate"]) if "fate" in said else None,
+    )
+
+
+def _run_finished(row: Mapping[str, Any]) -> RunFinished:
+    counts, ports = _object(row, "counts"), _object(row, "ports")
+    closed_by = _object(ports, "closed_by")
+    return RunFinished(
+        run=_text(row, "run"),
+        t=_time(row, "t"),
+        counts={Status(status): _count(counts, status) for status in counts},
+        exit_code=_count(row, "exit_code"),
+        seconds=_time(row, "seconds"),
+        ports=PortUse(
+            peak=_count(ports, "peak"),
+            closed_by={ClosedBy(who): _count(closed_by, who) for who in closed_by},
+            time_wait_left=_count_or_none(ports, "time_wait_left"),
+        ),
+    )
+
+
+_MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Event]]] = {
+    "run_started": _run_started,
+    "host_started": _host_started,
+    "stdout": _output,
+    "stderr": _output,
+    "copied": _copied,
+    "host_finished": _host_finished,
+    "run_finished": _run_finished,
+}
 
 
 def _failure(failure: Failure) -> JsonObject:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -132,7 +132,9 @@ class ExitRule:
     Attributes:
         largest_status: ``-S``: the largest remote status.
         require_remote_close: A connection that the remote did not close first fails the run.
+        earlier: Hosts of each status that count beside the run's own: of a run that it goes on with.
     """
 
     largest_status: bool = False
     require_remote_close: bool = False
+    earlier: Mapping[Status, int] = field(default_factory=dict)

@@ -79,7 +79,9 @@ def command_named(name: str) -> click.Command:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {
+    """Its own, and those of the subcommands that it has beside."""
+    below = command.commands.values() if isinstance(command, click.Group) and command is not group else ()
+    return set().union(*map(options_of, below)) | {
         name
         for parameter in command.get_params(click.Context(command))
         if isinstance(parameter, click.Option)
@@ -214,7 +216,10 @@ def test_commands_are_understood(page: Path) -> None:
             if words == ["--version"]:
                 continue
             name, rest = (words[0], words[1:]) if words[0] in SUBCOMMANDS else ("run", words)
-            with command_named(name).make_context("multirsh", list(rest)) as context:
+            command = command_named(name)
+            if isinstance(command, click.Group) and rest and rest[0] in command.commands:
+                command, rest = command.commands[rest[0]], rest[1:]
+            with command.make_context("multirsh", list(rest)) as context:
                 assert context.params is not None
 
 

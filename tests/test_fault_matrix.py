@@ -102,6 +102,17 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_run.py::test_a_reader_that_goes_away_ends_it_quietly",
         "cli/test_floods.py::test_a_stdout_that_is_full_or_closed_is_told_and_fails",
     ),
+    "multirsh is killed (kill -9), at any moment": (
+        "cli/test_broken_runs.py::test_no_host_that_has_run_runs_again_none_is_lost_and_every_record_is_read",
+        "cli/test_journal.py::test_a_run_that_was_stopped_is_gone_on_with_and_counts_what_was_done",
+        "journal/test_journal.py::test_a_record_cut_off_anywhere_is_read_up_to_there",
+        "journal/test_resuming.py::test_no_record_that_breaks_off_anywhere_forgets_a_host_whose_command_was_sent",
+    ),
+    "a state folder that is full, read-only, or nowhere": (
+        "cli/test_journal.py::test_a_state_folder_that_cannot_be_written_is_one_warning_and_the_run_goes_on",
+        "cli/test_journal.py::test_without_a_home_it_says_so_once_and_runs",
+        "journal/test_recorder.py::test_a_disk_that_is_full_is_one_warning_and_what_was_written_stays",
+    ),
     "a disk that fills up": (
         "cli/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
         "cli/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import click
 
 from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN
@@ -14,12 +16,12 @@ from multirsh.cli.sections import SectionCommand
 from multirsh.cli.stdin import open_stdin, with_its_file
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
-from multirsh.exit_code import ExitRule
+from multirsh.exit_code import ExitRule, exit_code
+from multirsh.inventory import Inventory
 from multirsh.model import Host
 
 if TYPE_CHECKING:
-    import click
-
+    from multirsh.cli.again import Again
     from multirsh.cli.drive import Drive
     from multirsh.commands.command import Command
     from multirsh.files.jobs import CopyJob
@@ -48,6 +50,7 @@ class Asked:
         showing: How to print.
         bounds: How much at once, and for how long.
         course: Retries, batches, when to stop.
+        recording: What is kept of it, and which run it repeats or goes on with.
         stdin: What ``-I`` names, or ``None``.
         readers: What reads our standard input: the options, as people write them.
     """
@@ -58,6 +61,7 @@ class Asked:
     showing: options.Showing
     bounds: options.Bounds
     course: options.Course
+    recording: options.Recording
     stdin: str | None = None
     readers: Sequence[str] = ()
 
@@ -74,6 +78,7 @@ class Asked:
             showing=options.take(options.Showing, parameters),
             bounds=options.take(options.Bounds, parameters),
             course=options.take(options.Course, parameters),
+            recording=options.take(options.Recording, parameters),
             stdin=parameters.pop("stdin", None),
             readers=[option for option, reads in readers.items() if reads],
         )
@@ -90,31 +95,89 @@ class Asked:
         if not self.files and self.choice.is_empty:
             raise UsageError("no hosts are named", hint=hint)
 
-    def hosts(self) -> Sequence[Host]:
+    def by(self, sudo: str | None) -> Self:
+        """The same with ``--sudo``, where that is not given."""
+        if self.connecting.sudo is not None or sudo is None:
+            return self
+        return replace(self, connecting=replace(self.connecting, sudo=sudo))
+
+    def again(self) -> Again | None:
+        """The run that this one repeats or goes on with; ``None`` if it is a new one.
+
+        Raises:
+            UsageError: There is none such, or nobody can go on with it.
+        """
+        if self.recording.rerun is None and self.recording.resume is None:
+            return None
+        from multirsh.cli.again import Again  # noqa: PLC0415 - not needed for --help
+
+        return Again.look(self.recording)
+
+    def hosts(self, again: Again | None = None) -> Sequence[Host]:
         """The chosen hosts, with the transport that is asked for.
+
+        Args:
+            again: Whose hosts are meant where nobody is named.
 
         Raises:
             InventoryError: A file or an expression, with its place.
             UsageError: Nobody is chosen, or ``--exec`` is for none of them.
         """
-        return self.connecting.routed(self.choice.hosts(options.read_inventory(self.files)))
+        if again is None:
+            return self.hosts_of(options.read_inventory(self.files))
+        return self.connecting.routed(again.hosts(self.files, self.choice))
 
-    def drive(self, command: Command, hosts: Sequence[Host], job: CopyJob | None = None) -> Drive:
+    def hosts_of(self, inventory: Inventory) -> Sequence[Host]:
+        """The same, of hosts files that are read.
+
+        Raises:
+            InventoryError: An expression, with its place.
+            UsageError: As of ``hosts``.
+        """
+        return self.connecting.routed(self.choice.hosts(inventory))
+
+    def drive(
+        self,
+        command: Command,
+        hosts: Sequence[Host],
+        job: CopyJob | None = None,
+        *,
+        again: Again | None = None,
+        repeats_all: bool = False,
+    ) -> Drive:
         """Make the run.
 
         Args:
             command: What to run.
             hosts: On whom.
             job: What is copied, in place of a command.
+            again: The run before, of which it is to leave out what is done.
+            repeats_all: Whether its command was taken from there, so that nothing around it may differ.
 
         Raises:
             UsageError: The options cannot be meant together.
+            click.exceptions.Exit: There is nothing left to do.
         """
         from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
+        from multirsh.cli.recording import Recording, plan_of  # noqa: PLC0415 - as below
         from multirsh.engine.limits import Limits  # noqa: PLC0415
 
-        connecting, bounds, course = self.connecting, self.bounds, self.course
+        connecting, bounds, course, kept = self.connecting, self.bounds, self.course, self.recording
         login = connecting.password()
+        plan = plan_of(
+            command,
+            kind="copy" if job is not None else "run" if command.script is None else "script",
+            sudo=connecting.sudo,
+            stdin=self.stdin,
+        )
+        if again is not None:
+            if repeats_all:
+                again.check(plan)
+            hosts = again.left(hosts, plan, repeats=course.retry_command)
+            if not hosts:
+                click.echo(again.words(hosts), err=True)
+                raise click.exceptions.Exit(exit_code(again.earlier))
+            plan = again.continued(plan)
         return Drive(
             hosts=hosts,
             command=command,
@@ -137,9 +200,18 @@ class Asked:
             exec_options=connecting.exec_options(),
             settings=connecting.settings(),
             output=self.showing.beside(self.stdin).options(),
+            report=self.showing.report_file(),
             exit_rule=ExitRule(
-                largest_status=bounds.largest_status, require_remote_close=bounds.require_remote_close
+                largest_status=bounds.largest_status,
+                require_remote_close=bounds.require_remote_close,
+                earlier={} if again is None else again.earlier,
             ),
+            recording=None
+            if kept.no_journal
+            else Recording.within(
+                plan, output=kept.journal_output, size=kept.journal_size, days=kept.journal_days
+            ),
+            preface=None if again is None else again.words(hosts),
         )
 
     def _may_read_keys(self) -> bool:

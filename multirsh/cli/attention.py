@@ -28,7 +28,9 @@ class Attention:
     those is not there to be told what another one would do.
     """
 
-    def __init__(self, run: Run, printer: Printer, writer: Writer, *, patience: float) -> None:
+    def __init__(
+        self, run: Run, printer: Printer, writer: Writer, *, patience: float, is_gentle: bool = True
+    ) -> None:
         """Begin to listen to nothing yet.
 
         Args:
@@ -36,17 +38,19 @@ class Attention:
             printer: Says what is done, and tells the status.
             writer: Shows it.
             patience: Seconds that a stdout that takes nothing gets once the run is stopped.
+            is_gentle: Whether Ctrl-C begins at the first step; else it does at the second, too.
         """
         self._run = run
         self._printer = printer
         self._writer = writer
         self._patience = patience
+        self._is_gentle = is_gentle
         self._step = 0
         self._is_over = False
 
     def stop(self, number: signal.Signals, _count: int) -> None:
         """A signal that means stop has come."""
-        self._step = self._step + 1 if number is signal.SIGINT else max(self._step + 1, 2)
+        self._step = self._step + 1 if number is signal.SIGINT and self._is_gentle else max(self._step + 1, 2)
         match self._step:
             case 1:
                 self._run.drain(signal=number)

@@ -23,7 +23,7 @@ def worded(error: click.ClickException) -> str:
         case click.NoSuchOption():
             near = _near(error)
             return f"there is no option {error.option_name}; {f'did you mean {near}?' if near else see}"
-        case click.BadParameter() if error.param is not None:
+        case click.BadParameter() if error.param is not None and error.message:
             return f"{_source(error.param, error.ctx)}: {error.message.rstrip('.')}"
         case _:
             message = error.format_message().rstrip(".")

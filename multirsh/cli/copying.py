@@ -84,6 +84,8 @@ def _common(command: Decorated) -> Decorated:
     """The options of both."""
     for decorator in (
         options.CLOSING,
+        options.AGAIN,
+        options.RECORD,
         options.COPY_OUTPUT,
         options.COURSE,
         *reversed(_COPYING),
@@ -152,8 +154,10 @@ def _run(made: Callable[[], CopyJob], parameters: dict[str, Any]) -> int:
     from multirsh.cli import signals  # noqa: PLC0415 - not needed for --help
 
     asked = Asked.take(parameters)
-    asked.check_somebody()
-    hosts = asked.hosts()
+    again = asked.again()
+    if again is None:
+        asked.check_somebody()
+    hosts = asked.hosts(again)
     job = made()
-    drive = asked.drive(Command(job.title), hosts, job)
+    drive = asked.drive(Command(job.title), hosts, job, again=again)
     return signals.run(drive.drive)

@@ -58,7 +58,7 @@ def write_all(descriptor: int, data: bytes) -> None:
             poll.poll()
 
 
-def print_out(text: str) -> None:
+def print_out(text: str | bytes) -> None:
     """Write to standard output, by hand as everything there is. Blocks.
 
     Raises:
@@ -66,7 +66,7 @@ def print_out(text: str) -> None:
         OSError: It cannot be written for another reason; ``filename`` says where.
     """
     try:
-        write_all(STDOUT, text.encode())
+        write_all(STDOUT, text.encode() if isinstance(text, str) else text)
     except BrokenPipeError as error:
         raise ReaderGone from error
     except OSError as error:

@@ -5,32 +5,65 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
+from multirsh.cli.descriptors import STDERR, write_all
 from multirsh.cli.machine import raise_descriptor_limit
+from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.fleet import Course, Fleet
 from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
-from multirsh.events import RunFinished
+from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.files.jobs import CopyJob
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
-from multirsh.transports.base import Stdin
+from multirsh.output.escape import escape_text
+from multirsh.transports.base import Stdin, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.threads import daemon_thread
+
+if TYPE_CHECKING:
+    from multirsh.cli.report_file import ReportFile
 
 SAID_WITHIN_S = 0.5
 """How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
+
+
+def _nobody(_event: Event) -> None:
+    """Whom nothing has to be told."""
+
+
+def prepare_process() -> None:
+    """Make of this process one that may reach many hosts."""
+    raise_descriptor_limit()
+    # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+@contextlib.asynccontextmanager
+async def printing(output: OutputOptions) -> AsyncGenerator[tuple[Printer, Writer], None]:
+    """Print one run; whatever happens inside, what is known of it is written at the end."""
+    printer = Printer(output, began=asyncio.get_running_loop().time())
+    writer = Writer(printer)
+    try:
+        yield printer, writer
+    finally:
+        printer.finish()
+        await writer.write()
+        printer.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +87,10 @@ class Drive:
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
         job: What is copied, in place of a command; or ``None``.
+        report: Where the page about the run goes, or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
+        recording: How the run is recorded, or ``None``.
+        preface: What people are told before it begins, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -73,7 +109,10 @@ class Drive:
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
     job: CopyJob | None = None
+    report: ReportFile | None = None
     reads_keys: bool = False
+    recording: Recording | None = None
+    preface: str | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -84,39 +123,80 @@ class Drive:
         Raises:
             MultirshError: Nothing was run.
         """
-        loop = asyncio.get_running_loop()
-        raise_descriptor_limit()
-        # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        printer = Printer(self.output, began=loop.time())
-        writer = Writer(printer)
+        prepare_process()
+        report = self.report
         try:
-            async with Fleet(
-                self.hosts,
-                limits=self.limits,
-                timeouts=self.timeouts,
-                ssh=self.ssh,
-                rsh=self.rsh,
-                exec_options=self.exec_options,
-                settings=self.settings,
-                sudo_password=self.sudo_password,
-                bind_address=self.bind_address,
-                warn=printer.say,
-            ) as fleet:
-                run = self._run_of(fleet, printer)
-                printer.begin(loop.time())
-                attention = Attention(run, printer, writer, patience=self.timeouts.close)
-                with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
-                    return await self._follow(run, printer, writer)
+            async with printing(self.output) as (printer, writer):
+                if self.preface is not None:
+                    printer.say(self.preface)
+                async with self.fleet(printer.say) as fleet:
+                    code = await self.carry_out(
+                        fleet, signals, printer, writer, also=_nobody if report is None else report.feed
+                    )
         finally:
-            printer.finish()
-            await writer.write()
-            printer.close()
+            # However the run has ended, the page tells of as much as there was.
+            complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")
+            if complaint is not None:
+                with contextlib.suppress(OSError):
+                    write_all(STDERR, f"{escape_text(complaint)}\n".encode())
+        # Unless a signal ended it, a page that is not there is the worst of it.
+        return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
+
+    def fleet(self, warn: Warn, *, keep: bool = False) -> Fleet:
+        """The hosts, and the means to reach them, not yet entered.
+
+        Args:
+            warn: Takes lines for people.
+            keep: Whether connections stay open from one run to the next.
+        """
+        return Fleet(
+            self.hosts,
+            limits=self.limits,
+            timeouts=self.timeouts,
+            ssh=self.ssh,
+            rsh=self.rsh,
+            exec_options=self.exec_options,
+            settings=self.settings,
+            sudo_password=self.sudo_password,
+            bind_address=self.bind_address,
+            keep=keep,
+            warn=warn,
+        )
+
+    async def carry_out(
+        self,
+        fleet: Fleet,
+        signals: StopSignals,
+        printer: Printer,
+        writer: Writer,
+        *,
+        is_gentle: bool = True,
+        also: Callable[[Event], None] = _nobody,
+    ) -> int:
+        """Run to the end on a fleet that is entered, and say how to exit.
+
+        Args:
+            fleet: Of which ``hosts`` are, or all there are.
+            signals: They stop the run.
+            printer: Gets the events.
+            writer: Writes what the printer has.
+            is_gentle: Whether the first Ctrl-C lets the commands that run come to their ends.
+            also: Is given each event, too.
+
+        Raises:
+            UsageError: Nothing was run.
+        """
+        run = self._run_of(fleet, printer)
+        printer.begin(asyncio.get_running_loop().time())
+        attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
+        with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
+            return await self._follow(run, printer, writer, also)
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
         control = self.control
         course = Course(
             sudo=self.sudo,
+            hosts=self.hosts,
             exit_rule=self.exit_rule,
             retry=control.retry,
             rolling=control.rolling,
@@ -124,12 +204,24 @@ class Drive:
             ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
+            journal=self._record(printer),
         )
         if self.job is not None:
             return fleet.copy(self.job, **course)
         return fleet.run(self.command, stdin=self.stdin, **course)
 
-    async def _follow(self, run: Run, printer: Printer, writer: Writer) -> int:
+    def _record(self, printer: Printer) -> Record:
+        """What keeps the run's events."""
+        if self.recording is None:
+            return NO_RECORD
+        loop = asyncio.get_running_loop()
+
+        def warn(words: str) -> None:
+            loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
+
+        return self.recording.recorder(warn) or NO_RECORD
+
+    async def _follow(self, run: Run, printer: Printer, writer: Writer, also: Callable[[Event], None]) -> int:
         code: int = ExitCode.INTERNAL
         complained = 0
         async with asyncio.TaskGroup() as group:
@@ -138,6 +230,7 @@ class Drive:
             async for batch in run.event_batches():
                 for event in batch:
                     printer.feed(event)
+                    also(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
                 await writer.write()

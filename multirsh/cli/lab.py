@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @options.CONTEXT
 @options.STDIN_OPTION
 @options.OUTPUT
+@options.RECORD
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
 def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **parameters: Any) -> int:

@@ -12,9 +12,11 @@ SUBCOMMANDS: Final = {
     "hosts": ("multirsh.cli.hosts", "hosts"),
     "lab": ("multirsh.cli.lab", "lab"),
     "script": ("multirsh.cli.script", "script"),
+    "runs": ("multirsh.cli.runs", "runs"),
     "ports": ("multirsh.cli.ports", "ports"),
     "push": ("multirsh.cli.copying", "push"),
     "pull": ("multirsh.cli.copying", "pull"),
+    "shell": ("multirsh.cli.shell.command", "shell"),
 }
 """Name → module and attribute."""
 

@@ -28,6 +28,8 @@ from multirsh.errors import UsageError
 @options.TTY
 @options.STDIN_OPTION
 @options.OUTPUT
+@options.RECORD
+@options.AGAIN
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARG]...")
 def run(*, command: tuple[str, ...], tty: bool, **parameters: Any) -> int:
@@ -39,11 +41,19 @@ def run(*, command: tuple[str, ...], tty: bool, **parameters: Any) -> int:
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
 
-    joined = checked(command)
     context = options.take(options.Context, parameters)
     asked = Asked.take(parameters)
-    asked.check_somebody(_way_out(command[0]))
-    drive = asked.drive(context.command(joined, tty=tty), asked.hosts())
+    again = asked.again()
+    if again is None:
+        joined = checked(command)
+        asked.check_somebody(_way_out(command[0]))
+    elif command:
+        joined = checked(command)
+    else:
+        joined, context, tty = again.command(), again.around(context), tty or again.has_tty
+        asked = asked.by(again.sudo)
+    hosts = asked.hosts(again)
+    drive = asked.drive(context.command(joined, tty=tty), hosts, again=again, repeats_all=not command)
     return signals.run(drive.drive)
 
 

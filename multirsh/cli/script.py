@@ -51,6 +51,8 @@ class ScriptCommand(SectionCommand):
 @options.CONTEXT
 @options.STDIN_OPTION
 @options.OUTPUT
+@options.RECORD
+@options.AGAIN
 @options.CLOSING
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="FILE [ARG]...")
 def script(*, words: tuple[str, ...], shell: str | None, **parameters: Any) -> int:
@@ -66,11 +68,13 @@ def script(*, words: tuple[str, ...], shell: str | None, **parameters: Any) -> i
         raise UsageError("there is no script to run", hint="it comes after the options")
     context = options.take(options.Context, parameters)
     asked = Asked.take(parameters)
-    asked.check_somebody()
+    again = asked.again()
+    if again is None:
+        asked.check_somebody()
     found = _read(words, shell, read_by_others=asked.readers)
     if words[0] == OURS:
         asked = replace(asked, readers=[*asked.readers, "the script"])
-    drive = asked.drive(context.command(script=found), asked.hosts())
+    drive = asked.drive(context.command(script=found), asked.hosts(again), again=again)
     return signals.run(drive.drive)
 
 

@@ -80,6 +80,11 @@ class StopSignals:
             os._exit(SIGNAL_BASE + number)
         self._taker(number, self._count)
 
+    def settle(self) -> None:
+        """What came is dealt with: the next signal is the first again."""
+        self._count = 0
+        self.first = None
+
     @contextmanager
     def taken_by(self, taker: Callable[[signal.Signals, int], None]) -> Iterator[None]:
         """Tell ``taker`` of signals, and of which in their order each is, instead of cancelling."""

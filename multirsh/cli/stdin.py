@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from multirsh.cli.descriptors import STDIN
+from multirsh.cli.rerun import RERUN, is_run
 from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
 
@@ -37,7 +38,7 @@ def with_its_file(
     *,
     is_its_file: Callable[[Sequence[str]], bool] = is_a_file_before_more,
 ) -> list[str]:
-    """Settle whether the word after ``-I`` is its file or the command's first word.
+    """Settle whether the word after ``-I`` is its file or the command's first word; and ``--rerun``'s run.
 
     A name attached (``-IFILE``, ``--stdin=FILE``) always is the file. Options end where the command begins,
     so only what stands before it is looked at.
@@ -64,6 +65,10 @@ def with_its_file(
         if name in NAMES:
             is_file = bool(rest) and is_its_file(rest)
             settled += [*before, f"{NAMES[-1]}={rest.pop(0) if is_file else OURS}"]
+        elif (name == RERUN or word.startswith(f"{RERUN}=")) and _says_which(word, rest):
+            which = word.partition("=")[2] or rest.pop(0)
+            run = f" {rest.pop(0)}" if rest and is_run(rest[0]) else ""
+            settled.append(f"{RERUN}={which}{run}")
         elif name == SUDO:
             settled.append(f"{SUDO}={ROOT}")
         else:
@@ -71,6 +76,11 @@ def with_its_file(
             if name is not None and rest:
                 settled.append(rest.pop(0))
     return [*settled, *rest]
+
+
+def _says_which(word: str, rest: Sequence[str]) -> bool:
+    """Whether ``--rerun`` has its first value; if it has not, click says what is missing."""
+    return "=" in word or bool(rest)
 
 
 def _asking_for_value(word: str, with_value: Collection[str]) -> tuple[list[str], str | None]:

@@ -61,6 +61,21 @@ def seconds(value: str | float) -> float:
     return number
 
 
+def days(value: str | float) -> float:
+    """Read a number of days; 0 is one.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise click.BadParameter(f"{value!r} is not a number of days")
+    return number
+
+
 def transport(value: str) -> str:
     """Read a transport's name: one of ours, or of one that is installed beside them.
 

@@ -142,6 +142,22 @@ class Descriptors:
         self._promised += share.descriptors
         return share, warning(share, use, wanted=wanted)
 
+    def set_aside(self, wanted: int, *, per_host: int) -> int:
+        """Promise descriptors for good to connections that are kept open, half of what is free at the most.
+
+        Args:
+            wanted: Connections to be kept at once.
+            per_host: What one of them may hold.
+
+        Returns:
+            How many may be kept; 0 or more.
+        """
+        use = self._look()
+        kept = max(0, min(wanted, (use.limit - use.in_use) // 2 // per_host))
+        self._outside = use.in_use
+        self._promised += kept * per_host
+        return kept
+
     def give_back(self, share: Share) -> None:
         """The run has nothing open any more."""
         self._promised -= share.descriptors

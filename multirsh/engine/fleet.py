@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -24,9 +23,12 @@ from multirsh.commands.sudo.elevation import Elevation, Turns
 from multirsh.commands.sudo.options import Sudo
 from multirsh.commands.sudo.trial import Stage
 from multirsh.engine.attempt import Work, no_password
+from multirsh.engine.checks import check_privacy, check_terminals, once_each, transport_of
 from multirsh.engine.descriptors import Descriptors
+from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.results import Results
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import RollingPlan
@@ -38,8 +40,9 @@ from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
 from multirsh.files.options import CopyOptions
 from multirsh.files.reach import Rights
 from multirsh.inventory import fold
-from multirsh.model import NO_SETTINGS, Assignment, Host, Settings, TransportName
+from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, Settings
 from multirsh.ports.allocator import PortAllocator
+from multirsh.ports.tally import PortStatistics
 from multirsh.transports.base import Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import Password, PasswordSource
@@ -64,6 +67,7 @@ class Course(TypedDict, total=False):
     ask: Ask | None
     fail_fast: bool
     barrier: bool
+    journal: Record
 
 
 class Fleet:
@@ -85,6 +89,7 @@ class Fleet:
         settings: Settings = NO_SETTINGS,
         sudo_password: PasswordSource | None = None,
         bind_address: str | None = None,
+        keep: bool = False,
         warn: Warn | None = None,
         transports: Mapping[str, Transport] | None = None,
     ) -> None:
@@ -102,13 +107,15 @@ class Fleet:
             sudo_password: Where the password comes from that sudo is answered; where there is none, sudo
                 may not ask. Where it is the login's, give the same object. A person is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
+            keep: Whether connections stay open from one run to the next, so that only the first one logs in;
+                leaving the fleet closes them. Of transports that can: ssh.
             warn: Takes warnings, one line for people each; by default they are logged.
             transports: To be used for these names instead of multirsh's own; the fleet closes them.
 
         Raises:
             UsageError: A host twice; a bind address that is none, or not of this machine.
         """
-        self._hosts = _once_each(hosts)
+        self._hosts = once_each(hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._options = TransportOptions(
@@ -119,6 +126,7 @@ class Fleet:
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)
         self._warn = warn or logger.warning
+        self._keeps = keep
         self._sudo_source = sudo_password or PasswordSource()
         self._sudo_password: Password | None = None
         self._turns = Turns(self._warn)
@@ -141,7 +149,7 @@ class Fleet:
         """
         async with AsyncExitStack() as opened:
             transports: dict[str, Transport] = {}
-            for name, hosts in self._by_transport().items():
+            for name, hosts in self._bytransport().items():
                 transport = self._given.get(name) or load(
                     name, self._options, warn=self._warn, wanted_by=hosts[0].name
                 )
@@ -153,14 +161,16 @@ class Fleet:
                 name="multirsh-sudo-password",
             )
             self._opened = opened.pop_all()
+        descriptors = Descriptors()
         self._means = Means(
             transports=transports,
             limits=self._limits,
             timeouts=self._timeouts,
             ports=PortAllocator(budget=self._limits.ports),
-            descriptors=Descriptors(),
+            descriptors=descriptors,
             warn=self._warn,
             bind_address=self._bind_address,
+            keep=self._make_keep(descriptors, transports.values()) if self._keeps else None,
         )
         return self
 
@@ -168,11 +178,13 @@ class Fleet:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop what goes on and wait until everything is closed, within the close timeout."""
-        for run in self._runs:
-            await run.aclose()
-        self._runs.clear()
-        self._means = None
-        await self._opened.aclose()
+        means, self._means = self._means, None
+        async with self._opened, AsyncExitStack() as kept:
+            if means is not None and means.keep is not None:
+                kept.push_async_callback(means.keep.aclose)
+            for run in self._runs:
+                await run.aclose()
+            self._runs.clear()
 
     def run(
         self,
@@ -188,6 +200,7 @@ class Fleet:
         ask: Ask | None = None,
         fail_fast: bool = False,
         barrier: bool = False,
+        journal: Record = NO_RECORD,
     ) -> Run:
         """Run ``command`` on every host, through its login shell.
 
@@ -203,6 +216,7 @@ class Fleet:
             ask: Asks a person the same.
             fail_fast: Whether the first failure stops the run, those in flight included.
             barrier: Whether the command is released at once, when all hosts are logged in or have failed.
+            journal: Keeps the run's events, such as a ``multirsh.journal.Recorder`` of its own.
 
         Returns:
             The run; it starts when it is read.
@@ -216,7 +230,7 @@ class Fleet:
         means = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
-        _check_terminals(means, asked, chosen)
+        check_terminals(means.transports, asked, chosen)
         runner = self._runner(sudo, chosen)
         assemble.check(asked, chosen, wrap=runner.sample if isinstance(runner, Elevation) else None)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
@@ -230,6 +244,7 @@ class Fleet:
             ask=ask,
             fail_fast=fail_fast,
             barrier=barrier,
+            journal=journal,
         )
         return self._begin(asked.told_as, assemble.work(asked, given, runner=runner), chosen, course)
 
@@ -292,9 +307,9 @@ class Fleet:
         means = self._entered()
         hosts = course.get("hosts")
         chosen = self._hosts if hosts is None else self._ours(hosts)
-        unable = [host for host in chosen if not means.transports[_transport(host)].converses]
+        unable = [host for host in chosen if not means.transports[transport_of(host)].converses]
         if unable:
-            names = ", ".join(sorted({str(_transport(host)) for host in unable}))
+            names = ", ".join(sorted({str(transport_of(host)) for host in unable}))
             raise UsageError(
                 f"no files can be copied by {names}: {fold(host.name for host in unable)}",
                 hint="leave such hosts out with -x, or reach them by ssh",
@@ -305,12 +320,49 @@ class Fleet:
         rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
         return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
 
+    def connections(self) -> tuple[KeptConnection, ...]:
+        """The connections that are open between runs, as far as is known; none without ``keep``.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        keep = self._entered().keep
+        return () if keep is None else keep.connections()
+
+    def statistics(self) -> PortStatistics | None:
+        """What all connections have done to the local ports so far; ``None`` without ``keep``.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        keep = self._entered().keep
+        return None if keep is None else keep.statistics()
+
+    async def release(self, hosts: Sequence[Host] | None = None) -> Mapping[str, ClosedBy | None]:
+        """Close connections that are open between runs; the next run logs in again.
+
+        Args:
+            hosts: Whose; ``None`` for all.
+
+        Returns:
+            Who closed each of them first, by host; ``None`` where there was no socket of our own.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        keep = self._entered().keep
+        return {} if keep is None else await keep.release(self._hosts if hosts is None else hosts)
+
+    def _make_keep(self, descriptors: Descriptors, transports: Iterable[Transport]) -> Keep:
+        per_host = max((transport.descriptors_per_host for transport in transports), default=1)
+        return Keep(most=descriptors.set_aside(len(self._hosts), per_host=per_host), warn=self._warn)
+
     def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
         """As whom commands run."""
         if sudo is None:
             return assemble.PLAINLY
         if self._sudo_password is not None:
-            _check_privacy(hosts)
+            check_privacy(hosts)
         return Elevation(sudo, self._sudo_password, self._turns)
 
     def _begin(
@@ -328,6 +380,7 @@ class Fleet:
             ask=ask,
             fail_fast=course.get("fail_fast", False),
             barrier=course.get("barrier", False),
+            record=course.get("journal", NO_RECORD),
             sudo_password=no_password if course.get("sudo") is None else self._proven_password,
         )
         run = Run(self._entered(), hosts, plan)
@@ -348,57 +401,13 @@ class Fleet:
         strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
         if strangers:
             raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
-        return _once_each(hosts)
+        return once_each(hosts)
 
-    def _by_transport(self) -> Mapping[str, list[Host]]:
+    def _bytransport(self) -> Mapping[str, list[Host]]:
         found: dict[str, list[Host]] = {}
         for host in self._hosts:
-            found.setdefault(_transport(host), []).append(host)
+            found.setdefault(transport_of(host), []).append(host)
         return found
-
-
-def _transport(host: Host) -> str:
-    return host.settings.transport or TransportName.SSH
-
-
-def _check_terminals(means: Means, command: Command, hosts: Sequence[Host]) -> None:
-    """See to it that every host can have what ``command`` asks for.
-
-    Raises:
-        UsageError: A pseudo-terminal, where there are none.
-    """
-    if not command.tty:
-        return
-    for host in hosts:
-        name = _transport(host)
-        if not means.transports[name].has_terminals:
-            raise UsageError(
-                f"{host.name}: there are no terminals by {name}",
-                hint="leave out --tty, or such hosts with -x",
-            )
-
-
-def _check_privacy(hosts: Sequence[Host]) -> None:
-    """See to it that a password can be sent to every host.
-
-    Raises:
-        UsageError: By rsh, which hides nothing.
-    """
-    for host in hosts:
-        if host.settings.transport is TransportName.RSH:
-            raise UsageError(
-                f"{host.name}: rsh would send sudo's password in clear text",
-                hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
-                " out with -x",
-            )
-
-
-def _once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
-    counts = Counter(host.name for host in hosts)
-    twice = {name for name, count in counts.items() if count > 1}
-    if twice:
-        raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
-    return tuple(hosts)
 
 
 def run(

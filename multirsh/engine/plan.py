@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.batches import ALL_AT_ONCE
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
@@ -37,6 +38,7 @@ class RunPlan:
         fail_fast: Whether the first failure stops the run, those in flight included.
         barrier: Whether the command is released at once, when all hosts are logged in or have failed.
         sudo_password: What sudo is answered where commands are to be ended that run by it; asked each time.
+        record: Keeps the events.
 
     Raises:
         UsageError: A barrier for hosts that come in batches: the first would wait for the last.
@@ -52,6 +54,7 @@ class RunPlan:
     fail_fast: bool = False
     barrier: bool = False
     sudo_password: Callable[[], Password | None] = no_password
+    record: Record = NO_RECORD
 
     def __post_init__(self) -> None:
         if self.barrier and self.rolling.batches != ALL_AT_ONCE:

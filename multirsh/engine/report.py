@@ -1,12 +1,14 @@
-"""What a run tells: events and results into the reader's stream, and the counts the exit code is made of."""
+"""What a run tells: events into its record and to its reader, results, and the counts of the exit code."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.results import HostResult
 from multirsh.engine.stream import BoundedStream
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
@@ -30,16 +32,20 @@ class Report:
 
     Attributes:
         stream: Where it all goes.
+        kept: When all events so far are safe in the record; ``None`` if they are.
     """
 
-    def __init__(self, run: str, *, tally: Tally, rule: ExitRule) -> None:
+    def __init__(self, run: str, *, tally: Tally, rule: ExitRule, record: Record = NO_RECORD) -> None:
         """Tell nothing yet.
 
         Args:
             run: The run's identifier.
             tally: Knows the run's local ports.
             rule: What the exit code is made of.
+            record: Keeps the events.
         """
+        self.kept: Future[None] | None = None
+        self._record = record
         self.stream: BoundedStream[Item] = BoundedStream()
         self._run = run
         self._tally = tally
@@ -52,7 +58,7 @@ class Report:
     def begin(self, *, command: str, hosts: tuple[str, ...], fanout: int) -> None:
         """The run begins now."""
         self._began = asyncio.get_running_loop().time()
-        self.stream.put(
+        self._put(
             RunStarted(
                 run=self._run,
                 t=self._now(),
@@ -63,14 +69,19 @@ class Report:
             )
         )
 
-    def host_started(self, host: Host, attempt: int) -> None:
-        """An attempt begins."""
-        self.stream.put(HostStarted(run=self._run, t=self._now(), host=host.name, attempt=attempt))
+    def host_started(self, host: Host, attempt: int) -> Future[None] | None:
+        """An attempt begins.
+
+        Returns:
+            When that is safe in the record, as ``kept``.
+        """
+        self._put(HostStarted(run=self._run, t=self._now(), host=host.name, attempt=attempt))
+        return self.kept
 
     def output(self, host: Host, stream: Stream, data: bytes, connection: Connection) -> None:
         """Tell of output, and hold the host back if the reader is behind."""
         event = Output(run=self._run, t=self._now(), host=host.name, stream=stream, data=data)
-        self.stream.put(event, weight=len(data) + EVENT_BYTES, source=connection)
+        self._put(event, weight=len(data) + EVENT_BYTES, source=connection)
 
     def copied(self, host: Host, copy: Copy, connection: Connection) -> None:
         """Tell of a file, and hold the host back if the reader is behind."""
@@ -84,7 +95,7 @@ class Report:
             skipped=copy.skipped,
             error=copy.error,
         )
-        self.stream.put(event, weight=EVENT_BYTES, source=connection)
+        self._put(event, weight=EVENT_BYTES, source=connection)
 
     def result(self, result: HostResult) -> None:
         """Hand on how a host ended."""
@@ -110,7 +121,7 @@ class Report:
         self._largest_status = max(self._largest_status, remote_status(result.status, result.exit_status))
         if result.error is not None and result.error.kind is ErrorKind.INTERNAL:
             self.internal_error()
-        self.stream.put(
+        self._put(
             HostFinished(
                 run=self._run,
                 t=self._now(),
@@ -141,7 +152,7 @@ class Report:
         use = self._tally.statistics()
         not_remote = sum(use.closed_by.values()) - use.closed_by.get(ClosedBy.REMOTE, 0)
         code = exit_code(
-            self._counts,
+            self._counts + Counter(self._rule.earlier),
             signal=signal,
             internal_error=self._is_internal_error,
             close_failed=self._rule.require_remote_close and bool(not_remote),
@@ -155,11 +166,15 @@ class Report:
             longest_wait=use.longest_wait,
         )
         now = self._now()
-        self.stream.put(
+        self._put(
             RunFinished(
                 run=self._run, t=now, counts=dict(self._counts), exit_code=code, seconds=now, ports=ports
             )
         )
+
+    def _put(self, event: Event, *, weight: int = 0, source: Connection | None = None) -> None:
+        self.kept = self._record.record(event)
+        self.stream.put(event, weight=weight, source=source)
 
     def _time_wait_left(self) -> int | None:
         """How many of the run's sockets the kernel keeps in TIME_WAIT at our end."""

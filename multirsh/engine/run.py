@@ -22,20 +22,24 @@ from multirsh.engine.batches import NO_FAILURE
 from multirsh.engine.conductor import Conductor
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.governor import Governor
+from multirsh.engine.keep import Keep
+from multirsh.engine.kept import KeptWays
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.machine import Machine
 from multirsh.engine.pace import AUTO, Pace
 from multirsh.engine.plan import RunPlan
+from multirsh.engine.record import safe
 from multirsh.engine.report import Item, Report
 from multirsh.engine.results import HostResult, Results
 from multirsh.engine.rolling import ON_REQUEST, Cause, Halt
 from multirsh.engine.tries import Tries
+from multirsh.engine.ways import Ways
 from multirsh.errors import UsageError
 from multirsh.events import Event, HostStarted, Output
-from multirsh.model import Assignment, ErrorKind, Failure, Host, Phase, Status, TransportName
+from multirsh.model import Assignment, ErrorKind, Failure, Host, Phase, Status
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics, Tally
-from multirsh.transports.base import Connection, Connector, Stream, Transport, Warn
+from multirsh.transports.base import Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.waits import Awaited, Wait, Waits
 
@@ -52,6 +56,7 @@ class Means:
         descriptors: Parts the process's descriptors among the runs.
         warn: Takes warnings for people.
         bind_address: The local address to leave from, or ``None``.
+        keep: Where connections stay from one run to the next; ``None`` to close them.
     """
 
     transports: Mapping[str, Transport]
@@ -61,6 +66,7 @@ class Means:
     descriptors: Descriptors
     warn: Warn
     bind_address: str | None = None
+    keep: Keep | None = None
 
 
 STOPPED: Final = Ending(
@@ -86,9 +92,10 @@ class Run:
         self._plan = plan
         self._tally = Tally()
         self._machine = self._part_of_the_machine()
-        self._dialler = Dialler(
+        keep = means.keep
+        dialler = Dialler(
             ports=means.ports,
-            tally=self._tally,
+            tally=self._tally if keep is None else keep.tally,
             close_timeout=means.timeouts.close,
             bind_address=means.bind_address,
             warn=means.warn,
@@ -96,12 +103,14 @@ class Run:
             spare=self._machine.spare,
             on_address=self._machine.note,
         )
-        self._connectors = {
-            name: transport.connector(self._dialler) for name, transport in means.transports.items()
-        }
+        self._ways = (
+            Ways(means.transports, dialler, self._tally)
+            if keep is None
+            else KeptWays(keep, means.transports, dialler, self._tally)
+        )
         self._barrier = Barrier([host.name for host in self._hosts], means.warn) if plan.barrier else None
         self._stop = Stop()
-        self._report = Report(self.id, tally=self._tally, rule=plan.exit_rule)
+        self._report = Report(self.id, tally=self._tally, rule=plan.exit_rule, record=plan.record)
         admission = self._queue()
         self._tries = Tries(
             plan,
@@ -111,7 +120,7 @@ class Run:
             report=self._report,
             admission=admission,
             barrier=self._barrier,
-            connection_to=self._connection_to,
+            ways=self._ways,
             ended=self._ended,
             wake=self._wake,
         )
@@ -121,7 +130,7 @@ class Run:
             len(self._hosts),
             start=self._tries.run,
             give_up=self._tries.give_up,
-            coming=self._look_ahead,
+            coming=self._ways.look_ahead,
             halted=self._halted,
         )
         self._driver: asyncio.Task[None] | None = None
@@ -195,7 +204,7 @@ class Run:
         self.stop(signal=signal)
         self._stop.turn_final()
         self._conductor.abandon()
-        self._dialler.abandon()
+        self._ways.abandon()
 
     def statistics(self) -> PortStatistics:
         """The local ports that the run's connections hold, have held and wait for, and who closed them."""
@@ -240,6 +249,7 @@ class Run:
         self._driver = asyncio.create_task(self._drive())  # noqa: TID251 - owned by this generator, and awaited below
         try:
             async for batch in self._report.stream.batches():
+                await safe(self._report.kept)
                 yield batch
         finally:
             await self.aclose()
@@ -271,11 +281,12 @@ class Run:
                 hosts=tuple(host.name for host in self._hosts),
                 fanout=self._machine.fanout,
             )
-            self._machine.check(self._connector(host).destination(host) for host in self._hosts)
             try:
+                self._ways.begin(self._hosts)
+                self._machine.check(self._ways.to(host).destination(host) for host in self._hosts)
                 await self._run_hosts()
             finally:
-                await self._settle()
+                await self._ways.settle()
             if self._barrier is not None:
                 self._barrier.tell_skew()
             self._report.run_finished(signal=self._stop_signal)
@@ -283,13 +294,10 @@ class Run:
             failure = error
         finally:
             self._machine.release()
-            self._report.stream.close(failure)
-
-    def _connection_to(self, host: Host) -> Connection:
-        return self._connector(host).connection(host)
-
-    def _connector(self, host: Host) -> Connector:
-        return self._connectors[host.settings.transport or TransportName.SSH]
+            try:
+                await safe(self._plan.record.close())
+            finally:
+                self._report.stream.close(failure)
 
     def _part_of_the_machine(self) -> Machine:
         """Claim what the run needs of this machine.
@@ -316,7 +324,8 @@ class Run:
 
     def _queue(self) -> Admission:
         limits = self._means.limits
-        rate = limits.start_rate.per_second
+        # What is open already is no new connection.
+        rate = None if self._ways.are_open(self._hosts) else limits.start_rate.per_second
         return Admission(
             self._hosts,
             fanout=self._machine.fanout,
@@ -329,7 +338,7 @@ class Run:
         )
 
     def _hop_of(self, host: Host) -> Hashable | None:
-        return self._connector(host).hop(host)
+        return self._ways.to(host).hop(host)
 
     async def _run_hosts(self) -> None:
         """Conduct the run, within its deadline."""
@@ -375,15 +384,3 @@ class Run:
 
     def _wake(self) -> None:
         self._conductor.wake()
-
-    def _look_ahead(self, host: Host) -> None:
-        """Have the name of a host that comes soon looked up: that needs no place in the fanout."""
-        destination = self._connector(host).destination(host)
-        if destination is not None:
-            self._dialler.look_ahead(destination.address, destination.family)
-
-    async def _settle(self) -> None:
-        """See to it that nothing of the run is open any more."""
-        for connector in self._connectors.values():
-            await connector.release()
-        await self._dialler.drained()

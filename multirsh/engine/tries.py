@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from multirsh.engine.admission import Admission, Start
@@ -12,9 +13,11 @@ from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
 from multirsh.engine.limits import Timeouts
 from multirsh.engine.plan import RunPlan
+from multirsh.engine.record import safe
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
+from multirsh.engine.ways import Ways
 from multirsh.files.entries import Copy
 from multirsh.model import Assignment, ClosedBy, Host, Seconds, Status
 from multirsh.transports.base import Connection, Stream
@@ -51,7 +54,7 @@ class Tries:
         report: Report,
         admission: Admission,
         barrier: Barrier | None,
-        connection_to: Callable[[Host], Connection],
+        ways: Ways,
         ended: Callable[[HostResult], None],
         wake: Callable[[], None],
     ) -> None:
@@ -65,7 +68,7 @@ class Tries:
             report: Is told of all.
             admission: Is told who has logged in, ended, closed.
             barrier: Holds who has logged in; ``None`` to hold nobody.
-            connection_to: A connection that is not yet begun.
+            ways: Give the connections.
             ended: Told of each host's result, but of those that were never started.
             wake: Called when ``admission`` may let somebody start.
         """
@@ -76,24 +79,25 @@ class Tries:
         self._report = report
         self._admission = admission
         self._barrier = barrier
-        self._connection_to = connection_to
+        self._ways = ways
         self._ended = ended
         self._wake = wake
         self._rng = random.Random()  # noqa: S311 - it only spreads load
         self._waiting_again: dict[str, _Try] = {}
+        self._came_stale: set[str] = set()
 
     async def run(self, start: Start) -> None:
         """Make one attempt at a host."""
         host = start.host
-        connection = self._connection_to(host)
+        connection = self._ways.to(host).connection(host)
         sink = _Sink(self._report, host, connection)
         began = _now()
-        self._report.host_started(host, start.attempt)
+        kept = self._report.host_started(host, start.attempt)
         try:
             ending = await attempt(
-                connection, self._task(host), sink, timeouts=self._timeouts, stop=self._stop
+                connection, self._task(host, kept), sink, timeouts=self._timeouts, stop=self._stop
             )
-            comes_again = self._leave_flight(start, ending)
+            comes_again = self._leave_flight(start, ending, connection)
         finally:
             connection.close()
             self._report.stream.forget(connection)
@@ -139,10 +143,12 @@ class Tries:
         if made.closed_in is not None:
             self._finish(made)
 
-    def _task(self, host: Host) -> Task:
+    def _task(self, host: Host, kept: Future[None] | None) -> Task:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
+            # Before its command is sent: no record forgets a host that may have run it.
+            await safe(kept)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
@@ -157,15 +163,21 @@ class Tries:
             sudo_password=self._plan.sudo_password,
         )
 
-    def _leave_flight(self, start: Start, ending: Ending) -> bool:
+    def _leave_flight(self, start: Start, ending: Ending, connection: Connection) -> bool:
         """Give the host's place free; whether another attempt will be made."""
-        now = _now()
-        self._waiting_again.pop(start.host.name, None)
+        now, name = _now(), start.host.name
+        self._waiting_again.pop(name, None)
         pause = congestion = None
         if not self._stop.is_on:
             congestion = congestion_of(ending.status, ending.failure)
-            tried = start.attempt - start.drops
-            pause = decide(self._plan.retry, ending.status, ending.failure, tried=tried, rng=self._rng)
+            if self._ways.is_stale(
+                connection
+            ):  # that was no attempt at the host yet, but at what was left of one
+                self._came_stale.add(name)
+                pause = 0.0
+            else:
+                tried = start.attempt - start.drops - (name in self._came_stale)
+                pause = decide(self._plan.retry, ending.status, ending.failure, tried=tried, rng=self._rng)
         again_at = None if pause is None else now + pause
         return self._admission.ended(start.host, now, congestion=congestion, again_at=again_at)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from multirsh.commands.sudo.options import ROOT
@@ -21,6 +22,7 @@ from multirsh.files.push import SftpPush
 from multirsh.files.reach import Reach, Rights
 from multirsh.files.scp.pull import ScpPull
 from multirsh.files.scp.push import ScpPush
+from multirsh.files.sftp.client import Sftp
 from multirsh.files.tally import HostTally, Progress
 from multirsh.files.tree import look
 from multirsh.inventory.file_name import file_name
@@ -94,34 +96,25 @@ class PushJob:
     def copying(self, host: Host, rights: Rights) -> Copying:
         """What is to be done on a host."""
 
-        async def copy(connection: Connection, teller: Teller) -> Outcome:
-            reach = Reach(host.name, connection, self._options, rights)
-            with self._disk.held():
-                async with reach.sftp() as sftp:
-                    tally = HostTally(host.name, teller, "scp" if sftp is None else "sftp", self.progress)
-                    if sftp is not None:
-                        await SftpPush(
-                            host=host.name,
-                            sftp=sftp,
-                            tree=self._tree,
-                            destination=self._destination,
-                            options=self._options,
-                            blocks=self._blocks,
-                            tally=tally,
-                            flight=Flight(),
-                            keeps_owner=rights.user == ROOT,
-                        ).copy()
-                    else:
-                        await ScpPush(
-                            reach=reach,
-                            tree=self._tree,
-                            destination=self._destination,
-                            blocks=self._blocks,
-                            tally=tally,
-                        ).copy()
-            return _ending(tally)
+        def by_sftp(sftp: Sftp, tally: HostTally) -> SftpPush:
+            return SftpPush(
+                host=host.name,
+                sftp=sftp,
+                tree=self._tree,
+                destination=self._destination,
+                options=self._options,
+                blocks=self._blocks,
+                tally=tally,
+                flight=Flight(),
+                keeps_owner=rights.user == ROOT,
+            )
 
-        return copy
+        def by_scp(reach: Reach, tally: HostTally) -> ScpPush:
+            return ScpPush(
+                reach=reach, tree=self._tree, destination=self._destination, blocks=self._blocks, tally=tally
+            )
+
+        return _Way(host, rights, self._options, self._disk, self.progress).taken(by_sftp, by_scp)
 
 
 class PullJob:
@@ -157,33 +150,60 @@ class PullJob:
         """What is to be done on a host."""
         place = Place(self._landing, self._disk, (file_name(host.name).encode(),))
 
+        def by_sftp(sftp: Sftp, tally: HostTally) -> SftpPull:
+            return SftpPull(
+                host=host.name,
+                sftp=sftp,
+                sources=self._sources,
+                place=place,
+                options=self._options,
+                tally=tally,
+                flight=Flight(),
+            )
+
+        def by_scp(reach: Reach, tally: HostTally) -> ScpPull:
+            return ScpPull(reach=reach, sources=self._sources, place=place, tally=tally)
+
+        return _Way(host, rights, self._options, self._disk, self.progress).taken(by_sftp, by_scp)
+
+
+class _Copy(Protocol):
+    """One host's copy by a protocol."""
+
+    async def copy(self) -> None:
+        """Do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What the copies to and from a host have in common, whatever is copied."""
+
+    host: Host
+    rights: Rights
+    options: CopyOptions
+    disk: Disk
+    progress: Progress
+
+    def taken(
+        self,
+        by_sftp: Callable[[Sftp, HostTally], _Copy],
+        by_scp: Callable[[Reach, HostTally], _Copy],
+    ) -> Copying:
+        """Copy by the protocol that the host has."""
+
         async def copy(connection: Connection, teller: Teller) -> Outcome:
-            reach = Reach(host.name, connection, self._options, rights)
-            with self._disk.held():
+            name = self.host.name
+            reach = Reach(name, connection, self.options, self.rights)
+            with self.disk.held():
                 async with reach.sftp() as sftp:
-                    tally = HostTally(host.name, teller, "scp" if sftp is None else "sftp", self.progress)
-                    if sftp is not None:
-                        await SftpPull(
-                            host=host.name,
-                            sftp=sftp,
-                            sources=self._sources,
-                            place=place,
-                            options=self._options,
-                            tally=tally,
-                            flight=Flight(),
-                        ).copy()
-                    else:
-                        await ScpPull(reach=reach, sources=self._sources, place=place, tally=tally).copy()
-            return _ending(tally)
+                    tally = HostTally(name, teller, "scp" if sftp is None else "sftp", self.progress)
+                    await (by_scp(reach, tally) if sftp is None else by_sftp(sftp, tally)).copy()
+            verdict = tally.verdict()
+            if verdict is not None:
+                raise verdict
+            return DONE
 
         return copy
-
-
-def _ending(tally: HostTally) -> Outcome:
-    verdict = tally.verdict()
-    if verdict is not None:
-        raise verdict
-    return DONE
 
 
 def _title(name: str, words: Sequence[Path]) -> str:

@@ -52,12 +52,14 @@ class Known:
         graph: The groups.
         whence: Where the hosts are listed, for errors: the files, or ``-w``.
         is_listed: Whether there is a hosts file.
+        unlisted: What may be done about a host that is not among them.
     """
 
     hosts: Mapping[str, Host]
     graph: GroupGraph
     whence: str
     is_listed: bool
+    unlisted: str = "to reach a host that is not listed, drop -f"
 
     def names_of(self, operand: Operand) -> Iterable[str]:
         """The hosts an operand stands for, some maybe more than once.
@@ -89,7 +91,7 @@ class Known:
         if name in self.graph.groups:
             return f"@{name} is a group"
         meant = did_you_mean(name, self.hosts) if len(unknown) == 1 else None
-        return UNLISTED if meant is None and self.is_listed else meant
+        return self.unlisted if meant is None and self.is_listed else meant
 
     def _groups(self, operand: Operand) -> Iterable[str]:
         if operand.words.is_glob:
@@ -109,9 +111,6 @@ class Known:
         if not self.is_listed:
             return "a group needs a hosts file: name one with -f"
         return f"its groups are {listed}" if names else "it has no groups"
-
-
-UNLISTED: Final = "to reach a host that is not listed, drop -f"
 
 
 def select_listed(wish: Wish, known: Known, *, rng: random.Random | None = None) -> tuple[Host, ...]:

@@ -16,6 +16,7 @@ from multirsh.output.escape import escape_text
 from multirsh.output.lines import LineAssembler
 from multirsh.output.options import OutputOptions
 from multirsh.output.surface import surfaces
+from multirsh.output.words import copied_words
 
 
 class LiveLines:
@@ -61,13 +62,8 @@ class LiveLines:
         return self._lines(event.host, event.stream, assembler.feed(event.data))
 
     def _copied(self, event: Copied) -> tuple[Write, ...]:
-        """Only what went wrong, or was left out for what it is, is worth a line."""
-        reason = event.error or (event.skipped if event.skipped != "unchanged" else None)
-        if reason is None:
-            return ()
-        words = reason if event.error else f"left out: {reason}"
-        line = f"{escape_text(event.path)}: {escape_text(words)}\n"
-        return self._lines(event.host, "stderr", line.encode())
+        words = copied_words(event)
+        return () if words is None else self._lines(event.host, "stderr", f"{words}\n".encode())
 
     def _finish(self, host: str) -> tuple[Write, ...]:
         writes: list[Write] = []

@@ -96,7 +96,7 @@ class Summary:
         match event:
             case HostFinished():
                 if event.status is not Status.OK:
-                    self._groups.setdefault((event.status, _reason(event)), _Group()).add(event)
+                    self._groups.setdefault((event.status, reason_words(event)), _Group()).add(event)
                 return ()
             case Copied():
                 self._copied(event)
@@ -159,8 +159,8 @@ class Summary:
         return lines
 
 
-def _reason(finished: HostFinished) -> str:
-    """What tells a group from others of its status, without saying the status's own word again."""
+def reason_words(finished: HostFinished) -> str:
+    """What tells a host from others of its status, without saying the status's own word again."""
     if finished.signal is not None:
         return escape_text(finished.signal)
     if finished.exit_status is not None:
@@ -184,8 +184,11 @@ _FATES: Final = {
 
 
 def _ports(ports: PortUse) -> list[str]:
-    """The last line: what the run did to this machine's local ports, or that it waited for some."""
-    if not ports.peak and not ports.waited:
+    """The last line: what the run did to this machine's local ports, or that it waited for some.
+
+    Connections that are all kept for the next run have done nothing yet.
+    """
+    if not (any(ports.closed_by.values()) or ports.time_wait_left or ports.waited):
         return []
     closed = [
         f"{count} {words}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from multirsh.events import HostFinished
+from multirsh.events import Copied, HostFinished
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.waits import Awaited, Wait
@@ -56,6 +56,15 @@ def ending_words(finished: HostFinished) -> str:
     if finished.status is Status.FAILED:
         return f"exit {finished.exit_status}"
     return escape_text(finished.signal) if finished.signal else status_words(finished.status)
+
+
+def copied_words(event: Copied) -> str | None:
+    """What went wrong with a file, or why it was left out; ``None`` where that is worth no line."""
+    reason = event.error or (event.skipped if event.skipped != "unchanged" else None)
+    if reason is None:
+        return None
+    words = reason if event.error else f"left out: {reason}"
+    return f"{escape_text(event.path)}: {escape_text(words)}"
 
 
 def duration(seconds: float) -> str:

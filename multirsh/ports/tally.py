@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from multirsh.model import ClosedBy
@@ -92,7 +92,70 @@ class Tally:
             longest_wait=self._longest_wait,
         )
 
+    def begin_with(self, held: int) -> None:
+        """Count as held what was so before."""
+        self._held = self._peak = held
+
     def _forget(self, now: float) -> None:
         """Drop what no kernel table can hold any more, so that a fleet kept open for days stays small."""
         while self._returned and self._returned[0][0] < now - REST_SECONDS:
             self._returned.popleft()
+
+
+class SharedTally(Tally):
+    """That of connections which outlive runs: what happens is told to those of the runs that go on, too.
+
+    So a run's own figures are of all that happened while it went on. Ports that were held before are among
+    those it held at once; who closed a connection counts for the run in whose time that was.
+    """
+
+    def __init__(self, on_wait: Callable[[], None]) -> None:
+        """Begin with no runs.
+
+        Args:
+            on_wait: Called when somebody waits for a port.
+        """
+        super().__init__()
+        self._on_wait = on_wait
+        self._listeners: list[Tally] = []
+
+    def attach(self, tally: Tally) -> None:
+        """Tell ``tally`` of all from now on."""
+        tally.begin_with(self._held)
+        self._listeners.append(tally)
+
+    def detach(self, tally: Tally) -> None:
+        """Tell it no more; it may not have been told of anything."""
+        if tally in self._listeners:
+            self._listeners.remove(tally)
+
+    def leased(self) -> None:
+        """As of ``Tally``, and so the next."""
+        super().leased()
+        for tally in self._listeners:
+            tally.leased()
+
+    def given_back(self) -> None:
+        """As said."""
+        super().given_back()
+        for tally in self._listeners:
+            tally.given_back()
+
+    def closed(self, local: Endpoint, remote: Endpoint, closed_by: ClosedBy, now: float) -> None:
+        """As said."""
+        super().closed(local, remote, closed_by, now)
+        for tally in self._listeners:
+            tally.closed(local, remote, closed_by, now)
+
+    def waits(self, who: object, until: float | None) -> None:
+        """As said."""
+        super().waits(who, until)
+        for tally in self._listeners:
+            tally.waits(who, until)
+        self._on_wait()
+
+    def waits_no_more(self, who: object, seconds: float) -> None:
+        """As said."""
+        super().waits_no_more(who, seconds)
+        for tally in self._listeners:
+            tally.waits_no_more(who, seconds)

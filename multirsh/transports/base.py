@@ -154,6 +154,22 @@ class HasSubsystems(Protocol):
         """
 
 
+@runtime_checkable
+class Lasting(Protocol):
+    """A connection that can be used again once what it was opened for is done."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is logged in and has not ended, as far as we know."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open, and nothing that it was asked for goes on."""
+
+    def renew(self) -> None:
+        """Be as it was after the login: what came since is forgotten. Only while it is idle."""
+
+
 class Destination(NamedTuple):
     """Where a TCP connection of ours goes to.
 

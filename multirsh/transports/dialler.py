@@ -305,10 +305,19 @@ class Dialler:
         """Take over a connected socket that holds no port, such as a ProxyCommand's end."""
         return self._watch(sock, lambda _closed_by: None)
 
-    async def drained(self) -> None:
-        """Wait until no connection is open any more; each is bounded by its close timeout once closed."""
-        while self._open:
-            await asyncio.wait({transport.closed for transport in self._open})
+    @property
+    def is_drained(self) -> bool:
+        """Whether no connection is open any more."""
+        return not self._open
+
+    async def drained(self, *, closing: bool = False) -> None:
+        """Wait until no connection is open any more; each is bounded by its close timeout once closed.
+
+        Args:
+            closing: Wait only for those that we are done with.
+        """
+        while ending := {each.closed for each in self._open if each.is_closing() or not closing}:
+            await asyncio.wait(ending)
 
     def abandon(self) -> None:
         """Reset everything that is still open: there is no time left to be polite."""

@@ -106,7 +106,7 @@ class TestFolders:
     def test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on(
         self, multirsh: Program, small_disk: Path
     ) -> None:
-        ended = multirsh(*LAB, "--outdir", small_disk, "head -c 100000 /dev/zero; echo end")
+        ended = multirsh(*LAB, "-j", "1", "--outdir", small_disk, "head -c 100000 /dev/zero; echo end")
         assert ended.code == 1
         (complaint,) = [line for line in ended.err.splitlines() if "cannot be written" in line]
         assert "No space left on device; it is cut off there" in complaint

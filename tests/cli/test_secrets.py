@@ -80,6 +80,9 @@ def test_a_failing_login_does_not_tell_the_password(user: Program, source: tuple
     assert ended.code == 4
     assert CANARY not in ended.out + ended.err
     assert '"status":"auth"' in ended.out
+    (record, _index) = sorted((user.home / ".local").rglob("*.ndjson"))
+    assert CANARY not in record.read_text()
+    assert '"status":"auth"' in record.read_text()
 
 
 def test_nobody_else_sees_it(

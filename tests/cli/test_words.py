@@ -165,12 +165,13 @@ def test_help_has_its_sections(multirsh: Program, args: tuple[str, ...]) -> None
     ended = multirsh(*args)
 
     headings = [line for line in ended.out.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings[:7] == [
+    assert headings[:8] == [
         "Hosts:",
         "Connection:",
         "Run:",
         "Course:",
         "Output:",
+        "Record:",
         "Ports and closing:",
         "Other:",
     ]

@@ -77,3 +77,14 @@ def test_what_is_open_is_counted() -> None:
         for descriptor in descriptors:
             os.close(descriptor)
     assert look() == before
+
+
+def test_what_is_set_aside_is_no_runs_and_half_at_the_most() -> None:
+    open_now = 40
+    descriptors = Descriptors(lambda: DescriptorUse(1024, open_now))
+    assert descriptors.set_aside(1000, per_host=2) == (1024 - 40) // 2 // 2
+    share, words = descriptors.claim(1000, per_host=1)
+    assert share.descriptors <= 1024 - 40 - 492
+    assert words is not None
+    assert Descriptors(lambda: DescriptorUse(1024, open_now)).set_aside(7, per_host=1) == 7
+    assert Descriptors(lambda: DescriptorUse(20, open_now)).set_aside(7, per_host=1) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multirsh.model import ClosedBy
 from multirsh.ports.sockets import Endpoint
-from multirsh.ports.tally import PortStatistics, Tally
+from multirsh.ports.tally import PortStatistics, SharedTally, Tally
 
 SSHD = Endpoint("10.1.0.1", 22)
 
@@ -85,3 +85,34 @@ def test_it_stays_small_however_many_have_come_and_gone() -> None:
     for second in range(1000):
         tally.closed(ours(40000 + second), SSHD, ClosedBy.REMOTE, float(second))
     assert len(tally.recent(1000.0)) < 70
+
+
+def test_a_runs_tally_counts_what_happened_to_kept_connections_in_its_time() -> None:
+    waits: list[str] = []
+    shared = SharedTally(lambda: waits.append("waits"))
+    first, second = Tally(), Tally()
+    shared.attach(first)
+    shared.leased()
+    shared.leased()
+    shared.detach(first)
+    shared.attach(second)
+    shared.given_back()
+    shared.closed(Endpoint("::1", 1), Endpoint("::1", 2), ClosedBy.RESET, 0.0)
+    shared.leased()
+    shared.waits("a", 5.0)
+    shared.waits_no_more("a", 2.0)
+    shared.detach(second)
+    shared.detach(second)
+    shared.leased()
+    told = {name: tally.statistics() for name, tally in (("1", first), ("2", second), ("all", shared))}
+    assert {name: (use.held, use.peak) for name, use in told.items()} == {
+        "1": (2, 2),
+        "2": (2, 2),
+        "all": (3, 3),
+    }
+    assert {name: use.closed_by for name, use in told.items()} == {
+        "1": {},
+        "2": {ClosedBy.RESET: 1},
+        "all": {ClosedBy.RESET: 1},
+    }
+    assert (told["2"].waited, told["2"].longest_wait, waits) == (1, 2.0, ["waits"])

@@ -18,11 +18,14 @@ class SlowRelay(Stoppable):
 
     Attributes:
         port: Where it listens, on 127.0.0.1.
+        turns: How often the client has spoken after the server had: what it waited for, and went on.
     """
 
     def __init__(self, target_port: int, *, delay_s: float, namespace: Namespace | None = None) -> None:
+        self.turns = 0
         self._target_port = target_port
         self._delay_s = delay_s
+        self._client_spoke_last = False
         self.port = free_port(namespace)
         self._thread = LoopThread(namespace)
         self._writers: set[asyncio.StreamWriter] = set()
@@ -37,12 +40,16 @@ class SlowRelay(Stoppable):
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers |= {writer, far_writer}
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._pump(reader, far_writer))
-            group.create_task(self._pump(far_reader, writer))
+            group.create_task(self._pump(reader, far_writer, is_client=True))
+            group.create_task(self._pump(far_reader, writer, is_client=False))
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_client: bool
+    ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.turns += is_client and not self._client_spoke_last
+                self._client_spoke_last = is_client
                 await asyncio.sleep(self._delay_s)
                 writer.write(data)
                 await writer.drain()

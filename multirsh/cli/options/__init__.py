@@ -10,12 +10,24 @@ from multirsh.cli.options.context import CONTEXT, STDIN_OPTION, TTY, Context
 from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
-from multirsh.cli.options.output import COLOR, COPY_OUTPUT, OUTPUT, Showing
+from multirsh.cli.options.output import (
+    COLOR,
+    COMPARED_OUTPUT,
+    COPY_OUTPUT,
+    OUTPUT,
+    RECORDED_OUTPUT,
+    REPORTED_OUTPUT,
+    SHELL_OUTPUT,
+    Showing,
+)
+from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Recording
 
 __all__ = [
+    "AGAIN",
     "CHOICE",
     "CLOSING",
     "COLOR",
+    "COMPARED_OUTPUT",
     "CONFIGURABLE",
     "CONNECTION",
     "CONTEXT",
@@ -24,7 +36,12 @@ __all__ = [
     "COURSE",
     "FILES",
     "OUTPUT",
+    "RECORD",
+    "RECORDED_OUTPUT",
+    "REPORTED_OUTPUT",
     "RUNNING",
+    "SETTLED_LIMITS",
+    "SHELL_OUTPUT",
     "STDIN_OPTION",
     "TTY",
     "Bounds",
@@ -32,6 +49,7 @@ __all__ = [
     "Connecting",
     "Context",
     "Course",
+    "Recording",
     "Showing",
     "option",
     "read_inventory",

@@ -19,6 +19,7 @@ from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.gather.store import USUAL_MEMORY
 
 if TYPE_CHECKING:
+    from multirsh.cli.report_file import ReportFile
     from multirsh.output.gather.normalize import Normalizer
 
 _of_output = partial(option, section="Output")
@@ -35,23 +36,29 @@ _NO_PREFIX = _of_output(
     "-N", "--no-prefix", is_flag=True, help="Neither host names before lines nor headers."
 )
 
-_GATHERING = together(
+_EQUALS = together(
     _of_output("-b", "--gather", is_flag=True, help="Equal outputs once, under their hosts."),
     _of_output("-B", "--gather-all", is_flag=True, help="The same, with stderr."),
-    _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order; with -B, with stderr."),
-    _of_output(
-        "--diff",
-        "differences",
-        is_flag=True,
-        help="Gather, and show how the others differ from the majority.",
-    ),
-    _of_output(
-        "--normalize",
-        "normalizer",
-        type=values.normalizer,
-        metavar="LIST",
-        help="What does not count in comparing: host, ip, time, pid, /re/.",
-    ),
+)
+
+_BLOCKS = _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order; with -B, with stderr.")
+
+_DIFFERENCES = _of_output(
+    "--diff",
+    "differences",
+    is_flag=True,
+    help="Gather, and show how the others differ from the majority.",
+)
+
+_NORMALIZER = _of_output(
+    "--normalize",
+    "normalizer",
+    type=values.normalizer,
+    metavar="LIST",
+    help="What does not count in comparing: host, ip, time, pid, /re/.",
+)
+
+_FOLDERS = together(
     _of_output(
         "--outdir",
         "out_folder",
@@ -66,24 +73,32 @@ _GATHERING = together(
         metavar="DIR",
         help="The same with its stderr.",
     ),
-    _of_output(
-        "--output-mem",
-        "output_memory",
-        type=values.size,
-        default="64M",
-        metavar="SIZE",
-        help="Gathered output to hold in memory; the rest goes to disk.  [default: 64M]",
-    ),
 )
 
+_REPORT = _of_output(
+    "--report",
+    type=click.Path(path_type=Path),
+    configurable=False,
+    metavar="FILE.html",
+    help="Write a page about the run, for a browser.",
+)
+
+_MEMORY = _of_output(
+    "--output-mem",
+    "output_memory",
+    type=values.size,
+    default="64M",
+    metavar="SIZE",
+    help="Gathered output to hold in memory; the rest goes to disk.  [default: 64M]",
+)
+
+_JSON = _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line.")
+
+_QUIET = _of_output("-q", "--quiet", is_flag=True, help="Of our own words, only errors and who is not ok.")
+
 _TELLING = together(
-    _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line."),
-    _of_output(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        help="Of our own words, only errors and who is not ok.",
-    ),
+    _JSON,
+    _QUIET,
     _of_output(
         "--progress",
         type=click.Choice([when.value for when in When]),
@@ -100,19 +115,34 @@ _TELLING = together(
     ),
 )
 
-OUTPUT = together(_NO_PREFIX, _GATHERING, _TELLING)
-COPY_OUTPUT = together(_NO_PREFIX, _TELLING)
+SHELL_OUTPUT = together(_NO_PREFIX, _EQUALS, _BLOCKS, _DIFFERENCES, _NORMALIZER, _FOLDERS, _MEMORY, _TELLING)
+"""Of many runs, which have no page in common."""
+OUTPUT = together(SHELL_OUTPUT, _REPORT)
+COPY_OUTPUT = together(_NO_PREFIX, _TELLING, _REPORT)
+RECORDED_OUTPUT = together(
+    _NO_PREFIX,
+    _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order."),
+    _DIFFERENCES,
+    _NORMALIZER,
+    _MEMORY,
+    _JSON,
+    _QUIET,
+    COLOR,
+)
+"""Of a run that is over: both streams are there, and stand together."""
+COMPARED_OUTPUT = together(_NORMALIZER, _MEMORY, COLOR)
+REPORTED_OUTPUT = together(_NORMALIZER, _MEMORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Showing:
     """How to print; the fields are the options."""
 
-    no_prefix: bool
-    as_json: bool
-    quiet: bool
-    progress: str
-    color: str
+    no_prefix: bool = False
+    as_json: bool = False
+    quiet: bool = False
+    progress: str = When.AUTO.value
+    color: str = When.AUTO.value
     gather: bool = False
     gather_all: bool = False
     blocks: bool = False
@@ -121,6 +151,7 @@ class Showing:
     output_memory: int = USUAL_MEMORY
     out_folder: Path | None = None
     err_folder: Path | None = None
+    report: Path | None = None
 
     def beside(self, stdin: str | None) -> Showing:
         """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
@@ -148,6 +179,18 @@ class Showing:
             color=When(self.color),
             progress=When(self.progress),
         )
+
+    def report_file(self) -> ReportFile | None:
+        """Where the report goes, or ``None``.
+
+        Raises:
+            UsageError: It cannot be written there.
+        """
+        if self.report is None:
+            return None
+        from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
+
+        return ReportFile.at(self.report, memory=self.output_memory, normalizer=self.normalizer)
 
     def _folders(self) -> dict[Stream, Path]:
         """Where hosts' files are; the folders are there then."""

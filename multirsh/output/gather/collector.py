@@ -11,7 +11,7 @@ from multirsh.events import HostFinished, Output
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
 from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.store import Store, Text
+from multirsh.output.gather.store import Keeper, Kept
 from multirsh.output.lines import LineAssembler
 
 
@@ -39,7 +39,7 @@ class Written:
 
     hosts: list[str]
     ending: HostFinished
-    texts: dict[Stream, Text]
+    texts: dict[Stream, Kept]
 
     @property
     def is_empty(self) -> bool:
@@ -61,7 +61,9 @@ class Collector:
         normalizer: What is not looked at in comparing.
     """
 
-    def __init__(self, store: Store, streams: Sequence[Stream], normalizer: Normalizer | None = None) -> None:
+    def __init__(
+        self, store: Keeper, streams: Sequence[Stream], normalizer: Normalizer | None = None
+    ) -> None:
         self._store = store
         self._streams = tuple(stream for stream in STREAMS if stream in streams)
         self._normalizer = normalizer
@@ -103,7 +105,7 @@ class _Collected:
         normalized: Makes its lines comparable; ``None`` where they are as they are.
     """
 
-    text: Text
+    text: Kept
     normalized: Callable[[bytes], bytes] | None
     _hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=32))
     _lines: LineAssembler = field(default_factory=LineAssembler)

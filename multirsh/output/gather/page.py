@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from multirsh.inventory import fold
@@ -17,6 +17,7 @@ from multirsh.output.surface import surfaces
 from multirsh.output.words import ending_words
 
 _RULE: Final = "----"
+_STYLES: Final = {b"+": Style.GOOD, b"-": Style.BAD, b"@": Style.STDOUT_HOST}
 _WIDEST: Final = 80
 """Columns of a rule at the most: beyond them it is only far to go for the eye."""
 
@@ -53,25 +54,30 @@ class Page:
             facts.append(ending_words(written.ending))
         if note:
             facts.append(note)
-        names = f"{_RULE} {escape_text(fold(written.hosts))}" + (f" ({', '.join(facts)})" if facts else "")
+        yield self.rule(written.hosts, facts)
+
+    def rule(self, hosts: Sequence[str], facts: Sequence[str] = ()) -> Write:
+        """A line with folded names of hosts, and what is said of them in parentheses."""
+        names = f"{_RULE} {escape_text(fold(hosts))}" + (f" ({', '.join(facts)})" if facts else "")
         rule = ""
         if self._surface.is_terminal:
             columns = min(self._stdio.stdout_width(), _WIDEST) - 1
             rule = " " + "-" * max(4, columns - len(names) - 1)
-        yield self.line(self._surface.paint(names + rule))
+        return self.line(self._surface.paint(names + rule))
+
+    def change(self, line: bytes) -> Write:
+        """A line of a difference in the unified format, with its end; its first byte tells what it is."""
+        style = _STYLES.get(line[:1])
+        shown = self._surface.lines(line)
+        if style is None:
+            return Write("stdout", shown)
+        before, _, after = self._surface.paint("\0", style).encode().partition(b"\0")
+        return Write("stdout", before + shown[:-1] + after + b"\n")
 
     @staticmethod
     def line(text: str) -> Write:
         """A line of our own."""
         return Write("stdout", f"{text}\n".encode())
-
-    def lines(self, text: bytes) -> bytes:
-        """Whole lines of a remote, as they may be shown."""
-        return self._surface.lines(text)
-
-    def paint(self, text: str, style: Style | None) -> str:
-        """Words in a style."""
-        return text if style is None else self._surface.paint(text, style)
 
     def _shown(self, pieces: Iterable[bytes]) -> Iterator[Write]:
         """Exact for a pipe or a file, but for the end that a last line may lack; escaped for a terminal."""

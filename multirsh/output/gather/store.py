@@ -10,12 +10,36 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 BLOCK: Final = 64 * 1024
 """Bytes of a block of the file, and of the pieces that are read back."""
 
 USUAL_MEMORY: Final = 64 * 1024 * 1024
+
+
+class Kept(Protocol):
+    """What is kept of one stream of a host: all of it, or an excerpt."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that were written."""
+
+    def append(self, data: bytes) -> None:
+        """Put ``data`` at the end."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """What is kept, in order, in pieces of any size."""
+
+    def drop(self) -> None:
+        """Throw it away."""
+
+
+class Keeper(Protocol):
+    """Who keeps texts."""
+
+    def text(self) -> Kept:
+        """A text that is empty."""
 
 
 class Store:

@@ -110,6 +110,16 @@ class SshConnection:
         """Whether it is logged in and not ended."""
         return self._authenticated_at is not None and self._link is not None and not self._link.is_closed()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open and its last channel, if there was one, is closed."""
+        return self.is_open and (self._session is None or self._session.ended.done())
+
+    def renew(self) -> None:
+        """Forget the last command, so that nobody takes it for the next one."""
+        self._session = None
+        self._enter(Phase.AUTH)
+
     async def open(self, patience: Patience) -> None:
         """Look up, connect, check the host's key, log in.
 

@@ -40,6 +40,11 @@ class _AnyOf:
         self._literals = frozenset(literals)
         self._wild = re.compile("|".join(wild), re.DOTALL) if wild else None
 
+    @property
+    def literals(self) -> frozenset[str] | None:
+        """The texts, where they are all."""
+        return self._literals if self._wild is None else None
+
     def __call__(self, text: str) -> bool:
         return text in self._literals or (self._wild is not None and self._wild.fullmatch(text) is not None)
 
@@ -64,6 +69,11 @@ class PatternList:
     def split(cls, text: str, *, fold_case: bool = False) -> PatternList:
         """Read a list written with commas, as in ``Match`` and known_hosts."""
         return cls(text.split(","), fold_case=fold_case)
+
+    @property
+    def literals(self) -> frozenset[str] | None:
+        """All texts that it can match; ``None`` where a wildcard makes them too many to tell."""
+        return self._wanted.literals
 
     def matches(self, text: str) -> bool:
         """Whether ``text`` is wanted and not refused."""

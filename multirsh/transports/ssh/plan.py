@@ -138,6 +138,13 @@ class Plan:
         return options
 
 
+CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+"""The usual ones, but first those that cost asyncssh least: it makes a fresh ChaCha20 three times a packet.
+
+Both are authenticated encryption that every OpenSSH since 6.2 knows (RFC 5647; its PROTOCOL, section 1.6).
+"""
+
+
 def base_options(
     settings: SshSettings, *, forwarded_agent: str | None
 ) -> asyncssh.SSHClientConnectionOptions:
@@ -152,7 +159,7 @@ def base_options(
     """
     wanted: dict[str, Any] = {
         "kex_algs": settings.kex_algorithms,
-        "encryption_algs": settings.ciphers,
+        "encryption_algs": settings.ciphers or CIPHERS,
         "mac_algs": settings.macs,
         "signature_algs": settings.pubkey_accepted_algorithms,
         "server_host_key_algs": settings.host_key_algorithms,

@@ -35,3 +35,12 @@ def test_nothing_is_decoded_forwarded_or_looked_up_behind_our_back() -> None:
     assert options.agent_forward_path is None
     assert options.agent_path is None
     assert options.login_timeout == 0
+
+
+def test_ciphers_that_cost_least_come_first_and_all_others_after_them() -> None:
+    usual = options_for("Ciphers=chacha20-poly1305@openssh.com").encryption_algs
+    assert usual == [b"chacha20-poly1305@openssh.com"]
+    ours = options_for().encryption_algs
+    assert ours[:2] == [b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com"]
+    assert set(ours) >= {b"chacha20-poly1305@openssh.com", b"aes256-ctr"}
+    assert len(ours) == len(set(ours))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -73,7 +74,39 @@ class Block:
     """Lines under one condition; ``inside`` are stretches of lines, and blocks of included files."""
 
     condition: Condition
-    inside: tuple[Stretch | Block, ...]
+    inside: Blocks
+
+
+class Blocks:
+    """Stretches and blocks in a file's order.
+
+    A host is only held against those that may be its: there are files with a ``Host`` line for each of
+    thousands, and each host would be held against them all.
+    """
+
+    __slots__ = ("_anybodys", "_in_order", "_of_name")
+
+    def __init__(self, in_order: Iterable[Stretch | Block]) -> None:
+        self._in_order = tuple(in_order)
+        self._anybodys: list[int] = []
+        self._of_name: dict[str, list[int]] = {}
+        for place, part in enumerate(self._in_order):
+            condition = part.condition if isinstance(part, Block) else None
+            names = condition.literals if isinstance(condition, PatternList) else None
+            if names is None:
+                self._anybodys.append(place)
+            else:
+                for name in names:
+                    self._of_name.setdefault(name, []).append(place)
+
+    def __iter__(self) -> Iterator[Stretch | Block]:
+        """All of them."""
+        return iter(self._in_order)
+
+    def that_may_be_of(self, host: str) -> Iterator[Stretch | Block]:
+        """Those whose condition ``host`` may meet, in order; all others it does not."""
+        for place in heapq.merge(self._anybodys, self._of_name.get(host, ())):
+            yield self._in_order[place]
 
 
 STEERING: Final = frozenset({"hostname", "user", "port", "hostkeyalias", "proxycommand", "proxyjump", "tag"})
@@ -150,7 +183,7 @@ class _BlockBuilder:
 
     def build(self) -> Block:
         self._end_stretch()
-        return Block(self._condition, tuple(self._inside))
+        return Block(self._condition, Blocks(self._inside))
 
     def _end_stretch(self) -> None:
         if self._values:

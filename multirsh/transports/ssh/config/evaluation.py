@@ -32,6 +32,7 @@ from multirsh.model import HostKeyPolicy
 from multirsh.transports.ssh.config.blocks import (
     STEERING,
     Block,
+    Blocks,
     Condition,
     Criterion,
     Stretch,
@@ -108,8 +109,8 @@ class _Walk:
         self.said = dict(said)
         self.stretches: list[Stretch] = []
 
-    def through(self, blocks: Iterable[Stretch | Block]) -> None:
-        for block in blocks:
+    def through(self, blocks: Blocks) -> None:
+        for block in blocks.that_may_be_of(self.host):
             if isinstance(block, Stretch):
                 self.stretches.append(block)
                 if block.steers:
@@ -185,7 +186,7 @@ class SshConfig:
         """
         self.local = local
         self.warnings = tuple(warnings)
-        self._blocks = tuple(blocks)
+        self._blocks = Blocks(blocks)
         self._options = tuple(value for option in options for value in values_of(option))
         self._second_pass = asks_for_second_pass(self._blocks)
         self._run = run

@@ -1,0 +1,105 @@
+"""What a run of the command line leaves in the journal, and what is kept there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from multirsh.cli.stdin import OURS
+from multirsh.commands.command import Command
+from multirsh.commands.script import Script
+from multirsh.errors import UsageError
+from multirsh.journal import Journal, Limits, Recorder
+from multirsh.journal.pruning import DAY_S
+
+HASHED_AT_MOST: Final = 64 * 1024 * 1024
+"""A larger file of ``-I`` is known by its size and time: to read it twice takes too long."""
+
+MOST_RECORDS: Final = 5000
+"""However small they are: each run looks through the index when it begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """How one run is recorded.
+
+    Attributes:
+        plan: What it is to do, for who resumes it.
+        output_bytes: How much of its record may be output.
+        limits: What may be kept of older records.
+    """
+
+    plan: Mapping[str, Any]
+    output_bytes: int
+    limits: Limits
+
+    @classmethod
+    def within(cls, plan: Mapping[str, Any], *, output: int, size: int, days: int) -> Recording:
+        """As the options say it."""
+        return cls(
+            plan=plan, output_bytes=output, limits=Limits(records=MOST_RECORDS, age_s=days * DAY_S, size=size)
+        )
+
+    def recorder(self, warn: Callable[[str], object]) -> Recorder | None:
+        """What records the run; ``None`` where no record can be.
+
+        Args:
+            warn: Told why, and that none can be kept any further, then from another thread.
+        """
+        try:
+            journal = Journal()
+        except UsageError as error:
+            warn(f"the run is not recorded: {error}")
+            return None
+        return Recorder(
+            journal, plan=self.plan, limits=self.limits, output_bytes=self.output_bytes, warn=warn
+        )
+
+
+def plan_of(command: Command, *, kind: str, sudo: str | None, stdin: str | None) -> dict[str, Any]:
+    """What a run is to do, with no secret in it: of ``--env`` only the names.
+
+    Args:
+        command: What is run; of a copy, its title.
+        kind: Of which subcommand it is.
+        sudo: As whom it runs, if not as who logs in.
+        stdin: What ``-I`` names.
+    """
+    plan = {
+        "kind": kind,
+        "command": command.told_as,
+        "cwd": command.directory,
+        "sudo": sudo,
+        "env": sorted(command.environment),
+        "template": command.is_template,
+        "tty": command.tty,
+        "script": None if command.script is None else _digest_of(command.script),
+        "stdin": None if stdin is None else _input(stdin),
+    }
+    return {key: value for key, value in plan.items() if value}
+
+
+def _digest_of(script: Script) -> str:
+    words = "\0".join(script.interpreter).encode(errors="surrogateescape")
+    return hashlib.sha256(words + b"\0\0" + script.content).hexdigest()
+
+
+def _input(name: str) -> str:
+    """What can be compared of an input."""
+    if name == OURS:
+        return "ours"
+    try:
+        # A pipe would wait for its writer here, and be opened again by who really reads it.
+        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - the kind and the size by one look
+            return name
+        size = Path(name).stat().st_size
+        if size > HASHED_AT_MOST:
+            return f"{size} bytes of {Path(name).stat().st_mtime_ns}"
+        return f"sha256 {hashlib.sha256(Path(name).read_bytes()).hexdigest()}"
+    except OSError:
+        return name  # whoever opens it says what is wrong

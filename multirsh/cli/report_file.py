@@ -1,0 +1,137 @@
+"""``--report FILE.html``: looked at before the run, lest one is lost for it; written whole, or not at all.
+
+The page is written beside its place and put there when it is whole, so that a
+browser never opens half of one, and one of an earlier run is kept until then.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Self
+
+from multirsh.errors import UsageError
+from multirsh.events import Event, RunStarted
+from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.report import Report
+
+_HINT: Final = "name a file in a folder to write in, such as report.html"
+_USUAL_MODE: Final = 0o666
+
+
+class ReportFile:
+    """A run's report, and where it goes.
+
+    Args:
+        path: The file.
+        began: When the run began; ``None`` if it begins with the first event that comes.
+        notes: What else the reader has to know.
+        memory: Bytes of output that are held in memory.
+        normalizer: What is not looked at where outputs are compared.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        began: datetime | None = None,
+        notes: Sequence[str] = (),
+        memory: int = USUAL_MEMORY,
+        normalizer: Normalizer | None = None,
+    ) -> None:
+        self._path = path
+        self._began = began
+        self._notes = notes
+        self._report = Report(memory=memory, normalizer=normalizer)
+
+    @classmethod
+    def at(
+        cls,
+        path: Path,
+        *,
+        began: datetime | None = None,
+        notes: Sequence[str] = (),
+        memory: int = USUAL_MEMORY,
+        normalizer: Normalizer | None = None,
+    ) -> Self:
+        """The same, of a file that can be written, as far as can be told.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        if str(path) == "-":
+            raise UsageError("a report is a file of its own, and - is stdout", hint=_HINT)
+        # What a link leads to is replaced, and not the link.
+        real = Path(os.path.realpath(path))
+        try:
+            if real.exists() and not real.is_file():
+                raise _refused(path, "that is no regular file")
+            if real.exists() and not os.access(real, os.W_OK):
+                raise _refused(path, "permission denied")
+            descriptor, name = _beside(real)
+        except OSError as error:
+            raise _refused(path, error.strerror) from None
+        os.close(descriptor)
+        Path(name).unlink()
+        return cls(real, began=began, notes=notes, memory=memory, normalizer=normalizer)
+
+    def feed(self, event: Event) -> None:
+        """Take the run's next event."""
+        if self._began is None and isinstance(event, RunStarted):
+            self._began = datetime.now(UTC)
+        self._report.feed(event)
+
+    def save(self) -> str | None:
+        """Write the page, of as much of the run as there was; blocks.
+
+        Returns:
+            Why it could not be written, in a line for people; else ``None``. Of a run that never began there
+            is no page.
+        """
+        try:
+            if self._report.has_begun:
+                self._report.finish()
+                _replace(self._path, self._report.html(began=self._began, notes=self._notes))
+        except OSError as error:
+            return f"multirsh: the report cannot be written to {self._path}: {error.strerror}"
+        finally:
+            self._report.close()
+        return None
+
+
+def _refused(path: Path, why: str | None) -> UsageError:
+    return UsageError(f"the report cannot be written to {path}: {why}", hint=_HINT)
+
+
+def _replace(path: Path, pieces: Iterable[str]) -> None:
+    """Put a file of ``pieces`` in the place of ``path``, or leave everything as it was."""
+    descriptor, name = _beside(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fchmod(descriptor, _mode(path))
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+
+
+def _mode(path: Path) -> int:
+    """The mode of the file that is replaced; of a new one, what the user's umask leaves."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return _USUAL_MODE & ~mask

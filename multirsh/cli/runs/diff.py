@@ -1,0 +1,112 @@
+"""``multirsh runs diff``: what is different since another run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from multirsh.cli import options
+from multirsh.cli.descriptors import print_out
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.runs.show import hosts_named
+from multirsh.cli.sections import SectionCommand
+from multirsh.errors import UsageError
+from multirsh.exit_code import ExitCode
+from multirsh.inventory import fold
+from multirsh.output.batch import Outbox
+from multirsh.output.escape import escape_text
+
+if TYPE_CHECKING:
+    from multirsh.events import Event
+    from multirsh.journal import Entry, Journal
+    from multirsh.journal.survey import Survey
+
+
+@click.command(
+    "diff",
+    short_help="What is different in two runs, folded by identical change.",
+    cls=SectionCommand,
+    context_settings={"help_option_names": HELP_NAMES},
+    options_metavar="[OPTIONS]",
+)
+@options.option("--json", "as_json", section="Output", is_flag=True, help="One JSON object a change.")
+@options.COMPARED_OUTPUT
+@click.argument("first", metavar="RUN")
+@click.argument("second", default="last", metavar="[RUN]")
+@click.argument("nodes", nargs=-1, metavar="[HOST]...")
+def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **parameters: Any) -> int:
+    """Show what is different in a run since an earlier one: in the second RUN, by default the last.
+
+    A host has changed if it ended otherwise or wrote something else. Hosts with the same change stand
+    together: the lines that went and came are the same, wherever they stand. The exit code is 0 where
+    nothing changed, and 5 where something did.
+    """
+    output = options.Showing(**parameters, gather=True).options()
+    # Not needed for --help.
+    from multirsh.journal import Journal  # noqa: PLC0415
+    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.output.gather.page import Page  # noqa: PLC0415
+    from multirsh.output.gather.store import Store  # noqa: PLC0415
+    from multirsh.output.runs.changes import changes_between  # noqa: PLC0415
+    from multirsh.output.runs.changes_report import changes_json, changes_report  # noqa: PLC0415
+    from multirsh.output.runs.facts import titles  # noqa: PLC0415
+
+    journal = Journal()
+    before, after = journal.find(first), journal.find(second)
+    if before.run == after.run:
+        raise UsageError(f"{first} and {second} are one run", hint="name another; see 'multirsh runs'")
+    surveys = [survey(journal.rows(entry, with_output=False)) for entry in (before, after)]
+    for entry, found in zip((before, after), surveys, strict=True):
+        _warn(entry, found)
+    wanted = None
+    if nodes:
+        wanted = hosts_named(nodes, dict.fromkeys([*surveys[0].outcomes, *surveys[1].outcomes]), "either run")
+    store = Store(output.memory, on_full=_disk_is_full)
+    try:
+        changes = changes_between(
+            _events(journal, before, wanted), _events(journal, after, wanted), store, output.normalizer
+        )
+        page = Page(output)
+        outbox = Outbox()
+        if as_json:
+            outbox.put(changes_json(changes, before.run, after.run))
+        else:
+            outbox.put([page.change(title) for title in titles((before, after))])
+            outbox.put(changes_report(changes, page))
+        while outbox:
+            print_out(outbox.take().stdout)
+    finally:
+        store.close()
+    return ExitCode.COMMAND if changes else ExitCode.OK
+
+
+def _events(journal: Journal, entry: Entry, wanted: set[str] | None) -> Iterator[Event]:
+    from multirsh.journal import State  # noqa: PLC0415
+    from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
+
+    events = with_copies_told(journal.events(entry))
+    if entry.state is State.BROKEN:
+        events = whole(events)
+    return events if wanted is None else of_hosts(events, wanted)
+
+
+def _warn(entry: Entry, found: Survey) -> None:
+    from multirsh.journal import State  # noqa: PLC0415
+
+    if entry.state is State.RUNNING:
+        _say(f"{entry.run} is still running: of it, only hosts that have ended are compared")
+    if entry.resumes is not None:
+        _say(f"{entry.run} goes on with {entry.resumes}: hosts that were done there are not compared")
+    if found.cut_off:
+        _say(f"output in {entry.run} was too much to be kept in full: {fold(found.cut_off)}")
+
+
+def _disk_is_full(error: OSError) -> None:
+    _say(f"output is kept in memory, since it cannot be on disk: {error.strerror}")
+
+
+def _say(message: str) -> None:
+    click.echo(f"multirsh: {escape_text(message)}", err=True)

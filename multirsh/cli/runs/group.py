@@ -1,0 +1,122 @@
+"""``multirsh runs`` by itself: the list."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from multirsh.cli import options, values
+from multirsh.cli.descriptors import STDOUT, print_out
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.sections import write_options
+from multirsh.errors import UsageError
+from multirsh.exit_code import ExitCode
+from multirsh.output.options import Stdio, When, use_color
+
+if TYPE_CHECKING:
+    from multirsh.output.runs.listing import Layout
+
+_LINES_BESIDE_THE_LIST = 4
+"""Of a terminal: the heads, how many more there are, and the prompts before and after."""
+_LEAST_LINES = 5
+
+
+class RunsGroup(click.Group):
+    """Without a word of its own it lists."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the list, then the subcommands."""
+        write_options(self.get_params(ctx), ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+@click.group(
+    "runs",
+    cls=RunsGroup,
+    short_help="List the recorded runs; show, compare or delete them.",
+    context_settings={"help_option_names": HELP_NAMES},
+    invoke_without_command=True,
+    options_metavar="[OPTIONS]",
+    subcommand_metavar="[COMMAND]",
+)
+@options.option(
+    "-n",
+    "--newest",
+    section="Output",
+    type=values.whole(0),
+    configurable=False,
+    metavar="N",
+    help="The newest N; 0 for all.  [default: on a terminal as many as fit, else all]",
+)
+@options.option("--json", "as_json", section="Output", is_flag=True, help="One JSON object a run.")
+@options.COLOR
+@click.pass_context
+def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -> int:
+    """List the runs that were recorded, the newest first.
+
+    \b
+      multirsh runs                       the newest
+      multirsh runs show last             what came of the last one, host by host
+      multirsh runs diff c0ffee last      what is different since an earlier one
+
+    A run is called by its identifier, a beginning of it that no other has, with the date or without, or
+    'last'. Hosts that began and have no ending, since multirsh was killed, are told as lost.
+    """  # noqa: D301 - click reads the backspace
+    if ctx.invoked_subcommand is not None:
+        _refuse_options_of_the_list(ctx)
+        # What config.toml says is for each subcommand; click would look for tables of their names in it.
+        ctx.default_map = dict.fromkeys(runs.commands, ctx.default_map or {})
+        return ExitCode.OK
+    # Not needed for --help.
+    from multirsh.journal import Journal  # noqa: PLC0415
+    from multirsh.output.runs.listing import listing, listing_json  # noqa: PLC0415
+
+    found = Journal().runs()
+    stdio = Stdio.look()
+    most = _most(newest, stdio, as_json=as_json)
+    chosen = found[:most]
+    print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
+    if not found:
+        click.echo("no run is recorded yet", err=True)
+    elif len(chosen) < len(found) and newest is None:
+        click.echo(f"and {len(found) - len(chosen)} older; -n 0 lists them all", err=True)
+    return ExitCode.OK
+
+
+def _refuse_options_of_the_list(ctx: click.Context) -> None:
+    """Say where an option belongs that would be without effect.
+
+    Raises:
+        UsageError: One was given before the subcommand.
+    """
+    for parameter in ctx.command.params:
+        is_given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if is_given and parameter.opts:
+            raise UsageError(
+                f"{parameter.opts[-1]} is for the list of runs",
+                hint=f"what belongs to {ctx.invoked_subcommand} comes after it",
+            )
+
+
+def _most(newest: int | None, stdio: Stdio, *, as_json: bool) -> int | None:
+    """How many runs are listed; ``None`` for all."""
+    if newest is not None:
+        return newest or None
+    if as_json or not stdio.stdout_is_terminal:
+        return None
+    return max(_LEAST_LINES, os.get_terminal_size(STDOUT).lines - _LINES_BESIDE_THE_LIST)
+
+
+def layout(stdio: Stdio, color: str) -> Layout:
+    """How a list of runs is laid out on our standard output."""
+    from multirsh.output.runs.listing import Layout  # noqa: PLC0415
+
+    return Layout(
+        width=stdio.stdout_width() if stdio.stdout_is_terminal else None,
+        color=use_color(When(color), os.environ, is_terminal=stdio.stdout_is_terminal),
+        now=time.time(),
+    )

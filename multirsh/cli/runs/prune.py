@@ -1,0 +1,88 @@
+"""``multirsh runs prune``: records that are no longer needed."""
+
+from __future__ import annotations
+
+import click
+
+from multirsh.cli import options, values
+from multirsh.cli.descriptors import print_out
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.runs.group import layout
+from multirsh.cli.sections import SectionCommand
+from multirsh.exit_code import ExitCode
+from multirsh.output.options import Stdio
+from multirsh.output.words import plural
+from multirsh.output.words import size as size_words
+
+
+@click.command(
+    "prune",
+    short_help="Delete old records.",
+    cls=SectionCommand,
+    context_settings={"help_option_names": HELP_NAMES},
+    options_metavar="[OPTIONS]",
+)
+@options.option(
+    "--keep",
+    section="What stays",
+    type=values.whole(0),
+    configurable=False,
+    metavar="N",
+    help="The newest N.",
+)
+@options.option(
+    "--older-than",
+    "days",
+    section="What stays",
+    type=values.days,
+    configurable=False,
+    metavar="DAYS",
+    help="Those that began no longer ago.  [default, without other limits: --journal-days]",
+)
+@options.option(
+    "--size",
+    section="What stays",
+    type=values.size,
+    configurable=False,
+    metavar="SIZE",
+    help="The newest that take up no more, such as 500M.  [default, without other limits: --journal-size]",
+)
+@options.option(
+    "--dry-run", section="What stays", is_flag=True, configurable=False, help="Only tell which would go."
+)
+@options.COLOR
+@options.SETTLED_LIMITS
+def prune(
+    *,
+    keep: int | None,
+    days: float | None,
+    size: int | None,
+    dry_run: bool,
+    color: str,
+    journal_days: int,
+    journal_size: int,
+) -> int:
+    """Delete the oldest records, by whichever of the limits; without any, by those of every run's start.
+
+    What is deleted is listed. The records of runs that go on stay.
+    """
+    # Not needed for --help.
+    from multirsh.journal import Journal, Limits  # noqa: PLC0415
+    from multirsh.journal.pruning import DAY_S  # noqa: PLC0415
+    from multirsh.output.runs.listing import listing  # noqa: PLC0415
+
+    limits = Limits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
+    if limits == Limits():
+        limits = Limits(age_s=journal_days * DAY_S, size=journal_size)
+    journal = Journal()
+    known = {entry.run: entry for entry in journal.runs()}
+    runs = journal.prunable(limits) if dry_run else journal.prune(limits)
+    gone = [known[run] for run in reversed(runs) if run in known]
+    print_out(listing(gone, layout(Stdio.look(), color)))
+    done = "would be deleted" if dry_run else "deleted"
+    click.echo(
+        f"{plural(len(gone), 'record')} {done}, {size_words(sum(entry.size for entry in gone))}; "
+        f"{len(known) - len(gone)} left",
+        err=True,
+    )
+    return ExitCode.OK

@@ -1,0 +1,169 @@
+"""``multirsh runs show``: what came of a run, told once more from its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from multirsh.cli import options
+from multirsh.cli.descriptors import STDERR, print_out, write_all
+from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.sections import SectionCommand
+from multirsh.errors import UsageError
+from multirsh.exit_code import ExitCode
+from multirsh.inventory.suggest import did_you_mean
+from multirsh.model import Status
+from multirsh.output.options import When
+
+if TYPE_CHECKING:
+    from multirsh.events import Event
+    from multirsh.journal import Entry
+    from multirsh.journal.survey import Survey
+    from multirsh.output import Batch, OutputOptions
+
+_NOT_OK: Final = "not-ok"
+_HELD_BYTES: Final = 64 * 1024
+"""What waits to be written, where writing each line by itself would take long."""
+
+
+def statuses(value: str | frozenset[Status]) -> frozenset[Status]:
+    """Read a list of statuses, such as ``failed,timeout``; ``not-ok`` is all but one.
+
+    Raises:
+        click.BadParameter: There is no such status.
+    """
+    if not isinstance(value, str):
+        return value
+    known = {status.value.replace("_", "-"): {status} for status in Status}
+    known[_NOT_OK] = set(Status) - {Status.OK}
+    found: set[Status] = set()
+    for part in value.split(","):
+        word = part.strip().replace("_", "-")
+        if word not in known:
+            hint = did_you_mean(word, known) or f"there are {', '.join(known)}"
+            raise click.BadParameter(f"no status is called {part.strip()!r}; {hint}")
+        found |= known[word]
+    return frozenset(found)
+
+
+@click.command(
+    "show",
+    short_help="What came of a run, host by host, with what they wrote.",
+    cls=SectionCommand,
+    context_settings={"help_option_names": HELP_NAMES},
+    options_metavar="[OPTIONS]",
+)
+@options.option(
+    "--status",
+    "wanted",
+    section="Hosts",
+    type=statuses,
+    configurable=False,
+    metavar="LIST",
+    help="Only hosts that ended so: failed,timeout; not-ok is every other than ok.",
+)
+@options.RECORDED_OUTPUT
+@click.argument("run", default="last", metavar="[RUN]")
+@click.argument("nodes", nargs=-1, metavar="[HOST]...")
+def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, **parameters: Any) -> int:
+    """Show what came of a run, by default of the last.
+
+    Equal outputs stand together, both streams, under the names of their hosts, and the summary is at the
+    end, as after a run with -B. HOST may be a pattern, such as 'web[01-12]'. With --json these are the
+    events of the run, as it would have printed them.
+    """
+    showing = options.Showing(**parameters, gather_all=not parameters["as_json"], progress=When.NEVER.value)
+    # Not needed for --help.
+    from multirsh.journal import Journal, State  # noqa: PLC0415
+    from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+    from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
+    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs.facts import facts  # noqa: PLC0415
+
+    output = showing.options()
+    journal = Journal()
+    entry = journal.find(run)
+    found = survey(journal.rows(entry, with_output=False))
+    chosen = chosen_hosts(entry, found, nodes, wanted)
+    events: Iterable[Event] = journal.events(entry)
+    if not showing.as_json:
+        events = with_copies_told(whole(events) if entry.state is State.BROKEN else events)
+    if chosen is not None:
+        events = of_hosts(events, chosen)
+    cut_off = found.cut_off if chosen is None else found.cut_off & chosen
+    done_before = len(standing(standings(journal.plan(entry), {}), *DONE))
+    _tell(events, output, facts(entry, found.started, done_before=done_before, cut_off=cut_off))
+    return ExitCode.OK
+
+
+def chosen_hosts(
+    entry: Entry, found: Survey, nodes: tuple[str, ...], wanted: frozenset[Status] | None
+) -> set[str] | None:
+    """The hosts that are asked for; ``None`` for all.
+
+    Raises:
+        InventoryError: A pattern cannot be read, or names a host that was not in the run.
+        UsageError: There are none.
+    """
+    from multirsh.journal.survey import status_of  # noqa: PLC0415
+
+    if not nodes and wanted is None:
+        return None
+    chosen = hosts_named(nodes, found.outcomes, entry.run) if nodes else set(found.outcomes)
+    if wanted is not None:
+        chosen = {host for host in chosen if status_of(found.outcomes[host]) in wanted}
+        if not chosen:
+            raise UsageError("no host of the run ended so", hint=f"see 'multirsh runs show {entry.run}'")
+    return chosen
+
+
+def hosts_named(nodes: tuple[str, ...], names: Iterable[str], run: str) -> set[str]:
+    """The hosts among ``names`` that patterns mean.
+
+    Raises:
+        InventoryError: A pattern cannot be read, or names what is not there.
+    """
+    from multirsh.inventory import Inventory  # noqa: PLC0415
+    from multirsh.model import Host  # noqa: PLC0415
+
+    there = Inventory(by_name={name: Host(name) for name in names}, sources=(f"run {run}",))
+    return {host.name for host in there.select(nodes)}
+
+
+def _tell(events: Iterable[Event], output: OutputOptions, facts: list[str]) -> None:
+    from multirsh.output import Printer  # noqa: PLC0415
+
+    printer = Printer(output, began=time.monotonic())
+    try:
+        if not output.quiet:
+            for fact in facts:
+                printer.say(fact)
+        for event in events:
+            printer.feed(event)
+            if printer.waiting_bytes > _HELD_BYTES:
+                write(printer.take(time.monotonic()))
+        printer.finish()
+        while printer.has_more:
+            write(printer.take(time.monotonic()))
+    finally:
+        printer.close()
+
+
+def write(batch: Batch) -> None:
+    """Write to both of our streams.
+
+    Raises:
+        ReaderGone: Nobody reads stdout any more.
+        OSError: It cannot be written for another reason.
+    """
+    for one in batch.writes:
+        if one.target == "stdout":
+            print_out(one.data)
+        elif one.target == "stderr":
+            with suppress(OSError):  # who closed it does not want to know
+                write_all(STDERR, one.data)

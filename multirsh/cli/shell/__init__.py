@@ -1,0 +1,1 @@
+"""``multirsh shell``: line after line on hosts whose connections stay open."""

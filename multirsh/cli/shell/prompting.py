@@ -1,0 +1,67 @@
+"""The prompt at a terminal: editing, history, completion; by prompt_toolkit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import History
+from prompt_toolkit.input import create_input
+from prompt_toolkit.output import create_output
+
+from multirsh.cli.shell.completion import Vocabulary, candidates
+
+
+class Prompting:
+    """A ``Reader`` of what is typed."""
+
+    is_person = True
+
+    def __init__(self, history: History, vocabulary: Vocabulary, *, color: bool) -> None:
+        """Open the terminal.
+
+        Args:
+            history: Lines of before, and where new ones go.
+            vocabulary: What Tab completes.
+            color: Whether the prompt is coloured.
+        """
+        self._color = color
+        self._session: PromptSession[str] = PromptSession(
+            history=history,
+            completer=_Completer(vocabulary, history),
+            complete_while_typing=False,
+            enable_history_search=True,
+            enable_suspend=True,
+            input=create_input(sys.stdin),
+            output=create_output(sys.stderr),
+        )
+
+    async def read(self, prompt: tuple[str, str]) -> str | None:
+        """The next line; Ctrl-C gives up what is typed, Ctrl-D on an empty line is the end."""
+        selection, rest = prompt
+        while True:
+            try:
+                return await self._session.prompt_async(
+                    [("ansicyan" if self._color else "", selection), ("", rest)],
+                    handle_sigint=False,  # ours stays: the signal is no key, and means us
+                    set_exception_handler=False,
+                )
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return None
+
+
+class _Completer(Completer):
+    def __init__(self, vocabulary: Vocabulary, history: History) -> None:
+        self._vocabulary = vocabulary
+        self._history = history
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002 - prompt_toolkit's signature
+        """As ``candidates`` has them."""
+        typed = reversed(self._history.get_strings())
+        part, found = candidates(document.text_before_cursor, self._vocabulary, typed)
+        return [Completion(name, start_position=-len(part)) for name in found]

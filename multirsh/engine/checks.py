@@ -1,0 +1,62 @@
+"""What is wrong with a run before it begins, whatever the hosts do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from multirsh.commands.command import Command
+from multirsh.errors import UsageError
+from multirsh.inventory import fold
+from multirsh.model import Host, TransportName
+from multirsh.transports.base import Transport
+
+
+def transport_of(host: Host) -> str:
+    """The name of the transport by which ``host`` is reached."""
+    return host.settings.transport or TransportName.SSH
+
+
+def check_terminals(transports: Mapping[str, Transport], command: Command, hosts: Sequence[Host]) -> None:
+    """See to it that every host can have what ``command`` asks for.
+
+    Raises:
+        UsageError: A pseudo-terminal, where there are none.
+    """
+    if not command.tty:
+        return
+    for host in hosts:
+        name = transport_of(host)
+        if not transports[name].has_terminals:
+            raise UsageError(
+                f"{host.name}: there are no terminals by {name}",
+                hint="leave out --tty, or such hosts with -x",
+            )
+
+
+def check_privacy(hosts: Sequence[Host]) -> None:
+    """See to it that a password can be sent to every host.
+
+    Raises:
+        UsageError: By rsh, which hides nothing.
+    """
+    for host in hosts:
+        if host.settings.transport is TransportName.RSH:
+            raise UsageError(
+                f"{host.name}: rsh would send sudo's password in clear text",
+                hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
+                " out with -x",
+            )
+
+
+def once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
+    """See to it that no host is there twice.
+
+    Raises:
+        UsageError: One is.
+    """
+    counts = Counter(host.name for host in hosts)
+    twice = {name for name, count in counts.items() if count > 1}
+    if twice:
+        raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+    return tuple(hosts)

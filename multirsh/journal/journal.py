@@ -1,0 +1,320 @@
+"""The records of all runs, read: which there are, what was told in each, what became of every host.
+
+Records are read where they lie and never changed. They may be written
+meanwhile, by this process or another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from multirsh.errors import UsageError
+from multirsh.events import Event, HostFinished, JsonObject, RunFinished, RunStarted
+from multirsh.journal import entry as entries
+from multirsh.journal.entry import Entry, Outcome, State
+from multirsh.journal.folder import state_folder
+from multirsh.journal.index import Index
+from multirsh.journal.pruning import Candidate, Limits, to_remove
+from multirsh.journal.record_file import SUFFIX, UNBORN, is_written
+from multirsh.journal.rows import FORMAT, events, row_of, rows
+
+LAST: Final = "last"
+"""What the newest run may be called."""
+
+_TAIL_BYTES: Final = 64 * 1024
+"""More than the last row of a finished run takes."""
+
+_UNBORN_AT_MOST_S: Final = 3600.0
+"""A record that has no name after so long never gets one: its writer was killed."""
+
+
+class Journal:
+    """The records in a folder, which need not be there."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: Where the records are; ``None`` for ``runs`` in the user's state folder.
+
+        Raises:
+            UsageError: There is no home folder.
+        """
+        self.folder = state_folder() / "runs" if folder is None else folder
+        self.index = Index(self.folder)
+
+    def runs(self) -> list[Entry]:
+        """All runs, the newest first. What the index lacks is learnt from the records, and added to it.
+
+        Raises:
+            UsageError: The folder is there and cannot be read.
+        """
+        known = self.index.read()
+        found: list[Entry] = []
+        learnt: list[Entry] = []
+        for run in self._names():
+            entry = known.get(run)
+            if entry is None or entry.state is State.RUNNING:
+                with contextlib.suppress(OSError, ValueError):  # it was removed meanwhile, or is no record
+                    entry = self._look(run)
+                    if entry.state is not State.RUNNING:
+                        learnt.append(entry)
+            if entry is not None:
+                found.append(entry)
+        self.index.add(learnt)
+        return sorted(found, key=lambda one: (one.began, one.run), reverse=True)
+
+    def find(self, text: str = LAST) -> Entry:
+        """The run that ``text`` means.
+
+        Args:
+            text: A run's identifier or a beginning of it, with the date or without, that no other run has;
+                or ``last``.
+
+        Raises:
+            UsageError: There is no such run, or several.
+        """
+        known = self.runs()
+        if not known:
+            raise UsageError(
+                f"no run is recorded in {self.folder}", hint="runs are recorded unless --no-journal"
+            )
+        if text == LAST:
+            return known[0]
+        meant = [one for one in known if one.run == text] or [
+            one for one in known if _may_mean(text, one.run)
+        ]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            some = ", ".join(one.run for one in meant[:3]) + (", ..." if len(meant) > 3 else "")  # noqa: PLR2004
+            raise UsageError(f"{text!r} may be {some}", hint="give more of it")
+        near = difflib.get_close_matches(text, [one.run for one in known], n=3, cutoff=0.5)
+        hint = f"near are {', '.join(near)}" if near else f"the last is {known[0].run}; see 'multirsh runs'"
+        raise UsageError(f"no run is called {text!r}", hint=hint)
+
+    def rows(self, entry: Entry, *, with_output: bool = True) -> Iterator[JsonObject]:
+        """The rows of a record, its own included.
+
+        Args:
+            entry: Whose.
+            with_output: Whether output is wanted; to pass over it is quick.
+
+        Raises:
+            UsageError: It is gone or cannot be read; it was written by a later version.
+        """
+        try:
+            with self._path(entry.run).open("rb") as file:
+                for row in rows(file, with_output=with_output):
+                    if row.get("event") == "record":
+                        _check_format(row, entry.run)
+                    yield row
+        except OSError as error:
+            raise UsageError(
+                f"the record of {entry.run} cannot be read: {error.strerror}", hint="see 'multirsh runs'"
+            ) from None
+
+    def events(self, entry: Entry, *, with_output: bool = True) -> Iterator[Event]:
+        """What was told in a run, one event after the other.
+
+        Raises:
+            UsageError: As ``rows``.
+        """
+        return events(self.rows(entry, with_output=with_output))
+
+    def outcomes(self, entry: Entry) -> dict[str, Outcome]:
+        """What became of each host, in the run's order.
+
+        Raises:
+            UsageError: As ``rows``.
+        """
+        return entries.outcomes(self.events(entry, with_output=False))
+
+    def plan(self, entry: Entry) -> JsonObject:
+        """What the run was to do, as its record's first row has it.
+
+        Raises:
+            UsageError: As ``rows``.
+        """
+        first = next(self.rows(entry), {})
+        plan = first.get("plan")
+        return plan if isinstance(plan, dict) else {}
+
+    def remove(self, runs: Collection[str]) -> None:
+        """Delete records.
+
+        Raises:
+            UsageError: One cannot be deleted; those before it are.
+        """
+        for run in runs:
+            try:
+                self._path(run).unlink(missing_ok=True)
+            except OSError as error:
+                raise UsageError(
+                    f"the record of {run} cannot be deleted: {error.strerror}", hint=f"see to {self.folder}"
+                ) from None
+        if runs:
+            self.index.forget(runs)
+
+    def prunable(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
+        """The runs whose records are more than ``limits`` say, the oldest first.
+
+        Args:
+            limits: What may be kept.
+            spared: Runs whose records stay.
+        """
+        candidates = [
+            Candidate(one.run, one.began, one.size, one.state is State.RUNNING) for one in self.runs()
+        ]
+        return to_remove(candidates, limits, now=time.time(), spared=spared)
+
+    def prune(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
+        """Delete the oldest records, as long as there is more than ``limits`` say.
+
+        Args:
+            limits: What may be kept.
+            spared: Runs whose records stay.
+
+        Returns:
+            The runs whose records are deleted, the oldest first.
+
+        Raises:
+            UsageError: As ``remove``.
+        """
+        removed = self.prunable(limits, spared=spared)
+        self.remove(removed)
+        self._clear_unborn(time.time())
+        return removed
+
+    def _path(self, run: str) -> Path:
+        return self.folder / f"{run}{SUFFIX}"
+
+    def _names(self) -> list[str]:
+        """The runs of which there are records.
+
+        Raises:
+            UsageError: The folder is there and cannot be read.
+        """
+        try:
+            with os.scandir(self.folder) as found:
+                names = [one.name for one in found]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder} cannot be read: {error.strerror}", hint="records are kept there"
+            ) from None
+        return [
+            name.removesuffix(SUFFIX)
+            for name in names
+            if name.endswith(SUFFIX) and name != "index" + SUFFIX and not name.startswith(".")
+        ]
+
+    def _clear_unborn(self, now: float) -> None:
+        for path in self.folder.glob(f".*{UNBORN}"):
+            with contextlib.suppress(OSError):
+                if now - path.stat().st_mtime > _UNBORN_AT_MOST_S:
+                    path.unlink()
+
+    def _look(self, run: str) -> Entry:
+        """Learn from a record what the index would say.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It does not begin as a record does.
+        """
+        path = self._path(run)
+        is_running = is_written(path)  # before it is read: else it might end between the two and seem broken
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            first, begun = row_of(file.readline()), row_of(file.readline())
+            if first is None or begun is None:
+                raise ValueError(f"{path} is no record")
+            entry = begin_of(first, begun)
+            file.seek(max(0, size - _TAIL_BYTES))
+            last = _last_row(file)
+            ending = next(events([last]), None)
+            if isinstance(ending, RunFinished):
+                return ended(entry, ending, size)
+            file.seek(0)
+            counts = Counter(
+                event.status
+                for event in events(rows(file, with_output=False))
+                if isinstance(event, HostFinished)
+            )
+        state = State.RUNNING if is_running else State.BROKEN
+        return replace(entry, state=state, counts=dict(counts), size=size)
+
+
+def begin_of(first: JsonObject, begun: JsonObject) -> Entry:
+    """What is known of a run when it begins.
+
+    Args:
+        first: The record's first row.
+        begun: Its second, ``run_started``.
+
+    Raises:
+        ValueError: They are not these.
+    """
+    event = next(events([begun]), None)
+    if first.get("event") != "record" or not isinstance(event, RunStarted):
+        raise ValueError("no record begins so")
+    plan = first.get("plan")
+    return Entry(
+        run=event.run,
+        began=entries.time_of(str(first.get("began"))),
+        state=State.RUNNING,
+        command=event.command,
+        hosts=len(event.hosts),
+        counts={},
+        exit_code=None,
+        seconds=None,
+        size=0,
+        resumes=plan.get("resumes") if isinstance(plan, dict) else None,
+    )
+
+
+def ended(entry: Entry, ending: RunFinished, size: int) -> Entry:
+    """What is known of a run when it is over."""
+    return replace(
+        entry,
+        state=State.FINISHED,
+        counts=ending.counts,
+        exit_code=ending.exit_code,
+        seconds=ending.seconds,
+        size=size,
+    )
+
+
+def _last_row(file: Iterable[bytes]) -> JsonObject:
+    """The last row that is whole."""
+    last = b""
+    for line in file:
+        if line.endswith(b"\n"):
+            last = line
+    return row_of(last) or {}
+
+
+def _may_mean(text: str, run: str) -> bool:
+    return run.startswith(text) or run.partition("-")[2].startswith(text)
+
+
+def _check_format(first: JsonObject, run: str) -> None:
+    """See to it that we know what the rows mean.
+
+    Raises:
+        UsageError: We do not.
+    """
+    if first.get("format") != FORMAT:
+        raise UsageError(
+            f"the record of {run} has format {first.get('format')!r}, and this multirsh reads {FORMAT}",
+            hint="read it with the multirsh that wrote it, or a later one",
+        )

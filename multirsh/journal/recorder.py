@@ -1,0 +1,205 @@
+"""Writes one run's record, in a thread of its own: the run never waits for a disk unless it wants to.
+
+Events are taken as they come and written together. Whoever has to know that
+one is safe holds its ticket, which is done when the event, and all before it,
+are in the file; and on the disk (fdatasync(2)), unless they are only output.
+
+::
+
+    run        HostStarted ... ticket      Output  Output      HostFinished  ticket
+                  |              ^           |       |              |          ^
+    thread        write, fsync --'           write --'              write, fsync
+
+A record that cannot be kept, since the disk is full or the folder read-only,
+is one warning; then every ticket is done at once, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, TypeAlias
+
+from multirsh.errors import UsageError
+from multirsh.events import Copied, Event, JsonObject, Output, RunFinished, RunStarted
+from multirsh.journal.entry import Entry, stamp_of
+from multirsh.journal.journal import Journal, begin_of, ended
+from multirsh.journal.pruning import USUAL, Limits
+from multirsh.journal.record_file import RecordFile
+from multirsh.journal.rows import FORMAT, line_of
+
+logger = logging.getLogger(__name__)
+
+USUAL_OUTPUT_BYTES: Final = 256 * 1024 * 1024
+"""Of a run's output, so much of its record."""
+
+Ticket: TypeAlias = Future[None]
+"""Done when what it was given for is safe. It never fails and cannot be cancelled: several may hold it."""
+
+
+class Recorder:
+    """Of one run. It takes the run's events, ``RunStarted`` first, from one thread."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        plan: Mapping[str, Any] | None = None,
+        limits: Limits = USUAL,
+        output_bytes: int = USUAL_OUTPUT_BYTES,
+        warn: Callable[[str], object] | None = None,
+    ) -> None:
+        """Touch nothing yet: the record is made when the run begins.
+
+        Args:
+            journal: Where.
+            plan: What the run is to do, for whoever resumes it; JSON. No secret may be in it.
+            limits: What may be kept of older records; those beyond are deleted when the run begins.
+            output_bytes: How much of the record may be output; what comes after that is left out, and the
+                record says whose.
+            warn: Told, once and from another thread, that the record cannot be kept; by default it is logged.
+        """
+        self._journal = journal
+        self._plan = dict(plan or {})
+        self._limits = limits
+        self._output_bytes = output_bytes
+        self._warn = warn or logger.warning
+        self._news = threading.Condition()
+        self._waiting: list[Event] = []
+        self._ticket = _new_ticket()
+        self._thread: threading.Thread | None = None
+        self._is_closing = False
+        self._has_failed = False
+        self._file: RecordFile | None = None
+        self._entry: Entry | None = None
+        self._left_out: set[str] = set()
+
+    def record(self, event: Event) -> Ticket | None:
+        """Take an event; it never waits.
+
+        Returns:
+            When it is safe; ``None`` if there is nothing to wait for, since no record is kept.
+        """
+        if self._has_failed or self._is_closing:
+            return None
+        with self._news:
+            self._waiting.append(event)
+            self._news.notify()
+            ticket = self._ticket
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="multirsh-journal", daemon=True)
+            self._thread.start()
+        return ticket
+
+    def close(self) -> Ticket | None:
+        """Take no more.
+
+        Returns:
+            When all is written and the record is nobody's any more; ``None`` if it is already.
+        """
+        with self._news:
+            self._is_closing = True
+            self._news.notify()
+            return None if self._thread is None or not self._thread.is_alive() else self._ticket
+
+    # In the thread.
+
+    def _work(self) -> None:
+        is_over = False
+        while not is_over:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._is_closing)
+                taken, self._waiting = self._waiting, []
+                ticket, is_over = self._ticket, self._is_closing
+                if not is_over:
+                    self._ticket = _new_ticket()
+            try:
+                if taken and not self._has_failed:
+                    self._write(taken)
+            except OSError as error:
+                self._fail(error.strerror or str(error))
+            except Exception as error:
+                logger.exception("internal error")
+                self._fail(f"internal error: {error!r}")
+            finally:
+                if is_over and self._file is not None:
+                    self._file.close()
+                    self._file = None
+                ticket.set_result(None)
+
+    def _write(self, taken: list[Event]) -> None:
+        """Append some events.
+
+        Raises:
+            OSError: They cannot be kept.
+        """
+        if self._file is None:
+            begun, *taken = taken
+            self._begin(begun)
+        if not taken or self._file is None:
+            return
+        self._file.append(b"".join(self._lines(taken)))
+        if not all(isinstance(event, Output | Copied) for event in taken):
+            self._file.sync()
+        if isinstance(taken[-1], RunFinished) and self._entry is not None:
+            self._journal.index.add([ended(self._entry, taken[-1], self._file.size)])
+
+    def _begin(self, begun: Event) -> None:
+        """Make room, and the record.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        if not isinstance(begun, RunStarted):
+            raise TypeError(f"a record begins with RunStarted, not with {begun.name}")
+        resumed = self._plan.get("resumes")
+        with contextlib.suppress(
+            UsageError
+        ):  # if there is no room to be made, there may be room all the same
+            self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
+        first = {
+            "event": "record",
+            "run": begun.run,
+            "t": 0,
+            "format": FORMAT,
+            "began": stamp_of(time.time()),
+            "plan": self._plan,
+        }
+        started = begun.to_dict()
+        self._file = RecordFile.create(self._journal.folder, begun.run, line_of(first) + line_of(started))
+        self._entry = begin_of(first, started)
+        self._journal.index.add([self._entry])
+
+    def _lines(self, taken: list[Event]) -> list[bytes]:
+        lines: list[bytes] = []
+        for event in taken:
+            if not isinstance(event, Output):
+                lines.append(line_of(event.to_dict()))
+            elif event.host not in self._left_out:
+                line = line_of(event.to_dict())
+                self._output_bytes -= len(line)
+                if self._output_bytes < 0:
+                    # And nothing of it from here on: its output would have a hole.
+                    self._left_out.add(event.host)
+                    line = line_of(_left_out(event))
+                lines.append(line)
+        return lines
+
+    def _fail(self, reason: str) -> None:
+        self._has_failed = True
+        folder = self._journal.folder
+        self._warn(f"the run is not recorded any further: {folder}: {reason}; it goes on")
+
+
+def _new_ticket() -> Ticket:
+    ticket: Ticket = Future()
+    ticket.set_running_or_notify_cancel()
+    return ticket
+
+
+def _left_out(event: Output) -> JsonObject:
+    return {"event": "left_out", "run": event.run, "t": round(event.t, 6), "host": event.host}

@@ -1,0 +1,158 @@
+"""``multirsh runs``: a line a run, the newest first.
+
+::
+
+    run     began         took    hosts                     exit     command
+    c0ffee  Nov 21 16:30  3.2 s   495 ok, 3 failed, 2 lost  3        uptime
+    7f3a21  Nov 21 16:12          120 ok of 500             broken   apt-get -y upgrade
+
+It is laid out by hand: a thousand runs are to be listed in the time that it
+takes to import what lays out tables.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from multirsh.journal.entry import Entry, State
+from multirsh.model import Status
+from multirsh.output.escape import escape_text
+from multirsh.output.ndjson import safe
+from multirsh.output.style import Style, paint
+from multirsh.output.width import columns, cut
+from multirsh.output.words import TROUBLES, duration, status_words
+
+_HEAD: Final = ("run", "began", "took", "hosts", "exit", "command")
+_GAP: Final = "  "
+_ROOM_FOR_COMMAND: Final = 24
+"""Columns that a command should have before the hosts are told in full."""
+_LEAST_COMMAND: Final = 12
+_HALF_A_YEAR_S: Final = 15_778_476.0
+"""Beyond which ls(1) tells the year and not the hour."""
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""Whatever the locale says: scripts read this, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the list is laid out.
+
+    Attributes:
+        width: Columns of the terminal; ``None`` where nothing is cut off.
+        color: Whether endings are coloured.
+        now: Seconds since the epoch.
+    """
+
+    width: int | None
+    color: bool
+    now: float
+
+
+class _Cell(NamedTuple):
+    text: str
+    style: Style | None = None
+
+
+def listing(entries: Sequence[Entry], layout: Layout) -> str:
+    """The list, with a line of heads; nothing where there are no runs.
+
+    Args:
+        entries: The runs in the order of their lines.
+        layout: How.
+    """
+    if not entries:
+        return ""
+    rows = [_row(entry, layout.now, in_full=True) for entry in entries]
+    if layout.width is not None and layout.width - sum(_widths(rows)) < _ROOM_FOR_COMMAND:
+        rows = [_row(entry, layout.now, in_full=False) for entry in entries]
+    widths = _widths(rows)
+    room = None if layout.width is None else max(_LEAST_COMMAND, layout.width - 1 - sum(widths))
+    head = "".join(name.ljust(width) for name, width in zip(_HEAD, widths, strict=False)) + _HEAD[-1]
+    lines = [paint(head, Style.FAINT, color=layout.color)]
+    for entry, row in zip(entries, rows, strict=True):
+        cells = "".join(
+            paint(cell.text, cell.style, color=layout.color) + " " * (width - len(cell.text))
+            for cell, width in zip(row, widths, strict=True)
+        )
+        lines.append(cells + _cut(escape_text(entry.command), room))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def listing_json(entries: Sequence[Entry]) -> str:
+    """An object a run, a line each; the keys are documented in docs/runs.md."""
+    return "".join(
+        safe(json.dumps(entry.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))) + "\n"
+        for entry in entries
+    )
+
+
+def short(run: str) -> str:
+    """What tells a run from others in few letters: its identifier without the time."""
+    return run.rpartition("-")[2]
+
+
+def began_words(began: float, now: float) -> str:
+    """A time as ``ls -l`` tells it, where we are: with the hour, or with the year."""
+    there = time.localtime(began)
+    is_near = 0 <= now - began < _HALF_A_YEAR_S
+    month = _MONTHS[there.tm_mon - 1]
+    return f"{month} {there.tm_mday:2} " + (
+        f"{there.tm_hour:02}:{there.tm_min:02}" if is_near else f" {there.tm_year}"
+    )
+
+
+def hosts_words(entry: Entry, *, in_full: bool = True) -> str:
+    """How many hosts ended how.
+
+    Args:
+        entry: The run.
+        in_full: Whether each status is told, or only how many are not ok.
+    """
+    counts = entry.counts
+    ended = sum(counts.values())
+    told = [(Status.OK, counts.get(Status.OK, 0))]
+    told += [(trouble, counts.get(trouble, 0)) for trouble in TROUBLES]
+    parts = [f"{count} {status_words(status)}" for status, count in told if count]
+    if not in_full:
+        ok = told[0][1]
+        parts = [f"{ok} ok"] if ok or not ended else []
+        parts += [f"{ended - ok} not"] if ended > ok else []
+    of = "" if ended == entry.hosts else f" of {entry.hosts}"
+    return (", ".join(parts) or "none") + of
+
+
+def _row(entry: Entry, now: float, *, in_full: bool) -> tuple[_Cell, ...]:
+    took = entry.seconds
+    if entry.state is State.RUNNING:
+        took = max(0.0, now - entry.began)
+    return (
+        _Cell(short(entry.run)),
+        _Cell(began_words(entry.began, now)),
+        _Cell("" if took is None else duration(took)),
+        _Cell(hosts_words(entry, in_full=in_full)),
+        _exit(entry),
+    )
+
+
+def _exit(entry: Entry) -> _Cell:
+    if entry.state is not State.FINISHED:
+        return _Cell(entry.state.value, None if entry.state is State.RUNNING else Style.BAD)
+    return _Cell(str(entry.exit_code), Style.BAD if entry.exit_code else Style.GOOD)
+
+
+def _widths(rows: Sequence[Sequence[_Cell]]) -> list[int]:
+    """Of all columns but the command's, the gap to the next included."""
+    heads = [[_Cell(name)] for name in _HEAD[:-1]]
+    columns = zip(*rows, strict=True)
+    return [
+        max(len(cell.text) for cell in (*head, *column)) + len(_GAP)
+        for head, column in zip(heads, columns, strict=True)
+    ]
+
+
+def _cut(text: str, room: int | None) -> str:
+    return text if room is None or columns(text) <= room else f"{cut(text, room - 3)}..."

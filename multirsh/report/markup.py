@@ -1,0 +1,53 @@
+"""Text made safe for HTML: what a host wrote, and every message of it, may be an attack on the page's reader.
+
+Three things stand between such text and the browser. It is escaped here, at the
+one place where text becomes markup. Control and bidirectional characters are
+made visible, as on a terminal. And the page's own policy (CSP) lets only the
+script run, and only the style apply, whose hashes it names, and loads nothing.
+
+Sources: HTML Living Standard, 13.1.3 (escaping), 13.2.5.4 (what ends a script
+element); Content Security Policy Level 3, 2.3.1 and 6.7.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from typing import Any, Final
+
+from multirsh.output.escape import escape_lines, escape_text
+
+_DANGEROUS: Final = re.compile("[<>&\u2028\u2029]")
+"""Characters by which JSON within a script element could end it, or be read as something else."""
+
+
+def text(words: str) -> str:
+    """Words of one line, fit to stand between tags and in quoted attributes."""
+    return html.escape(escape_text(words))
+
+
+def output(data: bytes) -> str:
+    """What a host wrote, fit to stand in ``pre``, whose first line feed a parser takes away."""
+    return "\n" + html.escape(escape_lines(data).decode(), quote=False)
+
+
+def json_data(value: Any) -> str:
+    """JSON that can stand within a script element, and is read by ``JSON.parse`` as it was."""
+    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _DANGEROUS.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+
+
+def policy(*, style: str, script: str) -> str:
+    """The page's content security policy: this style, this script, and nothing from anywhere."""
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -1,0 +1,189 @@
+"""What of a run's events the page is made of: one small record a host, and figures over all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from multirsh.events import Copied, Event, HostFinished, HostStarted, RunFinished, RunStarted
+from multirsh.model import ClosedBy, Seconds, Status
+from multirsh.output.summary import reason_words
+from multirsh.output.words import TROUBLES
+
+OUTCOMES: Final = (Status.OK, *TROUBLES)
+"""What may have become of a host, in the order in which people are told."""
+
+NO_END: Final = "no end is recorded"
+"""Why a host is ``lost`` that was started and of whose end nothing is told: the run broke off, or goes on."""
+
+FILES_NAMED: Final = 200
+"""Files that could not be copied, at the most, that the page names."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One host's.
+
+    Attributes:
+        starts: When its attempts began, in seconds of the run.
+        finished: How it ended; ``None`` while it has not.
+    """
+
+    starts: tuple[float, ...] = ()
+    finished: HostFinished | None = None
+
+    @property
+    def outcome(self) -> Status:
+        """How it ended, as far as is known."""
+        if self.finished is not None:
+            return self.finished.status
+        return Status.LOST if self.starts else Status.NOT_RUN
+
+    @property
+    def reason(self) -> str:
+        """What tells it from others of its outcome; may be empty."""
+        if self.finished is not None:
+            return reason_words(self.finished)
+        return NO_END if self.starts else ""
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Hosts that ended alike, and not well.
+
+    Attributes:
+        outcome: How.
+        reason: What tells them from others of it; may be empty.
+        hosts: Their names.
+        message: What the first of them said, or empty.
+        is_shared: Whether all of them said the same.
+    """
+
+    outcome: Status
+    reason: str
+    hosts: list[str] = field(default_factory=list)
+    message: str = ""
+    is_shared: bool = True
+
+
+class Times(NamedTuple):
+    """How long something took.
+
+    Attributes:
+        name: What.
+        hosts: How many hosts got so far.
+        median: In seconds, as all that follow.
+        most: What 95 of 100 hosts did not exceed.
+        longest: Of the slowest host.
+        slowest: That host's name.
+    """
+
+    name: str
+    hosts: int
+    median: float
+    most: float
+    longest: float
+    slowest: str
+
+
+_PARTS: Final[tuple[tuple[str, Callable[[Seconds], float | None]], ...]] = (
+    ("connect", lambda seconds: seconds.connect),
+    ("login", lambda seconds: seconds.auth),
+    ("run", lambda seconds: seconds.run),
+    ("close", lambda seconds: seconds.close),
+    ("in all", lambda seconds: seconds.total),
+)
+
+
+class Record:
+    """Takes a run's events.
+
+    Attributes:
+        started: The run's first event; ``None`` before it.
+        finished: Its last; ``None`` if it broke.
+        rows: Host by host, in the selection's order.
+        last: When the last event was, in seconds of the run.
+        copies: Files, by how it went with them: ``copied``, ``failed``, or why they were left out.
+        copied_bytes: Of all of them.
+        failed_files: The first that could not be copied: host, path, why.
+    """
+
+    def __init__(self) -> None:
+        self.started: RunStarted | None = None
+        self.finished: RunFinished | None = None
+        self.rows: dict[str, Row] = {}
+        self.last = 0.0
+        self.copies: Counter[str] = Counter()
+        self.copied_bytes = 0
+        self.failed_files: list[tuple[str, str, str]] = []
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        self.last = max(self.last, event.t)
+        match event:
+            case RunStarted():
+                self.started = event
+                self.rows = {host: Row() for host in event.hosts}
+            case HostStarted():
+                row = self.rows[event.host]
+                row.starts = (*row.starts, event.t)
+            case HostFinished():
+                self.rows[event.host].finished = event
+            case Copied():
+                self._copied(event)
+            case RunFinished():
+                self.finished = event
+            case _:
+                pass
+
+    def _copied(self, event: Copied) -> None:
+        self.copied_bytes += event.size
+        if event.error is None:
+            self.copies[event.skipped or "copied"] += 1
+            return
+        self.copies["failed"] += 1
+        if len(self.failed_files) < FILES_NAMED:
+            self.failed_files.append((event.host, event.path, event.error))
+
+    def counts(self) -> dict[Status, int]:
+        """Hosts of each outcome that somebody has, in the order of ``OUTCOMES``."""
+        counted = Counter(row.outcome for row in self.rows.values())
+        return {outcome: counted[outcome] for outcome in OUTCOMES if counted[outcome]}
+
+    def troubles(self) -> list[Trouble]:
+        """Who is not ok, and why, as the summary groups them."""
+        groups: dict[tuple[Status, str], Trouble] = {}
+        for host, row in self.rows.items():
+            outcome, finished = row.outcome, row.finished
+            if outcome is Status.OK:
+                continue
+            reason = row.reason
+            error = None if finished is None else finished.error
+            message = "" if error is None else error.message.removeprefix(f"{host}: ")
+            group = groups.setdefault((outcome, reason), Trouble(outcome, reason, message=message))
+            group.is_shared = group.is_shared and message == group.message
+            group.hosts.append(host)
+        return sorted(
+            groups.values(), key=lambda each: (OUTCOMES.index(each.outcome), -len(each.hosts), each.reason)
+        )
+
+    def times(self) -> list[Times]:
+        """How long each part of the way took, for the hosts that got so far."""
+        return list(self._times())
+
+    def _times(self) -> Iterator[Times]:
+        ended = [row.finished for row in self.rows.values() if row.finished is not None and row.starts]
+        for name, part in _PARTS:
+            took = sorted((value, each.host) for each in ended if (value := part(each.seconds)) is not None)
+            if took:
+                at = [value for value, _ in took]
+                yield Times(name, len(at), at[(len(at) - 1) // 2], at[(len(at) - 1) * 95 // 100], *took[-1])
+
+    def closed_by(self) -> dict[ClosedBy, int]:
+        """Connections by who closed them first: the run's own count, else of what the hosts told."""
+        if self.finished is not None:
+            return dict(self.finished.ports.closed_by)
+        told = (row.finished.closed_by for row in self.rows.values() if row.finished is not None)
+        return dict(Counter(who for who in told if who is not None))
