@@ -157,10 +157,11 @@ class Fleet:
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
-            self._sudo_password = await in_daemon_thread(
-                lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
-                name="multirsh-sudo-password",
-            )
+            if not self._sudo_source.is_none:
+                self._sudo_password = await in_daemon_thread(
+                    lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
+                    name="multirsh-sudo-password",
+                )
             self._opened = opened.pop_all()
         descriptors = Descriptors()
         self._means = Means(
