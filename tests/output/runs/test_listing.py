@@ -59,7 +59,7 @@ MIXED = entry(
     counts={Status.LOST: 2, Status.OK: 495, Status.FAILED: 3},
     exit_code=3,
     seconds=245.0,
-    command="systemctl restart nginx && systemctl is-active nginx\n",
+    command="systemctl restart nginx && systemctl is-active nginx",
 )
 BROKEN = entry(
     "20251121T161200-bad123",
@@ -129,7 +129,7 @@ def test_for_programs_an_object_a_run() -> None:
         "run": "20261121T161200-7f3a21",
         "began": "2026-11-21T16:12:00.000Z",
         "state": "finished",
-        "command": "systemctl restart nginx && systemctl is-active nginx\n",
+        "command": "systemctl restart nginx && systemctl is-active nginx",
         "hosts": 500,
         "counts": {"ok": 495, "failed": 3, "lost": 2},
         "exit_code": 3,
@@ -158,7 +158,7 @@ STARTED = RunStarted(run="r", t=0.0, command="uptime", hosts=("h1", "h2"), fanou
 def test_what_is_said_of_a_run() -> None:
     assert facts(MIXED, STARTED) == [
         "run 20261121T161200-7f3a21: began 2026-11-21 16:12:00, took 4 min 05 s, exit 3",
-        "command: systemctl restart nginx && systemctl is-active nginx\n",
+        "command: systemctl restart nginx && systemctl is-active nginx",
         "2 hosts, 64 at once, by multirsh 0.1.0",
     ]
 
