@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from multirsh.cli import options
@@ -13,6 +13,7 @@ from multirsh.events import JsonObject
 from multirsh.inventory import fold
 from multirsh.inventory.inventory import Inventory
 from multirsh.journal import Entry, Journal, State
+from multirsh.journal.claim import Claim, claim
 from multirsh.journal.resuming import DONE, Standings, Which, differences, resumed, standing, standings
 from multirsh.model import Host, Status
 
@@ -28,12 +29,14 @@ class Again:
         plan: What it was to do.
         found: Where all its hosts stand.
         which: Whom to run again; ``None`` to go on with it.
+        claimed: Keeps others from going on with it, as long as this is there.
     """
 
     entry: Entry
     plan: JsonObject
     found: Standings
     which: Which | None
+    claimed: Claim | None = field(default=None, compare=False)
 
     @classmethod
     def look(cls, asked: options.Recording) -> Self | None:
@@ -46,11 +49,18 @@ class Again:
             return None
         if asked.rerun is not None and asked.resume is not None:
             raise UsageError("--rerun runs again, and --resume goes on", hint="use one of them")
+        if asked.resume is not None and asked.no_journal:
+            raise UsageError(
+                "--resume needs a record of what it does, lest it is done once more",
+                hint="leave --no-journal out",
+            )
         journal = Journal()
         entry = _settled(journal, journal.find(asked.resume or (asked.rerun.run if asked.rerun else "")))
         if entry.state is State.RUNNING:
             raise UsageError(f"the run {entry.run} goes on", hint="wait for its end, or end it")
+        claimed = None
         if asked.resume is not None:
+            claimed = claim(journal.folder, entry.run)
             _check_last_of_its_line(journal, entry)
         plan, outcomes = journal.plan(entry), journal.outcomes(entry)
         if asked.rerun is not None:
@@ -60,6 +70,7 @@ class Again:
             plan=plan,
             found=standings(plan, outcomes),
             which=None if asked.rerun is None else Which(asked.rerun.which),
+            claimed=claimed,
         )
 
     # What to run.

@@ -19,6 +19,7 @@ from typing import Final
 from multirsh.errors import UsageError
 from multirsh.events import Event, HostFinished, JsonObject, RunFinished, RunStarted
 from multirsh.journal import entry as entries
+from multirsh.journal.claim import CLAIM
 from multirsh.journal.entry import Entry, Outcome, State
 from multirsh.journal.folder import state_folder
 from multirsh.journal.index import Index
@@ -227,7 +228,8 @@ class Journal:
         ]
 
     def _clear_unborn(self, now: float) -> None:
-        for path in self.folder.glob(f".*{UNBORN}"):
+        """Delete what those have left who were killed before a record had its name, and claims."""
+        for path in (*self.folder.glob(f".*{UNBORN}"), *self.folder.glob(f".*{CLAIM}")):
             with contextlib.suppress(OSError):
                 if now - path.stat().st_mtime > _UNBORN_AT_MOST_S:
                     path.unlink()

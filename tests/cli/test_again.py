@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ from tests.journal.records import keep, whole
 FIRST, SECOND = "20261121T154000-abc123", "20261121T154001-abd456"
 
 
-def asked(*, resume: str | None = None, rerun: Rerun | None = None) -> Recording:
+def asked(*, resume: str | None = None, rerun: Rerun | None = None, no_journal: bool = False) -> Recording:
     return Recording(
-        no_journal=False, journal_output=1, journal_size=1, journal_days=1, resume=resume, rerun=rerun
+        no_journal=no_journal, journal_output=1, journal_size=1, journal_days=1, resume=resume, rerun=rerun
     )
 
 
@@ -35,3 +37,27 @@ def test_a_run_is_gone_on_with_once_and_then_the_one_that_did_so(journal: Journa
         Again.look(asked(resume=FIRST))
     assert Again.look(asked(resume=SECOND)) is not None
     assert Again.look(asked(rerun=Rerun("unknown", FIRST))) is not None
+
+
+def test_one_at_a_time_goes_on_with_a_run(journal: Journal) -> None:
+    keep(journal, whole(FIRST, "a")[:2])
+    first = Again.look(asked(resume=FIRST))
+    assert first is not None
+    with pytest.raises(UsageError, match=f"somebody goes on with {FIRST} now"):
+        Again.look(asked(resume=FIRST))
+    del first
+    assert Again.look(asked(resume=FIRST)) is not None
+    assert [entry.run for entry in journal.runs()] == [FIRST]
+
+
+def test_what_is_not_recorded_is_not_gone_on_with(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(journal, whole(FIRST, "a")[:2])
+    with pytest.raises(UsageError, match="--resume needs a record"):
+        Again.look(asked(resume=FIRST, no_journal=True))
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multirsh.journal.claim.fcntl.flock", refused)
+    with pytest.raises(UsageError, match=r"cannot be recorded in .*: Read-only file system"):
+        Again.look(asked(resume=FIRST))
