@@ -75,7 +75,7 @@ class Session:
             self._is_person = reader.is_person
             if self._is_person:
                 _show(words.welcome(self._selection))
-            with signals.taken_by(self._stop):
+            with signals.taken_by(lambda number, _count: self._stop(number, signals)):
                 await self._do_lines(fleet, reader, signals)
         return self._code if self._leaves_for is None else SIGNAL_BASE + self._leaves_for
 
@@ -127,10 +127,12 @@ class Session:
         if left:
             _say(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
 
-    def _stop(self, number: signal.Signals, _count: int) -> None:
+    def _stop(self, number: signal.Signals, signals: StopSignals) -> None:
         """A signal has come while no command runs."""
         if number is signal.SIGINT and self._is_person:
-            return  # not a key, which the prompt sees by itself
+            if self._reading is not None:  # not a key, which the prompt sees by itself
+                signals.leave()
+            return
         self._leaves_for = number
         if self._reading is not None:
             self._reading.reschedule(0)

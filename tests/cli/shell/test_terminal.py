@@ -92,6 +92,20 @@ def test_ctrl_c_ends_the_command_and_not_the_shell(screen: Screen, remotes: Remo
     screen.expect(r"^ended 0$")
 
 
+def test_ctrl_c_is_for_the_command_of_this_machine_however_often_it_comes(screen: Screen) -> None:
+    screen.line("!trap '' INT; echo up; read line; echo got $line")
+    screen.expect(r"^up$")
+    for number in range(1, 6):  # more often than would end a run for good
+        screen.key("C-c")
+        screen.expect(rf"(?s)^up\n(\^C){{{number}}}")
+    screen.line("a line")
+    screen.expect(r"got a line$")
+    screen.line("echo after")
+    screen.expect(r"^5 hosts: 5 ok")
+    screen.key("C-d")
+    screen.expect(r"^ended 0$")
+
+
 def test_tab_completes_and_lines_come_back(screen: Screen) -> None:
     screen.type("@h0")
     screen.key("Tab")
