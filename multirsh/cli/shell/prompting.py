@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import termios
 from collections.abc import Iterable
+from contextlib import suppress
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
+from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output import create_output
 
+from multirsh.cli.descriptors import STDIN
 from multirsh.cli.shell.completion import Vocabulary, candidates
 
 
@@ -53,6 +57,12 @@ class Prompting:
                 continue
             except EOFError:
                 return None
+
+    def drop_ahead(self) -> None:
+        """Forget what the terminal has, and what came in one piece with the last line."""
+        clear_typeahead(self._session.input)
+        with suppress(termios.error):  # hung up
+            termios.tcflush(STDIN, termios.TCIFLUSH)
 
 
 class _Completer(Completer):

@@ -25,6 +25,9 @@ class Reader(Protocol):
             prompt: Shown before it, where a person is.
         """
 
+    def drop_ahead(self) -> None:
+        """Forget what a person has typed that was not yet asked for."""
+
 
 class Lines:
     """Standard input, line by line."""
@@ -44,6 +47,9 @@ class Lines:
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
         return os.fsdecode(bytes(line.removesuffix(b"\r")))
+
+    def drop_ahead(self) -> None:
+        """Nothing: nobody types."""
 
 
 def is_terminal() -> bool:

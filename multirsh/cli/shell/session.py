@@ -98,10 +98,10 @@ class Session:
                 _say(f"multirsh: {error}")
                 self._code = ExitCode.USAGE
                 # What follows was written for what this line would have done.
-                self._drop_pasted()
+                self._drop_ahead(reader)
                 if not self._is_person:
                     return
-            if not self._heed(signals):
+            if not self._heed(signals, reader):
                 return
 
     async def _next(self, reader: Reader) -> str | None:
@@ -120,8 +120,9 @@ class Session:
         first, *self._pasted = text.split("\n")
         return first
 
-    def _drop_pasted(self) -> None:
-        """Forget the lines that came together with the last one."""
+    def _drop_ahead(self, reader: Reader) -> None:
+        """Forget the lines that came together with the last one, or were typed since."""
+        reader.drop_ahead()
         left = [line for line in self._pasted if line.strip()]
         self._pasted.clear()
         if left:
@@ -137,13 +138,13 @@ class Session:
         if self._reading is not None:
             self._reading.reschedule(0)
 
-    def _heed(self, signals: StopSignals) -> bool:
+    def _heed(self, signals: StopSignals, reader: Reader) -> bool:
         """Whether to go on after what a command may have been stopped by."""
         if signals.first is None:
             return self._code != SIGNAL_BASE + signal.SIGPIPE
         if self._is_person and signals.first is signal.SIGINT:
             signals.settle()
-            self._drop_pasted()
+            self._drop_ahead(reader)
             return True
         self._leaves_for = self._leaves_for or signals.first
         return False
@@ -163,6 +164,7 @@ class Session:
         """Run a command on the selection; its exit code."""
         asked = replace(self._asked, showing=showing_in(self._mode, self._asked.showing))
         drive = asked.drive(self._context.command(text), self._selection.chosen)
+        drive = replace(drive, reads_keys=False)  # what is typed meanwhile is the next line
         not_ok: list[str] = []
 
         def note(event: Event) -> None:

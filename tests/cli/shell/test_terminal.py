@@ -141,6 +141,33 @@ def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Scr
     assert ": never" not in screen.shown
 
 
+def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Screen, remotes: Remotes) -> None:
+    screen.line(remotes.waiting)
+    remotes.wait_for(5)
+    screen.line("@h02")
+    screen.line("echo next")
+    remotes.let_go()
+    shown = screen.expect(r"(?s)^5 hosts: 5 ok.*^1 host: 1 ok")
+    assert "h02: next" in shown
+
+
+def test_what_is_typed_after_a_line_that_is_given_up_or_cannot_be_meant_is_not_run(
+    screen: Screen, remotes: Remotes
+) -> None:
+    # In one piece, as a terminal pastes that cannot tell it from typing.
+    screen.type(f"{remotes.marking()}\recho never\r")
+    remotes.wait_for(5)
+    screen.line("echo nor this")
+    screen.key("C-c")
+    screen.expect(r"^5 hosts: 5 cancelled")
+    screen.type("@nobody\recho never\r")
+    screen.expect(r"nobody is not in the hosts of this shell")
+    screen.line("echo at last")
+    shown = screen.expect(r"^h05: at last$")
+    assert ": never" not in shown
+    assert ": nor this" not in shown
+
+
 def test_what_was_lost_is_opened_anew_and_told(screen: Screen, sshd: Daemon) -> None:
     screen.line("true")
     screen.expect(r"^5 hosts: 5 ok")
