@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import termios
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
-from prompt_toolkit.input.typeahead import clear_typeahead
+from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.output import create_output
 
 from multirsh.cli.descriptors import STDIN
@@ -58,11 +59,12 @@ class Prompting:
             except EOFError:
                 return None
 
-    def drop_ahead(self) -> None:
+    def drop_ahead(self) -> bool:
         """Forget what the terminal has, and what came in one piece with the last line."""
-        clear_typeahead(self._session.input)
+        has_some = bool(get_typeahead(self._session.input)) or bool(select.select([STDIN], [], [], 0)[0])
         with suppress(termios.error):  # hung up
             termios.tcflush(STDIN, termios.TCIFLUSH)
+        return has_some
 
 
 class _Completer(Completer):

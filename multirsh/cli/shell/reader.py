@@ -25,8 +25,8 @@ class Reader(Protocol):
             prompt: Shown before it, where a person is.
         """
 
-    def drop_ahead(self) -> None:
-        """Forget what a person has typed that was not yet asked for."""
+    def drop_ahead(self) -> bool:
+        """Forget what a person has typed that was not yet asked for; whether there was something."""
 
 
 class Lines:
@@ -48,8 +48,9 @@ class Lines:
         line, _, self._rest = self._rest.partition(b"\n")
         return os.fsdecode(bytes(line.removesuffix(b"\r")))
 
-    def drop_ahead(self) -> None:
+    def drop_ahead(self) -> bool:
         """Nothing: nobody types."""
+        return False
 
 
 def is_terminal() -> bool:

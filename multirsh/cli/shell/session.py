@@ -122,7 +122,8 @@ class Session:
 
     def _drop_ahead(self, reader: Reader) -> None:
         """Forget the lines that came together with the last one, or were typed since."""
-        reader.drop_ahead()
+        if reader.drop_ahead():
+            _say("multirsh: not run: what was typed ahead")
         left = [line for line in self._pasted if line.strip()]
         self._pasted.clear()
         if left:

@@ -162,6 +162,7 @@ def test_what_is_typed_after_a_line_that_is_given_up_or_cannot_be_meant_is_not_r
     screen.expect(r"^5 hosts: 5 cancelled")
     screen.type("@nobody\recho never\r")
     screen.expect(r"nobody is not in the hosts of this shell")
+    screen.expect(r"^multirsh: not run: what was typed ahead$")
     screen.line("echo at last")
     shown = screen.expect(r"^h05: at last$")
     assert ": never" not in shown
