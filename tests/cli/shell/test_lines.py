@@ -95,6 +95,27 @@ def test_a_signal_while_it_waits_for_a_line_ends_it(on_sshd: Program) -> None:
         assert process.wait(30) == 128 + signal.SIGINT
 
 
+def test_a_shell_that_is_killed_leaves_no_port_in_time_wait(
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
+) -> None:
+    with subprocess.Popen(
+        [*MULTIRSH, *SHELL],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=on_sshd.environ,
+        cwd=on_sshd.home,
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"true\n")
+        said(process, "5 hosts: 5 ok")
+        assert len(in_module_namespace.client_side([sshd.port])) == 5
+        process.kill()
+        process.wait()
+    assert not in_module_namespace.client_side([sshd.port])
+
+
 def test_a_reader_who_has_enough_ends_it(on_sshd: Program) -> None:
     done = on_sshd.shell(
         "printf 'echo one\\necho two\\necho three\\n' | multirsh shell -f hosts.yaml -a | head -n 1;"
