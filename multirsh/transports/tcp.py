@@ -32,7 +32,7 @@ IP_LOCAL_PORT_RANGE: Final = 51
 """include/uapi/linux/in.h, Linux 6.3: the last port in the upper half, the first in the lower."""
 
 BY_RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER by which close(2) sends RST and keeps no state; l_onoff, l_linger (socket(7), RFC 9293 3.10.7.1)."""
+"""SO_LINGER by which close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1)."""
 
 BY_FIN: Final = struct.pack("ii", 0, 0)
 """SO_LINGER by which close(2) sends FIN."""

@@ -32,8 +32,8 @@ from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures
 from multirsh.transports.rsh.failures import Reason
-from multirsh.transports.tcp import reset
 from multirsh.transports.rsh.rcmd import RESERVED
+from multirsh.transports.tcp import reset
 
 LISTENERS_AT_MOST: Final = 16
 """Listeners on one local address, so handshakes at once with one remote address; others wait their turn."""
