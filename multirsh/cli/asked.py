@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +23,7 @@ from multirsh.model import Host
 if TYPE_CHECKING:
     from multirsh.cli.again import Again
     from multirsh.cli.drive import Drive
+    from multirsh.cli.recording import Recording
     from multirsh.commands.command import Command
     from multirsh.files.jobs import CopyJob
 
@@ -159,10 +160,10 @@ class Asked:
             click.exceptions.Exit: There is nothing left to do.
         """
         from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
-        from multirsh.cli.recording import Recording, plan_of  # noqa: PLC0415 - as below
+        from multirsh.cli.recording import plan_of  # noqa: PLC0415 - as below
         from multirsh.engine.limits import Limits  # noqa: PLC0415
 
-        connecting, bounds, course, kept = self.connecting, self.bounds, self.course, self.recording
+        connecting, bounds, course = self.connecting, self.bounds, self.course
         login = connecting.password()
         plan = plan_of(
             command,
@@ -171,12 +172,7 @@ class Asked:
             stdin=self.stdin,
         )
         if again is not None:
-            if repeats_all:
-                again.check(plan)
-            hosts = again.left(hosts, plan, repeats=course.retry_command)
-            if not hosts:
-                click.echo(again.words(hosts), err=True)
-                raise click.exceptions.Exit(exit_code(again.earlier))
+            hosts = self._left_by(again, hosts, plan, repeats_all=repeats_all)
             plan = again.continued(plan)
         return Drive(
             hosts=hosts,
@@ -206,12 +202,31 @@ class Asked:
                 require_remote_close=bounds.require_remote_close,
                 earlier={} if again is None else again.earlier,
             ),
-            recording=None
-            if kept.no_journal
-            else Recording.within(
-                plan, output=kept.journal_output, size=kept.journal_size, days=kept.journal_days
-            ),
+            recording=self._recording(plan),
             preface=None if again is None else again.words(hosts),
+        )
+
+    def _left_by(
+        self, again: Again, hosts: Sequence[Host], plan: Mapping[str, Any], *, repeats_all: bool
+    ) -> Sequence[Host]:
+        """Those of the hosts that the run before has left to do."""
+        if repeats_all:
+            again.check(plan)
+        left = again.left(hosts, plan, repeats=self.course.retry_command)
+        if not left:
+            click.echo(again.words(left), err=True)
+            raise click.exceptions.Exit(exit_code(again.earlier))
+        return left
+
+    def _recording(self, plan: Mapping[str, Any]) -> Recording | None:
+        """How the run is recorded, if it is."""
+        from multirsh.cli.recording import Recording  # noqa: PLC0415 - the journal is not needed for --help
+
+        kept = self.recording
+        if kept.no_journal:
+            return None
+        return Recording.within(
+            plan, output=kept.journal_output, size=kept.journal_size, days=kept.journal_days
         )
 
     def _may_read_keys(self) -> bool:

@@ -24,7 +24,6 @@ from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
-from multirsh.files.jobs import CopyJob
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.output.escape import escape_text
@@ -37,6 +36,7 @@ from multirsh.transports.threads import daemon_thread
 
 if TYPE_CHECKING:
     from multirsh.cli.report_file import ReportFile
+    from multirsh.files.jobs import CopyJob
 
 SAID_WITHIN_S = 0.5
 """How soon a warning is shown where nothing else happens, as when every host waits for a local port."""

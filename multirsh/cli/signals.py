@@ -6,6 +6,9 @@
     second and third  the taker is told again, and hurries; or nothing, since cleaning up goes on
     fourth            the end, at once
 
+The fourth is the end, too, if the loop has heard of none of them: it may be
+busy for ever, with a regular expression of ``--normalize``.
+
 SIGTERM and SIGHUP come in bursts, which are one wish: timeout(1) sends its
 TERM to the process and then to its group; of a terminal that is closed both
 the shell and the kernel tell; systemd.kill(5) has ``SendSIGHUP=``.
@@ -20,8 +23,10 @@ import asyncio
 import math
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final
 
 from multirsh.exit_code import SIGNAL_BASE
@@ -47,10 +52,23 @@ class StopSignals:
         self._task = task
         self._count = 0
         self._one_wish_until = -math.inf
+        self._unheard = 0
+        self._unheard_until = -math.inf
         self._taker: Callable[[signal.Signals, int], None] = self._cancel
 
+    def arrive(self, number: int, _frame: FrameType | None) -> None:
+        """A signal has come; the loop is told of it when it has time."""
+        now = time.monotonic()
+        if number != signal.SIGINT and now < self._unheard_until:
+            return
+        self._unheard_until = now + ONE_WISH_S
+        self._unheard += 1
+        if self._unheard >= _AT_ONCE:
+            os._exit(SIGNAL_BASE + number)
+
     def come(self, number: signal.Signals) -> None:
-        """A signal has come."""
+        """The loop is told of a signal."""
+        self._unheard = 0
         if number is not signal.SIGINT:
             now = asyncio.get_running_loop().time()
             if now < self._one_wish_until:
@@ -110,6 +128,9 @@ def _listening(signals: StopSignals) -> Iterator[None]:
     heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in heard:
         loop.add_signal_handler(number, signals.come, number)
+        # What wakes the loop is its descriptor (signal.set_wakeup_fd()); the function it sets does nothing.
+        signal.signal(number, signals.arrive)
+        signal.siginterrupt(number, False)
     try:
         yield
     finally:

@@ -99,7 +99,9 @@ class Writer:
         path = file.folder / file.name
         try:
             # Not kept open: there may be more hosts than descriptors.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o666)
+            # To open a FIFO that nobody reads would block for good, and with it all that is to be written.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o666)
             try:
                 write_all(descriptor, data)
             finally:

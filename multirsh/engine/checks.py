@@ -34,16 +34,17 @@ def check_terminals(transports: Mapping[str, Transport], command: Command, hosts
             )
 
 
-def check_privacy(hosts: Sequence[Host]) -> None:
+def check_privacy(transports: Mapping[str, Transport], hosts: Sequence[Host]) -> None:
     """See to it that a password can be sent to every host.
 
     Raises:
-        UsageError: By rsh, which hides nothing.
+        UsageError: By one that hides nothing.
     """
     for host in hosts:
-        if host.settings.transport is TransportName.RSH:
+        name = transport_of(host)
+        if not transports[name].is_private:
             raise UsageError(
-                f"{host.name}: rsh would send sudo's password in clear text",
+                f"{host.name}: {name} would send sudo's password in clear text",
                 hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
                 " out with -x",
             )

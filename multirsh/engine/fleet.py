@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from multirsh.commands import assemble
 from multirsh.commands.command import Command
@@ -36,9 +36,6 @@ from multirsh.engine.run import Means, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
-from multirsh.files.jobs import CopyJob, Path, PullJob, PushJob
-from multirsh.files.options import CopyOptions
-from multirsh.files.reach import Rights
 from multirsh.inventory import fold
 from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, Settings
 from multirsh.ports.allocator import PortAllocator
@@ -51,6 +48,10 @@ from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
+
+if TYPE_CHECKING:
+    from multirsh.files.jobs import CopyJob, Path
+    from multirsh.files.options import CopyOptions
 
 logger = logging.getLogger("multirsh")
 
@@ -156,10 +157,11 @@ class Fleet:
                 opened.push_async_callback(transport.close)
                 await transport.prepare(hosts)
                 transports[name] = transport
-            self._sudo_password = await in_daemon_thread(
-                lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
-                name="multirsh-sudo-password",
-            )
+            if not self._sudo_source.is_none:
+                self._sudo_password = await in_daemon_thread(
+                    lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
+                    name="multirsh-sudo-password",
+                )
             self._opened = opened.pop_all()
         descriptors = Descriptors()
         self._means = Means(
@@ -271,6 +273,8 @@ class Fleet:
             UsageError: As ``run``; something here cannot be read, or a host's transport carries no files.
             RuntimeError: Outside ``async with``.
         """
+        from multirsh.files.jobs import PushJob  # noqa: PLC0415 - 20 modules that few runs need
+
         return self.copy(PushJob(sources, destination, options), **course)
 
     def pull(
@@ -295,6 +299,8 @@ class Fleet:
             UsageError: As ``run``; the folder cannot be written to, or a host's transport carries no files.
             RuntimeError: Outside ``async with``.
         """
+        from multirsh.files.jobs import PullJob  # noqa: PLC0415 - as of push
+
         return self.copy(PullJob(sources, destination, options), **course)
 
     def copy(self, job: CopyJob, **course: Unpack[Course]) -> Run:
@@ -304,6 +310,8 @@ class Fleet:
             UsageError: As ``run``; a host's transport carries no files.
             RuntimeError: Outside ``async with``.
         """
+        from multirsh.files.reach import Rights  # noqa: PLC0415 - as of push
+
         means = self._entered()
         hosts = course.get("hosts")
         chosen = self._hosts if hosts is None else self._ours(hosts)
@@ -362,7 +370,7 @@ class Fleet:
         if sudo is None:
             return assemble.PLAINLY
         if self._sudo_password is not None:
-            check_privacy(hosts)
+            check_privacy(self._entered().transports, hosts)
         return Elevation(sudo, self._sudo_password, self._turns)
 
     def _begin(

@@ -38,6 +38,11 @@ class LineAssembler:
         self._held: list[bytes] = []
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of the unfinished line, which are held."""
+        return self._size
+
     def feed(self, chunk: bytes) -> bytes:
         r"""Take the next chunk.
 

@@ -22,10 +22,11 @@ from multirsh.output.words import copied_words
 class LiveLines:
     """Shows events as live lines.
 
-    It holds one unfinished line for each stream of each host in flight.
+    It holds one unfinished line for each stream of each host in flight. Where they are more than may be held
+    in memory, whose line becomes longer has it broken there.
 
     Args:
-        options: ``prefix``, and what the streams are.
+        options: ``prefix``, ``memory``, and what the streams are.
         streams: Which are shown; the others are shown by somebody else.
     """
 
@@ -34,6 +35,8 @@ class LiveLines:
         self._streams = frozenset(streams)
         self._surfaces = surfaces(options)
         self._unfinished: dict[tuple[str, Stream], LineAssembler] = {}
+        self._memory = options.memory
+        self._held = 0
 
     def feed(self, event: Event) -> tuple[Write, ...]:
         """Take the next event and give the lines that it completes."""
@@ -59,7 +62,12 @@ class LiveLines:
         assembler = self._unfinished.get(key)
         if assembler is None:
             assembler = self._unfinished[key] = LineAssembler()
-        return self._lines(event.host, event.stream, assembler.feed(event.data))
+        before = assembler.size
+        lines = assembler.feed(event.data)
+        if self._held + assembler.size - before > self._memory:
+            lines += assembler.finish()
+        self._held += assembler.size - before
+        return self._lines(event.host, event.stream, lines)
 
     def _copied(self, event: Copied) -> tuple[Write, ...]:
         words = copied_words(event)
@@ -70,6 +78,7 @@ class LiveLines:
         for stream in STREAMS:
             assembler = self._unfinished.pop((host, stream), None)
             if assembler is not None:
+                self._held -= assembler.size
                 writes.extend(self._lines(host, stream, assembler.finish()))
         return tuple(writes)
 

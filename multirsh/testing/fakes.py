@@ -188,6 +188,7 @@ class FakeTransport:
         releases: How often ``release`` was called: once a run.
         descriptors_per_host: What a run is to reckon with; nothing is really opened.
         has_terminals: Whether commands can have a pseudo-terminal.
+        is_private: Whether passwords may be sent.
         is_closed: Whether the fleet has let go of it.
     """
 
@@ -213,6 +214,7 @@ class FakeTransport:
         self.releases = 0
         self.descriptors_per_host = 1
         self.converses = True
+        self.is_private = True
         self.has_terminals = True
         self.is_closed = False
 

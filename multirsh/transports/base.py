@@ -226,6 +226,10 @@ class Transport(Protocol):
     def has_terminals(self) -> bool:
         """Whether a command can have a pseudo-terminal."""
 
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody on the way can read what is sent; if not, no password is."""
+
     async def prepare(self, hosts: Sequence[Host]) -> None:
         """Read what is needed once for all: keys, known hosts, passwords.
 

@@ -88,9 +88,10 @@ READERS = {
 
 
 def test_pipes_and_files_get_the_output_only(window: Window) -> None:
-    for line, shown in READERS.items():
-        window.run(f"clear; {line.format(few=FEW, slow=SLOW)}; echo over")
-        assert window.wait_for("^over").startswith(f"{shown}\nover\n$"), line
+    for number, (line, shown) in enumerate(READERS.items()):
+        over = f"over {number}"  # that of the line before is still there for a moment
+        window.run(f"clear; {line.format(few=FEW, slow=SLOW)}; echo {over}")
+        assert window.wait_for(f"^{over}").startswith(f"{shown}\n{over}\n$"), line
 
 
 def test_who_reads_a_pipe_at_the_same_terminal_is_not_drawn_over(window: Window) -> None:

@@ -127,7 +127,7 @@ def test_the_last_run_is_told_once_more(multirsh: Program, journal: Journal) -> 
         "12 hosts, 64 at once, by multirsh 0.1.0",
         "12 hosts: 11 ok, 1 failed in 2.0 s",
         "failed (exit 1): web03",
-        "local ports: 1 at once, 0 closed by the remote, in TIME_WAIT 0",
+        "local ports: 1 at once, 12 closed by the remote, in TIME_WAIT 0",
     ]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import re
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,15 @@ FIRST = (
     "a third time leaves them\n"
 )
 SECOND = "multirsh: {}: ending the commands; once more leaves them\n"
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_ticks(pid: int) -> int:
+    """The time it has had of a processor, in clock ticks (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def statuses(rows: list[dict[str, Any]]) -> Counter[str]:
@@ -196,6 +207,25 @@ async def test_what_belongs_to_one_burst() -> None:
         signals.come(signal.SIGTERM)
 
     assert told[2:] == [(signal.SIGTERM, 3)]
+
+
+def test_the_fourth_ends_us_even_where_nothing_is_heard(multirsh: Program) -> None:
+    """As in a regular expression that goes back and forth for ages: no loop, no thread gets a turn."""
+    marker = multirsh.home / "ran"
+    process = multirsh.start(
+        *("-R", "local", "-w", "h", "-b", "--normalize", "/(a+)+$/"), f"touch {marker}; echo {'a' * 60}b"
+    )
+    try:
+        wait_until(marker.exists, what="the command's start")
+        began = cpu_ticks(process.pid)
+        wait_until(lambda: cpu_ticks(process.pid) > began + 2 * TICKS, what="a program that is busy")
+        for _ in range(4):
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)  # those of a number that wait to be delivered are one (signal(7))
+        assert ended(process, within_s=10).code == 130
+    finally:
+        process.kill()
 
 
 def test_the_reader_of_stdout_goes_away(on_sshd: Program, remotes: Remotes) -> None:

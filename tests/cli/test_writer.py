@@ -14,6 +14,7 @@ from multirsh.cli import writer as writers
 from multirsh.cli.descriptors import write_all
 from multirsh.cli.writer import Writer
 from multirsh.output import Batch, OutputOptions, Printer, Write
+from tests.output.events import output
 
 
 class LongPrinter(Printer):
@@ -67,3 +68,20 @@ def test_a_pipe_that_somebody_made_non_blocking_gets_everything() -> None:
         written.add_done_callback(lambda _: os.close(writing))
         assert reader.read() == data
         written.result()
+
+
+def test_a_fifo_in_the_place_of_a_file_holds_nobody_up(stdout: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "web1")
+    options = OutputOptions(folders={"stdout": tmp_path})
+
+    async def written() -> Writer:
+        printer = Printer(options, began=0.0)
+        printer.feed(output("web1", b"a\n"))
+        writer = Writer(printer)
+        async with asyncio.timeout(10):
+            await writer.write()
+        return writer
+
+    (complaint,) = asyncio.run(written()).complaints
+    assert f"{tmp_path}/web1 cannot be written: No such device or address" in complaint
+    assert stdout.read_bytes() == b"web1: a\n"

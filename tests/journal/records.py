@@ -40,7 +40,11 @@ def host_finished(run: str, host: str, status: Status = Status.OK) -> HostFinish
 
 
 def finished(run: str, counts: dict[Status, int], *, exit_code: int = 0) -> RunFinished:
-    ports = PortUse(peak=1, closed_by=dict.fromkeys(ClosedBy, 0), time_wait_left=0)
+    ports = PortUse(
+        peak=1,
+        closed_by=dict.fromkeys(ClosedBy, 0) | {ClosedBy.REMOTE: sum(counts.values())},
+        time_wait_left=0,
+    )
     return RunFinished(run=run, t=2.0, counts=counts, exit_code=exit_code, seconds=2.0, ports=ports)
 
 

@@ -101,3 +101,14 @@ def test_a_hosts_lines_can_be_had_back_exactly(chunks: list[tuple[str, bytes]]) 
             line[len(prefix) :] + b"\n" for line in stdout.split(b"\n")[:-1] if line.startswith(prefix)
         )
         assert came == sent + (b"" if not sent or sent.endswith(b"\n") else b"\n")
+
+
+def test_unfinished_lines_of_many_hosts_are_bounded_together() -> None:
+    lines = LiveLines(OutputOptions(memory=1000))
+    hosts = [f"h{number}" for number in range(100)]
+    given = fed = 0
+    for host in [*hosts, *hosts]:
+        fed += 300
+        given += sum(write.data.count(b"x") for write in lines.feed(output(host, b"x" * 300)))
+        assert fed - given <= 1000
+    assert given + sum(write.data.count(b"x") for write in lines.close()) == fed

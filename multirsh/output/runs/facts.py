@@ -47,9 +47,9 @@ def facts(
 
 
 def titles(entries: tuple[Entry, Entry]) -> list[bytes]:
-    """Two runs that are compared, as ``diff -u`` names files: a line each, fit to be shown."""
+    """Two runs that are compared, as ``diff -u`` names files: a line each, with its end, fit to be shown."""
     return [
-        escape_text(f"{sign} {short(entry.run)} {_when(entry)} {entry.command}").encode()
+        f"{escape_text(f'{sign} {short(entry.run)} {_when(entry)} {entry.command}')}\n".encode()
         for sign, entry in zip(("---", "+++"), entries, strict=True)
     ]
 

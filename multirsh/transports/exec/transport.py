@@ -21,6 +21,7 @@ class ExecTransport:
 
     descriptors_per_host = DESCRIPTORS
     converses = True
+    is_private = True
 
     def __init__(self, options: ExecOptions) -> None:
         """Take what was said.

@@ -25,6 +25,7 @@ class LocalTransport:
 
     descriptors_per_host = DESCRIPTORS
     converses = True
+    is_private = True
 
     def __init__(self, settings: Settings, warn: Warn) -> None:
         """Take what was said.

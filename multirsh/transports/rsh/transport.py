@@ -48,6 +48,11 @@ class RshTransport:
         return False
 
     @property
+    def is_private(self) -> bool:
+        """Whoever sees the packets reads it."""
+        return False
+
+    @property
     def has_terminals(self) -> bool:
         """rshd(8) has none."""
         return False

@@ -66,6 +66,11 @@ class SshTransport:
         return True
 
     @property
+    def is_private(self) -> bool:
+        """It is encrypted."""
+        return True
+
+    @property
     def has_terminals(self) -> bool:
         """SSH has them (RFC 4254, section 6.2)."""
         return True

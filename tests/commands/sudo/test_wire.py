@@ -20,6 +20,7 @@ from multirsh.engine.fleet import Fleet
 from multirsh.engine.results import HostResult
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status, TransportName
+from multirsh.testing import FakeTransport
 from multirsh.transports.passwords import PasswordSource
 from tests.commands.sudo.sudo_fleets import Fleets
 from tests.servers.accounts import PASSWORD, Person
@@ -271,6 +272,15 @@ async def test_rsh_is_refused_before_anything_connects(fleets: Fleets) -> None:
     host = Host("sw1", settings=Settings(transport=TransportName.RSH))
     async with Fleet([host], sudo_password=PasswordSource(call=lambda: CANARY), warn=lambda _: None) as fleet:
         with pytest.raises(UsageError, match="sw1: rsh would send sudo's password in clear text"):
+            fleet.run("id", sudo=Sudo())
+
+
+async def test_so_is_every_transport_that_hides_nothing() -> None:
+    fake = FakeTransport()
+    fake.is_private = False
+    source = PasswordSource(call=lambda: CANARY)
+    async with Fleet([Host("a")], sudo_password=source, transports={TransportName.SSH: fake}) as fleet:
+        with pytest.raises(UsageError, match="a: ssh would send"):
             fleet.run("id", sudo=Sudo())
 
 

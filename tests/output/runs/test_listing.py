@@ -175,6 +175,6 @@ def test_what_is_said_of_a_run_that_broke_and_that_went_on_with_another() -> Non
 
 def test_two_runs_are_named_as_files_are() -> None:
     assert titles((MIXED, entry(command="a\nb"))) == [
-        b"--- 7f3a21 2026-11-21 16:12:00 systemctl restart nginx && systemctl is-active nginx",
-        b"+++ c0ffee 2026-11-21 16:30:00 a\\x0ab",
+        b"--- 7f3a21 2026-11-21 16:12:00 systemctl restart nginx && systemctl is-active nginx\n",
+        b"+++ c0ffee 2026-11-21 16:30:00 a\\x0ab\n",
     ]
