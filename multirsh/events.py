@@ -10,6 +10,7 @@ are stable. Order that may be relied upon: one
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
@@ -284,7 +285,7 @@ def from_dict(row: Mapping[str, Any]) -> Event:
         return make(row)
     except KeyError as error:
         raise ValueError(f"{name}: there is no {error.args[0]!r}") from None
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from None
 
 
@@ -316,7 +317,10 @@ def _count_or_none(row: Mapping[str, Any], key: str) -> int | None:
 
 
 def _time(row: Mapping[str, Any], key: str) -> float:
-    return float(_is(row, key, int, float))
+    value = float(_is(row, key, int, float))
+    if not math.isfinite(value):  # json.loads takes NaN, and 1e999
+        raise TypeError(f"{key!r} is {value!r}")
+    return value
 
 
 def _time_or_none(row: Mapping[str, Any], key: str) -> float | None:
