@@ -61,7 +61,7 @@ def test_the_page_is_of_the_run(multirsh: Program) -> None:
 def test_of_a_record_without_the_runs_beginning_there_is_no_page(multirsh: Program) -> None:
     folder = multirsh.home / ".local" / "state" / "multirsh" / "runs"
     keep(Journal(folder), [started("20261121T163000-c0ffee", "a")])
-    (record,) = folder.glob("*.ndjson")
+    (record,) = folder.glob("2*.ndjson")
     record.write_bytes(record.read_bytes().splitlines(keepends=True)[0])
     refused = multirsh("runs", "report", "c0ffee", "report.html")
     assert (refused.code, refused.out) == (2, "")
