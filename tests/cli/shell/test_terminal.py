@@ -145,8 +145,8 @@ def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Screen, rem
     shown = screen.expect(r"(?s)^5 hosts: 5 ok.*^1 host: 1 ok")
     assert "h02: next" in shown
 
-    # After a line that is given up, or cannot be meant, it is not run; here some of it comes in one piece with
-    # that, as from a terminal that cannot tell pasting from typing.
+    # After a line that is given up, or cannot be meant, it is not run; here some of it comes in one piece
+    # with that, as from a terminal that cannot tell pasting from typing.
     screen.type(f"{remotes.marking()}\recho never\r")
     remotes.wait_for(6)
     screen.line("echo nor this")
