@@ -15,6 +15,7 @@ from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.output import create_output
+from prompt_toolkit.utils import is_dumb_terminal
 
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.shell.completion import Vocabulary, candidates
@@ -44,9 +45,14 @@ class Prompting:
             output=create_output(sys.stderr),
         )
 
-    async def read(self, prompt: tuple[str, str]) -> str | None:
+    async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:
         """The next line; Ctrl-C gives up what is typed, Ctrl-D on an empty line is the end."""
         selection, rest = prompt
+        if is_line_ours and not is_dumb_terminal():
+            # prompt_toolkit takes the cursor to be at the beginning, and shows what was typed ahead again.
+            self._session.output.write_raw("\r")
+            self._session.output.erase_end_of_line()
+            self._session.output.flush()
         while True:
             try:
                 return await self._session.prompt_async(

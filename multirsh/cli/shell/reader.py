@@ -18,11 +18,13 @@ class Reader(Protocol):
     def is_person(self) -> bool:
         """Whether somebody sits there who reads what we say, and may answer."""
 
-    async def read(self, prompt: tuple[str, str]) -> str | None:
+    async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:
         """The next line, without its end; ``None`` at the end.
 
         Args:
             prompt: Shown before it, where a person is.
+            is_line_ours: Whether nobody has written to the cursor's line, so that what stands there is only
+                the echo of what was typed ahead.
         """
 
     def drop_ahead(self) -> bool:
@@ -37,7 +39,7 @@ class Lines:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    async def read(self, prompt: tuple[str, str]) -> str | None:  # noqa: ARG002 - nobody would see it
+    async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:  # noqa: ARG002 - not seen
         """The next line."""
         while b"\n" not in self._rest:
             more = await in_daemon_thread(lambda: os.read(STDIN, CHUNK), name="multirsh-shell-lines")

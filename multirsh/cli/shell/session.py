@@ -61,6 +61,7 @@ class Session:
         self._is_person = False
         self._say: Callable[[str], None] = _say
         self._pasted: list[str] = []
+        self._is_line_ours = True
 
     async def run(self, signals: StopSignals) -> int:
         """Do all lines; how to exit: as the last command did, as sh(1).
@@ -110,7 +111,9 @@ class Session:
             return self._pasted.pop(0)
         try:
             async with asyncio.timeout(None) as self._reading:
-                text = await reader.read(words.prompt(self._selection, self._mode))
+                text = await reader.read(
+                    words.prompt(self._selection, self._mode), is_line_ours=self._is_line_ours
+                )
         except TimeoutError:
             return None
         finally:
@@ -151,6 +154,7 @@ class Session:
         return False
 
     async def _do(self, line: Line, fleet: Fleet, signals: StopSignals) -> None:
+        self._is_line_ours = not isinstance(line, Here)
         match line:
             case Command(text):
                 self._code = await self._run_on_hosts(text, fleet, signals)

@@ -140,8 +140,11 @@ def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Screen, rem
     screen.line(remotes.waiting)
     remotes.wait_for(5)
     screen.line("@h02")
-    screen.line("echo next")
+    screen.type("echo ne")
+    screen.expect("^echo ne$")
     remotes.let_go()
+    screen.expect(r"^h02 \(1\)> echo ne$")
+    screen.line("xt")
     shown = screen.expect(r"(?s)^5 hosts: 5 ok.*^1 host: 1 ok")
     assert "h02: next" in shown
 
