@@ -48,11 +48,8 @@ class Prompting:
     async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:
         """The next line; Ctrl-C gives up what is typed, Ctrl-D on an empty line is the end."""
         selection, rest = prompt
-        if is_line_ours and not is_dumb_terminal():
-            # prompt_toolkit takes the cursor to be at the beginning, and shows what was typed ahead again.
-            self._session.output.write_raw("\r")
-            self._session.output.erase_end_of_line()
-            self._session.output.flush()
+        if not is_dumb_terminal():
+            self._begin_line(is_line_ours=is_line_ours)
         while True:
             try:
                 return await self._session.prompt_async(
@@ -64,6 +61,16 @@ class Prompting:
                 continue
             except EOFError:
                 return None
+
+    def _begin_line(self, *, is_line_ours: bool) -> None:
+        """Go to the beginning of an empty line, where prompt_toolkit takes the cursor to be."""
+        output = self._session.output
+        if not is_line_ours:
+            # From the first column this stays in its line, and from any other it goes on into the next.
+            output.write_raw(" " * (output.get_size().columns - 1))
+        output.write_raw("\r")
+        output.erase_end_of_line()
+        output.flush()
 
     def drop_ahead(self) -> bool:
         """Forget what the terminal has, and what came in one piece with the last line."""
