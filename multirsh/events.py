@@ -318,7 +318,7 @@ def _count_or_none(row: Mapping[str, Any], key: str) -> int | None:
 
 def _time(row: Mapping[str, Any], key: str) -> float:
     value = float(_is(row, key, int, float))
-    if not math.isfinite(value):  # json.loads takes NaN, and 1e999
+    if not math.isfinite(value):
         raise TypeError(f"{key!r} is {value!r}")
     return value
 

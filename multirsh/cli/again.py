@@ -50,6 +50,8 @@ class Again:
         entry = _settled(journal, journal.find(asked.resume or (asked.rerun.run if asked.rerun else "")))
         if entry.state is State.RUNNING:
             raise UsageError(f"the run {entry.run} goes on", hint="wait for its end, or end it")
+        if asked.resume is not None:
+            _check_last_of_its_line(journal, entry)
         plan, outcomes = journal.plan(entry), journal.outcomes(entry)
         if asked.rerun is not None:
             plan = {key: value for key, value in plan.items() if key not in {"before", "hosts", "resumes"}}
@@ -195,6 +197,20 @@ def _settled(journal: Journal, entry: Entry) -> Entry:
         time.sleep(0.02)
         entry = journal.find(entry.run)
     return entry
+
+
+def _check_last_of_its_line(journal: Journal, entry: Entry) -> None:
+    """See to it that nobody has gone on with the run yet: what was done since then is not in its record.
+
+    Raises:
+        UsageError: Somebody has.
+    """
+    later = next((one.run for one in journal.runs() if one.resumes == entry.run), None)
+    if later is not None:
+        raise UsageError(
+            f"{later} has gone on with {entry.run}, and its record knows what was done since",
+            hint=f"--resume {later} goes on from there; --rerun chooses from either",
+        )
 
 
 def _listed(inventory: Inventory, names: Collection[str]) -> Sequence[Host]:

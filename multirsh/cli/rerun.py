@@ -1,8 +1,8 @@
 """``--rerun WHICH [RUN]``: an option of two words, of which the second may be missing.
 
-What follows may be the command's first word as well. It is the run if it looks
-like one, with the date in it, or is exactly the last part of a recorded run's
-identifier; no command does.
+What follows may be the command's first word as well. It is the run if it is
+``last`` (last(1) needs ``--`` before it), or looks like one, with the date in
+it, or is exactly the last part of a recorded run's identifier.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def rerun(value: str | Rerun) -> Rerun:
 
 def is_run(word: str) -> bool:
     """Whether the word after ``WHICH`` is the run, and not the command's first."""
-    if _DATED.fullmatch(word):
+    if word == "last" or _DATED.fullmatch(word):
         return True
     if not _SHORT.fullmatch(word):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,12 +82,12 @@ class Entry:
                 command=str(row["command"]),
                 hosts=int(row["hosts"]),
                 counts={Status(status): int(count) for status, count in row["counts"].items()},
-                exit_code=row["exit_code"],
-                seconds=row["seconds"],
+                exit_code=None if row["exit_code"] is None else int(row["exit_code"]),
+                seconds=None if row["seconds"] is None else _finite(row["seconds"]),
                 size=int(row["bytes"]),
-                resumes=row["resumes"],
+                resumes=None if row["resumes"] is None else str(row["resumes"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"no entry: {error!r}") from None
 
 
@@ -103,7 +104,22 @@ def time_of(stamp: str) -> float:
     Raises:
         ValueError: No such time.
     """
-    return datetime.fromisoformat(stamp).timestamp()
+    try:
+        return datetime.fromisoformat(stamp).astimezone(UTC).timestamp()
+    except OverflowError as error:
+        raise ValueError(f"{stamp!r}: {error}") from None
+
+
+def _finite(value: float) -> float:
+    """A number of seconds.
+
+    Raises:
+        ValueError: It is none, or without bound.
+    """
+    seconds = float(value)
+    if not math.isfinite(seconds):
+        raise ValueError(f"{value!r} seconds")
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +154,17 @@ NEVER: Final = Outcome()
 STARTED: Final = Outcome(is_started=True)
 
 
-def outcomes(events: Iterable[Event]) -> dict[str, Outcome]:
+def outcomes(events: Iterable[Event], *, has_gaps: bool = False) -> dict[str, Outcome]:
     """What became of each host, in the run's order.
 
     Args:
         events: Of one run; those of output may be absent.
+        has_gaps: Whether the run went on without its record: then any host may have begun.
     """
     found: dict[str, Outcome] = {}
     for event in events:
         if isinstance(event, RunStarted):
-            found |= dict.fromkeys(event.hosts, NEVER)
+            found |= dict.fromkeys(event.hosts, STARTED if has_gaps else NEVER)
         elif isinstance(event, HostStarted):
             found[event.host] = STARTED
         elif isinstance(event, HostFinished):

@@ -22,9 +22,11 @@ from multirsh.journal import entry as entries
 from multirsh.journal.entry import Entry, Outcome, State
 from multirsh.journal.folder import state_folder
 from multirsh.journal.index import Index
+from multirsh.journal.plan import odd_key
 from multirsh.journal.pruning import Candidate, Limits, to_remove
 from multirsh.journal.record_file import SUFFIX, UNBORN, is_written
 from multirsh.journal.rows import FORMAT, events, row_of, rows
+from multirsh.journal.survey import survey
 
 LAST: Final = "last"
 """What the newest run may be called."""
@@ -136,16 +138,22 @@ class Journal:
         Raises:
             UsageError: As ``rows``.
         """
-        return entries.outcomes(self.events(entry, with_output=False))
+        return survey(self.rows(entry, with_output=False)).outcomes
 
     def plan(self, entry: Entry) -> JsonObject:
         """What the run was to do, as its record's first row has it.
 
         Raises:
-            UsageError: As ``rows``.
+            UsageError: As ``rows``; or what is there cannot be a plan.
         """
         first = next(self.rows(entry), {})
         plan = first.get("plan")
+        wrong = odd_key(plan) if isinstance(plan, dict) else None
+        if wrong is not None:
+            raise UsageError(
+                f"the record of {entry.run} is damaged: {wrong!r} in its plan is not what it should be",
+                hint="it cannot be gone on with",
+            )
         return plan if isinstance(plan, dict) else {}
 
     def remove(self, runs: Collection[str]) -> None:
@@ -205,7 +213,7 @@ class Journal:
         """
         try:
             with os.scandir(self.folder) as found:
-                names = [one.name for one in found]
+                names = [one.name for one in found if one.is_file()]  # to open a pipe might take for ever
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -235,10 +243,13 @@ class Journal:
         is_running = is_written(path)  # before it is read: else it might end between the two and seem broken
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            first, begun = row_of(file.readline()), row_of(file.readline())
+            whole_rows = rows(file)
+            first, begun = next(whole_rows, None), next(whole_rows, None)
             if first is None or begun is None:
                 raise ValueError(f"{path} is no record")
             entry = begin_of(first, begun)
+            if entry.run != run:
+                raise ValueError(f"{path} is a copy of the record of {entry.run}")
             file.seek(max(0, size - _TAIL_BYTES))
             last = _last_row(file)
             ending = next(events([last]), None)
@@ -304,7 +315,7 @@ def _last_row(file: Iterable[bytes]) -> JsonObject:
 
 
 def _may_mean(text: str, run: str) -> bool:
-    return run.startswith(text) or run.partition("-")[2].startswith(text)
+    return bool(text) and (run.startswith(text) or run.partition("-")[2].startswith(text))
 
 
 def _check_format(first: JsonObject, run: str) -> None:

@@ -76,6 +76,20 @@ class RecordFile:
         """
         os.fdatasync(self._descriptor)
 
+    def overwrite(self, place: int, byte: bytes) -> None:
+        """Put another byte in the place of one: that needs no room on the disk.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        # Through the other descriptor it would be appended (pwrite(2), O_APPEND).
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.pwrite(descriptor, byte, place)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Write no more; the lock is free."""
         os.close(self._descriptor)

@@ -11,7 +11,8 @@ are in the file; and on the disk (fdatasync(2)), unless they are only output.
     thread        write, fsync --'           write --'              write, fsync
 
 A record that cannot be kept, since the disk is full or the folder read-only,
-is one warning; then every ticket is done at once, and the run goes on.
+is one warning; then every ticket is done at once, and the run goes on. What was
+written says so, for who resumes the run: any host may have begun since then.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 USUAL_OUTPUT_BYTES: Final = 256 * 1024 * 1024
 """Of a run's output, so much of its record."""
+
+_NO_GAPS: Final = b'"gaps":0'
+"""In the record's first row; the digit is overwritten when something could not be kept."""
 
 Ticket: TypeAlias = Future[None]
 """Done when what it was given for is safe. It never fails and cannot be cancelled: several may hold it."""
@@ -76,6 +80,7 @@ class Recorder:
         self._has_failed = False
         self._file: RecordFile | None = None
         self._entry: Entry | None = None
+        self._gaps_at = 0
         self._left_out: set[str] = set()
 
     def record(self, event: Event) -> Ticket | None:
@@ -163,6 +168,7 @@ class Recorder:
             self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
         first = {
             "event": "record",
+            "gaps": 0,
             "run": begun.run,
             "t": 0,
             "format": FORMAT,
@@ -170,7 +176,9 @@ class Recorder:
             "plan": self._plan,
         }
         started = begun.to_dict()
-        self._file = RecordFile.create(self._journal.folder, begun.run, line_of(first) + line_of(started))
+        rows = line_of(first) + line_of(started)
+        self._file = RecordFile.create(self._journal.folder, begun.run, rows)
+        self._gaps_at = rows.index(_NO_GAPS) + len(_NO_GAPS) - 1
         self._entry = begin_of(first, started)
         self._journal.index.add([self._entry])
 
@@ -192,6 +200,9 @@ class Recorder:
     def _fail(self, reason: str) -> None:
         self._has_failed = True
         folder = self._journal.folder
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # then it looks like the record of a run that was killed
+                self._file.overwrite(self._gaps_at, b"1")
         self._warn(f"the run is not recorded any further: {folder}: {reason}; it goes on")
 
 

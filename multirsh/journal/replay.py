@@ -30,20 +30,21 @@ _NO_TIME: Final = Seconds(connect=None, auth=None, run=None, close=None, total=0
 _NO_PORTS: Final = PortUse(peak=0, closed_by={}, time_wait_left=None)
 
 
-def whole(events: Iterable[Event]) -> Iterator[Event]:
+def whole(events: Iterable[Event], *, has_gaps: bool = False) -> Iterator[Event]:
     """Give every host an ending: of a run that broke, those that have none are ``lost`` or ``not_run``.
 
     The run itself gets none, since nothing is known of it.
 
     Args:
         events: A record's, in its order.
+        has_gaps: Whether the run went on without its record: then all that have no ending are ``lost``.
     """
     hosts: dict[str, int] = {}
     last: Event | None = None
     for event in events:
         match event:
             case RunStarted():
-                hosts = dict.fromkeys(event.hosts, 0)
+                hosts = dict.fromkeys(event.hosts, int(has_gaps))
             case HostStarted():
                 hosts[event.host] = event.attempt
             case HostFinished():

@@ -42,6 +42,7 @@ DONE: Final = frozenset({Which.OK, Which.FAILED})
 Standings: TypeAlias = Mapping[str, Which]
 """Of every host, by its name, in the run's order."""
 
+_WORDS: Final = frozenset(which.value for which in Which)
 _MAY_HAVE_RUN: Final = frozenset({Phase.SESSION, Phase.RUN})
 _PLAINLY: Final = {
     Status.OK: Which.OK,
@@ -79,7 +80,7 @@ def standings(plan: JsonObject, outcomes: Mapping[str, Outcome]) -> Standings:
     before: Mapping[str, Sequence[str]] = plan.get("before") or {}
     found = dict.fromkeys(plan.get("hosts") or outcomes, Which.NOTRUN)
     for word, hosts in before.items():
-        found |= dict.fromkeys(hosts, Which(word))
+        found |= dict.fromkeys(hosts, Which(word) if word in _WORDS else Which.UNKNOWN)
     for host, outcome in outcomes.items():
         now = which(outcome)
         has_begun = now in DONE or now is Which.UNKNOWN

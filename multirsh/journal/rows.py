@@ -15,10 +15,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 
-from multirsh.events import Event, JsonObject, from_dict
-
-OWN_ROWS: Final = frozenset({"record", "left_out"})
-"""Rows that are no events: the record's first, and that a host's output is not kept from there on."""
+from multirsh.events import Event, JsonObject, RunFinished, RunStarted, from_dict
 
 FORMAT: Final = 1
 """Of the rows; a reader refuses a later one."""
@@ -59,12 +56,18 @@ def row_of(line: bytes) -> JsonObject | None:
 
 
 def events(found: Iterable[JsonObject]) -> Iterator[Event]:
-    """The events among rows; rows of the record's own, damaged ones and those of later versions are none."""
+    """The events among rows; rows of the record's own, damaged ones and those of later versions are none.
+
+    Neither are those of hosts that are none of the run's.
+    """
+    known: frozenset[str] | None = None
     for row in found:
-        if row.get("event") in OWN_ROWS:
-            continue
         try:
             event = from_dict(row)
         except ValueError:
+            continue
+        if isinstance(event, RunStarted):
+            known = frozenset(event.hosts)
+        elif known is not None and not isinstance(event, RunFinished) and event.host not in known:
             continue
         yield event

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from multirsh.events import Event, JsonObject, RunStarted
+from multirsh.events import JsonObject, RunStarted
 from multirsh.journal.entry import Outcome, outcomes
 from multirsh.journal.rows import events
 from multirsh.model import Status
@@ -19,21 +19,22 @@ class Survey:
         started: How the run began; ``None`` where the record does not say.
         outcomes: What became of each host.
         cut_off: Hosts whose output was more than the record was to hold.
+        has_gaps: Whether the run went on without its record, so that any host without an ending may have run.
     """
 
     started: RunStarted | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     cut_off: frozenset[str] = frozenset()
+    has_gaps: bool = False
 
 
 def survey(rows: Iterable[JsonObject]) -> Survey:
     """Read a record's rows; those of output may be absent."""
-    cut_off: set[str] = set()
-    kept: list[Event] = []
-    others = (row for row in rows if not _is_left_out(row, cut_off))
-    kept.extend(events(others))
+    found = _OwnRows()
+    kept = list(events(found.passing(rows)))
     started = next((event for event in kept if isinstance(event, RunStarted)), None)
-    return Survey(started, outcomes(kept), frozenset(cut_off))
+    told = outcomes(kept, has_gaps=found.has_gaps)
+    return Survey(started, told, frozenset(found.cut_off), has_gaps=found.has_gaps)
 
 
 def status_of(outcome: Outcome) -> Status:
@@ -43,8 +44,21 @@ def status_of(outcome: Outcome) -> Status:
     return Status.LOST if outcome.is_started else Status.NOT_RUN
 
 
-def _is_left_out(row: JsonObject, cut_off: set[str]) -> bool:
-    if row.get("event") != "left_out":
-        return False
-    cut_off.add(str(row.get("host")))
-    return True
+class _OwnRows:
+    """What the record's own rows say."""
+
+    def __init__(self) -> None:
+        self.cut_off: set[str] = set()
+        self.has_gaps = False
+
+    def passing(self, rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        """Take note of them, and pass all rows on."""
+        for row in rows:
+            match row.get("event"):
+                case "record":
+                    self.has_gaps = bool(row.get("gaps"))
+                case "left_out":
+                    self.cut_off.add(str(row.get("host")))
+                case _:
+                    pass
+            yield row

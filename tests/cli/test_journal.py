@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 import pytest
 
+from multirsh.cli.main import main
 from multirsh.cli.rerun import KINDS, rerun
 from multirsh.cli.run import run
 from multirsh.cli.stdin import with_its_file
@@ -20,6 +24,8 @@ from multirsh.model import Status
 from tests.cli.program import MULTIRSH, Program, wait_until
 from tests.journal.records import keep, whole
 from tests.servers.mounts import own_mounts
+
+Here: TypeAlias = Callable[..., tuple[object, str, str]]
 
 CANARY = "canary-9d41"
 WORKS = 'echo "$MULTIRSH_HOST" >> begun; [ "$MULTIRSH_HOST" != b ]'
@@ -39,6 +45,22 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Program:
     user = Program(tmp_path_factory.mktemp("recorded"))
     assert user(*ON, WORKS).code == 5
     return user
+
+
+@pytest.fixture
+def here(recorded: Program, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """The program of ``recorded`` in this process: for what ends before anything is run."""
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(recorded.home))
+    monkeypatch.chdir(recorded.home)
+
+    def program(*args: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(args)
+        return (end.value.code, *capfd.readouterr())
+
+    return program
 
 
 def journal_of(user: Program) -> Journal:
@@ -145,6 +167,8 @@ def test_a_state_folder_that_cannot_be_written_is_one_warning_and_the_run_goes_o
         ("--rerun failed 20261121 uptime", "--rerun=failed+20261121 uptime"),
         ("--rerun ok 20261121T154000-abc123", "--rerun=ok+20261121T154000-abc123"),
         ("-q --rerun=ok 20261121T15 df", "-q --rerun=ok+20261121T15 df"),
+        ("--rerun failed last", "--rerun=failed+last"),
+        ("--rerun failed -- last", "--rerun=failed -- last"),
         ("--rerun failed df -h", "--rerun=failed df -h"),
         ("--rerun failed facade x", "--rerun=failed facade x"),
         ("--rerun failed abc123 x", "--rerun=failed+abc123 x"),
@@ -192,18 +216,18 @@ def test_rerun_takes_the_command_and_the_hosts_that_ended_so(user: Program) -> N
     ],
 )
 def test_what_cannot_be_taken_up_is_2_and_says_why(
-    recorded: Program, args: tuple[str, ...], words: str
+    recorded: Program, here: Here, args: tuple[str, ...], words: str
 ) -> None:
-    ended = recorded("-R", "local", *args)
-    assert (ended.code, ended.out) == (2, "")
-    assert re.search(words, ended.err), ended.err
+    code, out, err = here("-R", "local", *args)
+    assert (code, out) == (2, "")
+    assert re.search(words, err), err
     assert len(begun(recorded)) == 3
 
 
-def test_nothing_left_to_do_ends_as_what_was_done(recorded: Program) -> None:
-    ended = recorded("-R", "local", "--resume", "last")
-    assert ended.code == 5
-    assert re.search("nothing of .* is left to do: failed 1, ok 2", ended.err)
+def test_nothing_left_to_do_ends_as_what_was_done(recorded: Program, here: Here) -> None:
+    code, _, err = here("-R", "local", "--resume", "last")
+    assert code == 5
+    assert re.search("nothing of .* is left to do: failed 1, ok 2", err)
     assert len(begun(recorded)) == 3
 
 

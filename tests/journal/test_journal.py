@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
 from multirsh.journal import Journal, State
+from multirsh.journal.resuming import standings
 
 from .records import host_started, keep, started, whole
 
@@ -41,6 +46,7 @@ def test_a_beginning_that_no_other_has_is_enough(journal: Journal, text: str, ru
     [
         ("ab", rf"'ab' may be {RUNS[1]}, {RUNS[0]}; give more of it"),
         ("20261121T154000-abc124", rf"no run is called '20261121T154000-abc124'; near are {RUNS[0]}"),
+        ("", rf"no run is called ''; the last is {RUNS[2]}"),
         ("?", rf"no run is called '\?'; the last is {RUNS[2]}"),
     ],
 )
@@ -102,12 +108,80 @@ def test_a_record_cut_off_anywhere_is_read_up_to_there(tmp_path: Path, cut: int)
         path.unlink(missing_ok=True)
 
 
+def test_what_is_no_record_is_not_listed_and_nobody_waits_for_it(journal: Journal) -> None:
+    before, index = journal.runs(), journal.folder / "index.ndjson"
+    (journal.folder / "mine.ndjson").write_bytes((journal.folder / f"{RUNS[0]}.ndjson").read_bytes())
+    (journal.folder / "folder.ndjson").mkdir()
+    os.mkfifo(journal.folder / "pipe.ndjson")
+    rows = index.read_bytes()
+    assert journal.runs() == before
+    assert journal.find(RUNS[0]) == before[-1]
+    assert index.read_bytes() == rows
+
+
 def test_rows_that_are_garbage_or_of_a_later_version_are_passed_over(journal: Journal) -> None:
     entry = journal.find(RUNS[0])
     before = list(journal.events(entry))
     with (journal.folder / f"{RUNS[0]}.ndjson").open("ab") as file:
         file.write(b'\0\0\0\n[1]\n{"event":"moved"}\n{"event":"stdout"}\n' + b"[" * 100_000 + b"\n")
     assert list(journal.events(entry)) == before
+
+
+def damaged(row: dict[str, Any], change: dict[str, Any]) -> bytes:
+    return json.dumps(row | change).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        (0, {"began": "9999-12-31T23:59:59-23:00"}),
+        (0, {"plan": {"hosts": 5}}),
+        (0, {"plan": {"before": ["a"]}}),
+        (0, {"plan": {"before": {"ok": 5}}}),
+        (0, {"plan": {"cwd": 5}}),
+        (1, {"hosts": [1, [2]]}),
+        (1, {"t": float("nan")}),
+        (2, {"event": [1]}),
+        (4, {"host": "of nobody's"}),
+        (4, {"seconds": {"total": 10**400}}),
+        (-1, {"event": {}}),
+        (-1, {"seconds": float("inf")}),
+    ],
+)
+def test_one_record_that_is_damaged_is_no_trouble_for_the_others(
+    journal: Journal, place: int, change: dict[str, Any]
+) -> None:
+    path = journal.folder / f"{RUNS[0]}.ndjson"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[place] = damaged(json.loads(lines[place]), change)
+    path.write_bytes(b"".join(lines))
+    (journal.folder / "index.ndjson").unlink()
+    listed = journal.runs()
+    assert [entry.run for entry in listed][:2] == [RUNS[2], RUNS[1]]
+    for entry in listed:
+        with suppress(UsageError):
+            standings(journal.plan(entry), journal.outcomes(entry))
+        for event in journal.events(entry):
+            json.dumps(event.to_dict(), allow_nan=False)
+    keep(journal, whole("20261123T090000-aaaaaa", "web1"))
+    assert journal.find().run == "20261123T090000-aaaaaa"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": "x"},
+        {"seconds": float("nan")},
+        {"bytes": float("inf")},
+        {"exit_code": "\x1b"},
+        {"began": "0001-01-01T00:00:00+10:00"},
+    ],
+)
+def test_a_row_of_the_index_that_is_damaged_is_learnt_anew(journal: Journal, change: dict[str, Any]) -> None:
+    before = journal.runs()
+    index = journal.folder / "index.ndjson"
+    index.write_bytes(damaged(before[0].to_dict(), change))
+    assert journal.runs() == before
 
 
 def test_a_record_of_another_format_is_refused_in_words(journal: Journal) -> None:

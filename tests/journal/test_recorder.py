@@ -14,8 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from multirsh.events import Event
+from multirsh.events import Event, HostFinished
 from multirsh.journal import Journal, Limits, Recorder, State
+from multirsh.journal.replay import whole as completed
+from multirsh.journal.resuming import Which, standings
+from multirsh.journal.survey import survey
 from multirsh.model import Status
 
 from .records import finished, host_finished, host_started, keep, output, started, whole
@@ -34,7 +37,7 @@ def test_a_record_is_its_own_row_and_then_the_events_as_they_are_told(journal: J
     lines = (journal.folder / f"{RUN}.ndjson").read_text(encoding="ascii").splitlines()
     first, *others = [json.loads(line) for line in lines]
     assert first.pop("began").endswith("Z")
-    assert first == {"event": "record", "run": RUN, "t": 0, "format": 1, "plan": {"cwd": "/tmp"}}
+    assert first == {"event": "record", "gaps": 0, "run": RUN, "t": 0, "format": 1, "plan": {"cwd": "/tmp"}}
     assert others == [event.to_dict() for event in told]
 
 
@@ -124,8 +127,30 @@ def test_a_disk_that_is_full_is_one_warning_and_what_was_written_stays(journal: 
     assert recorder.record(host_finished(RUN, "web1")) is None
     closed = recorder.close()
     assert closed is None or closed.result(timeout=10) is None
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before.replace(b'"gaps":0', b'"gaps":1', 1)
     assert warnings == [f"the run is not recorded any further: {journal.folder}: File too large; it goes on"]
+
+
+def test_after_a_gap_any_host_without_an_ending_may_have_run(journal: Journal) -> None:
+    recorder = Recorder(journal, warn=lambda _: None)
+    recorder.record(started(RUN, "web1", "web2"))
+    recorder.record(host_started(RUN, "web1"))
+    ticket = recorder.record(host_finished(RUN, "web1"))
+    assert ticket is not None
+    ticket.result(timeout=10)
+    with a_file_may_have((journal.folder / f"{RUN}.ndjson").stat().st_size + 20):
+        for event in whole(RUN, "web2")[1:]:
+            recorder.record(event)
+        closed = recorder.close()
+        assert closed is None or closed.result(timeout=10) is None
+    entry = journal.find(RUN)
+    found = standings(journal.plan(entry), journal.outcomes(entry))
+    assert found == {"web1": Which.OK, "web2": Which.UNKNOWN}
+    assert survey(journal.rows(entry)).has_gaps
+    endings = [
+        one for one in completed(journal.events(entry), has_gaps=True) if isinstance(one, HostFinished)
+    ]
+    assert [one.status for one in endings] == [Status.OK, Status.LOST]
 
 
 def test_a_folder_that_cannot_be_made_is_one_warning(journal: Journal) -> None:

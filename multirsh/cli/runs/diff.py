@@ -65,9 +65,9 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
         wanted = hosts_named(nodes, dict.fromkeys([*surveys[0].outcomes, *surveys[1].outcomes]), "either run")
     store = Store(output.memory, on_full=_disk_is_full)
     try:
-        changes = changes_between(
-            _events(journal, before, wanted), _events(journal, after, wanted), store, output.normalizer
-        )
+        old = _events(journal, before, surveys[0], wanted)
+        new = _events(journal, after, surveys[1], wanted)
+        changes = changes_between(old, new, store, output.normalizer)
         page = Page(output)
         outbox = Outbox()
         if as_json:
@@ -82,14 +82,14 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     return ExitCode.COMMAND if changes else ExitCode.OK
 
 
-def _events(journal: Journal, entry: Entry, wanted: set[str] | None) -> Iterator[Event]:
+def _events(journal: Journal, entry: Entry, found: Survey, wanted: set[str] | None) -> Iterator[Event]:
     from multirsh.journal import State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
     from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
 
     events = with_copies_told(journal.events(entry))
     if entry.state is State.BROKEN:
-        events = whole(events)
+        events = whole(events, has_gaps=found.has_gaps)
     return events if wanted is None else of_hosts(events, wanted)
 
 

@@ -92,7 +92,9 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     chosen = chosen_hosts(entry, found, nodes, wanted)
     events: Iterable[Event] = journal.events(entry)
     if not showing.as_json:
-        events = with_copies_told(whole(events) if entry.state is State.BROKEN else events)
+        if entry.state is State.BROKEN:
+            events = whole(events, has_gaps=found.has_gaps)
+        events = with_copies_told(events)
     if chosen is not None:
         events = of_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen

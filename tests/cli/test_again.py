@@ -1,0 +1,37 @@
+"""Which run may be gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from multirsh.cli.again import Again
+from multirsh.cli.options import Recording
+from multirsh.cli.rerun import Rerun
+from multirsh.errors import UsageError
+from multirsh.journal import Journal
+from tests.journal.records import keep, whole
+
+FIRST, SECOND = "20261121T154000-abc123", "20261121T154001-abd456"
+
+
+def asked(*, resume: str | None = None, rerun: Rerun | None = None) -> Recording:
+    return Recording(
+        no_journal=False, journal_output=1, journal_size=1, journal_days=1, resume=resume, rerun=rerun
+    )
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return Journal()
+
+
+def test_a_run_is_gone_on_with_once_and_then_the_one_that_did_so(journal: Journal) -> None:
+    keep(journal, whole(FIRST, "a")[:2])
+    keep(journal, whole(SECOND, "a"), plan={"resumes": FIRST, "hosts": ["a"]})
+    with pytest.raises(UsageError, match=f"{SECOND} has gone on with {FIRST}.*--resume {SECOND}"):
+        Again.look(asked(resume=FIRST))
+    assert Again.look(asked(resume=SECOND)) is not None
+    assert Again.look(asked(rerun=Rerun("unknown", FIRST))) is not None
