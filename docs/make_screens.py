@@ -1,5 +1,6 @@
-"""Write the screens of the docs, as a terminal shows them: ``python docs/make_screens.py``. Needs tmux.
+"""Write the screens of the docs, as a terminal shows them: ``python docs/make_screens.py [NAME]...``.
 
+Needs tmux.
 Each command is typed into a tmux of its own, the screen is captured with its
 colours (tmux(1), capture-pane -e), and rich makes an SVG of it, dark and light.
 """
@@ -8,11 +9,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +40,8 @@ class Screen:
         columns: How wide the window is.
         lines: How high.
         sign: Captured once this is there; by default, the last line of a run.
+        typed: What is typed before: each once the last line ends with its sign, which comes first.
+        lab: How many hosts of a lab stay up meanwhile; its folder is the current one.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Screen:
     columns: int = 80
     lines: int = 24
     sign: str = "TIME_WAIT"
+    typed: tuple[tuple[str, str], ...] = ()
+    lab: int = 0
 
 
 _SLOW: Final = (
@@ -69,6 +76,23 @@ ALL: Final = (
     Screen("gathering", f"multirsh lab --hosts 40 -j 24 -b {shlex.quote(_UPGRADE)}", sign=": Setting up"),
     Screen("gather", f"multirsh lab -b {shlex.quote(_RELEASE)}", lines=12),
     Screen("diff", f"multirsh lab -g web --diff {shlex.quote(_CONFIG)}", lines=18),
+    Screen(
+        "shell",
+        "multirsh shell -f hosts.yaml",
+        lines=34,
+        lab=12,
+        typed=(
+            ("(12)>", "@@web"),
+            ("(8)>", "test $MULTIRSH_HOST != web03 && uptime -p"),
+            ("(8)>", ".failed"),
+            ("(1)>", "!echo on this machine"),
+            ("(1)>", "@"),
+            ("(12)>", "="),
+            ("=gather>", "echo ${MULTIRSH_HOST%%[0-9]*}"),
+            ("=gather>", ".status"),
+        ),
+        sign="at once",
+    ),
 )
 
 
@@ -76,24 +100,43 @@ def capture(screen: Screen, folder: Path) -> str:
     """Type the command into a terminal of its own; what is on it then."""
     tmux = ["tmux", "-S", str(folder / "socket"), "-f", "/dev/null"]
     rc = folder / "rc"
-    rc.write_text(f"PS1='$ '\nmultirsh() {{ {sys.executable} -m multirsh \"$@\"; }}\n")
     size = ["-x", str(screen.columns), "-y", str(screen.lines)]
-    _tell(tmux, "new-session", "-d", *size, "bash", "--rcfile", str(rc), "--noprofile")
-    try:
-        _awaited(tmux, "$")
-        _tell(tmux, "send-keys", "-l", screen.command)
-        _tell(tmux, "send-keys", "Enter")
-        return _awaited(tmux, screen.sign)
-    finally:
-        _tell(tmux, "kill-server")
+    with _lab(screen.lab) as lab:
+        place = "" if lab is None else f"cd {shlex.quote(str(lab))}\n"
+        told = "" if lab is None else " -F ssh_config"
+        rc.write_text(f"PS1='$ '\n{place}multirsh() {{ {sys.executable} -m multirsh \"$@\"{told}; }}\n")
+        _tell(tmux, "new-session", "-d", *size, "bash", "--rcfile", str(rc), "--noprofile")
+        try:
+            for sign, typed in (("$", screen.command), *screen.typed):
+                _awaited(tmux, f"{re.escape(sign)}\\s*\\Z")
+                _tell(tmux, "send-keys", "-l", "--", typed)
+                _tell(tmux, "send-keys", "Enter")
+            return _awaited(tmux, re.escape(screen.sign))
+        finally:
+            _tell(tmux, "kill-server")
 
 
-def _awaited(tmux: Sequence[str], sign: str) -> str:
-    """What is on the screen once ``sign`` is there."""
+@contextmanager
+def _lab(hosts: int) -> Iterator[Path | None]:
+    """The folder of a lab that stays up, if there is to be one."""
+    if not hosts:
+        yield None
+        return
+    argv = [sys.executable, "-m", "multirsh", "lab", "--hosts", str(hosts)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as lab:
+        try:
+            told = iter(lab.stdout or ())
+            yield next(Path(found[1]).parent for line in told if (found := re.search(r"-f (\S+)", line)))
+        finally:
+            lab.send_signal(signal.SIGINT)
+
+
+def _awaited(tmux: Sequence[str], pattern: str) -> str:
+    """What is on the screen once ``pattern`` is there."""
     deadline = time.monotonic() + PATIENCE_S
-    while sign not in Text.from_ansi(shown := _tell(tmux, "capture-pane", "-e", "-p")).plain:
+    while not re.search(pattern, Text.from_ansi(shown := _tell(tmux, "capture-pane", "-e", "-p")).plain):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no {sign!r} in\n{shown}")
+            raise TimeoutError(f"no {pattern!r} in\n{shown}")
         time.sleep(0.1)
     return shown
 
@@ -116,9 +159,11 @@ def draw(screen: Screen, shown: str, theme: TerminalTheme) -> str:
 
 
 def main() -> None:
-    """Capture and draw all of them."""
+    """Capture and draw all of them, or those that are named."""
     SCREENS.mkdir(exist_ok=True)
     for screen in ALL:
+        if screen.name not in (sys.argv[1:] or [screen.name]):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             shown = capture(screen, Path(folder))
         for name, theme in THEMES.items():

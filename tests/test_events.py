@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -111,6 +112,9 @@ def test_an_event_is_made_again_of_its_object(event: Event) -> None:
         ({"event": ["stdout"]}, r"no event is called \['stdout'\]"),
         ({"host": 3}, "host_started: 'host' is 3"),
         ({"attempt": True}, "host_started: 'attempt' is True"),
+        ({"t": math.nan}, "host_started: 't' is nan"),
+        ({"t": math.inf}, "host_started: 't' is inf"),
+        ({"t": 10**400}, "host_started: int too large"),
         ({"event": "stdout"}, "stdout: there is no 'data_b64'"),
         ({"event": "stdout", "data_b64": "?"}, "base64|Base64|padding"),
         ({"event": "host_finished", "closed_by": None, "seconds": {}, "status": "fine"}, "'fine'"),

@@ -80,6 +80,11 @@ class ReportFile:
         Path(name).unlink()
         return cls(real, began=began, notes=notes, memory=memory, normalizer=normalizer)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a run to be shown."""
+        return self._report.has_begun
+
     def feed(self, event: Event) -> None:
         """Take the run's next event."""
         if self._began is None and isinstance(event, RunStarted):

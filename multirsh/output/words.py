@@ -53,7 +53,7 @@ def status_words(status: Status) -> str:
 
 def ending_words(finished: HostFinished) -> str:
     """How a host ended, in one or two words: ``exit 3``, ``KILL``, else its status."""
-    if finished.status is Status.FAILED:
+    if finished.status is Status.FAILED and finished.exit_status is not None:  # a copy has none
         return f"exit {finished.exit_status}"
     return escape_text(finished.signal) if finished.signal else status_words(finished.status)
 

@@ -64,7 +64,7 @@ class Excerpt:
         # A line that is cut says what nobody wrote; one that fills all of it is better than nothing.
         whole_lines = head.rfind(b"\n") + 1
         tail = tail[-TAIL:]
-        return head[: whole_lines or None], tail[tail.find(b"\n") + 1 :]
+        return head[: whole_lines or None], tail[tail.find(b"\n") + 1 :] or tail
 
     def pieces(self) -> Iterator[bytes]:
         """What is kept, in order."""

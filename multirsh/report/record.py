@@ -127,16 +127,20 @@ class Record:
                 self.started = event
                 self.rows = {host: Row() for host in event.hosts}
             case HostStarted():
-                row = self.rows[event.host]
+                row = self._row(event.host)
                 row.starts = (*row.starts, event.t)
             case HostFinished():
-                self.rows[event.host].finished = event
+                self._row(event.host).finished = event
             case Copied():
                 self._copied(event)
             case RunFinished():
                 self.finished = event
             case _:
                 pass
+
+    def _row(self, host: str) -> Row:
+        """A host's; of one that the run's beginning does not name, too: a record may be damaged."""
+        return self.rows.setdefault(host, Row())
 
     def _copied(self, event: Copied) -> None:
         self.copied_bytes += event.size

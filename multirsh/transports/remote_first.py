@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 from multirsh.model import ClosedBy
 from multirsh.transports.close_order import CloseOrder, Command, Event, State
+from multirsh.transports.tcp import BY_FIN, BY_RESET
 
 READ_BYTES: Final = 256 * 1024
 """Asked of one recv(2): asyncio's own figure, and several SSH packets."""
@@ -64,6 +64,8 @@ class RemoteFirstTransport(asyncio.Transport):
         """
         super().__init__()
         self._loop = loop
+        # Of a process that is killed the kernel closes the sockets, and its FIN would be the first.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, BY_RESET)
         self._sock = sock
         self._fd = sock.fileno()
         self._close_timeout = close_timeout
@@ -215,9 +217,8 @@ class RemoteFirstTransport(asyncio.Transport):
         self._unwatch_reader()
         self._unwatch_writer()
         self._drop_buffer()
-        if reset:
-            # l_onoff 1, l_linger 0: close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1).
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not reset:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, BY_FIN)
         self._sock.close()
         closed_by = self._order.closed_by
         if closed_by is None:

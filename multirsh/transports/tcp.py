@@ -31,6 +31,12 @@ IP_BIND_ADDRESS_NO_PORT: Final = 24
 IP_LOCAL_PORT_RANGE: Final = 51
 """include/uapi/linux/in.h, Linux 6.3: the last port in the upper half, the first in the lower."""
 
+BY_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER by which close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1)."""
+
+BY_FIN: Final = struct.pack("ii", 0, 0)
+"""SO_LINGER by which close(2) sends FIN."""
+
 NO_PRIVILEGE: Final = (
     "local ports below 1024 need the capability CAP_NET_BIND_SERVICE: give it to the interpreter with"
     " 'sudo setcap cap_net_bind_service=+ep {python}', run as root, or let everybody bind them with"
@@ -145,7 +151,7 @@ async def connected(
 
 def reset(sock: socket.socket) -> None:
     """Close without a FIN, and so without TIME_WAIT: a connection, if there is one, is reset (socket(7))."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, BY_RESET)
     sock.close()
 
 

@@ -58,6 +58,17 @@ def test_the_page_is_of_the_run(multirsh: Program) -> None:
     assert re.search(r"<li>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</li>", page)
 
 
+def test_of_a_record_without_the_runs_beginning_there_is_no_page(multirsh: Program) -> None:
+    folder = multirsh.home / ".local" / "state" / "multirsh" / "runs"
+    keep(Journal(folder), [started("20261121T163000-c0ffee", "a")])
+    (record,) = folder.glob("2*.ndjson")
+    record.write_bytes(record.read_bytes().splitlines(keepends=True)[0])
+    refused = multirsh("runs", "report", "c0ffee", "report.html")
+    assert (refused.code, refused.out) == (2, "")
+    assert "c0ffee: the run's beginning is not in its record" in refused.err
+    assert not (multirsh.home / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [

@@ -113,7 +113,7 @@ async def test_a_second_command_costs_two_round_trips(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
-    with SlowRelay(server.port, delay_s=0.05, namespace=in_namespace) as relay:
+    with SlowRelay(server.port, delay_s=0.02, namespace=in_namespace) as relay:
         name = "127.0.0.1"
         hosts = hosts_on(server, [name], port=relay.port, host_keys="off")
         kept = Kept(server, [name], tmp_path, hosts=hosts)
@@ -248,7 +248,7 @@ async def test_what_an_abandoned_run_left_to_drain_is_waited_for_at_the_end(
         *hosts_on(mute, ["127.0.0.1"], host_keys="off"),
         *hosts_on(well, ["127.0.0.2"], host_keys="off"),
     ]
-    timeouts = Timeouts(connect=NEVER_S, close=1.0, kill_after=0.2)
+    timeouts = Timeouts(connect=NEVER_S, close=0.3, kill_after=0.2)
     kept = Kept(well, ["127.0.0.2"], tmp_path, hosts=hosts, timeouts=timeouts)
     async with kept.fleet as fleet:
         run = fleet.run("sleep", hosts=hosts[:1])

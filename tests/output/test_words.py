@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from multirsh.model import Status
-from multirsh.output.words import TROUBLES, clock, duration, plural, status_words
+from multirsh.output.words import TROUBLES, clock, duration, ending_words, plural, status_words
+from tests.output.events import host_finished
 
 
 def test_every_status_but_ok_is_a_trouble_and_has_one_place() -> None:
@@ -14,6 +15,12 @@ def test_every_status_but_ok_is_a_trouble_and_has_one_place() -> None:
 
 def test_status_words() -> None:
     assert status_words(Status.NOT_RUN) == "not run"
+
+
+def test_ending_words() -> None:
+    assert ending_words(host_finished("h", Status.FAILED, exit_status=3)) == "exit 3"
+    assert ending_words(host_finished("h", Status.FAILED)) == "failed"  # as a copy does
+    assert ending_words(host_finished("h", Status.SIGNALLED, signal="KILL")) == "KILL"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def test_what_is_short_is_whole_and_of_what_is_long_the_middle_is_gone(sizes: li
     assert text.endswith(tail)
     if len(text) <= HEAD + TAIL:
         assert head == text
-    elif tail:
+    elif head != text:
+        assert tail
         assert head.endswith(b"\n")
         assert len(head) + len(tail) < len(text)
         assert store.memory <= HEAD + 2 * TAIL
@@ -50,11 +51,12 @@ def test_lines_are_not_cut(store: Store) -> None:
     assert TAIL - 20 < len(tail) <= TAIL
 
 
-def test_a_line_that_fills_all_of_it_is_cut(store: Store) -> None:
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_that_fills_all_of_it_is_cut(store: Store, end: bytes) -> None:
     excerpt = Excerpt(store)
-    excerpt.append(b"x" * 1_000_000)
+    excerpt.append(b"x" * 1_000_000 + end)
     head, tail = excerpt.parts()
-    assert (head, tail) == (b"x" * HEAD, b"x" * TAIL)
+    assert (head, tail) == (b"x" * HEAD, b"x" * (TAIL - len(end)) + end)
 
 
 def test_what_is_dropped_holds_nothing(store: Store) -> None:

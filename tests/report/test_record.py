@@ -37,6 +37,14 @@ def test_of_a_run_that_broke_it_says_who_had_begun() -> None:
     assert record.last == 1.5
 
 
+def test_a_host_that_a_damaged_record_does_not_name_is_one_of_the_run() -> None:
+    record = Record()
+    record.feed(run_started("a"))
+    record.feed(host_started("z"))
+    record.feed(host_finished("z"))
+    assert record.counts() == {Status.OK: 1, Status.NOT_RUN: 1}
+
+
 def test_times_name_the_slowest() -> None:
     record = Record()
     hosts = [f"h{number}" for number in range(100)]

@@ -11,6 +11,7 @@ import click
 from multirsh.cli import options
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
+from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
@@ -48,6 +49,11 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
     )
     for event in journal.events(entry):
         page.feed(event)
+    if not page.has_begun:
+        raise UsageError(
+            f"{entry.run}: the run's beginning is not in its record, so there is no page of it",
+            hint=f"'multirsh runs show {entry.run}' tells what there is",
+        )
     complaint = page.save()
     if complaint is not None:
         click.echo(complaint, err=True)

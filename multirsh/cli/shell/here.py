@@ -32,7 +32,10 @@ async def run_here(command: str, signals: StopSignals, *, is_person: bool) -> in
     )
 
     def pass_on(number: signal.Signals, _count: int) -> None:
-        if number is not signal.SIGINT and child.returncode is None:
+        if number is signal.SIGINT:
+            if is_person:  # who presses it as often as an interpreter or a pager likes
+                signals.leave()
+        elif child.returncode is None:
             child.send_signal(number)
 
     with signals.taken_by(pass_on):

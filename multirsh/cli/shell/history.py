@@ -13,13 +13,22 @@ from multirsh.journal.folder import PRIVATE_FILE, make_private, state_folder
 FILE: Final = "shell_history"
 
 
-class PrivateHistory(FileHistory):
-    """A file; what begins with a blank is not kept, as with ``HISTCONTROL=ignorespace`` (bash(1))."""
+class _Discreet(History):
+    """Keeps no line that begins with a blank, as with ``HISTCONTROL=ignorespace`` (bash(1))."""
 
-    def store_string(self, string: str) -> None:
-        """Append a line."""
-        if not string[:1].isspace():
-            super().store_string(string)
+    def append_string(self, string: str) -> None:
+        """Keep a line, or several that were pasted."""
+        kept = "\n".join(line for line in string.split("\n") if not line[:1].isspace())
+        if kept:
+            super().append_string(kept)
+
+
+class _InFile(_Discreet, FileHistory):
+    """For the next time, too."""
+
+
+class _InMemory(_Discreet, InMemoryHistory):
+    """For as long as the shell goes on."""
 
 
 def open_history() -> tuple[History, str | None]:
@@ -33,7 +42,7 @@ def open_history() -> tuple[History, str | None]:
         finally:
             os.close(descriptor)
     except UsageError as error:
-        return InMemoryHistory(), f"the history is not kept: {error.message}"
+        return _InMemory(), f"the history is not kept: {error.message}"
     except OSError as error:
-        return InMemoryHistory(), f"the history is not kept: {error.filename}: {error.strerror}"
-    return PrivateHistory(path), None
+        return _InMemory(), f"the history is not kept: {error.filename}: {error.strerror}"
+    return _InFile(path), None

@@ -109,6 +109,8 @@ def parse(text: str) -> Line | None:
     if first == "!":
         if not rest:
             raise UsageError("there is no command after the !", hint="!COMMAND runs COMMAND on this machine")
+        if "\0" in rest:
+            raise UsageError("a command cannot hold a NUL byte")
         return Here(rest)
     if first in "@+-":
         return _choice(Change(first), rest)

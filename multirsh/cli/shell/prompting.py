@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import select
 import sys
+import termios
 from collections.abc import Iterable
+from contextlib import suppress
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
+from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.output import create_output
+from prompt_toolkit.utils import is_dumb_terminal
 
+from multirsh.cli.descriptors import STDIN
 from multirsh.cli.shell.completion import Vocabulary, candidates
 
 
@@ -39,9 +45,11 @@ class Prompting:
             output=create_output(sys.stderr),
         )
 
-    async def read(self, prompt: tuple[str, str]) -> str | None:
+    async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:
         """The next line; Ctrl-C gives up what is typed, Ctrl-D on an empty line is the end."""
         selection, rest = prompt
+        if not is_dumb_terminal():
+            self._begin_line(is_line_ours=is_line_ours)
         while True:
             try:
                 return await self._session.prompt_async(
@@ -53,6 +61,23 @@ class Prompting:
                 continue
             except EOFError:
                 return None
+
+    def _begin_line(self, *, is_line_ours: bool) -> None:
+        """Go to the beginning of an empty line, where prompt_toolkit takes the cursor to be."""
+        output = self._session.output
+        if not is_line_ours:
+            # From the first column this stays in its line, and from any other it goes on into the next.
+            output.write_raw(" " * (output.get_size().columns - 1))
+        output.write_raw("\r")
+        output.erase_end_of_line()
+        output.flush()
+
+    def drop_ahead(self) -> bool:
+        """Forget what the terminal has, and what came in one piece with the last line."""
+        has_some = bool(get_typeahead(self._session.input)) or bool(select.select([STDIN], [], [], 0)[0])
+        with suppress(termios.error):  # hung up
+            termios.tcflush(STDIN, termios.TCIFLUSH)
+        return has_some
 
 
 class _Completer(Completer):

@@ -18,12 +18,17 @@ class Reader(Protocol):
     def is_person(self) -> bool:
         """Whether somebody sits there who reads what we say, and may answer."""
 
-    async def read(self, prompt: tuple[str, str]) -> str | None:
+    async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:
         """The next line, without its end; ``None`` at the end.
 
         Args:
             prompt: Shown before it, where a person is.
+            is_line_ours: Whether nobody has written to the cursor's line, so that what stands there is only
+                the echo of what was typed ahead.
         """
+
+    def drop_ahead(self) -> bool:
+        """Forget what a person has typed that was not yet asked for; whether there was something."""
 
 
 class Lines:
@@ -34,7 +39,7 @@ class Lines:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    async def read(self, prompt: tuple[str, str]) -> str | None:  # noqa: ARG002 - nobody would see it
+    async def read(self, prompt: tuple[str, str], *, is_line_ours: bool) -> str | None:  # noqa: ARG002 - not seen
         """The next line."""
         while b"\n" not in self._rest:
             more = await in_daemon_thread(lambda: os.read(STDIN, CHUNK), name="multirsh-shell-lines")
@@ -44,6 +49,10 @@ class Lines:
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
         return os.fsdecode(bytes(line.removesuffix(b"\r")))
+
+    def drop_ahead(self) -> bool:
+        """Nothing: nobody types."""
+        return False
 
 
 def is_terminal() -> bool:

@@ -61,6 +61,7 @@ class Session:
         self._is_person = False
         self._say: Callable[[str], None] = _say
         self._pasted: list[str] = []
+        self._is_line_ours = True
 
     async def run(self, signals: StopSignals) -> int:
         """Do all lines; how to exit: as the last command did, as sh(1).
@@ -75,7 +76,7 @@ class Session:
             self._is_person = reader.is_person
             if self._is_person:
                 _show(words.welcome(self._selection))
-            with signals.taken_by(self._stop):
+            with signals.taken_by(lambda number, _count: self._stop(number, signals)):
                 await self._do_lines(fleet, reader, signals)
         return self._code if self._leaves_for is None else SIGNAL_BASE + self._leaves_for
 
@@ -98,10 +99,10 @@ class Session:
                 _say(f"multirsh: {error}")
                 self._code = ExitCode.USAGE
                 # What follows was written for what this line would have done.
-                self._drop_pasted()
+                self._drop_ahead(reader)
                 if not self._is_person:
                     return
-            if not self._heed(signals):
+            if not self._heed(signals, reader):
                 return
 
     async def _next(self, reader: Reader) -> str | None:
@@ -110,7 +111,9 @@ class Session:
             return self._pasted.pop(0)
         try:
             async with asyncio.timeout(None) as self._reading:
-                text = await reader.read(words.prompt(self._selection, self._mode))
+                text = await reader.read(
+                    words.prompt(self._selection, self._mode), is_line_ours=self._is_line_ours
+                )
         except TimeoutError:
             return None
         finally:
@@ -120,33 +123,38 @@ class Session:
         first, *self._pasted = text.split("\n")
         return first
 
-    def _drop_pasted(self) -> None:
-        """Forget the lines that came together with the last one."""
+    def _drop_ahead(self, reader: Reader) -> None:
+        """Forget the lines that came together with the last one, or were typed since."""
+        if reader.drop_ahead():
+            _say("multirsh: not run: what was typed ahead")
         left = [line for line in self._pasted if line.strip()]
         self._pasted.clear()
         if left:
             _say(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
 
-    def _stop(self, number: signal.Signals, _count: int) -> None:
+    def _stop(self, number: signal.Signals, signals: StopSignals) -> None:
         """A signal has come while no command runs."""
         if number is signal.SIGINT and self._is_person:
-            return  # not a key, which the prompt sees by itself
+            if self._reading is not None:  # not a key, which the prompt sees by itself
+                signals.leave()
+            return
         self._leaves_for = number
         if self._reading is not None:
             self._reading.reschedule(0)
 
-    def _heed(self, signals: StopSignals) -> bool:
+    def _heed(self, signals: StopSignals, reader: Reader) -> bool:
         """Whether to go on after what a command may have been stopped by."""
         if signals.first is None:
             return self._code != SIGNAL_BASE + signal.SIGPIPE
         if self._is_person and signals.first is signal.SIGINT:
             signals.settle()
-            self._drop_pasted()
+            self._drop_ahead(reader)
             return True
         self._leaves_for = self._leaves_for or signals.first
         return False
 
     async def _do(self, line: Line, fleet: Fleet, signals: StopSignals) -> None:
+        self._is_line_ours = not isinstance(line, Here)
         match line:
             case Command(text):
                 self._code = await self._run_on_hosts(text, fleet, signals)
@@ -161,6 +169,7 @@ class Session:
         """Run a command on the selection; its exit code."""
         asked = replace(self._asked, showing=showing_in(self._mode, self._asked.showing))
         drive = asked.drive(self._context.command(text), self._selection.chosen)
+        drive = replace(drive, reads_keys=False)  # what is typed meanwhile is the next line
         not_ok: list[str] = []
 
         def note(event: Event) -> None:

@@ -20,7 +20,6 @@ import asyncio
 import enum
 import ipaddress
 import socket
-import struct
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
@@ -34,6 +33,7 @@ from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures
 from multirsh.transports.rsh.failures import Reason
 from multirsh.transports.rsh.rcmd import RESERVED
+from multirsh.transports.tcp import reset
 
 LISTENERS_AT_MOST: Final = 16
 """Listeners on one local address, so handshakes at once with one remote address; others wait their turn."""
@@ -43,9 +43,6 @@ BACKLOG: Final = 1024
 
 LOOK_AGAIN_S: Final = 0.1
 """Seconds until a listener is asked again after the process had no descriptor left."""
-
-_RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER by which close(2) sends RST and keeps no state (socket(7))."""
 
 
 class Verdict(enum.Enum):
@@ -247,8 +244,7 @@ class _Listener:
                 transport = self._dialler.adopt(sock, spares_peer=True)
                 self._awaited[address].arrived(transport)
             return
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        sock.close()
+        reset(sock)
         if verdict is Verdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
         elif len(self._awaited) == 1 and port in RESERVED and not is_late:

@@ -57,6 +57,7 @@ def test_lines(text: str, line: Line | None) -> None:
         (".nothing", ".help lists them"),
         (".status all", "stands alone"),
         ("!", "no command after the !"),
+        ("!echo a\0b", "cannot hold a NUL byte"),
         ("+", "no hosts after the +"),
         ("- ", "no hosts after the -"),
     ],

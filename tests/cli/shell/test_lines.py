@@ -35,7 +35,7 @@ def test_lines_are_run_one_after_the_other(
     assert len(list((state / "runs").glob("2*.ndjson"))) == 3  # a record for each command
 
 
-@pytest.mark.parametrize("line", ["@nosuch", ".nosuch", "-@few", "+"])
+@pytest.mark.parametrize("line", ["-@few", ".nosuch"])
 def test_a_line_that_cannot_be_meant_ends_it_before_others_hit_the_wrong_hosts(
     on_sshd: Program, line: str
 ) -> None:
@@ -93,6 +93,27 @@ def test_a_signal_while_it_waits_for_a_line_ends_it(on_sshd: Program) -> None:
         said(process, "5 hosts: 5 ok")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 128 + signal.SIGINT
+
+
+def test_a_shell_that_is_killed_leaves_no_port_in_time_wait(
+    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
+) -> None:
+    with subprocess.Popen(
+        [*MULTIRSH, *SHELL],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=on_sshd.environ,
+        cwd=on_sshd.home,
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"true\n")
+        said(process, "5 hosts: 5 ok")
+        assert len(in_module_namespace.client_side([sshd.port])) == 5
+        process.kill()
+        process.wait()
+    assert not in_module_namespace.client_side([sshd.port])
 
 
 def test_a_reader_who_has_enough_ends_it(on_sshd: Program) -> None:

@@ -60,8 +60,8 @@ def test_a_session(screen: Screen, on_sshd: Program, sshd: Daemon, in_module_nam
 
     screen.line(".reconnect h01")
     screen.expect(r"^1 connection closed; the next command logs in again$")
-    screen.line("!echo here: $((6 * 7))")
-    screen.expect(r"^here: 42$")
+    screen.line("!printf 'here: %s' $((6 * 7))")  # without the end of a line
+    screen.expect(r"^here: 42 *$")
     screen.line(".statsu")
     screen.expect(r"there is no order \.statsu; did you mean status\?$")
     screen.key("C-d")
@@ -88,6 +88,15 @@ def test_ctrl_c_ends_the_command_and_not_the_shell(screen: Screen, remotes: Remo
     shown = screen.expect(r"^5 hosts: 5 ok")
     assert "h05: after" in shown
     assert sshd.log.count(LOGIN) == logins + 5
+
+    # Nor does it where it is for a command of this machine.
+    screen.line("!trap '' INT; echo up; read line; echo got $line")
+    screen.expect(r"^up$")
+    for number in range(1, 6):  # more often than would end a run for good
+        screen.key("C-c")
+        screen.expect(rf"(?s)^up\n(\^C){{{number}}}")
+    screen.line("a line")
+    screen.expect(r"got a line$")
     screen.line("quit")
     screen.expect(r"^ended 0$")
 
@@ -125,6 +134,34 @@ def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Scr
     assert "h02: second" in shown
     screen.expect(r"(?s)not run.*^h02 \(1\)>$")
     assert ": never" not in screen.shown
+
+
+def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Screen, remotes: Remotes) -> None:
+    screen.line(remotes.waiting)
+    remotes.wait_for(5)
+    screen.line("@h02")
+    screen.type("echo ne")
+    screen.expect("^echo ne$")
+    remotes.let_go()
+    screen.expect(r"^h02 \(1\)> echo ne$")
+    screen.line("xt")
+    shown = screen.expect(r"(?s)^5 hosts: 5 ok.*^1 host: 1 ok")
+    assert "h02: next" in shown
+
+    # After a line that is given up, or cannot be meant, it is not run; here some of it comes in one piece
+    # with that, as from a terminal that cannot tell pasting from typing.
+    screen.type(f"{remotes.marking()}\recho never\r")
+    remotes.wait_for(6)
+    screen.line("echo nor this")
+    screen.key("C-c")
+    screen.expect(r"^1 host: 1 cancelled")
+    screen.type("@nobody\recho never\r")
+    screen.expect(r"nobody is not in the hosts of this shell")
+    screen.expect(r"^multirsh: not run: what was typed ahead$")
+    screen.line("echo at last")
+    shown = screen.expect(r"^h02: at last$")
+    assert ": never" not in shown
+    assert ": nor this" not in shown
 
 
 def test_what_was_lost_is_opened_anew_and_told(screen: Screen, sshd: Daemon) -> None:
