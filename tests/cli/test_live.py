@@ -28,20 +28,20 @@ def gate_of(remotes: Remotes) -> str:
 
 @pytest.fixture
 def window(on_sshd: Program) -> Iterator[Window]:
-    with Window(on_sshd) as made:
+    with Window(on_sshd, columns=80, lines=24) as made:
         yield made
 
 
 def test_it_never_tears_the_output_and_leaves_nothing(window: Window) -> None:
     """While lines come, the window becomes narrower and wider, and lower than the display."""
     command = "for i in 1 2 3 4 5; do echo line $i of many words to be read; sleep 0.4; done"
-    window.run(f"multirsh {FEW} '{command}'; echo code $?")
+    window.line(f"multirsh {FEW} '{command}'; echo code $?")
     for columns, lines in ((60, 24), (100, 30), (30, 8), (80, 24)):
-        window.wait_for("h0[1-5]: line")
+        window.expect("h0[1-5]: line", scrolled=False)
         window.resize(columns, lines)
-    window.wait_for("^code 0")
+    window.expect("^code 0", scrolled=False)
 
-    shown = window.screen(scrolled=True)
+    shown = window.shown
     printed = [line for line in shown.splitlines() if line.startswith("h0")]
     wanted = {f"h{host:02}: line {i} of many words to be read" for host in range(1, 6) for i in range(1, 6)}
     assert set(printed) == wanted
@@ -50,32 +50,32 @@ def test_it_never_tears_the_output_and_leaves_nothing(window: Window) -> None:
 
 
 def test_what_the_run_waits_for(window: Window, remotes: Remotes) -> None:
-    window.run(
+    window.line(
         f"multirsh {FEW} --batch 2 --gate 'until test -e {remotes.folder}/go; do sleep 0.1; done' true"
     )
-    screen = window.wait_for("^waiting for:")
+    screen = window.expect("^waiting for:", scrolled=False)
     assert re.search(r"^2/5  2 ok  0 in flight .*\nwaiting for: the gate$", screen, re.MULTILINE)
     remotes.let_go()
-    assert not re.search(DRAWN, window.wait_for("5 hosts: 5 ok"))
+    assert not re.search(DRAWN, window.expect("5 hosts: 5 ok", scrolled=False))
 
 
 def test_the_last_lines_while_output_is_gathered(window: Window, remotes: Remotes) -> None:
-    window.run(f"clear; multirsh {FEW} -b 'echo first; {remotes.waiting}'; echo code $?")
+    window.line(f"clear; multirsh {FEW} -b 'echo first; {remotes.waiting}'; echo code $?")
     remotes.wait_for(5)
-    screen = window.wait_for("^h0[1-5]: first")
+    screen = window.expect("^h0[1-5]: first", scrolled=False)
     assert len(re.findall("^h0[1-5]: first$", screen, re.MULTILINE)) == 3
     remotes.let_go()
-    screen = window.wait_for("^code 0")
+    screen = window.expect("^code 0", scrolled=False)
     assert screen.count("first") == 1
     assert screen.startswith("---- h[01-05] (5) ---")
 
 
 def test_a_low_window_says_it_in_the_line(on_sshd: Program, remotes: Remotes) -> None:
     with Window(on_sshd, columns=100, lines=6) as window:
-        window.run(f"clear; multirsh {FEW} --batch 2 --gate '{gate_of(remotes)}' true")
-        assert "0:0" in window.wait_for(r"^\[====> +\]  2/5  2 ok  0 in flight .*the gate")
+        window.line(f"clear; multirsh {FEW} --batch 2 --gate '{gate_of(remotes)}' true")
+        assert "0:0" in window.expect(r"^\[====> +\]  2/5  2 ok  0 in flight .*the gate", scrolled=False)
         remotes.let_go()
-        window.wait_for("5 hosts: 5 ok")
+        window.expect("5 hosts: 5 ok", scrolled=False)
 
 
 READERS = {
@@ -90,14 +90,14 @@ READERS = {
 def test_pipes_and_files_get_the_output_only(window: Window) -> None:
     for number, (line, shown) in enumerate(READERS.items()):
         over = f"over {number}"  # that of the line before is still there for a moment
-        window.run(f"clear; {line.format(few=FEW, slow=SLOW)}; echo {over}")
-        assert window.wait_for(f"^{over}").startswith(f"{shown}\n{over}\n$"), line
+        window.line(f"clear; {line.format(few=FEW, slow=SLOW)}; echo {over}")
+        assert window.expect(f"^{over}", scrolled=False).startswith(f"{shown}\n{over}\n$"), line
 
 
 def test_who_reads_a_pipe_at_the_same_terminal_is_not_drawn_over(window: Window) -> None:
     """The summary comes, and nothing that would have to be cleared away."""
-    window.run(f"clear; multirsh {FEW} '{SLOW}; echo done' | tee copy; echo over")
-    screen = window.wait_for("^over")
+    window.line(f"clear; multirsh {FEW} '{SLOW}; echo done' | tee copy; echo over")
+    screen = window.expect("^over", scrolled=False)
     assert len(re.findall("^h0[1-5]: done$", screen, re.MULTILINE)) == 5
     assert "5 hosts: 5 ok" in screen
 
@@ -114,10 +114,10 @@ def test_a_terminal_that_cannot_draw_gets_lines(on_sshd: Program, setting: str) 
 
 def test_nothing_of_it_can_be_scrolled_back_to(window: Window) -> None:
     """tmux(1) keeps a screen that is cleared, and the display may begin at the top of one."""
-    window.run("clear")
-    window.run(f"clear; multirsh {FEW} 'sleep 1.5'; echo over")
-    window.wait_for("^over")
-    shown = window.screen(scrolled=True)
+    window.line("clear")
+    window.line(f"clear; multirsh {FEW} 'sleep 1.5'; echo over")
+    window.expect("^over", scrolled=False)
+    shown = window.shown
     assert not re.search(DRAWN, shown), shown
 
 

@@ -7,13 +7,12 @@ import signal
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.cli.program import MULTIRSH, Program, wait_until
 from tests.cli.remotes import Remotes
-from tests.cli.screen import Screen
+from tests.cli.tmux import Window
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 
@@ -23,14 +22,14 @@ LOGIN = r"Accepted publickey for"
 
 
 @pytest.fixture
-def screen(on_sshd: Program, tmp_path: Path) -> Iterator[Screen]:
+def screen(on_sshd: Program) -> Iterator[Window]:
     """A shell on h01-h05, at its first prompt."""
-    with Screen(on_sshd, [*MULTIRSH, "shell", "-f", "hosts.yaml", "-g", "few"], tmp_path) as made:
+    with Window(on_sshd, [*MULTIRSH, "shell", "-f", "hosts.yaml", "-g", "few"]) as made:
         made.expect(r"^h\[01-05\] \(5\)>$")
         yield made
 
 
-def test_a_session(screen: Screen, on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace) -> None:
+def test_a_session(screen: Window, on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace) -> None:
     logins = sshd.log.count(LOGIN)
     screen.line("echo one")
     shown = screen.expect(r"^5 hosts: 5 ok")
@@ -74,7 +73,7 @@ def test_a_session(screen: Screen, on_sshd: Program, sshd: Daemon, in_module_nam
     assert "+echo two" in history.read_text().splitlines()
 
 
-def test_ctrl_c_ends_the_command_and_not_the_shell(screen: Screen, remotes: Remotes, sshd: Daemon) -> None:
+def test_ctrl_c_ends_the_command_and_not_the_shell(screen: Window, remotes: Remotes, sshd: Daemon) -> None:
     logins = sshd.log.count(LOGIN)
     for number in range(1, 6):  # more often than would end a run for good
         screen.line(remotes.marking())
@@ -101,7 +100,7 @@ def test_ctrl_c_ends_the_command_and_not_the_shell(screen: Screen, remotes: Remo
     screen.expect(r"^ended 0$")
 
 
-def test_tab_completes_and_lines_come_back(screen: Screen) -> None:
+def test_tab_completes_and_lines_come_back(screen: Window) -> None:
     screen.type("@h0")
     screen.key("Tab")
     screen.expect(r"^\s*h01\s+h02")
@@ -126,7 +125,7 @@ def test_tab_completes_and_lines_come_back(screen: Screen) -> None:
     screen.expect(r"> echo plain$")
 
 
-def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Screen) -> None:
+def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Window) -> None:
     screen.paste("echo first\n@h02\necho second\n@nobody\necho never\n\n@h03\n")
     screen.key("Enter")
     shown = screen.expect(r"^multirsh: not run, of what was pasted: 2 lines$")
@@ -136,7 +135,7 @@ def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Scr
     assert ": never" not in screen.shown
 
 
-def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Screen, remotes: Remotes) -> None:
+def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Window, remotes: Remotes) -> None:
     screen.line(remotes.waiting)
     remotes.wait_for(5)
     screen.line("@h02")
@@ -164,7 +163,7 @@ def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Screen, rem
     assert ": nor this" not in shown
 
 
-def test_what_was_lost_is_opened_anew_and_told(screen: Screen, sshd: Daemon) -> None:
+def test_what_was_lost_is_opened_anew_and_told(screen: Window, sshd: Daemon) -> None:
     screen.line("true")
     screen.expect(r"^5 hosts: 5 ok")
     for pid in sshd.processes():
@@ -176,7 +175,7 @@ def test_what_was_lost_is_opened_anew_and_told(screen: Screen, sshd: Daemon) -> 
 
 
 def test_a_terminal_that_goes_away_ends_it_in_order(
-    screen: Screen, sshd: Daemon, in_module_namespace: Namespace, remotes: Remotes
+    screen: Window, sshd: Daemon, in_module_namespace: Namespace, remotes: Remotes
 ) -> None:
     screen.line(remotes.marking())
     remotes.wait_for(5)
