@@ -170,6 +170,7 @@ class Asked:
             kind="copy" if job is not None else "run" if command.script is None else "script",
             sudo=connecting.sudo,
             stdin=self.stdin,
+            copy=None if job is None else job.options,
         )
         if again is not None:
             hosts = self._left_by(again, hosts, plan, repeats_all=repeats_all)

@@ -14,6 +14,7 @@ from multirsh.cli.stdin import OURS
 from multirsh.commands.command import Command
 from multirsh.commands.script import Script
 from multirsh.errors import UsageError
+from multirsh.files.options import CopyOptions
 from multirsh.journal import Journal, Limits, Recorder
 from multirsh.journal.pruning import DAY_S
 
@@ -61,7 +62,9 @@ class Recording:
         )
 
 
-def plan_of(command: Command, *, kind: str, sudo: str | None, stdin: str | None) -> dict[str, Any]:
+def plan_of(
+    command: Command, *, kind: str, sudo: str | None, stdin: str | None, copy: CopyOptions | None = None
+) -> dict[str, Any]:
     """What a run is to do, with no secret in it: of ``--env`` only the names.
 
     Args:
@@ -69,6 +72,7 @@ def plan_of(command: Command, *, kind: str, sudo: str | None, stdin: str | None)
         kind: Of which subcommand it is.
         sudo: As whom it runs, if not as who logs in.
         stdin: What ``-I`` names.
+        copy: How files are copied, if they are.
     """
     plan = {
         "kind": kind,
@@ -80,6 +84,7 @@ def plan_of(command: Command, *, kind: str, sudo: str | None, stdin: str | None)
         "tty": command.tty,
         "script": None if command.script is None else _digest_of(command.script),
         "stdin": None if stdin is None else _input(stdin),
+        "copy": None if copy is None else copy.told(),
     }
     return {key: value for key, value in plan.items() if value}
 

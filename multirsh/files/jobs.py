@@ -45,6 +45,10 @@ class CopyJob(Protocol):
         """As a command."""
 
     @property
+    def options(self) -> CopyOptions:
+        """How."""
+
+    @property
     def left_out(self) -> Sequence[str]:
         """Warnings for people, before it begins."""
 
@@ -76,10 +80,10 @@ class PushJob:
         Raises:
             UsageError: There is nothing, it cannot be read, or the destination cannot be meant.
         """
-        self._options = options or CopyOptions()
+        self.options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to push", hint="give files, then where they go to")
-        self._tree = look([os.fsencode(source) for source in sources], self._options)
+        self._tree = look([os.fsencode(source) for source in sources], self.options)
         self._destination = remote_path(os.fsencode(destination))
         self._disk = Disk()
         self._blocks = Blocks(self._disk)
@@ -102,7 +106,7 @@ class PushJob:
                 sftp=sftp,
                 tree=self._tree,
                 destination=self._destination,
-                options=self._options,
+                options=self.options,
                 blocks=self._blocks,
                 tally=tally,
                 flight=Flight(),
@@ -114,7 +118,7 @@ class PushJob:
                 reach=reach, tree=self._tree, destination=self._destination, blocks=self._blocks, tally=tally
             )
 
-        return _Way(host, rights, self._options, self._disk, self.progress).taken(by_sftp, by_scp)
+        return _Way(host, rights, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
 
 
 class PullJob:
@@ -133,7 +137,7 @@ class PullJob:
         Raises:
             UsageError: There is nothing to pull, or the folder cannot be written to.
         """
-        self._options = options or CopyOptions()
+        self.options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to pull", hint="give files of the hosts, then a folder here")
         self._sources = [remote_path(os.fsencode(source)) for source in sources]
@@ -156,7 +160,7 @@ class PullJob:
                 sftp=sftp,
                 sources=self._sources,
                 place=place,
-                options=self._options,
+                options=self.options,
                 tally=tally,
                 flight=Flight(),
             )
@@ -164,7 +168,7 @@ class PullJob:
         def by_scp(reach: Reach, tally: HostTally) -> ScpPull:
             return ScpPull(reach=reach, sources=self._sources, place=place, tally=tally)
 
-        return _Way(host, rights, self._options, self._disk, self.progress).taken(by_sftp, by_scp)
+        return _Way(host, rights, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
 
 
 class _Copy(Protocol):

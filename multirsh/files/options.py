@@ -52,6 +52,12 @@ class CopyOptions:
     partial: bool = False
     via: Via = Via.AUTO
 
+    def told(self) -> list[str]:
+        """What of it decides which files are there afterwards, and how: not the way, which may be another."""
+        links = [] if self.links is None else [f"links {self.links}"]
+        flags = {"recursive": self.recursive, "preserve": self.preserve}
+        return [name for name, is_meant in flags.items() if is_meant] + links
+
     def __post_init__(self) -> None:
         if self.via is Via.SCP:
             for name, is_meant in (("update", self.update), ("partial", self.partial)):

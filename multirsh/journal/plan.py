@@ -25,7 +25,7 @@ def _is_texts_by_word(value: object) -> bool:
 _KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
     **dict.fromkeys(("kind", "command", "cwd", "sudo", "script", "stdin", "resumes", "reruns"), _is_text),
     **dict.fromkeys(("template", "tty"), _is_flag),
-    **dict.fromkeys(("env", "hosts"), _is_texts),
+    **dict.fromkeys(("copy", "env", "hosts"), _is_texts),
     "before": _is_texts_by_word,
 }
 

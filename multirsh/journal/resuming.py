@@ -130,6 +130,7 @@ PLANNED: Final = (
     _Part("env", "the variables of --env"),
     _Part("template", "--template"),
     _Part("tty", "--tty"),
+    _Part("copy", "how files are copied"),
 )
 
 

@@ -10,7 +10,7 @@ from multirsh.engine.fleet import Fleet
 from multirsh.errors import UsageError
 from multirsh.events import Copied, HostFinished
 from multirsh.files import reach
-from multirsh.files.options import CopyOptions
+from multirsh.files.options import CopyOptions, Links, Via
 from multirsh.model import Host, Status, TransportName
 from multirsh.testing import FakeTransport
 from tests.files.trees import plant, seen
@@ -71,3 +71,9 @@ async def test_a_host_that_only_listens_has_failed(tmp_path: Path, monkeypatch: 
     assert pulled["a"].status is Status.FAILED
     assert pulled["a"].error is not None
     assert pulled["a"].error.message == "its SFTP server said nothing in 0.05 s"
+
+
+def test_what_a_later_run_is_to_agree_with() -> None:
+    assert CopyOptions(update=True, via=Via.SFTP).told() == []
+    told = CopyOptions(recursive=True, preserve=True, links=Links.SKIP).told()
+    assert told == ["recursive", "preserve", "links skip"]

@@ -102,6 +102,11 @@ PLAN = {"kind": "run", "command": "uptime", "sudo": "root", "env": ["A"], "scrip
         ({"env": ["A", "B"]}, "ab", ["the variables of --env: A before, A, B now"]),
         ({"script": "13"}, "ab", ["the script's content has changed"]),
         ({"template": True}, "ab", ["--template: none before, given now"]),
+        (
+            {"copy": ["recursive", "links skip"]},
+            "ab",
+            ["how files are copied: none before, recursive, links skip now"],
+        ),
         ({"tty": True}, "a", ["--tty: none before, given now", "the selection is without b"]),
         ({}, "abc", ["the selection has c, too"]),
     ],
