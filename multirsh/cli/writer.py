@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import deque
 from contextlib import suppress
@@ -28,7 +29,7 @@ class Writer:
     Attributes:
         lost_reader: The reader of stdout went away.
         failure: Why stdout cannot be written, if it is something else.
-        complaints: Of files that cannot be written, one for each folder.
+        complaints: Of files that cannot be written, one for each folder, or each disk that is full.
     """
 
     def __init__(self, printer: Printer) -> None:
@@ -36,7 +37,7 @@ class Writer:
         self._hurries: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._one_at_a_time = asyncio.Lock()
         self._dead: set[Target] = set()
-        self._failed_folders: set[Path] = set()
+        self._failed: set[Path | int] = set()
         self.lost_reader = False
         self.failure: str | None = None
         self.complaints: list[str] = []
@@ -108,9 +109,16 @@ class Writer:
                 os.close(descriptor)
         except OSError as error:
             self._dead.add(file)
-            if file.folder not in self._failed_folders:
-                self._failed_folders.add(file.folder)
-                self.complaints.append(
-                    f"multirsh: {path} cannot be written: {error.strerror};"
-                    " it is cut off there, and so may be others of that folder"
-                )
+            self._complain(path, error)
+
+    def _complain(self, path: Path, error: OSError) -> None:
+        """Once for each folder, and of a disk that is full once for all that are on it."""
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        where: Path | int = path.parent.stat().st_dev if is_full else path.parent
+        if where not in self._failed:
+            self._failed.add(where)
+            others = "disk" if is_full else "folder"
+            self.complaints.append(
+                f"multirsh: {path} cannot be written: {error.strerror};"
+                f" it is cut off there, and so may be others of that {others}"
+            )
