@@ -39,7 +39,7 @@ class Again:
     claimed: Claim | None = field(default=None, compare=False)
 
     @classmethod
-    def look(cls, asked: options.Recording) -> Self | None:
+    def look(cls, asked: options.Keeping) -> Self | None:
         """Look for the run; ``None`` if none is asked for.
 
         Raises:

@@ -51,7 +51,7 @@ class Asked:
         showing: How to print.
         bounds: How much at once, and for how long.
         course: Retries, batches, when to stop.
-        recording: What is kept of it, and which run it repeats or goes on with.
+        keeping: What is kept of it, and which run it repeats or goes on with.
         stdin: What ``-I`` names, or ``None``.
         readers: What reads our standard input: the options, as people write them.
     """
@@ -62,7 +62,7 @@ class Asked:
     showing: options.Showing
     bounds: options.Bounds
     course: options.Course
-    recording: options.Recording
+    keeping: options.Keeping
     stdin: str | None = None
     readers: Sequence[str] = ()
 
@@ -79,7 +79,7 @@ class Asked:
             showing=options.take(options.Showing, parameters),
             bounds=options.take(options.Bounds, parameters),
             course=options.take(options.Course, parameters),
-            recording=options.take(options.Recording, parameters),
+            keeping=options.take(options.Keeping, parameters),
             stdin=parameters.pop("stdin", None),
             readers=[option for option, reads in readers.items() if reads],
         )
@@ -108,11 +108,11 @@ class Asked:
         Raises:
             UsageError: There is none such, or nobody can go on with it.
         """
-        if self.recording.rerun is None and self.recording.resume is None:
+        if self.keeping.rerun is None and self.keeping.resume is None:
             return None
         from multirsh.cli.again import Again  # noqa: PLC0415 - not needed for --help
 
-        return Again.look(self.recording)
+        return Again.look(self.keeping)
 
     def hosts(self, again: Again | None = None) -> Sequence[Host]:
         """The chosen hosts, with the transport that is asked for.
@@ -223,7 +223,7 @@ class Asked:
         """How the run is recorded, if it is."""
         from multirsh.cli.recording import Recording  # noqa: PLC0415 - the journal is not needed for --help
 
-        kept = self.recording
+        kept = self.keeping
         if kept.no_journal:
             return None
         return Recording.within(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.cli.again import Again
-from multirsh.cli.options import Recording
+from multirsh.cli.options import Keeping
 from multirsh.cli.rerun import Rerun
 from multirsh.errors import UsageError
 from multirsh.journal import Journal
@@ -18,8 +18,8 @@ from tests.journal.records import keep, whole
 FIRST, SECOND = "20261121T154000-abc123", "20261121T154001-abd456"
 
 
-def asked(*, resume: str | None = None, rerun: Rerun | None = None, no_journal: bool = False) -> Recording:
-    return Recording(
+def asked(*, resume: str | None = None, rerun: Rerun | None = None, no_journal: bool = False) -> Keeping:
+    return Keeping(
         no_journal=no_journal, journal_output=1, journal_size=1, journal_days=1, resume=resume, rerun=rerun
     )
 

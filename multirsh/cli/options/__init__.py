@@ -20,7 +20,7 @@ from multirsh.cli.options.output import (
     SHELL_OUTPUT,
     Showing,
 )
-from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Recording
+from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Keeping
 
 __all__ = [
     "AGAIN",
@@ -49,7 +49,7 @@ __all__ = [
     "Connecting",
     "Context",
     "Course",
-    "Recording",
+    "Keeping",
     "Showing",
     "option",
     "read_inventory",

@@ -70,7 +70,7 @@ AGAIN = together(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Keeping:
     """What is kept; the fields are the options.
 
     Attributes:
