@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from multirsh.engine.admission import Admission, Start
@@ -20,6 +20,9 @@ from multirsh.model import Host, Status
 from multirsh.waits import Awaited, Wait
 
 logger = logging.getLogger(__name__)
+
+READER_PATIENCE_S: Final = 1.0
+"""How long a gate, or a question, waits for a reader that takes its time."""
 
 AHEAD: Final = 128
 """So many hosts are announced before their turn, to have their names looked up."""
@@ -38,6 +41,7 @@ class Conductor:
         give_up: Callable[[Start], None],
         coming: Callable[[Host], None],
         halted: Callable[[Halt], None],
+        read_up: Callable[[], Awaitable[None]],
     ) -> None:
         """Begin nothing yet.
 
@@ -49,6 +53,7 @@ class Conductor:
             give_up: Told of each start that will not be.
             coming: Told of each host some time before its turn.
             halted: Told once that no more hosts are started, and why, before they are given up.
+            read_up: Waits until the run's reader knows all that has happened.
         """
         self._admission = admission
         self._plan = plan
@@ -57,6 +62,7 @@ class Conductor:
         self._give_up = give_up
         self._coming = coming
         self._halted = halted
+        self._read_up = read_up
         self._wake = asyncio.Event()
         self._is_stopped = False
         self._interlude: asyncio.Task[None] | None = None
@@ -176,6 +182,11 @@ class Conductor:
     async def _decide(self, step: Step) -> None:
         """Have it decided whether the run goes on. A stop may come at the same moment: then it holds."""
         plan, rolling = self._plan, self._rolling
+        if step is not Step.PAUSING:
+            # What a batch has written stands above the question whether the next may start.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READER_PATIENCE_S):
+                    await self._read_up()
         match step:
             case Step.GATING if plan.gate is not None:
                 outcome = await plan.gate(rolling.batch, tuple(self._hosts_of_batch))

@@ -132,6 +132,7 @@ class Run:
             give_up=self._tries.give_up,
             coming=self._ways.look_ahead,
             halted=self._halted,
+            read_up=self._report.stream.read_up,
         )
         self._driver: asyncio.Task[None] | None = None
         self._stop_signal: int | None = None

@@ -44,6 +44,7 @@ class BoundedStream(Generic[Item]):
         self._closed = False
         self._failure: BaseException | None = None
         self._news = asyncio.Event()
+        self._all_read = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
@@ -61,6 +62,7 @@ class BoundedStream(Generic[Item]):
         if self._closed:
             return
         self._items.append(item)
+        self._all_read.clear()
         self._waiting_bytes += weight
         self._news.set()
         if source is not None and self._waiting_bytes > self._high_water and source not in self._held:
@@ -76,10 +78,17 @@ class BoundedStream(Generic[Item]):
         self._closed = True
         self._failure = failure
         self._news.set()
+        self._all_read.set()
+
+    async def read_up(self) -> None:
+        """Wait until the reader is done with all that was put, and wants more; or has left."""
+        await self._all_read.wait()
 
     async def batches(self) -> AsyncIterator[list[Item]]:
         """Everything that waits, at once, again and again until the stream is closed."""
         while True:
+            if not self._items:
+                self._all_read.set()
             await self._news.wait()
             self._news.clear()
             items, self._items = self._items, []

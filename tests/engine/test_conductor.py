@@ -26,6 +26,10 @@ def _nothing(_assignment: Assignment) -> Work:
     raise AssertionError("a conductor does no work")
 
 
+async def _at_once() -> None:
+    """Nobody has to be waited for."""
+
+
 class Stage:
     """A conductor, and hosts that end as they are told.
 
@@ -66,6 +70,7 @@ class Stage:
             give_up=lambda start: self.log.append(f"not {start.host.name}"),
             coming=lambda _host: None,
             halted=self.halts.append,
+            read_up=_at_once,
         )
 
     async def conduct(self) -> None:

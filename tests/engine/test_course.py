@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.engine.batches import Batches, MaxFail
+from multirsh.engine.conductor import READER_PATIENCE_S
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.pace import AUTO, StartRate
 from multirsh.engine.retry import RetryPolicy
 from multirsh.engine.rolling import Cause, GateOutcome, RollingPlan
 from multirsh.errors import UsageError
-from multirsh.events import Output
+from multirsh.events import Event, Output
 from multirsh.model import ClosedBy, ErrorKind, Exited, Fate, Host, Phase, Status, TransportName
 from multirsh.testing import Behaviour, FakeTransport, refused
 from tests.engine.watched import after, failing, watching
@@ -45,6 +47,48 @@ def never() -> Behaviour:
 
 
 # Batches.
+
+
+class SlowRecord:
+    """Takes its time to keep what it is told."""
+
+    def record(self, _event: Event) -> Future[None]:
+        """When that is kept."""
+        kept: Future[None] = Future()
+        virtual_loop().call_later(0.2, kept.set_result, None)
+        return kept
+
+    def close(self) -> None:
+        """It is complete at once."""
+
+
+@in_virtual_time
+async def test_a_gate_is_asked_when_the_reader_knows_all_that_the_batch_has_written() -> None:
+    known: list[tuple[int, list[str]]] = []
+
+    async def gate(batch: int, _hosts: Sequence[str]) -> GateOutcome:
+        known.append((batch, [event.host for event in watched.events if isinstance(event, Output)]))
+        return PASSED
+
+    transport = FakeTransport(default=Behaviour(stdout=b"done"))
+    plan: dict[str, Any] = {"rolling": batches("1"), "gate": gate, "journal": SlowRecord()}
+    async with watching(transport, "a b c", **plan) as watched:
+        pass
+    assert known == [(1, ["a"]), (2, ["a", "b"])]
+
+
+@in_virtual_time
+async def test_a_reader_that_takes_its_time_is_not_waited_for_for_ever() -> None:
+    async with Fleet([Host("a"), Host("b")], transports={TransportName.SSH: FakeTransport()}) as fleet:
+        asked_at: list[float] = []
+
+        async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
+            asked_at.append(virtual_loop().time())
+            return PASSED
+
+        async for _result in fleet.run("true", rolling=batches("1"), gate=gate):
+            await asyncio.sleep(100)
+    assert asked_at == [READER_PATIENCE_S]
 
 
 @in_virtual_time
