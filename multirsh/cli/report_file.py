@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.events import Event, RunStarted
@@ -33,6 +33,9 @@ class ReportFile:
         notes: What else the reader has to know.
         memory: Bytes of output that are held in memory.
         normalizer: What is not looked at where outputs are compared.
+
+    Raises:
+        UsageError: The file cannot be written, as far as can be told.
     """
 
     def __init__(
@@ -44,41 +47,10 @@ class ReportFile:
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
     ) -> None:
-        self._path = path
+        self._path = _writable(path)
         self._began = began
         self._notes = notes
         self._report = Report(memory=memory, normalizer=normalizer)
-
-    @classmethod
-    def at(
-        cls,
-        path: Path,
-        *,
-        began: datetime | None = None,
-        notes: Sequence[str] = (),
-        memory: int = USUAL_MEMORY,
-        normalizer: Normalizer | None = None,
-    ) -> Self:
-        """The same, of a file that can be written, as far as can be told.
-
-        Raises:
-            UsageError: It cannot.
-        """
-        if str(path) == "-":
-            raise UsageError("a report is a file of its own, and - is stdout", hint=_HINT)
-        # What a link leads to is replaced, and not the link.
-        real = Path(os.path.realpath(path))
-        try:
-            if real.exists() and not real.is_file():
-                raise _refused(path, "that is no regular file")
-            if real.exists() and not os.access(real, os.W_OK):
-                raise _refused(path, "permission denied")
-            descriptor, name = _beside(real)
-        except OSError as error:
-            raise _refused(path, error.strerror) from None
-        os.close(descriptor)
-        Path(name).unlink()
-        return cls(real, began=began, notes=notes, memory=memory, normalizer=normalizer)
 
     @property
     def has_begun(self) -> bool:
@@ -107,6 +79,29 @@ class ReportFile:
         finally:
             self._report.close()
         return None
+
+
+def _writable(path: Path) -> Path:
+    """What ``path`` leads to, as far as can be told a file that can be written.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if str(path) == "-":
+        raise UsageError("a report is a file of its own, and - is stdout", hint=_HINT)
+    # What a link leads to is replaced, and not the link.
+    real = Path(os.path.realpath(path))
+    try:
+        if real.exists() and not real.is_file():
+            raise _refused(path, "that is no regular file")
+        if real.exists() and not os.access(real, os.W_OK):
+            raise _refused(path, "permission denied")
+        descriptor, name = _beside(real)
+    except OSError as error:
+        raise _refused(path, error.strerror) from None
+    os.close(descriptor)
+    Path(name).unlink()
+    return real
 
 
 def _refused(path: Path, why: str | None) -> UsageError:

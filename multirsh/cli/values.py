@@ -46,16 +46,21 @@ def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
     return read
 
 
+def _number(value: str | float) -> float:
+    """What ``value`` reads as; NaN, which fails every comparison, where it is no number."""
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
 def seconds(value: str | float) -> float:
     """Read a time above zero; ``nan`` and ``inf`` are none.
 
     Raises:
         click.BadParameter: It is none.
     """
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
+    number = _number(value)
     if not (number > 0 and math.isfinite(number)):
         raise click.BadParameter(f"{value!r} is not a number of seconds above 0")
     return number
@@ -67,10 +72,7 @@ def days(value: str | float) -> float:
     Raises:
         click.BadParameter: It is none.
     """
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
+    number = _number(value)
     if not 0 <= number < math.inf:
         raise click.BadParameter(f"{value!r} is not a number of days")
     return number

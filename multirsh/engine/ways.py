@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from multirsh.model import Host, TransportName
+from multirsh.engine.checks import transport_of
+from multirsh.model import Host
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Connection, Connector, Transport
 from multirsh.transports.dialler import Dialler
@@ -29,7 +30,7 @@ class Ways:
 
     def to(self, host: Host) -> Connector:
         """The connector by which ``host`` is reached."""
-        return self.connectors[host.settings.transport or TransportName.SSH]
+        return self.connectors[transport_of(host)]
 
     def begin(self, hosts: Sequence[Host]) -> None:
         """The run begins, over ``hosts``."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from multirsh.events import Event, HostFinished, HostStarted, Output
+from multirsh.events import Event, HostFinished
 from multirsh.inventory.fold import natural_key
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
-from multirsh.output.gather.collector import Collector, Likeness, Written
+from multirsh.output.gather.collector import Collector, Written
+from multirsh.output.gather.equals import Equals
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import USUAL_MEMORY, Store
 from multirsh.output.words import TROUBLES
@@ -60,7 +61,6 @@ class Outputs:
     Args:
         memory: Bytes that are held in memory; what is more goes to disk.
         normalizer: What is not looked at in comparing; ``None`` to look at all.
-        on_full: Told once if the disk takes nothing.
     """
 
     def __init__(
@@ -68,31 +68,17 @@ class Outputs:
         *,
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
-        on_full: Callable[[OSError], None] = lambda _error: None,
     ) -> None:
-        self._store = Store(memory, on_full=on_full)
-        self._collector = Collector(Excerpts(self._store), STREAMS, normalizer)
-        self._groups: dict[Likeness, Written] = {}
+        self._store = Store(memory)
+        self._equals = Equals(Collector(Excerpts(self._store), STREAMS, normalizer))
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
-        match event:
-            case Output():
-                self._collector.add(event)
-            case HostStarted():
-                self._collector.restart(event.host)
-            case HostFinished():
-                likeness, written = self._collector.take(event)
-                group = self._groups.setdefault(likeness, written)
-                if group is not written:
-                    written.drop()
-                    group.hosts.append(event.host)
-            case _:
-                pass
+        self._equals.feed(event)
 
     def selection(self) -> Selection:
         """What a page is to show of it: troubles first, then what most hosts wrote."""
-        groups = sorted(self._groups.values(), key=_order)
+        groups = sorted(self._equals.groups, key=_order)
         shown = list(_bounded(group for group in groups if not group.is_empty))
         rest = [group for group in groups if not group.is_empty][len(shown) :]
         silent = [host for group in groups if group.is_empty for host in group.hosts]

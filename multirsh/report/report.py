@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from multirsh.events import Event
@@ -21,7 +21,6 @@ class Report:
         memory: Bytes of output that are held in memory; what is more goes to disk. The middle of a long
             output is not kept.
         normalizer: What is not looked at where outputs are compared; ``None`` to look at all.
-        on_full: Told once if the disk takes nothing.
     """
 
     def __init__(
@@ -29,10 +28,9 @@ class Report:
         *,
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
-        on_full: Callable[[OSError], None] = lambda _error: None,
     ) -> None:
         self._record = Record()
-        self._outputs = Outputs(memory=memory, normalizer=normalizer, on_full=on_full)
+        self._outputs = Outputs(memory=memory, normalizer=normalizer)
 
     @property
     def has_begun(self) -> bool:

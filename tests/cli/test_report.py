@@ -42,7 +42,7 @@ def steady(page: str) -> str:
 
 
 def saved(path: Path) -> str | None:
-    report = ReportFile.at(path)
+    report = ReportFile(path)
     for event in EVENTS:
         report.feed(event)
     return report.save()
@@ -182,4 +182,4 @@ def test_an_earlier_page_stays_where_the_new_one_cannot_be_written(
 def test_a_pipe_is_no_place_for_a_page(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="no regular file"):
-        ReportFile.at(tmp_path / "pipe")
+        ReportFile(tmp_path / "pipe")

@@ -190,7 +190,7 @@ class Showing:
             return None
         from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
 
-        return ReportFile.at(self.report, memory=self.output_memory, normalizer=self.normalizer)
+        return ReportFile(self.report, memory=self.output_memory, normalizer=self.normalizer)
 
     def _folders(self) -> dict[Stream, Path]:
         """Where hosts' files are; the folders are there then."""

@@ -40,7 +40,7 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
 
     journal = Journal()
     entry = journal.find(run)
-    page = ReportFile.at(
+    page = ReportFile(
         file,
         began=datetime.fromtimestamp(entry.began, UTC),
         notes=_notes(entry, survey(journal.rows(entry, with_output=False))),

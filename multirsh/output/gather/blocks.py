@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from multirsh.events import Event, HostFinished, HostStarted, Output, RunStarted
+from multirsh.events import Event, RunStarted
 from multirsh.output.batch import Write
 from multirsh.output.gather.collector import Collector, Written
 from multirsh.output.gather.page import Page
@@ -29,19 +29,14 @@ class Blocks:
 
     def feed(self, event: Event) -> Iterable[Write]:
         """Take the next event and give the blocks whose turn has come."""
-        match event:
-            case RunStarted():
-                self._order.extend(event.hosts)
-            case Output():
-                self._collector.add(event)
-            case HostStarted():
-                self._collector.restart(event.host)
-            case HostFinished():
-                _, self._waiting[event.host] = self._collector.take(event)
-                return self._in_turn()
-            case _:
-                pass
-        return ()
+        if isinstance(event, RunStarted):
+            self._order.extend(event.hosts)
+        taken = self._collector.feed(event)
+        if taken is None:
+            return ()
+        _, written = taken
+        self._waiting[written.ending.host] = written
+        return self._in_turn()
 
     def close(self) -> Iterable[Write]:
         """Give what is left, of a run that broke off."""

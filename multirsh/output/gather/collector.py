@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from multirsh.events import HostFinished, Output
+from multirsh.events import Event, HostFinished, HostStarted, Output
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
 from multirsh.output.gather.normalize import Normalizer
@@ -69,7 +69,20 @@ class Collector:
         self._normalizer = normalizer
         self._hosts: dict[str, dict[Stream, _Collected]] = {}
 
-    def add(self, output: Output) -> None:
+    def feed(self, event: Event) -> tuple[Likeness, Written] | None:
+        """Take the next event; of a host that ends with it, what it has written."""
+        match event:
+            case Output():
+                self._add(event)
+            case HostStarted():
+                self._restart(event.host)
+            case HostFinished():
+                return self._take(event)
+            case _:
+                pass
+        return None
+
+    def _add(self, output: Output) -> None:
         """Take output; of a stream that is not collected, nothing."""
         if output.stream not in self._streams:
             return
@@ -78,12 +91,12 @@ class Collector:
             collected = self._hosts[output.host] = self._nothing(output.host)
         collected[output.stream].append(output.data)
 
-    def restart(self, host: str) -> None:
+    def _restart(self, host: str) -> None:
         """Another attempt begins: what the last one wrote is none of its output."""
         for collected in self._hosts.pop(host, {}).values():
             collected.text.drop()
 
-    def take(self, finished: HostFinished) -> tuple[Likeness, Written]:
+    def _take(self, finished: HostFinished) -> tuple[Likeness, Written]:
         """What a host has written, which has ended."""
         host = finished.host
         collected = self._hosts.pop(host, None) or self._nothing(host)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished
+from multirsh.events import Event, RunFinished
 from multirsh.inventory.fold import natural_key
 from multirsh.output.batch import Write
-from multirsh.output.gather.collector import Collector, Likeness, Written
+from multirsh.output.gather.collector import Collector, Written
 from multirsh.output.gather.differences import Differences
+from multirsh.output.gather.equals import Equals
 from multirsh.output.gather.page import Page
 
 
@@ -29,37 +30,20 @@ class Groups:
     """
 
     def __init__(self, collector: Collector, page: Page, differences: Differences | None = None) -> None:
-        self._collector = collector
+        self._equals = Equals(collector)
         self._page = page
         self._differences = differences
-        self._groups: dict[Likeness, Written] = {}
 
     def feed(self, event: Event) -> Iterable[Write]:
         """Take the next event; the last one of the run shows it all."""
-        match event:
-            case Output():
-                self._collector.add(event)
-            case HostStarted():
-                self._collector.restart(event.host)
-            case HostFinished():
-                self._finish(event)
-            case RunFinished():
-                return self.close()
-            case _:
-                pass
-        return ()
+        self._equals.feed(event)
+        return self.close() if isinstance(event, RunFinished) else ()
 
     def close(self) -> Iterable[Write]:
         """Show what there is."""
-        groups, self._groups = self._groups, {}
-        return self._shown(list(groups.values()))
-
-    def _finish(self, event: HostFinished) -> None:
-        likeness, written = self._collector.take(event)
-        group = self._groups.setdefault(likeness, written)
-        if group is not written:
-            written.drop()
-            group.hosts.append(event.host)
+        groups = self._equals.groups
+        self._equals.clear()
+        return self._shown(groups)
 
     def _shown(self, groups: list[Written]) -> Iterator[Write]:
         groups.sort(key=lambda group: (-len(group.hosts), min(map(natural_key, group.hosts))))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from multirsh.events import Event, HostFinished, HostStarted, Output, RunStarted
+from multirsh.events import Event, HostFinished, RunStarted
 from multirsh.inventory.fold import natural_key
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
@@ -195,17 +195,11 @@ class _Comparison:
     def _sides(self, events: Iterable[Event]) -> Iterator[RunStarted | _Side]:
         collector = Collector(self._store, STREAMS, self._normalizer)
         for event in events:
-            match event:
-                case RunStarted():
-                    yield event
-                case Output():
-                    collector.add(event)
-                case HostStarted():
-                    collector.restart(event.host)
-                case HostFinished():
-                    yield _Side(Ended.of(event), *collector.take(event))
-                case _:
-                    pass
+            if isinstance(event, RunStarted):
+                yield event
+            elif taken := collector.feed(event):
+                likeness, written = taken
+                yield _Side(Ended.of(written.ending), likeness, written)
 
     def _meet(self, old: _Side | None, new: _Side) -> None:
         """A host of the second run has ended."""
