@@ -17,6 +17,8 @@ from multirsh.events import (
     RunFinished,
     RunStarted,
 )
+from multirsh.journal.entry import Outcome
+from multirsh.journal.survey import status_of
 from multirsh.model import ErrorKind, Failure, Phase, Seconds, Status
 
 IN_DOUBT: Final = Failure(
@@ -93,7 +95,7 @@ def ending_in_doubt(host: str, attempts: int, last: Event) -> HostFinished:
         run=last.run,
         t=last.t,
         host=host,
-        status=Status.LOST if attempts else Status.NOT_RUN,
+        status=status_of(Outcome(is_started=attempts > 0)),
         exit_status=None,
         signal=None,
         error=IN_DOUBT if attempts else None,
