@@ -23,6 +23,7 @@ from multirsh.model import HostKeyPolicy
 from multirsh.transports.ssh.known_hosts import KnownHosts, KnownKey, Trust, VerdictKind, judge
 from multirsh.transports.ssh.known_hosts import files as room
 from multirsh.transports.ssh.known_hosts.index import SALT_BYTES, Index, file_name, hashed_name
+from multirsh.transports.ssh.known_hosts.keys import read_certificate, read_key
 from tests.transports.ssh.known_hosts_lookups import differences
 
 needs_keygen = pytest.mark.skipif(
@@ -213,6 +214,30 @@ def test_any_line_is_an_entry_or_says_why_not(text: str) -> None:
     except ValueError as error:
         assert str(error)  # noqa: PT017 - many texts are comments or entries
     index.find("web1")
+
+
+@given(text=st.text())
+def test_any_text_is_a_key_or_none(text: str) -> None:
+    assert read_key(text) is None
+
+
+PRIVATE = asyncssh.generate_private_key("ssh-ed25519")
+SIGNED = PRIVATE.generate_host_certificate(PRIVATE, "x", principals=["web1"]).public_data
+
+
+@given(at=st.integers(0, len(SIGNED) - 1), change=st.integers(0, 255), cut=st.booleans())
+def test_a_certificate_that_was_altered_is_none(at: int, change: int, *, cut: bool) -> None:
+    altered = SIGNED[:at] if cut else bytes((*SIGNED[:at], SIGNED[at] ^ change, *SIGNED[at + 1 :]))
+    if altered == SIGNED:
+        assert not read_certificate(altered, name="web1", now=0).flaw
+    else:
+        with pytest.raises(asyncssh.KeyImportError):
+            read_certificate(altered, name="web1", now=0)
+
+
+def test_a_users_certificate_is_not_a_hosts() -> None:
+    blob = PRIVATE.generate_user_certificate(PRIVATE, "x", principals=["web1"]).public_data
+    assert read_certificate(blob, name="web1", now=0).flaw == "it is a user's and not a host's"
 
 
 # ---------------------------------------------------------------- judging

@@ -11,7 +11,7 @@ from multirsh.transports.ssh.plan import KEEPALIVE_SECONDS, base_options
 
 def options_for(*overrides: str) -> asyncssh.SSHClientConnectionOptions:
     settings = read_config(file="none", options=overrides).target("host").settings
-    return base_options(settings, forwarded_agent=None)
+    return base_options(settings)
 
 
 @pytest.mark.parametrize(

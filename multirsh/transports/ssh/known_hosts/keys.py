@@ -71,7 +71,7 @@ def read_key(text: str) -> NamedKey | None:
     certified = is_certificate(blob)
     try:
         key = read_certificate(blob, name="", now=0).key if certified else decode_ssh_public_key(blob)
-    except asyncssh.KeyImportError:
+    except ValueError:  # asyncssh's own errors are among them, and those of numbers that make no key
         return None
     return NamedKey(key, is_certificate=certified)
 
@@ -85,7 +85,7 @@ def read_certificate(blob: bytes, *, name: str, now: float) -> Certificate:
         now: In seconds since 1970.
 
     Raises:
-        asyncssh.KeyImportError: It is no certificate, or its signature is wrong.
+        ValueError: It is no certificate, or its signature is wrong.
     """
     try:
         packet = SSHPacket(blob)

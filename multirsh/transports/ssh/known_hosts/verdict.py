@@ -75,16 +75,6 @@ class Trust:
         """Keys that the host may have."""
         return [known.key for known in self.known or self.known_elsewhere]
 
-    @property
-    def ca_keys(self) -> list[asyncssh.SSHKey]:
-        """Keys that may sign its certificate."""
-        return [known.key for known in self.authorities]
-
-    @property
-    def revoked_keys(self) -> list[asyncssh.SSHKey]:
-        """Keys that it must not have, as its own or as the signer's."""
-        return [known.key for known in self.revoked]
-
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
