@@ -154,9 +154,12 @@ class SshTransport:
         )
 
     def _jump_password(self, name: str, target: SshTarget) -> LoginPassword | None:
-        """The password of a jump host's user, which a person is asked for by their names if it is wanted."""
+        """The password of a jump host's user, which a person is asked for by their names if it is wanted.
+
+        Only in a run that has a password for its hosts: without one, nobody may sit at the terminal.
+        """
         settings, ask = target.settings, self._options.ask
-        if ask is None or settings.batch_mode:
+        if ask is None or self._password is None or settings.batch_mode:
             return None
         key = (settings.user, target.hostname, settings.port)
         prompt = one_line(f"{settings.user}@{name}'s password: ") + " "

@@ -239,13 +239,29 @@ class TestPasswords:
     async def test_the_answer_is_for_the_jump_host_alone(
         self, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
     ) -> None:
-        ssh = replace(behind(jump, host, tmp_path), ask=lambda _prompt: HookedServer.password)
+        own = PasswordSource(call=lambda: "of the hosts")
+        ssh = replace(behind(jump, host, tmp_path), password=own, ask=lambda _prompt: HookedServer.password)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.AUTH
-        assert host.passwords == []
+        assert jump.passwords == [("ops", HookedServer.password)]
+        assert set(host.passwords) == {(host.user, "of the hosts")}
+
+    async def test_without_a_password_for_the_hosts_nobody_is_asked(
+        self, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
+    ) -> None:
+        """There is a terminal in many places where nobody sits."""
+        prompts: list[str] = []
+
+        def ask(prompt: str) -> str:
+            prompts.append(prompt)
+            return HookedServer.password
+
+        told = await told_of_run(host, replace(behind(jump, host, tmp_path), ask=ask), jump=through)
+        assert told.ending.status is Status.UNREACHABLE
+        assert prompts == []
 
     async def test_a_refused_answer_is_asked_for_again_as_often_as_by_ssh(
-        self, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
+        self, jump: HookedServer, host: HookedServer, through: str, of_hosts: PasswordSource, tmp_path: Path
     ) -> None:
         prompts: list[str] = []
 
@@ -253,7 +269,7 @@ class TestPasswords:
             prompts.append(prompt)
             return f"wrong {len(prompts)}"
 
-        ssh = replace(behind(jump, host, tmp_path), ask=ask)
+        ssh = replace(behind(jump, host, tmp_path), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.UNREACHABLE
         assert len(prompts) == 3
@@ -261,18 +277,24 @@ class TestPasswords:
 
     @pytest.mark.parametrize("error", [EOFError(), OSError("the terminal is gone")])
     async def test_no_answer_is_no_password(
-        self, error: Exception, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
+        self,
+        error: Exception,
+        jump: HookedServer,
+        host: HookedServer,
+        through: str,
+        of_hosts: PasswordSource,
+        tmp_path: Path,
     ) -> None:
         def ask(_prompt: str) -> str:
             raise error
 
-        ssh = replace(behind(jump, host, tmp_path), ask=ask)
+        ssh = replace(behind(jump, host, tmp_path), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.UNREACHABLE
         assert jump.passwords == []
 
     async def test_in_batch_mode_nobody_is_asked(
-        self, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
+        self, jump: HookedServer, host: HookedServer, through: str, of_hosts: PasswordSource, tmp_path: Path
     ) -> None:
         prompts: list[str] = []
 
@@ -280,7 +302,7 @@ class TestPasswords:
             prompts.append(prompt)
             return HookedServer.password
 
-        ssh = replace(behind(jump, host, tmp_path, "BatchMode=yes"), ask=ask)
+        ssh = replace(behind(jump, host, tmp_path, "BatchMode=yes"), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.UNREACHABLE
         assert prompts == []
