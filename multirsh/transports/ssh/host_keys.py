@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final
 import asyncssh
 from asyncssh.public_key import (
     decode_ssh_public_key,
+    get_certificate_algs,
     get_default_certificate_algs,
     get_default_public_key_algs,
+    get_public_key_algs,
 )
 
 from multirsh.errors import CredentialError
@@ -35,6 +37,7 @@ from multirsh.transports.ssh.known_hosts import (
 )
 from multirsh.transports.ssh.known_hosts.index import lower
 from multirsh.transports.ssh.known_hosts.keys import is_certificate, plain_kind, read_certificate
+from multirsh.transports.ssh.patterns import PatternList
 from multirsh.transports.threads import in_daemon_thread
 from multirsh.transports.words import one_line
 
@@ -97,13 +100,16 @@ class HostKeyCheck(asyncssh.SSHClient):
         """What the files say of the host."""
         return self._known_hosts.lookup(self._name, self._port)
 
-    def algorithms(self) -> Sequence[str]:
+    def algorithms(self, wanted: str | None) -> Sequence[str]:
         """Which kinds of host key to ask for, the best first.
 
         As in ssh (sshconnect2.c, order_hostkeyalgs): first the known ones, for a host that has several would
         else show one that is not in the files; of each kind, the certificate before the plain key; and all
         certificates first where an authority is known. A certificate that does not hold costs nothing, as the
         key in it is judged then; and one that is signed by a revoked authority must be seen.
+
+        Args:
+            wanted: HostKeyAlgorithms: a list in place of this one, or a change of it (``+``, ``-``, ``^``).
         """
         trust = self.trust
         known = [name for key in trust.host_keys for name in key.sig_algorithms]
@@ -113,7 +119,24 @@ class HostKeyCheck(asyncssh.SSHClient):
         else:
             first = certificates
         order = (*first, *known, *certificates, *get_default_public_key_algs())
-        return [name.decode() for name in dict.fromkeys(order)]
+        usual = [name.decode() for name in order]
+        if not wanted:
+            return list(dict.fromkeys(usual))
+        named = PatternList.split(wanted.lstrip("+-^"))
+        all_there_are = (
+            *usual,
+            *(kind.decode() for kind in (*get_certificate_algs(), *get_public_key_algs())),
+        )
+        match wanted[0]:
+            case "+":
+                usual += filter(named.matches, all_there_are)
+            case "-":
+                usual = [kind for kind in usual if not named.matches(kind)]
+            case "^":
+                usual = [*filter(named.matches, all_there_are), *usual]
+            case _:
+                return wanted.split(",")
+        return list(dict.fromkeys(usual))
 
     # asyncssh's news and questions.
 

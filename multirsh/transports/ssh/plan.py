@@ -141,12 +141,7 @@ class Plan:
         options.protocol_factory = lambda: check
         options.client_keys = list(prepared.key_pairs())
         options.agent_forward_path = self.forwarded_agent
-        if prepared.settings.host_key_algorithms is None:
-            options.server_host_key_algs = check.algorithms()
-        else:  # asyncssh applies a change such as +ssh-rsa to the kinds of the keys that it is given here
-            trust = check.trust
-            authorities = [known.key for known in trust.authorities]
-            options.known_hosts = (trust.host_keys, authorities, [], [], [], [], [])
+        options.server_host_key_algs = check.algorithms(prepared.settings.host_key_algorithms)
         if self.login_password is not None:
             options.password = check.password_auth_requested  # type: ignore[assignment]  # it may be a callable
         return options

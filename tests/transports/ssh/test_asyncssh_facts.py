@@ -357,7 +357,7 @@ class TestOptionsMadeOnce:
     async def test_known_hosts_may_be_the_match_itself_and_revoked_keys_are_refused(
         self, hooked: StartHooked
     ) -> None:
-        """``Plan.options`` names known keys in this form, so that asyncssh knows which kinds to prefer."""
+        """``base_options`` gives an empty one: keys are judged by us, and no file is read."""
         server = hooked(Conduct())
         revoked: KnownHostsMatch = ([], [], [host_key_of(server)], [], [], [], [])
         async with attempt(server.port, known_hosts=revoked, client_keys=keys_of(server)) as made:

@@ -124,6 +124,20 @@ class Intruder:
         self.found.append(await attempt)
 
 
+@dataclass
+class Person:
+    """A person at a terminal, who gives the same answer to every question; an error is no answer."""
+
+    answer: str | Exception = HookedServer.password
+    prompts: list[str] = field(default_factory=list)
+
+    def __call__(self, prompt: str) -> str:
+        self.prompts.append(prompt)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
 class TestTheAgent:
     """It is for the hosts of the run, and for those only where it was asked for."""
 
@@ -223,16 +237,11 @@ class TestPasswords:
     async def test_a_person_is_asked_for_that_of_the_jump_host_by_name(
         self, jump: HookedServer, host: HookedServer, through: str, of_hosts: PasswordSource, tmp_path: Path
     ) -> None:
-        prompts: list[str] = []
-
-        def ask(prompt: str) -> str:
-            prompts.append(prompt)
-            return HookedServer.password
-
+        ask = Person()
         ssh = replace(behind(jump, host, tmp_path), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.OK
-        assert prompts == [f"ops@{JUMP}'s password: "]
+        assert ask.prompts == [f"ops@{JUMP}'s password: "]
         assert jump.passwords == [("ops", HookedServer.password)]
         assert host.passwords == [(host.user, HookedServer.password)]
 
@@ -240,7 +249,7 @@ class TestPasswords:
         self, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
     ) -> None:
         own = PasswordSource(call=lambda: "of the hosts")
-        ssh = replace(behind(jump, host, tmp_path), password=own, ask=lambda _prompt: HookedServer.password)
+        ssh = replace(behind(jump, host, tmp_path), password=own, ask=Person())
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.AUTH
         assert jump.passwords == [("ops", HookedServer.password)]
@@ -250,30 +259,20 @@ class TestPasswords:
         self, jump: HookedServer, host: HookedServer, through: str, tmp_path: Path
     ) -> None:
         """There is a terminal in many places where nobody sits."""
-        prompts: list[str] = []
-
-        def ask(prompt: str) -> str:
-            prompts.append(prompt)
-            return HookedServer.password
-
+        ask = Person()
         told = await told_of_run(host, replace(behind(jump, host, tmp_path), ask=ask), jump=through)
         assert told.ending.status is Status.UNREACHABLE
-        assert prompts == []
+        assert ask.prompts == []
 
     async def test_a_refused_answer_is_asked_for_again_as_often_as_by_ssh(
         self, jump: HookedServer, host: HookedServer, through: str, of_hosts: PasswordSource, tmp_path: Path
     ) -> None:
-        prompts: list[str] = []
-
-        def ask(prompt: str) -> str:
-            prompts.append(prompt)
-            return f"wrong {len(prompts)}"
-
+        ask = Person("wrong")
         ssh = replace(behind(jump, host, tmp_path), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.UNREACHABLE
-        assert len(prompts) == 3
-        assert jump.passwords == [("ops", f"wrong {attempt}") for attempt in (1, 2, 3)]
+        assert len(ask.prompts) == 3
+        assert jump.passwords == [("ops", "wrong")] * 3
 
     @pytest.mark.parametrize("error", [EOFError(), OSError("the terminal is gone")])
     async def test_no_answer_is_no_password(
@@ -285,9 +284,7 @@ class TestPasswords:
         of_hosts: PasswordSource,
         tmp_path: Path,
     ) -> None:
-        def ask(_prompt: str) -> str:
-            raise error
-
+        ask = Person(error)
         ssh = replace(behind(jump, host, tmp_path), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.UNREACHABLE
@@ -296,16 +293,11 @@ class TestPasswords:
     async def test_in_batch_mode_nobody_is_asked(
         self, jump: HookedServer, host: HookedServer, through: str, of_hosts: PasswordSource, tmp_path: Path
     ) -> None:
-        prompts: list[str] = []
-
-        def ask(prompt: str) -> str:
-            prompts.append(prompt)
-            return HookedServer.password
-
+        ask = Person()
         ssh = replace(behind(jump, host, tmp_path, "BatchMode=yes"), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through)
         assert told.ending.status is Status.UNREACHABLE
-        assert prompts == []
+        assert ask.prompts == []
 
     async def test_deadlines_stand_still_while_a_person_types(
         self, jump: HookedServer, host: HookedServer, through: str, of_hosts: PasswordSource, tmp_path: Path
