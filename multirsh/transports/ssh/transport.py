@@ -38,7 +38,7 @@ NOT_FOR_JUMP_HOSTS = (
     "give the jump host a key, or run at a terminal to be asked for its password"
 )
 
-_HOSTS_OWN = frozenset({"hostname", "port", "proxycommand", "proxyjump", "user"})
+_HOSTS_OWN = frozenset({"hostkeyalias", "hostname", "port", "proxycommand", "proxyjump", "user"})
 
 
 class SshTransport:
@@ -239,7 +239,7 @@ def _target(config: SshConfig | None, host: Host, settings: Settings) -> SshTarg
 
 
 def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
-    """Those ``-o`` that hold on the way, too: all but who, where and by what way, which are the hosts' own.
+    """Those ``-o`` that hold on the way, too: all but those that say which host, which user and by what way.
 
     ssh passes none of them on (ssh(1), -J); but one known_hosts file, or one key, is meant for a whole run.
     """

@@ -111,6 +111,10 @@ def with_agent(ssh: SshOptions, agent: Path, folder: Path) -> SshOptions:
     return replace(ssh, forward_agent=True, overrides=(*overrides, f"IdentityAgent={agent}"))
 
 
+async def forwards(_connection: Connection) -> None:
+    """Do what a jump host is for, and nothing else."""
+
+
 @dataclass
 class Intruder:
     """A jump host that tries something before it forwards a connection."""
@@ -200,9 +204,6 @@ class TestPasswords:
 
     @pytest.fixture
     def jump(self, hooked: StartHooked) -> HookedServer:
-        async def forwards(_connection: Connection) -> None:
-            return None
-
         return hooked(Conduct(takes_keys=False, before_forwarding=forwards), address=EVERYWHERE)
 
     @pytest.fixture
@@ -314,3 +315,21 @@ class TestPasswords:
         ssh = replace(behind(jump, host, tmp_path), password=of_hosts, ask=ask)
         told = await told_of_run(host, ssh, jump=through, login_s=login_s)
         assert told.ending.status is Status.OK
+
+
+async def test_an_alias_is_for_the_hosts_and_not_for_the_jump_host(
+    hooked: StartHooked, tmp_path: Path
+) -> None:
+    """As in ssh: else any machine that has the key of a host of the run could stand in for the jump host."""
+    jump = hooked(Conduct(before_forwarding=forwards), address=EVERYWHERE)
+    host = hooked(Conduct(session=answers(b"1")), address=EVERYWHERE)
+    ssh = behind(jump, host, tmp_path, "HostKeyAlias=db")
+    file = tmp_path / "known_hosts"
+    file.write_text(f"db {host.host_key}\n{jump.known_hosts([JUMP])}")
+    told = await told_of_run(host, ssh, jump=f"{jump.user}@{JUMP}:{jump.port}")
+    assert told.ending.status is Status.OK
+    file.write_text(f"db {host.host_key}\ndb {jump.host_key}\n")
+    told = await told_of_run(host, ssh, jump=f"{jump.user}@{JUMP}:{jump.port}")
+    assert told.ending.error is not None
+    assert told.ending.error.of_jump is not None
+    assert told.ending.error.of_jump.kind is ErrorKind.HOSTKEY_UNKNOWN
