@@ -295,6 +295,19 @@ def test_options_that_pages_name_are_real(page: Path) -> None:
     assert named - all_options() - OTHERS_OPTIONS == set()
 
 
+def test_each_promise_of_security_names_tests_that_are_there() -> None:
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(
+            r"^ *(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"))
+    assert named
+    assert set(named) - there == set()
+
+
 def rows(page: Path, heading: str) -> list[list[str]]:
     section = page.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = [[cell.strip() for cell in row.strip("|").split("|")] for row in TABLE_ROW.findall(section)]

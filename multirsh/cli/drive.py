@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from multirsh.cli.descriptors import STDERR, write_all
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
+from multirsh.cli.terminal import used_by
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
@@ -44,6 +45,27 @@ SAID_WITHIN_S = 0.5
 
 def _nobody(_event: Event) -> None:
     """Whom nothing has to be told."""
+
+
+@contextlib.contextmanager
+def _giving_way(printer: Printer, writer: Writer, attention: Attention) -> Iterator[None]:
+    """Draw nothing and read no keys while a person is asked for a secret."""
+    loop = asyncio.get_running_loop()
+
+    async def change(asks: bool) -> None:  # noqa: FBT001 - as ``used_by`` has it
+        if asks:
+            asking.enter_context(printer.asking())
+            asking.enter_context(attention.not_to_keys())
+            await writer.write()  # takes the progress line away
+        else:
+            asking.close()
+
+    def give_way(asks: bool) -> None:  # noqa: FBT001 - as ``used_by`` has it
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+            asyncio.run_coroutine_threadsafe(change(asks), loop).result()
+
+    with contextlib.ExitStack() as asking, used_by(give_way):
+        yield
 
 
 def prepare_process() -> None:
@@ -189,7 +211,11 @@ class Drive:
         run = self._run_of(fleet, printer)
         printer.begin(asyncio.get_running_loop().time())
         attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
-        with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
+        with (
+            signals.taken_by(attention.stop),
+            attention.status_on_request(keys=self.reads_keys),
+            _giving_way(printer, writer, attention),
+        ):
             return await self._follow(run, printer, writer, also)
 
     def _run_of(self, fleet: Fleet, printer: Printer) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import asyncssh
@@ -48,6 +49,9 @@ class Surroundings(Protocol):
     @property
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
+
+    def warn(self, message: str) -> None:
+        """Take a line for people."""
 
     async def through(self, chain: Chain, patience: Patience) -> SshConnection:
         """The shared, open connection to the last host of ``chain``.
@@ -129,13 +133,17 @@ class SshConnection:
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
         link: PoliteConnection | None = None
+        if_denied = ""
         try:
             plan = self._plan()
+            if_denied = plan.if_denied
             self._user = plan.prepared.settings.user
-            check = plan.host_key_check()
+            check = plan.host_key_check(patience)
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
-            link = self._link = PoliteConnection(loop, options, on_phase=self._enter)
+            link = self._link = PoliteConnection(
+                loop, options, judge=check.judge, on_phase=self._enter, warn=self._warn
+            )
             try:
                 await self._carry(link, plan, patience)
                 self._connected_at = loop.time()
@@ -150,6 +158,8 @@ class SshConnection:
             status, failure = login_failure(error, self._phase, said=b"" if link is None else link.said)
             if check is not None and check.refusal is not None:
                 status, failure = Status.HOSTKEY, check.refusal
+            elif if_denied and failure.kind is ErrorKind.DENIED:
+                failure = replace(failure, message=f"{failure.message}; {if_denied}")
             raise HostError(self._host.name, status, failure) from error
         self._authenticated_at = loop.time()
 
@@ -319,6 +329,9 @@ class SshConnection:
         except TimeoutError:
             message = f"not connected within {plan.connect_timeout} s (ConnectTimeout)"
             raise DialError(Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, self._phase, message)) from None
+
+    def _warn(self, message: str) -> None:
+        self._around.warn(f"{self._host.name}: {message}")
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase

@@ -29,8 +29,7 @@ def login_failure(error: BaseException, phase: Phase, *, said: bytes = b"") -> t
         case asyncssh.ConnectionLost() | OSError() if said and phase is Phase.HANDSHAKE:
             return Status.UNREACHABLE, _turned_away(said)
         case asyncssh.HostKeyNotVerifiable():
-            kind = ErrorKind.HOSTKEY_REVOKED if "is revoked" in message else ErrorKind.HOSTKEY_INVALID
-            return Status.HOSTKEY, Failure(kind, Phase.HANDSHAKE, message)
+            return Status.HOSTKEY, Failure(ErrorKind.HOSTKEY_INVALID, Phase.HANDSHAKE, message)
         case asyncssh.PermissionDenied():
             return Status.AUTH, Failure(ErrorKind.DENIED, Phase.AUTH, message)
         case asyncssh.DisconnectError() if _LOGIN_ATTEMPTS_SPENT in message:

@@ -19,10 +19,11 @@ class SshOptions:
         settings: What goes before every host's own settings: ``-l``, ``-p``, ``-i``, ``-J``, ``--host-keys``.
         config_file: Read instead of the user's and the system's (``-F``); ``none``, as in ssh, for no file.
         overrides: ``Keyword=value`` each, before any file (``-o``).
-        password: Where the login password comes from.
-        ask: How to ask a person; ``None`` where nobody can be asked.
-        forward_agent: Let the remote use this user's agent (``-A``). Never on by itself, whatever
-            ssh_config says: a remote's root can use what is forwarded.
+        password: Where the hosts' login password comes from. Jump hosts are not offered it.
+        ask: How to ask a person; ``None`` where nobody can be asked. Called in a thread: before the first
+            connection, and during a run that has a login password, for that of a jump host.
+        forward_agent: Let the hosts use this user's agent (``-A``), and no jump host. Never on by itself,
+            whatever ssh_config says: a remote's root can use what is forwarded.
     """
 
     settings: Settings = NO_SETTINGS

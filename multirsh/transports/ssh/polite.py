@@ -1,4 +1,4 @@
-"""asyncssh's connection, made to say goodbye whenever it ends.
+"""asyncssh's connection, made to say goodbye whenever it ends, and to give servers nothing unasked.
 
 asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
 not when authentication fails and not on an error of its own: it just drops
@@ -6,21 +6,29 @@ the socket. A server that is not told keeps its end open until its login
 grace time, so the remote could never close first. This subclass sends the
 goodbye in those cases too.
 
-It leans on two private methods of asyncssh (``_force_close`` and
-``_send_disconnect``); tests/transports/ssh/test_asyncssh_facts.py fails when
-a new release changes them.
+A server may open channels by itself (RFC 4254). All that it can be given is
+the agent, where that is forwarded; everything else is refused, and what ssh
+warns of is reported.
+
+It leans on private parts of asyncssh (``_force_close``, ``_send_disconnect``,
+``_agent_forward_path`` and the methods that answer to a server's channels);
+tests/transports/ssh/test_asyncssh_facts.py fails when a new release changes
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, NoReturn, TypeAlias
 
 import asyncssh
 
 from multirsh.model import Phase
 from multirsh.transports.ssh.end_script import forces_command
+
+Judge: TypeAlias = Callable[[bytes], asyncssh.SSHKey]
+"""Gives the plain key of a host's key or certificate, or raises ``asyncssh.HostKeyNotVerifiable``."""
 
 SAID_BYTES: Final = 256
 """What is kept of a remote's first words."""
@@ -42,10 +50,24 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHClientConnectionOptions,
         *,
+        judge: Judge,
         on_phase: Callable[[Phase], None],
+        warn: Callable[[str], None],
     ) -> None:
+        """Prepare a connection.
+
+        Args:
+            loop: As of asyncssh.
+            options: As of asyncssh.
+            judge: Decides about the host's key.
+            on_phase: Called when the host's key is accepted and the login begins.
+            warn: Takes what people have to know of the server, without its name.
+        """
         super().__init__(loop, options, wait="auth")
+        self._judge = judge
         self._on_phase = on_phase
+        self._warn = warn
+        self._refused: set[str] = set()
         self._may_write = asyncio.Event()
         self._may_write.set()
         self.is_forced = False
@@ -78,12 +100,46 @@ class PoliteConnection(asyncssh.SSHClientConnection):
 
     def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
         """Check the host's key; what comes after it the first time is the login."""
-        key = super().validate_server_host_key(key_data)
+        key = self._judge(key_data)
         if not self._is_known:  # else it is asked for again in a rekey
             self._is_known = True
             self._first_bytes = b""
             self._on_phase(Phase.AUTH)
         return key
+
+    def withhold_agent(self, reason: str) -> None:
+        """Do not forward the agent after all.
+
+        Args:
+            reason: Why, for people.
+        """
+        if self._agent_forward_path:
+            self._agent_forward_path = None
+            self._warn(f"the ssh agent is not forwarded: {reason}")
+
+    def _process_auth_agent_at_openssh_dot_com_open(self, packet: Any) -> Any:
+        if not self._agent_forward_path:
+            self._refuse("use the ssh agent")
+        return super()._process_auth_agent_at_openssh_dot_com_open(packet)
+
+    def _process_x11_open(self, _packet: Any) -> NoReturn:
+        self._refuse("open a window on the X11 display")
+
+    def _process_forwarded_tcpip_open(self, _packet: Any) -> NoReturn:
+        self._refuse("forward a TCP connection")
+
+    def _process_forwarded_streamlocal_at_openssh_dot_com_open(self, _packet: Any) -> NoReturn:
+        self._refuse("forward a Unix-domain connection")
+
+    def _refuse(self, attempt: str) -> NoReturn:
+        """Refuse a channel that nothing here has asked for, and warn once, as ssh does (clientloop.c)."""
+        if attempt not in self._refused:
+            self._refused.add(attempt)
+            self._warn(
+                f"the server tried to {attempt}, which was not offered to it, and was refused; "
+                "this is probably an attempt to break in"
+            )
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "not offered")
 
     def take_remark(self, remark: str) -> None:
         """Take what the server says for the record (SSH_MSG_DEBUG)."""

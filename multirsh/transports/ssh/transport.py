@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from multirsh.errors import UsageError
-from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
+from multirsh.model import NO_SETTINGS, Host, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.passwords import Password
+from multirsh.transports.passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.config import (
     Directive,
     Place,
@@ -28,11 +28,17 @@ from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
+from multirsh.transports.words import one_line
 
 DEEPEST_JUMP = 8
 """Hosts behind hosts behind hosts: beyond this, ssh_config names a jump host as its own."""
 
-_HOSTS_OWN = frozenset({"hostname", "port", "proxycommand", "proxyjump", "user"})
+NOT_FOR_JUMP_HOSTS = (
+    "the password that was given is for the hosts and not for the jump host: "
+    "give the jump host a key, or run at a terminal to be asked for its password"
+)
+
+_HOSTS_OWN = frozenset({"hostkeyalias", "hostname", "port", "proxycommand", "proxyjump", "user"})
 
 
 class SshTransport:
@@ -46,12 +52,13 @@ class SshTransport:
             warn: Takes warnings for people.
         """
         self._options = options
-        self._warn = warn
+        self.warn = warn
         self._config: SshConfig | None = None
         self._jump_config: SshConfig | None = None
         self._said = NO_SETTINGS
         self._keys = KeyRing()
-        self._password: Password | None = None
+        self._password: GivenPassword | None = None
+        self._jump_passwords: dict[tuple[str, str, int], AskedPassword] = {}
         self._known_hosts: dict[tuple[object, ...], KnownHosts] = {}
         self._prepared: dict[SshSettings, Prepared] = {}
 
@@ -96,16 +103,17 @@ class SshTransport:
         settings: dict[SshSettings, None] = {}
         # In a thread: Match exec runs the user's commands.
         await in_daemon_thread(lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config")
-        self._password = await in_daemon_thread(
+        password = await in_daemon_thread(
             lambda: options.password.read(options.ask), name="multirsh-password"
         )
+        self._password = None if password is None else GivenPassword(password)
         is_batch = any(found.batch_mode for found in settings)
         self._keys = KeyRing(ask=None if is_batch else options.ask)
         await self._keys.load(map(KeyChoice.of, settings), open_usual=self._password is None)
         for found in settings:
             self._prepared[found] = self._prepare(found)
         for warning in (*self._config.warnings, *self._keys.warnings, *self._known_hosts_warnings()):
-            self._warn(warning)
+            self.warn(warning)
 
     def connector(self, dialler: Dialler) -> SshConnector:
         """Begin a run."""
@@ -116,20 +124,46 @@ class SshTransport:
         await self._keys.close()
 
     def plan(self, host: Host) -> Plan:
-        """How to reach ``host``."""
-        settings = self._settings(host)
-        return self._planned(_target(self._config, host, settings), settings.host_keys)
-
-    def plan_jump(self, chain: Chain) -> Plan:
-        """How to reach the last host of ``chain``, which others are reached through."""
-        return self._planned(self._jump_target(chain), self._options.settings.host_keys)
-
-    def _planned(self, target: SshTarget, host_keys: HostKeyPolicy | None) -> Plan:
+        """How to reach ``host``: with the password that is given for hosts, and the agent if it asked for."""
+        said = self._settings(host)
+        target = _target(self._config, host, said)
+        settings = target.settings
         return Plan(
             address=target.hostname,
-            policy=host_keys or target.settings.strict_host_key_checking,
-            prepared=self._prepared[target.settings],
+            policy=said.host_keys or settings.strict_host_key_checking,
+            prepared=self._prepared[settings],
+            login_password=self._password,
+            forwarded_agent=settings.identity_agent if self._options.forward_agent else None,
         )
+
+    def plan_jump(self, chain: Chain) -> Plan:
+        """How to reach the last host of ``chain``, which others are reached through.
+
+        It is on the way and not one of the hosts that a command is run on, so it gets neither their password
+        nor the agent.
+        """
+        target = self._jump_target(chain)
+        settings = target.settings
+        password = self._jump_password(chain[-1].host, target)
+        return Plan(
+            address=target.hostname,
+            policy=self._options.settings.host_keys or settings.strict_host_key_checking,
+            prepared=self._prepared[settings],
+            login_password=password,
+            if_denied=NOT_FOR_JUMP_HOSTS if password is None and self._password is not None else "",
+        )
+
+    def _jump_password(self, name: str, target: SshTarget) -> LoginPassword | None:
+        """The password of a jump host's user, which a person is asked for by their names if it is wanted.
+
+        Only in a run that has a password for its hosts: without one, nobody may sit at the terminal.
+        """
+        settings, ask = target.settings, self._options.ask
+        if ask is None or self._password is None or settings.batch_mode:
+            return None
+        key = (settings.user, target.hostname, settings.port)
+        prompt = one_line(f"{settings.user}@{name}'s password: ") + " "
+        return self._jump_passwords.setdefault(key, AskedPassword(ask, prompt))
 
     def _settings(self, host: Host) -> Settings:
         return self._options.settings.or_else(self._said).or_else(host.settings)
@@ -176,20 +210,15 @@ class SshTransport:
             self._known_hosts[files] = KnownHosts.read(files[0], files[1], revoked_file=files[2])
         choice = KeyChoice.of(settings)
         try:
-            base = base_options(settings, forwarded_agent=self._forwarded_agent(settings))
+            base = base_options(settings)
         except ValueError as error:
             raise UsageError(f"ssh_config: {error}") from error
         return Prepared(
             settings=settings,
             known_hosts=self._known_hosts[files],
             key_pairs=lambda: self._keys.pairs(choice),
-            password=self._password,
             base=base,
         )
-
-    def _forwarded_agent(self, settings: SshSettings) -> str | None:
-        """The agent that remotes may use: none unless *we* were told so, whatever ssh_config says."""
-        return settings.identity_agent if self._options.forward_agent else None
 
     def _known_hosts_warnings(self) -> Iterator[str]:
         for known_hosts in self._known_hosts.values():
@@ -210,7 +239,7 @@ def _target(config: SshConfig | None, host: Host, settings: Settings) -> SshTarg
 
 
 def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
-    """Those ``-o`` that hold on the way, too: all but who, where and by what way, which are the hosts' own.
+    """Those ``-o`` that hold on the way, too: all but those that say which host, which user and by what way.
 
     ssh passes none of them on (ssh(1), -J); but one known_hosts file, or one key, is meant for a whole run.
     """
