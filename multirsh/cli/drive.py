@@ -15,6 +15,7 @@ from multirsh.cli.descriptors import STDERR, write_all
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
+from multirsh.cli.stdin import LATE, bytes_wait
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
@@ -83,6 +84,7 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        asks_of_stdin: Whether bytes that come on ours are told of, at the end.
         sudo: As whom the commands run, or ``None`` for who logs in.
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
@@ -105,6 +107,7 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    asks_of_stdin: bool = False
     sudo: Sudo | None = None
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
@@ -133,6 +136,8 @@ class Drive:
                     code = await self.carry_out(
                         fleet, signals, printer, writer, also=_nobody if report is None else report.feed
                     )
+                if self.asks_of_stdin and bytes_wait():
+                    printer.say(LATE)
         finally:
             # However the run has ended, the page tells of as much as there was.
             complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options, values
-from multirsh.cli.asked import Asked, RunCommand
+from multirsh.cli.asked import Asked
+from multirsh.cli.attached import RunCommand
 from multirsh.cli.descriptors import print_out
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.run import checked
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 @options.RUNNING
 @options.COURSE
 @options.CONTEXT
-@options.STDIN_OPTION
+@options.STDIN
 @options.OUTPUT
 @options.RECORD
 @options.CLOSING
@@ -71,6 +72,7 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
         return signals.run(lambda _: _keep_up(fleet))
     context = options.take(options.Context, parameters)
     to_run, asked = context.command(checked(command)), Asked.take(parameters)
+    asked.check_stdin()  # before the servers are started
     return signals.run(lambda taken: _run_on(fleet, to_run, asked, taken))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.asked import NAME_SOME, Asked, RunCommand
+from multirsh.cli.asked import NAME_SOME, Asked
+from multirsh.cli.attached import RunCommand
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.errors import UsageError
 
@@ -26,7 +27,7 @@ from multirsh.errors import UsageError
 @options.COURSE
 @options.CONTEXT
 @options.TTY
-@options.STDIN_OPTION
+@options.STDIN
 @options.OUTPUT
 @options.RECORD
 @options.AGAIN

@@ -114,7 +114,7 @@ def test_no_more_than_j_at_once(on_sshd: Program, tmp_path: Path) -> None:
 
 def test_standard_input_is_at_its_end_and_ours_is_left_alone(on_sshd: Program) -> None:
     ended = on_sshd.shell(
-        "printf 'h01\\nh02\\nh03\\n' | while read -r host; do multirsh -q -f hosts.yaml -w $host cat; "
+        "printf 'h01\\nh02\\nh03\\n' | while read -r host; do multirsh -n -q -f hosts.yaml -w $host cat; "
         "echo $host $?; done"
     )
 
