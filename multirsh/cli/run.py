@@ -12,6 +12,7 @@ from multirsh.cli.asked import NAME_SOME, Asked
 from multirsh.cli.attached import RunCommand
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.errors import UsageError
+from multirsh.inventory.suggest import is_one_edit_away
 
 
 @click.command(
@@ -74,6 +75,7 @@ def checked(command: Sequence[str]) -> str:
 
 def _way_out(word: str) -> str:
     """How to name hosts, or what else may be meant by the first word of the command."""
-    if word in SUBCOMMANDS:
-        return f"if {word} is meant as the subcommand, put it before its options"
+    meant = [name for name in SUBCOMMANDS if is_one_edit_away(word, name)]
+    if meant:
+        return f"did you mean multirsh {' or '.join(meant)}? For a remote command, {NAME_SOME}"
     return f"{NAME_SOME}, or try it out: multirsh lab uptime"

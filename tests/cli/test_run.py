@@ -57,7 +57,8 @@ def test_options_after_the_first_word_belong_to_the_command(on_sshd: Program) ->
 
 
 def test_a_command_may_be_called_as_a_subcommand(on_sshd: Program) -> None:
-    assert on_sshd(*ONE, "hosts").err.startswith("h01: ")
+    for words in ((*ONE, "--", "hosts"), (*ONE, "run", "hosts"), ("run", *ONE, "hosts")):
+        assert on_sshd(*words).err.startswith("h01: ")
 
 
 # Lines.

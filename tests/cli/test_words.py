@@ -20,8 +20,12 @@ WRONG = {
     "multirsh -f hosts.yaml uptime",
     ("web1", "uptime"): "no hosts are named; give a hosts file (-f hosts.yaml) or names (-w web1,web2), "
     "or try it out: multirsh lab uptime",
-    ("--json", "lab", "uptime"): "no hosts are named; if lab is meant as the subcommand, "
-    "put it before its options",
+    (
+        "run",
+        "lab",
+        "uptime",
+    ): "no hosts are named; give a hosts file (-f hosts.yaml) or names (-w web1,web2), "
+    "or try it out: multirsh lab uptime",
     ("-a", "uptime"): "-a needs a hosts file; name one with -f",
     ("--bogus", "x"): "there is no option --bogus; see multirsh --help",
     ("hosts", "--bogus"): "there is no option --bogus; see multirsh hosts --help",
