@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import STDIN
+from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.stdin import Stdin, is_ours
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
@@ -219,7 +219,7 @@ class Asked:
             again.check(plan)
         left = again.left(hosts, plan, repeats=self.course.retry_command)
         if not left:
-            click.echo(again.words(left), err=True)
+            tell(again.words(left))
             raise click.exceptions.Exit(exit_code(again.earlier))
         return left
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
-from multirsh.cli.descriptors import STDERR, write_all
+from multirsh.cli.descriptors import tell
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
@@ -27,7 +27,6 @@ from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
-from multirsh.output.escape import escape_text
 from multirsh.transports.base import Stdin, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
@@ -142,8 +141,7 @@ class Drive:
             # However the run has ended, the page tells of as much as there was.
             complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")
             if complaint is not None:
-                with contextlib.suppress(OSError):
-                    write_all(STDERR, f"{escape_text(complaint)}\n".encode())
+                tell(complaint)
         # Unless a signal ended it, a page that is not there is the worst of it.
         return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
 

@@ -11,7 +11,7 @@ import click
 from multirsh.cli import options, values
 from multirsh.cli.asked import Asked
 from multirsh.cli.attached import RunCommand
-from multirsh.cli.descriptors import print_out
+from multirsh.cli.descriptors import print_out, tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.run import checked
 from multirsh.exit_code import ExitCode
@@ -99,7 +99,8 @@ async def _keep_up(fleet: LabOptions) -> int:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            click.echo("\nmultirsh: the lab ends", err=True)  # below the terminal's ^C
+            tell("")  # below the terminal's ^C
+            tell("multirsh: the lab ends")
     return ExitCode.OK
 
 

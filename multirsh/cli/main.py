@@ -17,7 +17,7 @@ import click
 
 from multirsh.cli.complaints import worded
 from multirsh.cli.config_file import read_defaults
-from multirsh.cli.descriptors import ReaderGone, abandon_stdout, fill_closed
+from multirsh.cli.descriptors import ReaderGone, abandon_stdout, fill_closed, tell
 from multirsh.cli.first_word import with_subcommand_first
 from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import write_options
@@ -114,7 +114,8 @@ def _run(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args=args, prog_name="multirsh", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        for line in error.format_message().splitlines():
+            tell(line)
         return ExitCode.USAGE
     except click.ClickException as error:
         return _complain(worded(error), ExitCode.USAGE)
@@ -132,5 +133,5 @@ def _run(args: Sequence[str] | None) -> int:
 
 
 def _complain(message: str, code: ExitCode) -> int:
-    click.echo(f"multirsh: {message}", err=True)
+    tell(f"multirsh: {message}")
     return code

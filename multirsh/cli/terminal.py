@@ -10,6 +10,8 @@ import termios
 from collections.abc import Callable
 from functools import partial
 
+from multirsh.output.escape import escape_text
+
 TERMINAL = "/dev/tty"
 
 
@@ -26,7 +28,7 @@ def _ask(prompt: str) -> str:
     restore = partial(_restore, _settings())
     atexit.register(restore)
     try:
-        return getpass.getpass(prompt)
+        return getpass.getpass(escape_text(prompt))
     finally:
         atexit.unregister(restore)
 

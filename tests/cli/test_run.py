@@ -250,6 +250,20 @@ def test_the_signals_name_comes_from_the_server(
     assert "signalled (SEGV): h01\n" in ended.err
 
 
+def test_a_signals_name_is_as_long_as_a_name_may_be(
+    in_namespace: Namespace, hooked: StartHooked, multirsh: Program
+) -> None:
+    hostile = exits_by_signal("\x1b]0;x\x07" + "A" * 20_000)
+    multirsh.knows(hooked(Conduct(session=hostile), address="0.0.0.0"), 1)
+
+    ended = multirsh("-f", "hosts.yaml", "--json", "x")
+
+    shown = "?]0;x?" + "A" * 58 + "..."
+    assert f"signalled ({shown}): h01\n" in ended.err
+    assert f'"signal":"{shown}"' in ended.out
+    assert len(ended.err) < 500
+
+
 def test_the_worst_decides(on_sshd: Program) -> None:
     """3 before 4 before 5; and the ending lists them all."""
     on_sshd.write(
