@@ -57,16 +57,24 @@ class Asked:
     readers: Sequence[str] = ()
 
     @classmethod
-    def take(cls, parameters: dict[str, Any]) -> Self:
-        """Take apart what click has read, and leave there what is the subcommand's own."""
+    def take(cls, parameters: dict[str, Any], words: Sequence[str] = ()) -> Self:
+        """Take apart what click has read, and leave there what is the subcommand's own.
+
+        Args:
+            parameters: By name.
+            words: Of the remote command, where there is one.
+        """
         files = parameters.pop("files", ())
         connecting = options.take(options.Connecting, parameters)
         password_file = str(connecting.password_file)
         readers = {f"-f {file}": is_ours(file) for file in files}
         readers |= {f"--password-file {password_file}": is_ours(password_file)}
+        choice = options.take(options.Choice, parameters)
+        choice.warn_of_expansion(words)
+        options.warn_of_expanded_files(files, words)
         return cls(
             files=files,
-            choice=options.take(options.Choice, parameters),
+            choice=choice,
             connecting=connecting,
             showing=options.take(options.Showing, parameters),
             bounds=options.take(options.Bounds, parameters),

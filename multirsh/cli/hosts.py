@@ -34,7 +34,9 @@ def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: 
     They are folded, as -w takes them; without -w and -g they are all hosts of the file.
     """
     inventory = options.read_inventory(files)
-    chosen = options.take(options.Choice, parameters).hosts(inventory)
+    choice = options.take(options.Choice, parameters)
+    choice.warn_of_expansion()
+    chosen = choice.hosts(inventory)
     if as_json:
         lines = [json.dumps(described(host, inventory), ensure_ascii=False) for host in chosen]
     elif expand:

@@ -71,7 +71,7 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
     if not command:
         return signals.run(lambda _: _keep_up(fleet))
     context = options.take(options.Context, parameters)
-    to_run, asked = context.command(checked(command)), Asked.take(parameters)
+    to_run, asked = context.command(checked(command)), Asked.take(parameters, command)
     asked.check_stdin()  # before the servers are started
     return signals.run(lambda taken: _run_on(fleet, to_run, asked, taken))
 

@@ -44,7 +44,7 @@ def run(*, command: tuple[str, ...], tty: bool, **parameters: Any) -> int:
     from multirsh.cli import signals  # noqa: PLC0415
 
     context = options.take(options.Context, parameters)
-    asked = Asked.take(parameters)
+    asked = Asked.take(parameters, command)
     again = asked.again()
     if again is None:
         joined = checked(command)

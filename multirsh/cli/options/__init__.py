@@ -9,7 +9,7 @@ from multirsh.cli.options.connection import CONNECTION, COPY_CONNECTION, Connect
 from multirsh.cli.options.context import CONTEXT, STDIN, TTY, Context
 from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
-from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
+from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory, warn_of_expanded_files
 from multirsh.cli.options.output import (
     COLOR,
     COMPARED_OUTPUT,
@@ -54,4 +54,5 @@ __all__ = [
     "option",
     "read_inventory",
     "take",
+    "warn_of_expanded_files",
 ]
