@@ -13,6 +13,7 @@ from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
 from multirsh.inventory import Inventory, fold
 from multirsh.model import Host
+from multirsh.output.ndjson import safe
 
 
 @click.command("hosts", cls=SectionCommand, context_settings={"help_option_names": HELP_NAMES})
@@ -38,7 +39,7 @@ def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: 
     choice.warn_of_expansion()
     chosen = choice.hosts(inventory)
     if as_json:
-        lines = [json.dumps(described(host, inventory), ensure_ascii=False) for host in chosen]
+        lines = [safe(json.dumps(described(host, inventory), ensure_ascii=False)) for host in chosen]
     elif expand:
         lines = [host.name for host in chosen]
     else:

@@ -16,6 +16,7 @@ from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.run import checked
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
+from multirsh.output.escape import escape_text
 
 if TYPE_CHECKING:
     from multirsh.cli.signals import StopSignals
@@ -105,7 +106,7 @@ async def _keep_up(fleet: LabOptions) -> int:
 
 
 def _explanation(lab: Lab) -> str:
-    options_for_it = shlex.join(lab.arguments)
+    options_for_it = escape_text(shlex.join(lab.arguments))
     return "\n".join(
         (
             f"{len(lab.names)} SSH servers are up: {fold(lab.names)}",
@@ -113,7 +114,7 @@ def _explanation(lab: Lab) -> str:
             "From another terminal:",
             f"  multirsh {options_for_it} uptime",
             f"  multirsh {options_for_it} -g web 'echo $MULTIRSH_LAB_HOST'",
-            f"  ssh -F {shlex.quote(str(lab.ssh_config))} {lab.names[0]}",
+            f"  ssh -F {escape_text(shlex.quote(str(lab.ssh_config)))} {lab.names[0]}",
             "",
             "Ctrl-C ends them and takes their keys and files away.",
             "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -116,6 +117,13 @@ def test_so_does_one_about_config_toml(user: Program, key: str) -> None:
     user.write(".config/multirsh/config.toml", key.replace("\x7f", "\\u007f") + "\n")
     code, sent = on_a_terminal(user, ("-w", "a", "x"))
     assert code == 2
+    assert not [character for character in POWERFUL if character in sent]
+
+
+def test_nor_does_a_variable_of_a_hosts_file(user: Program) -> None:
+    user.write("vars.yaml", 'hosts:\n  - a: {vars: {v: "\u202e\\u009b1m"}}\n')
+    code, sent = on_a_terminal(user, ("hosts", "-f", "vars.yaml", "--json"))
+    assert (code, json.loads(sent)["vars"]) == (0, {"v": "\u202e\u009b1m"})
     assert not [character for character in POWERFUL if character in sent]
 
 
