@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import click
 
-from multirsh.cli.attached import asking_for_value
+from multirsh.cli.attached import SUDO, asking_for_value
 from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.rerun import RERUN, is_run
 from multirsh.errors import UsageError
@@ -43,8 +43,8 @@ def with_subcommand_first(args: Sequence[str], load: Load) -> list[str]:
         is_own = own < len(args) and args[own] == name
         if is_own != (found == name) or (is_own and own != place):
             raise UsageError(
-                f"it is not clear whether {name} is the subcommand: of the options before it, not the same"
-                f" take values as before a remote command",
+                f"it is not clear whether {name} is the subcommand: an option before it takes a value for"
+                f" {name} and none for a remote command, or the other way round",
                 hint=f"write multirsh {name} and then its options, or multirsh run and then those",
             )
     if found is None or found not in SUBCOMMANDS:
@@ -69,7 +69,7 @@ def _place(args: Sequence[str], name: str, load: Load) -> int:
     """The place of the first word as a subcommand reads it; past the end where there is none, or ``--``."""
 
     def takes_value(word: str) -> bool:
-        if word in HELP_NAMES:
+        if word in HELP_NAMES or word == SUDO:
             return False
         known = (_option(load(each), word) for each in (name, DEFAULT, *SUBCOMMANDS))
         option = next((option for option in known if option is not None), None)

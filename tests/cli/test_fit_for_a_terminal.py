@@ -92,7 +92,7 @@ def on_a_terminal(program: Program, args: Sequence[str], **environ: str) -> tupl
 
 @pytest.fixture
 def user(multirsh: Program) -> Program:
-    """Somebody with odd files."""
+    """A home with odd files in it."""
     multirsh.write("hosts", "a\n")
     multirsh.write("odd_config", f"{CANARY} yes\n")
     multirsh.write("odd_list", f"web{CANARY}\n".replace("\x1b", "\u2067").replace("\x07", ""))
