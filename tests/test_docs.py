@@ -84,7 +84,7 @@ def options_of(command: click.Command) -> set[str]:
     return set().union(*map(options_of, below)) | {
         name
         for parameter in command.get_params(click.Context(command))
-        if isinstance(parameter, click.Option)
+        if isinstance(parameter, click.Option) and not parameter.hidden
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
 

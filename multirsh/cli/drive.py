@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
-from multirsh.cli.descriptors import STDERR, write_all
+from multirsh.cli.descriptors import tell
 from multirsh.cli.machine import raise_descriptor_limit
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
+from multirsh.cli.stdin import LATE, bytes_wait
 from multirsh.cli.terminal import used_by
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
@@ -27,7 +28,6 @@ from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
-from multirsh.output.escape import escape_text
 from multirsh.transports.base import Stdin, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
@@ -105,6 +105,7 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        asks_of_stdin: Whether bytes that come on ours are told of, at the end.
         sudo: As whom the commands run, or ``None`` for who logs in.
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
@@ -127,6 +128,7 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    asks_of_stdin: bool = False
     sudo: Sudo | None = None
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
@@ -155,12 +157,13 @@ class Drive:
                     code = await self.carry_out(
                         fleet, signals, printer, writer, also=_nobody if report is None else report.feed
                     )
+                if self.asks_of_stdin and bytes_wait():
+                    printer.say(LATE)
         finally:
             # However the run has ended, the page tells of as much as there was.
             complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")
             if complaint is not None:
-                with contextlib.suppress(OSError):
-                    write_all(STDERR, f"{escape_text(complaint)}\n".encode())
+                tell(complaint)
         # Unless a signal ended it, a page that is not there is the worst of it.
         return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
 

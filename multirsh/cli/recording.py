@@ -19,7 +19,7 @@ from multirsh.journal import Journal, Limits, Recorder
 from multirsh.journal.pruning import DAY_S
 
 HASHED_AT_MOST: Final = 64 * 1024 * 1024
-"""A larger file of ``-I`` is known by its size and time: to read it twice takes too long."""
+"""A larger ``--stdin-file`` is known by its size and time: to read it twice takes too long."""
 
 MOST_RECORDS: Final = 5000
 """However small they are: each run looks through the index when it begins."""
@@ -71,7 +71,7 @@ def plan_of(
         command: What is run; of a copy, its title.
         kind: Of which subcommand it is.
         sudo: As whom it runs, if not as who logs in.
-        stdin: What ``-I`` names.
+        stdin: What file the commands read, ``-`` for our standard input; or ``None``.
         copy: How files are copied, if they are.
     """
     plan = {

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
+from multirsh.output.escape import escape_text
+
 TERMINAL = "/dev/tty"
 GiveWay: TypeAlias = Callable[[bool], None]
 
@@ -57,7 +59,7 @@ def _typed_unseen(prompt: str, users: Sequence[GiveWay]) -> str:
         settings = termios.tcgetattr(descriptor)
         settings[3] &= ~termios.ECHO
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, settings)
-        os.write(descriptor, prompt.encode(errors="replace"))
+        os.write(descriptor, escape_text(prompt).encode(errors="replace"))
         while not (select.select([descriptor], [], [], LOOK_AGAIN_S)[0] and _is_ours()):
             if not set(users) <= set(_users):
                 raise EOFError("the run that needed the answer is over")

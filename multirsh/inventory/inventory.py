@@ -89,6 +89,7 @@ class Inventory:
         groups: str | Sequence[str] = (),
         everything: bool = False,
         pick: int | None = None,
+        missing_ok: bool = False,
         rng: random.Random | None = None,
     ) -> tuple[Host, ...]:
         """Select hosts as the command line's options do.
@@ -99,6 +100,7 @@ class Inventory:
             groups: What ``-g`` takes, one or several.
             everything: ``-a``. With a file it is also what no ``nodes`` and no ``groups`` means.
             pick: Of those, so many at random.
+            missing_ok: Whether names that are excluded need not be there.
             rng: Source of chance for ``pick``; the system's by default.
 
         Returns:
@@ -114,10 +116,11 @@ class Inventory:
             groups=_several(groups),
             everything=everything,
             pick=pick,
+            missing_ok=missing_ok,
         )
         if not self.sources:
             return select_unlisted(wish, rng=rng)
-        known = Known(self.by_name, self.graph, " ".join(self.sources), is_listed=True)
+        known = Known(self.by_name, self.graph, " ".join(self.sources), is_listed=True, missing_ok=missing_ok)
         return select_listed(wish, known, rng=rng)
 
 

@@ -114,11 +114,11 @@ def test_input_goes_to_all_and_output_comes_exactly(multirsh: Program) -> None:
     data = os.urandom(5_000_000)
     (multirsh.home / "data").write_bytes(data)
     digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - a sum, and no secret
-    ended = multirsh(*SH, "-w", "h[1-20]", "-I", "data", "sha1sum")
+    ended = multirsh(*SH, "-w", "h[1-20]", "--stdin-file", "data", "sha1sum")
     assert set(ended.out.splitlines()) == {f"h{number}: {digest}  -" for number in range(1, 21)}
-    assert multirsh(*SH, "-w", "h[1-20]", "-I", "data", "head -c 3 >/dev/null; exit 4").err.startswith(
-        "20 hosts: 20 failed in "
-    )
+    assert multirsh(
+        *SH, "-w", "h[1-20]", "--stdin-file", "data", "head -c 3 >/dev/null; exit 4"
+    ).err.startswith("20 hosts: 20 failed in ")
 
 
 def test_the_fanout_holds(multirsh: Program, remotes: Remotes) -> None:

@@ -22,6 +22,14 @@ _WIDEST: Final = 80
 """Columns of a rule at the most: beyond them it is only far to go for the eye."""
 
 
+def unended_words(written: Written) -> str:
+    """What tells an output from another one that looks the same; empty where there is none."""
+    if not written.unended:
+        return ""
+    which = f" of {' and '.join(written.unended)}" if len(written.texts) > 1 else ""
+    return f"no newline at the end{which}"
+
+
 class Page:
     """Words for stdout.
 
@@ -41,7 +49,7 @@ class Page:
             written: Its output.
             counted: Whether the header has the number of hosts.
         """
-        yield from self.header(written, counted=counted)
+        yield from self.header(written, counted=counted, note=unended_words(written))
         for text in written.texts.values():
             yield from self._shown(text.pieces())
 

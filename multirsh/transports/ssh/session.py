@@ -11,6 +11,7 @@ import asyncssh
 
 from multirsh.model import Exited, Outcome, Signalled
 from multirsh.transports.base import Sink, Stdin, Stream
+from multirsh.transports.words import LONGEST_SIGNAL, one_line
 
 WINDOW_BYTES: Final = 512 * 1024
 """The channel's receive window: what a remote may send unasked, so the most that asyncssh buffers for a
@@ -102,7 +103,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
         """A signal ended the command."""
-        self.outcome = Signalled(signal)
+        self.outcome = Signalled(one_line(signal, longest=LONGEST_SIGNAL))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, or its connection is gone."""
