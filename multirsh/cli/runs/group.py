@@ -15,6 +15,7 @@ from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import write_options
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
+from multirsh.output.escape import escape_text
 from multirsh.output.options import Stdio, When, use_color
 
 if TYPE_CHECKING:
@@ -75,11 +76,15 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
     from multirsh.journal import Journal  # noqa: PLC0415
     from multirsh.output.runs.listing import listing, listing_json  # noqa: PLC0415
 
-    found = Journal().runs()
+    journal = Journal()
+    found = journal.runs()
     stdio = Stdio.look()
     most = _most(newest, stdio, as_json=as_json)
     chosen = found[:most]
     print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
+    left_out = journal.left_out_words()
+    if left_out is not None:
+        click.echo(escape_text(left_out), err=True)
     if not found:
         click.echo("no run is recorded yet", err=True)
     elif len(chosen) < len(found) and newest is None:
