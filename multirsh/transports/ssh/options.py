@@ -5,6 +5,7 @@ Kept free of asyncssh, so that a command line can be read without loading it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from multirsh.model import NO_SETTINGS, Settings
@@ -23,6 +24,8 @@ class SshOptions:
         ask: How to ask a person; ``None`` where nobody can be asked.
         forward_agent: Let the remote use this user's agent (``-A``). Never on by itself, whatever
             ssh_config says: a remote's root can use what is forwarded.
+        addresses: What is connected to for hosts and jump hosts, by the name that ssh_config is asked about:
+            as they were reached before, whatever ``HostName`` says by now.
     """
 
     settings: Settings = NO_SETTINGS
@@ -31,3 +34,4 @@ class SshOptions:
     password: PasswordSource = field(default_factory=PasswordSource)
     ask: Ask | None = None
     forward_agent: bool = False
+    addresses: Mapping[str, str] = field(default_factory=dict)
