@@ -343,19 +343,19 @@ class Fleet:
         """
         transports = self._entered().transports
         found: dict[str, Route] = {}
-        ways: dict[Way, Way] = {}
+        ways: dict[int, tuple[Way, Way]] = {}  # by a way's id, which it keeps while it is in here
         for host in self._hosts if hosts is None else hosts:
             name = transport_of(host)
             transport = transports[name]
             if isinstance(transport, Routing):
                 route = transport.route(host)
             else:
-                route = Route(
-                    host.target, host.target, Way(settings=self._options.settings.or_else(host.settings))
-                )
-            settings = replace(route.way.settings, transport=name, host_keys=None)
-            way = replace(route.way, settings=settings)
-            found[host.name] = replace(route, way=ways.setdefault(way, way))
+                said = self._options.settings.or_else(host.settings)
+                route = Route(host.target, host.target, Way(settings=said))
+            if id(route.way) not in ways:
+                settings = replace(route.way.settings, transport=name, host_keys=None)
+                ways[id(route.way)] = (route.way, replace(route.way, settings=settings))
+            found[host.name] = Route(route.target, route.address, ways[id(route.way)][1])
         return found
 
     def connections(self) -> tuple[KeptConnection, ...]:

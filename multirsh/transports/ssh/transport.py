@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from multirsh.errors import UsageError
-from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings, TransportName
+from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings, SourcePort, TransportName
 from multirsh.routes import Route, Way, digest
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
@@ -70,6 +70,7 @@ class SshTransport:
         self._jump_config: SshConfig | None = None
         self._said = NO_SETTINGS
         self._is_host_name_said = False
+        self._ways: dict[tuple[int, SourcePort | None], Way] = {}
         self._on_the_way: dict[Chain, tuple[_JumpHost, ...]] = {}
         self._keys = KeyRing()
         self._password: Password | None = None
@@ -151,26 +152,28 @@ class SshTransport:
         """Where ``host`` is and how it is entered."""
         settings = self._settings(host)
         target = self._target(host, settings)
-        found = target.settings
+        key = (id(target.settings), settings.source_port)  # equal ones are one object
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._way(target.settings, settings)
+        return Route(host.target, target.hostname, way)
+
+    def _way(self, found: SshSettings, said: Settings) -> Way:
         hops = self._hops(found.proxy_jump)
         program = hops[0].settings.proxy_command if hops else found.proxy_command
         jump = ",".join(str(Hop(hop.settings.user, hop.name, hop.settings.port)) for hop in hops)
-        return Route(
-            host.target,
-            target.hostname,
-            Way(
-                settings=Settings(
-                    user=found.user,
-                    port=found.port,
-                    identity=_absolute_identity(found),
-                    # That there is none is said, unless a ProxyCommand takes its place.
-                    jump=jump or ("none" if program is None else None),
-                    transport=TransportName.SSH.value,
-                    source_port=settings.source_port,
-                ),
-                hops=tuple((hop.name, hop.address) for hop in hops),
-                program=None if program is None else digest(program),
+        return Way(
+            settings=Settings(
+                user=found.user,
+                port=found.port,
+                identity=_absolute_identity(found),
+                # That there is none is said, unless a ProxyCommand takes its place.
+                jump=jump or ("none" if program is None else None),
+                transport=TransportName.SSH.value,
+                source_port=said.source_port,
             ),
+            hops=tuple((hop.name, hop.address) for hop in hops),
+            program=None if program is None else digest(program),
         )
 
     def _hops(self, chain: Chain) -> tuple[_JumpHost, ...]:
