@@ -128,12 +128,14 @@ class Recorder:
             reason: Why, for the warning.
         """
         with self._news:
-            if self._has_failed:
+            if self._is_given_up:
                 return
-            self._has_failed = self._is_given_up = True
+            was_said, self._has_failed, self._is_given_up = self._has_failed, True, True
             for ticket in (self._taken_ticket, self._ticket):
                 if not ticket.done():
                     ticket.set_result(None)
+        if was_said:  # the disk has failed, and now the thread waits in saying so there
+            return
         self._tell_failure(reason)
         # The thread may wait for ever; if the folder answers after all, the record says that it has gaps.
         threading.Thread(target=self._mark_gaps, name="multirsh-journal-gaps", daemon=True).start()
@@ -199,7 +201,7 @@ class Recorder:
         ):  # if there is no room to be made, there may be room all the same
             self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
             left_out = self._journal.left_out_words()
-            if left_out is not None:
+            if left_out is not None and not self._is_given_up:
                 self._warn(left_out)
         self._journal.check_folder()
         first = {
@@ -240,8 +242,8 @@ class Recorder:
             if self._has_failed:  # it was given up, and that was said
                 return
             self._has_failed = True
-        self._mark_gaps()
         self._tell_failure(reason)
+        self._mark_gaps()
 
     def _mark_gaps(self) -> None:
         """Say in the record, if there is one, that something is missing from it."""

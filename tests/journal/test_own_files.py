@@ -267,3 +267,32 @@ def test_a_record_that_is_given_up_before_it_has_its_name_leaves_nothing(
     recorder._thread.join(timeout=10)
     assert list(journal.folder.iterdir()) == []
     assert len(warnings) == 1
+
+
+def test_a_disk_that_fails_and_then_does_not_answer_holds_nobody_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, never: Callable[[], None]
+) -> None:
+    journal, warnings = Journal(tmp_path / "runs"), list[str]()
+    recorder = Recorder(journal, warn=warnings.append)
+    begun = recorder.record(started(FIRST, "a"))
+    assert begun is not None
+    begun.result(timeout=10)
+    is_asked = threading.Event()
+
+    def fail(_file: RecordFile, _data: bytes) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def wait(*_: object) -> None:
+        is_asked.set()
+        never()
+
+    monkeypatch.setattr(RecordFile, "append", fail)
+    monkeypatch.setattr(RecordFile, "overwrite", wait)
+    ticket = recorder.record(host_started(FIRST, "a"))
+    assert is_asked.wait(10)
+    recorder.give_up("no answer within 10 s")
+    assert ticket is not None
+    assert ticket.done()
+    assert recorder.close() is None
+    (words,) = warnings
+    assert words.endswith("Input/output error; it goes on")
