@@ -45,7 +45,7 @@ def within(call: Callable[[], Answer], *, seconds: float | None = None) -> Answe
         What the call returns.
 
     Raises:
-        OSError: It has not returned in time (``ETIMEDOUT``).
+        OSError: It has not returned in time (``ETIMEDOUT``), or there is no thread for it (``ENOMEM``).
         Exception: Whatever the call raises.
     """
     bound = PATIENCE_S if seconds is None else seconds
@@ -60,7 +60,10 @@ def within(call: Callable[[], Answer], *, seconds: float | None = None) -> Answe
         else:
             answer.set_result(result)
 
-    threading.Thread(target=work, name="multirsh-state", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="multirsh-state", daemon=True).start()
+    except RuntimeError as error:  # the limit of threads, or of memory for one
+        raise OSError(errno.ENOMEM, str(error)) from None
     try:
         return answer.result(bound)
     except TimeoutError:

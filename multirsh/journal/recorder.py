@@ -138,7 +138,8 @@ class Recorder:
             return
         self._tell_failure(reason)
         # The thread may wait for ever; if the folder answers after all, the record says that it has gaps.
-        threading.Thread(target=self._mark_gaps, name="multirsh-journal-gaps", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no thread can be started
+            threading.Thread(target=self._mark_gaps, name="multirsh-journal-gaps", daemon=True).start()
 
     # In the thread.
 

@@ -152,6 +152,17 @@ def test_a_call_that_does_not_return_is_an_error_in_time_and_others_are_as_they_
         within(own_timeout)
 
 
+def test_where_no_thread_can_be_started_a_record_cannot_be_read(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(UsageError, match="cannot be read: can't start new thread"):
+        journal.runs()
+
+
 def test_a_folder_that_does_not_answer_is_an_error_of_whoever_reads_it(
     journal: Journal, never: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
