@@ -113,6 +113,12 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_journal.py::test_without_a_home_it_says_so_once_and_runs",
         "journal/test_recorder.py::test_a_disk_that_is_full_is_one_warning_and_what_was_written_stays",
     ),
+    "a state folder that does not answer": (
+        "cli/test_state_folder.py::test_the_run_goes_on_without_a_record",
+        "cli/test_state_folder.py::test_a_deadline_and_the_first_signal_hold",
+        "cli/test_state_folder.py::test_who_reads_records_is_told_in_time",
+        "journal/test_own_files.py::test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps",
+    ),
     "a disk that fills up": (
         "cli/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
         "cli/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",

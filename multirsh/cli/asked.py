@@ -121,7 +121,8 @@ class Asked:
             return None
         from multirsh.cli.again import Again  # noqa: PLC0415 - not needed for --help
 
-        return Again.look(self.keeping)
+        says_how = bool(self.files or self.choice.nodes or self.connecting.is_said)
+        return Again.look(self.keeping, may_differ=says_how)
 
     def hosts(self, again: Again | None = None) -> Sequence[Host]:
         """The chosen hosts, with the transport that is asked for.
@@ -135,7 +136,7 @@ class Asked:
         """
         if again is None:
             return self.hosts_of(options.read_inventory(self.files))
-        return self.connecting.routed(again.hosts(self.files, self.choice))
+        return self._connecting(again).routed(again.hosts(self.files, self.choice))
 
     def hosts_of(self, inventory: Inventory) -> Sequence[Host]:
         """The same, of hosts files that are read.
@@ -173,7 +174,7 @@ class Asked:
         from multirsh.engine.limits import Limits  # noqa: PLC0415
 
         self.check_stdin()
-        connecting, bounds, course = self.connecting, self.bounds, self.course
+        connecting, bounds, course = self._connecting(again), self.bounds, self.course
         stdin = None if self.stdin is None else self.stdin.name
         login = connecting.password()
         plan = plan_of(
@@ -217,7 +218,14 @@ class Asked:
             ),
             recording=self._recording(plan),
             preface=None if again is None else again.words(hosts),
+            again=again,
         )
+
+    def _connecting(self, again: Again | None) -> options.Connecting:
+        """How to reach the hosts: without a hosts file, those of a run before as they were reached there."""
+        if again is None or self.files:
+            return self.connecting
+        return self.connecting.as_recorded(again.reached)
 
     def _left_by(
         self, again: Again, hosts: Sequence[Host], plan: Mapping[str, Any], *, repeats_all: bool

@@ -26,6 +26,7 @@ from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
+from multirsh.journal.reached import Reached
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.transports.base import Stdin, Warn
@@ -33,9 +34,10 @@ from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
-from multirsh.transports.threads import daemon_thread
+from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
 if TYPE_CHECKING:
+    from multirsh.cli.again import Again
     from multirsh.cli.report_file import ReportFile
     from multirsh.files.jobs import CopyJob
 
@@ -114,6 +116,7 @@ class Drive:
         reads_keys: Whether Enter on the terminal asks for the run's status.
         recording: How the run is recorded, or ``None``.
         preface: What people are told before it begins, or ``None``.
+        again: The run that it repeats or goes on with, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -137,6 +140,7 @@ class Drive:
     reads_keys: bool = False
     recording: Recording | None = None
     preface: str | None = None
+    again: Again | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -211,7 +215,7 @@ class Drive:
         Raises:
             UsageError: Nothing was run.
         """
-        run = self._run_of(fleet, printer)
+        run = self._run_of(fleet, printer, await self._record(fleet, printer))
         printer.begin(asyncio.get_running_loop().time())
         attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
         with (
@@ -221,7 +225,7 @@ class Drive:
         ):
             return await self._follow(run, printer, writer, also)
 
-    def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
+    def _run_of(self, fleet: Fleet, printer: Printer, record: Record) -> Run:
         control = self.control
         course = Course(
             sudo=self.sudo,
@@ -233,14 +237,25 @@ class Drive:
             ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
-            journal=self._record(printer),
+            journal=record,
         )
         if self.job is not None:
             return fleet.copy(self.job, **course)
         return fleet.run(self.command, stdin=self.stdin, **course)
 
-    def _record(self, printer: Printer) -> Record:
-        """What keeps the run's events."""
+    async def _record(self, fleet: Fleet, printer: Printer) -> Record:
+        """What keeps the run's events.
+
+        Raises:
+            UsageError: Hosts would not be reached as the run before has reached them.
+        """
+        if self.recording is None and self.again is None:
+            return NO_RECORD
+        routes = await in_daemon_thread(lambda: fleet.routes(self.hosts), name="multirsh-routes")
+        if self.again is not None:
+            for words in self.again.compared(routes):
+                printer.say(f"multirsh: {words}")
+            routes = self.again.all_routes(routes)
         if self.recording is None:
             return NO_RECORD
         loop = asyncio.get_running_loop()
@@ -248,7 +263,7 @@ class Drive:
         def warn(words: str) -> None:
             loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
 
-        return self.recording.recorder(warn) or NO_RECORD
+        return self.recording.recorder(warn, Reached(routes, self.ssh.config_file)) or NO_RECORD
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer, also: Callable[[Event], None]) -> int:
         code: int = ExitCode.INTERNAL

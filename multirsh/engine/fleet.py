@@ -40,7 +40,8 @@ from multirsh.inventory import fold
 from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, Settings
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
-from multirsh.transports.base import Stdin, Transport, Warn
+from multirsh.routes import Route, Way
+from multirsh.transports.base import Routing, Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import Password, PasswordSource
 from multirsh.transports.registry import TransportOptions, load
@@ -327,6 +328,35 @@ class Fleet:
         sudo = course.get("sudo")
         rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
         return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
+
+    def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, Route]:
+        """Where hosts are and how they are entered, with all options and ssh_config considered.
+
+        It takes some microseconds a host, and belongs in a thread where there are many; no run may go on
+        meanwhile.
+
+        Args:
+            hosts: Whose; ``None`` for all.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        transports = self._entered().transports
+        found: dict[str, Route] = {}
+        ways: dict[int, tuple[Way, Way]] = {}  # by a way's id, which it keeps while it is in here
+        for host in self._hosts if hosts is None else hosts:
+            name = transport_of(host)
+            transport = transports[name]
+            if isinstance(transport, Routing):
+                route = transport.route(host)
+            else:
+                said = self._options.settings.or_else(host.settings)
+                route = Route(host.target, host.target, Way(settings=said))
+            if id(route.way) not in ways:
+                settings = replace(route.way.settings, transport=name, host_keys=None)
+                ways[id(route.way)] = (route.way, replace(route.way, settings=settings))
+            found[host.name] = Route(route.target, route.address, ways[id(route.way)][1])
+        return found
 
     def connections(self) -> tuple[KeptConnection, ...]:
         """The connections that are open between runs, as far as is known; none without ``keep``.

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from multirsh.engine.record import NO_RECORD, Record
+from multirsh.engine.record import LAST_S, NO_RECORD, Record, give_up_later
 from multirsh.engine.results import HostResult
 from multirsh.engine.stream import BoundedStream
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
@@ -138,6 +138,15 @@ class Report:
                 seconds=replace(result.seconds, close=close_seconds if result.closed_by else None),
             )
         )
+
+    def hurry(self, seconds: float = LAST_S) -> None:
+        """The run is to end: a record that does not answer is soon given up.
+
+        Args:
+            seconds: How soon.
+        """
+        if self.kept is not None and not self.kept.done():
+            give_up_later(self.kept, self._record, seconds)
 
     def internal_error(self) -> None:
         """Something of ours, or of the caller's, has failed: the exit code is to say so."""

@@ -203,6 +203,7 @@ class Run:
             signal: As of ``stop``.
         """
         self.stop(signal=signal)
+        self._report.hurry(0.0)
         self._stop.turn_final()
         self._conductor.abandon()
         self._ways.abandon()
@@ -250,7 +251,7 @@ class Run:
         self._driver = asyncio.create_task(self._drive())  # noqa: TID251 - owned by this generator, and awaited below
         try:
             async for batch in self._report.stream.batches():
-                await safe(self._report.kept)
+                await safe(self._report.kept, self._plan.record)
                 yield batch
         finally:
             await self.aclose()
@@ -296,7 +297,7 @@ class Run:
         finally:
             self._machine.release()
             try:
-                await safe(self._plan.record.close())
+                await safe(self._plan.record.close(), self._plan.record)
             finally:
                 self._report.stream.close(failure)
 
@@ -363,6 +364,7 @@ class Run:
         if self._barrier is not None:
             self._barrier.call_off()
         self._stop.turn_on(ending)
+        self._report.hurry()
 
     def _halted(self, halt: Halt) -> None:
         """No more hosts are started, though there may be some."""

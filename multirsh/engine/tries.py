@@ -148,7 +148,7 @@ class Tries:
             self._admission.logged_in(host, _now())
             self._wake()
             # Before its command is sent: no record forgets a host that may have run it.
-            await safe(kept)
+            await safe(kept, self._plan.record)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 

@@ -13,6 +13,11 @@ are in the file; and on the disk (fdatasync(2)), unless they are only output.
 A record that cannot be kept, since the disk is full or the folder read-only,
 is one warning; then every ticket is done at once, and the run goes on. What was
 written says so, for who resumes the run: any host may have begun since then.
+
+A folder that does not answer, as on a file server that is away, keeps the
+thread waiting and nothing else: whoever holds a ticket for too long gives the
+record up, which is the same from then on. The thread does not keep the process
+from ending.
 """
 
 from __future__ import annotations
@@ -65,7 +70,8 @@ class Recorder:
             limits: What may be kept of older records; those beyond are deleted when the run begins.
             output_bytes: How much of the record may be output; what comes after that is left out, and the
                 record says whose.
-            warn: Told, once and from another thread, that the record cannot be kept; by default it is logged.
+            warn: Takes lines for people, from another thread: that the record cannot be kept, once, and which
+                files of the folder are not used; by default they are logged.
         """
         self._journal = journal
         self._plan = dict(plan or {})
@@ -75,9 +81,11 @@ class Recorder:
         self._news = threading.Condition()
         self._waiting: list[Event] = []
         self._ticket = _new_ticket()
+        self._taken_ticket = self._ticket
         self._thread: threading.Thread | None = None
         self._is_closing = False
         self._has_failed = False
+        self._is_given_up = False
         self._file: RecordFile | None = None
         self._entry: Entry | None = None
         self._gaps_at = 0
@@ -109,7 +117,29 @@ class Recorder:
         with self._news:
             self._is_closing = True
             self._news.notify()
-            return None if self._thread is None or not self._thread.is_alive() else self._ticket
+            if self._is_given_up or self._thread is None or not self._thread.is_alive():
+                return None
+            return self._ticket
+
+    def give_up(self, reason: str) -> None:
+        """Wait no longer for what was given to the record: all tickets are done, and nothing more is kept.
+
+        Args:
+            reason: Why, for the warning.
+        """
+        with self._news:
+            if self._is_given_up:
+                return
+            was_said, self._has_failed, self._is_given_up = self._has_failed, True, True
+            for ticket in (self._taken_ticket, self._ticket):
+                if not ticket.done():
+                    ticket.set_result(None)
+        if was_said:  # the disk has failed, and now the thread waits in saying so there
+            return
+        self._tell_failure(reason)
+        # The thread may wait for ever; if the folder answers after all, the record says that it has gaps.
+        with contextlib.suppress(RuntimeError):  # no thread can be started
+            threading.Thread(target=self._mark_gaps, name="multirsh-journal-gaps", daemon=True).start()
 
     # In the thread.
 
@@ -120,6 +150,7 @@ class Recorder:
                 self._news.wait_for(lambda: self._waiting or self._is_closing)
                 taken, self._waiting = self._waiting, []
                 ticket, is_over = self._ticket, self._is_closing
+                self._taken_ticket = ticket
                 if not is_over:
                     self._ticket = _new_ticket()
             try:
@@ -131,10 +162,14 @@ class Recorder:
                 logger.exception("internal error")
                 self._fail(f"internal error: {error!r}")
             finally:
+                if self._is_given_up:
+                    self._mark_gaps()
                 if is_over and self._file is not None:
                     self._file.close()
                     self._file = None
-                ticket.set_result(None)
+                with self._news:
+                    if not ticket.done():
+                        ticket.set_result(None)
 
     def _write(self, taken: list[Event]) -> None:
         """Append some events.
@@ -166,6 +201,10 @@ class Recorder:
             UsageError
         ):  # if there is no room to be made, there may be room all the same
             self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
+            left_out = self._journal.left_out_words()
+            if left_out is not None and not self._is_given_up:
+                self._warn(left_out)
+        self._journal.check_folder()
         first = {
             "event": "record",
             "gaps": 0,
@@ -177,8 +216,10 @@ class Recorder:
         }
         started = begun.to_dict()
         rows = line_of(first) + line_of(started)
-        self._file = RecordFile.create(self._journal.folder, begun.run, rows)
         self._gaps_at = rows.index(_NO_GAPS) + len(_NO_GAPS) - 1
+        self._file = RecordFile.create(
+            self._journal.folder, begun.run, rows, is_wanted=lambda: not self._is_given_up
+        )
         self._entry = begin_of(first, started)
         self._journal.index.add([self._entry])
 
@@ -198,12 +239,22 @@ class Recorder:
         return lines
 
     def _fail(self, reason: str) -> None:
-        self._has_failed = True
-        folder = self._journal.folder
-        if self._file is not None:
+        with self._news:
+            if self._has_failed:  # it was given up, and that was said
+                return
+            self._has_failed = True
+        self._tell_failure(reason)
+        self._mark_gaps()
+
+    def _mark_gaps(self) -> None:
+        """Say in the record, if there is one, that something is missing from it."""
+        file = self._file
+        if file is not None:
             with contextlib.suppress(OSError):  # then it looks like the record of a run that was killed
-                self._file.overwrite(self._gaps_at, b"1")
-        self._warn(f"the run is not recorded any further: {folder}: {reason}; it goes on")
+                file.overwrite(self._gaps_at, b"1")
+
+    def _tell_failure(self, reason: str) -> None:
+        self._warn(f"the run is not recorded any further: {self._journal.folder}: {reason}; it goes on")
 
 
 def _new_ticket() -> Ticket:

@@ -75,11 +75,15 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
     from multirsh.journal import Journal  # noqa: PLC0415
     from multirsh.output.runs.listing import listing, listing_json  # noqa: PLC0415
 
-    found = Journal().runs()
+    journal = Journal()
+    found = journal.runs()
     stdio = Stdio.look()
     most = _most(newest, stdio, as_json=as_json)
     chosen = found[:most]
     print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
+    left_out = journal.left_out_words()
+    if left_out is not None:
+        tell(left_out)
     if not found:
         tell("no run is recorded yet")
     elif len(chosen) < len(found) and newest is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings
+from multirsh.routes import Route, Way, digest
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.exec.template import WAY_OUT, Template
@@ -60,6 +61,12 @@ class ExecTransport:
 
     async def close(self) -> None:
         """There is nothing to let go of."""
+
+    def route(self, host: Host) -> Route:
+        """Where ``host`` is and how it is entered."""
+        settings = self._options.settings.or_else(host.settings)
+        program = digest(self._options.template or "")
+        return Route(host.target, host.target, Way(settings=settings, program=program))
 
     def _user_of(self, host: Host) -> str | None:
         return self._options.settings.or_else(host.settings).user

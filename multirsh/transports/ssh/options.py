@@ -5,6 +5,7 @@ Kept free of asyncssh, so that a command line can be read without loading it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from multirsh.model import NO_SETTINGS, Settings
@@ -24,6 +25,8 @@ class SshOptions:
             connection, and during a run that has a login password, for that of a jump host.
         forward_agent: Let the hosts use this user's agent (``-A``), and no jump host. Never on by itself,
             whatever ssh_config says: a remote's root can use what is forwarded.
+        addresses: What is connected to for hosts and jump hosts, by the name that ssh_config is asked about:
+            as they were reached before, whatever ``HostName`` says by now.
     """
 
     settings: Settings = NO_SETTINGS
@@ -32,3 +35,4 @@ class SshOptions:
     password: PasswordSource = field(default_factory=PasswordSource)
     ask: Ask | None = None
     forward_agent: bool = False
+    addresses: Mapping[str, str] = field(default_factory=dict)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from multirsh.errors import UsageError
-from multirsh.model import NO_SETTINGS, Host, Settings
+from multirsh.model import NO_SETTINGS, Host, Settings, SourcePort, TransportName
+from multirsh.routes import Route, Way, digest
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.config import (
     Directive,
+    Hop,
+    IdentitySource,
     Place,
     SshConfig,
     SshSettings,
@@ -41,6 +46,20 @@ NOT_FOR_JUMP_HOSTS = (
 _HOSTS_OWN = frozenset({"hostkeyalias", "hostname", "port", "proxycommand", "proxyjump", "user"})
 
 
+class _JumpHost(NamedTuple):
+    """One host on the way.
+
+    Attributes:
+        name: What ssh_config is asked about.
+        address: What is connected to.
+        settings: What ssh_config says.
+    """
+
+    name: str
+    address: str
+    settings: SshSettings
+
+
 class SshTransport:
     """A ``Transport`` (``transports.base``) by asyncssh."""
 
@@ -56,6 +75,9 @@ class SshTransport:
         self._config: SshConfig | None = None
         self._jump_config: SshConfig | None = None
         self._said = NO_SETTINGS
+        self._is_host_name_said = False
+        self._ways: dict[tuple[int, SourcePort | None], Way] = {}
+        self._on_the_way: dict[Chain, tuple[_JumpHost, ...]] = {}
         self._keys = KeyRing()
         self._password: GivenPassword | None = None
         self._jump_passwords: dict[tuple[str, str, int], AskedPassword] = {}
@@ -93,7 +115,9 @@ class SshTransport:
         self._config = await asyncio.to_thread(
             read_config, file=options.config_file, options=options.overrides
         )
-        self._said = _settings_of(read_options(options.overrides, ignored=[]))
+        said = list(read_options(options.overrides, ignored=[]))
+        self._said = _settings_of(said)
+        self._is_host_name_said = any(directive.keyword == "hostname" for directive in said)
         on_the_way = _for_jump_hosts(options.overrides)
         self._jump_config = self._config
         if on_the_way != options.overrides:
@@ -126,7 +150,7 @@ class SshTransport:
     def plan(self, host: Host) -> Plan:
         """How to reach ``host``: with the password that is given for hosts, and the agent if it asked for."""
         said = self._settings(host)
-        target = _target(self._config, host, said)
+        target = self._target(host, said)
         settings = target.settings
         return Plan(
             address=target.hostname,
@@ -165,13 +189,58 @@ class SshTransport:
         prompt = one_line(f"{settings.user}@{name}'s password: ") + " "
         return self._jump_passwords.setdefault(key, AskedPassword(ask, prompt))
 
+    def route(self, host: Host) -> Route:
+        """Where ``host`` is and how it is entered."""
+        settings = self._settings(host)
+        target = self._target(host, settings)
+        key = (id(target.settings), settings.source_port)  # equal ones are one object
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._way(target.settings, settings)
+        return Route(host.target, target.hostname, way)
+
+    def _way(self, found: SshSettings, said: Settings) -> Way:
+        hops = self._hops(found.proxy_jump)
+        program = hops[0].settings.proxy_command if hops else found.proxy_command
+        jump = ",".join(str(Hop(hop.settings.user, hop.name, hop.settings.port)) for hop in hops)
+        return Way(
+            settings=Settings(
+                user=found.user,
+                port=found.port,
+                identity=_absolute_identity(found),
+                # That there is none is said, unless a ProxyCommand takes its place.
+                jump=jump or ("none" if program is None else None),
+                transport=TransportName.SSH.value,
+                source_port=said.source_port,
+            ),
+            hops=tuple((hop.name, hop.address) for hop in hops),
+            program=None if program is None else digest(program),
+        )
+
+    def _hops(self, chain: Chain) -> tuple[_JumpHost, ...]:
+        """The hosts on the way through ``chain``, nearest to us first, and before them those to its first."""
+        if chain and chain not in self._on_the_way:
+            found = [self._jump_target(chain[: place + 1]) for place in range(len(chain))]
+            self._on_the_way[chain] = (
+                *self._hops(found[0].settings.proxy_jump),
+                *(
+                    _JumpHost(hop.host, target.hostname, target.settings)
+                    for hop, target in zip(chain, found, strict=True)
+                ),
+            )
+        return self._on_the_way.get(chain, ())
+
     def _settings(self, host: Host) -> Settings:
         return self._options.settings.or_else(self._said).or_else(host.settings)
 
     def _jump_target(self, chain: Chain) -> SshTarget:
         """A host on the way: ``-l``, ``-p``, ``-i`` and ``-J`` are not meant for it, as in ssh."""
         host = host_of(chain)
-        return _target(self._jump_config, host, host.settings)
+        return _target(self._jump_config, host, host.settings, self._options.addresses)
+
+    def _target(self, host: Host, settings: Settings) -> SshTarget:
+        addresses = {} if self._is_host_name_said else self._options.addresses
+        return _target(self._config, host, settings, addresses)
 
     def _collect_all(self, hosts: Iterable[Host], found: dict[SshSettings, None]) -> None:
         for host in hosts:
@@ -183,7 +252,7 @@ class SshTransport:
         Raises:
             UsageError: A host is reached through itself.
         """
-        settings = _target(self._config, host, self._settings(host)).settings
+        settings = self._target(host, self._settings(host)).settings
         if settings not in found:
             self._collect_jumps(settings.proxy_jump, found)
             found[settings] = None
@@ -225,17 +294,32 @@ class SshTransport:
             yield from known_hosts.warnings
 
 
-def _target(config: SshConfig | None, host: Host, settings: Settings) -> SshTarget:
-    """What ssh_config makes of ``host`` where ``settings`` are said before it."""
+def _target(
+    config: SshConfig | None, host: Host, settings: Settings, addresses: Mapping[str, str]
+) -> SshTarget:
+    """What ssh_config makes of ``host`` where ``settings`` and ``addresses`` are said before it."""
     if config is None:
         raise RuntimeError("prepare() comes first")
-    return config.target(
+    ask = partial(
+        config.target,
         host.target,
         user=settings.user,
         port=settings.port,
         identities=() if settings.identity is None else (settings.identity,),
         jump=None if settings.jump is None else read_jump(settings.jump, Place(f"jump of {host.name}")),
     )
+    found = ask()
+    address = addresses.get(host.target, found.hostname)
+    # Only where they differ: hosts for which nothing but the same lines is said share their settings.
+    return found if address == found.hostname else ask(address=address)
+
+
+def _absolute_identity(settings: SshSettings) -> str | None:
+    """The key that was named by an option or for the host, wherever multirsh is started the next time."""
+    first = next(iter(settings.identity_files), None)
+    if first is None or first.source is not IdentitySource.OPTION:
+        return None
+    return os.path.abspath(first.path)  # noqa: PTH100 - links stay as they are
 
 
 def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:

@@ -241,6 +241,7 @@ class SshConfig:
         port: int | None = None,
         identities: tuple[str, ...] = (),
         jump: tuple[Hop, ...] | None = None,
+        address: str | None = None,
     ) -> SshTarget:
         """Say where a host is and how to enter it.
 
@@ -250,6 +251,7 @@ class SshConfig:
             port: Likewise, ``-p``.
             identities: Likewise, ``-i``; ssh_config's keys follow them.
             jump: Likewise, ``-J``; empty for "directly", ``None`` for "not said".
+            address: Likewise, in place of ``HostName``: where the host was when it was reached before.
 
         Raises:
             UsageError: A variable in a value is not set, a ``~user`` does not exist, or name
@@ -264,6 +266,8 @@ class SshConfig:
             said["proxyjump"] = Jump(jump)
             if not jump:
                 said["proxycommand"] = Command(None)  # "directly" means it
+        if address is not None:
+            said["hostname"] = Template(address.replace("%", "%%"), Place("the record"), variables=False)
         before = tuple(said.items())
         _set_first(said, self._options)
         walk = _Walk(self, name, said)
