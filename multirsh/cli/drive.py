@@ -187,6 +187,7 @@ class Drive:
             UsageError: Nothing was run.
         """
         run = self._run_of(fleet, printer)
+        run.claim()
         printer.begin(asyncio.get_running_loop().time())
         attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
         with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
