@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
 from multirsh.cli.descriptors import STDERR, write_all
-from multirsh.cli.machine import raise_descriptor_limit
+from multirsh.cli.machine import quiet_shortage, raise_descriptor_limit, spare_addresses
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.writer import Writer
@@ -27,6 +27,7 @@ from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.output.escape import escape_text
+from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
@@ -49,6 +50,8 @@ def _nobody(_event: Event) -> None:
 def prepare_process() -> None:
     """Make of this process one that may reach many hosts."""
     raise_descriptor_limit()
+    spare_addresses()
+    quiet_shortage()
     # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -135,7 +138,11 @@ class Drive:
                     )
         finally:
             # However the run has ended, the page tells of as much as there was.
-            complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")
+            complaint = (
+                None
+                if report is None
+                else await daemon_thread(report.save, name="multirsh-report", or_here=True)
+            )
             if complaint is not None:
                 with contextlib.suppress(OSError):
                     write_all(STDERR, f"{escape_text(complaint)}\n".encode())
@@ -234,7 +241,7 @@ class Drive:
                     also(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
-                await writer.write()
+                await _written(printer, writer)
                 for complaint in writer.complaints[complained:]:
                     printer.say(complaint)
                 complained = len(writer.complaints)
@@ -243,6 +250,9 @@ class Drive:
                 elif writer.failure is not None:
                     run.stop()
             over.set()
+        if printer.is_cut:
+            printer.say(f"multirsh: {NO_MEMORY}: what was to be shown is not complete")
+            return code if code >= SIGNAL_BASE else ExitCode.INTERNAL
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
@@ -260,4 +270,13 @@ class Drive:
             if self.job is not None:
                 total = self.job.total
                 printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))
-            await writer.write()
+            await _written(printer, writer)
+
+
+async def _written(printer: Printer, writer: Writer) -> None:
+    """Write what there is; what there is no memory for is dropped, and that is told at the end."""
+    try:
+        await writer.write()
+    except MemoryError:
+        relieve()
+        printer.drop()

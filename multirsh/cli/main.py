@@ -21,6 +21,7 @@ from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import write_options
 from multirsh.errors import MultirshError
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.shortage import NO_MEMORY
 from multirsh.version import __version__
 
 EXIT_CODES: Final = (
@@ -116,6 +117,12 @@ def _run(args: Sequence[str] | None) -> int:
         return SIGNAL_BASE + signal.SIGINT
     except ReaderGone:
         return SIGNAL_BASE + signal.SIGPIPE
+    except MemoryError:
+        return _complain(NO_MEMORY, ExitCode.INTERNAL)
+    except BaseExceptionGroup as errors:
+        if errors.split(MemoryError)[1] is not None:
+            raise
+        return _complain(NO_MEMORY, ExitCode.INTERNAL)
     except OSError as error:
         abandon_stdout()
         reason = error.strerror or str(error)

@@ -161,6 +161,7 @@ class Fleet:
                 self._sudo_password = await in_daemon_thread(
                     lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
                     name="multirsh-sudo-password",
+                    or_here=True,
                 )
             self._opened = opened.pop_all()
         self._means = Means(

@@ -11,6 +11,11 @@ HIGH_WATER_BYTES: Final = 8 * 1024 * 1024
 
 LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 2
 
+LEAST_HIGH_WATER_BYTES: Final = 64 * 1024
+
+HIGH_WATER_PART: Final = 32
+"""Where this process may have little memory, one part in so many of it: what waits is held several times."""
+
 BATCH_ITEMS: Final = 1024
 """Given to the reader at once, at the most: nothing else of the loop may come in between."""
 

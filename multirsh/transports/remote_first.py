@@ -20,12 +20,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from multirsh.model import ClosedBy
+from multirsh.shortage import relieve
 from multirsh.transports.close_order import CloseOrder, Command, Event, State
 from multirsh.transports.tcp import BY_FIN, BY_RESET
-from multirsh.transports.turns import Slice, Turns, turns_of
+from multirsh.transports.turns import LEAST_SLICE_BYTES, Slice, Turns, turns_of
 
 READ_BYTES: Final = 256 * 1024
 """Asked of one recv(2): asyncio's own figure, and several SSH packets. Handed on in slices (``turns``)."""
+
+_UNWANTED: Final = bytearray(64 * 1024)
+"""Takes what nobody wants any more."""
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 4
@@ -208,7 +212,7 @@ class RemoteFirstTransport(asyncio.Transport):
 
     # The machine and its commands.
 
-    def _receive(self, event: Event, error: OSError | None = None) -> None:
+    def _receive(self, event: Event, error: OSError | MemoryError | None = None) -> None:
         was_open = self._order.state is State.OPEN
         command = self._order.receive(event)
         if command is Command.FLUSH_UNTIL_DEADLINE:
@@ -283,6 +287,9 @@ class RemoteFirstTransport(asyncio.Transport):
         began = self._turns.clock()
         try:
             self._protocol.data_received(piece)
+        except MemoryError as error:
+            relieve()
+            self._receive(Event.ABANDONED, error)
         finally:
             seconds = self._turns.clock() - began
             self._slice.took(len(piece), seconds)
@@ -294,20 +301,36 @@ class RemoteFirstTransport(asyncio.Transport):
         if self._order.closed_by is not None:
             return
         try:
-            data = self._sock.recv(READ_BYTES)
+            # What comes after we are done has no reader; only the FIN behind it matters.
+            came = self._sock.recv_into(_UNWANTED) if self.is_closing() else self._recv()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._receive(_event_of(error), error)
             return
-        if data:
-            # What comes after we are done has no reader; only the FIN behind it matters.
-            if not self.is_closing():
-                self._came, self._handed_on = data, 0
-        elif self._broken is not None:
+        except MemoryError as error:
+            self._receive(Event.ABANDONED, error)
+            return
+        if came:
+            return
+        if self._broken is not None:
             self._receive(_event_of(self._broken), self._broken)
         else:
             self._receive(Event.PEER_FIN)
+
+    def _recv(self) -> int:
+        """Receive what is to be handed on, and say how many bytes it is.
+
+        Raises:
+            OSError: There is nothing, or the connection is broken.
+        """
+        try:
+            self._came = self._sock.recv(READ_BYTES)
+        except MemoryError:
+            relieve()
+            self._came = self._sock.recv(LEAST_SLICE_BYTES)
+        self._handed_on = 0
+        return len(self._came)
 
     # Writing.
 

@@ -20,6 +20,7 @@ from typing import Final
 import asyncssh
 
 from multirsh.model import Phase
+from multirsh.shortage import relieve
 from multirsh.transports.ssh.end_script import forces_command
 
 SAID_BYTES: Final = 256
@@ -67,6 +68,9 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._is_reading = True
         try:
             super().data_received(data, datatype)
+        except MemoryError:  # asyncssh handles all else itself
+            relieve()
+            self.internal_error()
         finally:
             self._is_reading = False
             self._call_when_read()

@@ -18,6 +18,8 @@ import asyncssh
 from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.packet import UInt32
 
+from multirsh.shortage import part_of_room
+
 FIRST_BYTES: Final = 4 * 1024
 """The window that a channel is opened with."""
 
@@ -25,6 +27,9 @@ LEAST_BYTES: Final = 1024
 
 MOST_BYTES: Final = 512 * 1024
 """What asyncssh buffers at the most for a host that is held back: 32 MiB for a fanout of 64."""
+
+MOST_PART: Final = 256
+"""Where this process may have little memory, a window is one part in so many of it."""
 
 PACKETS: Final = 256
 """How many packets of the usual size may be under way."""
@@ -40,16 +45,17 @@ class Window:
         size: In bytes.
     """
 
-    __slots__ = ("_usual", "size")
+    __slots__ = ("_most", "_usual", "size")
 
     def __init__(self) -> None:
+        self._most = part_of_room(MOST_BYTES, MOST_PART, least=FIRST_BYTES)
         self._usual = FIRST_BYTES / PACKETS
         self.size = FIRST_BYTES
 
     def took(self, count: int) -> None:
         """A packet with ``count`` bytes of output has come."""
         self._usual += (count - self._usual) / _WEIGHT
-        self.size = int(min(max(LEAST_BYTES, self._usual * PACKETS), MOST_BYTES))
+        self.size = int(min(max(LEAST_BYTES, self._usual * PACKETS), self._most))
 
 
 def fit(channel: asyncssh.SSHClientChannel[bytes], size: int) -> None:
