@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
 from multirsh.cli.descriptors import tell
-from multirsh.cli.machine import raise_descriptor_limit
+from multirsh.cli.machine import quiet_shortage, raise_descriptor_limit, spare_addresses
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.stdin import LATE, bytes_wait
@@ -29,6 +29,7 @@ from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
 from multirsh.journal.reached import Reached
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
+from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
@@ -73,6 +74,8 @@ def _giving_way(printer: Printer, writer: Writer, attention: Attention) -> Itera
 def prepare_process() -> None:
     """Make of this process one that may reach many hosts."""
     raise_descriptor_limit()
+    spare_addresses()
+    quiet_shortage()
     # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -165,7 +168,11 @@ class Drive:
                     printer.say(LATE)
         finally:
             # However the run has ended, the page tells of as much as there was.
-            complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")
+            complaint = (
+                None
+                if report is None
+                else await daemon_thread(report.save, name="multirsh-report", or_here=True)
+            )
             if complaint is not None:
                 tell(complaint)
         # Unless a signal ended it, a page that is not there is the worst of it.
@@ -216,6 +223,7 @@ class Drive:
             UsageError: Nothing was run.
         """
         run = self._run_of(fleet, printer, await self._record(fleet, printer))
+        run.claim()
         printer.begin(asyncio.get_running_loop().time())
         attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
         with (
@@ -251,7 +259,9 @@ class Drive:
         """
         if self.recording is None and self.again is None:
             return NO_RECORD
-        routes = await in_daemon_thread(lambda: fleet.routes(self.hosts), name="multirsh-routes")
+        routes = await in_daemon_thread(
+            lambda: fleet.routes(self.hosts), name="multirsh-routes", or_here=True
+        )
         if self.again is not None:
             for words in self.again.compared(routes):
                 printer.say(f"multirsh: {words}")
@@ -277,7 +287,7 @@ class Drive:
                     also(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
-                await writer.write()
+                await _written(printer, writer)
                 for complaint in writer.complaints[complained:]:
                     printer.say(complaint)
                 complained = len(writer.complaints)
@@ -286,6 +296,9 @@ class Drive:
                 elif writer.failure is not None:
                     run.stop()
             over.set()
+        if printer.is_cut:
+            printer.say(f"multirsh: {NO_MEMORY}: what was to be shown is not complete")
+            return code if code >= SIGNAL_BASE else ExitCode.INTERNAL
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
@@ -303,4 +316,13 @@ class Drive:
             if self.job is not None:
                 total = self.job.total
                 printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))
-            await writer.write()
+            await _written(printer, writer)
+
+
+async def _written(printer: Printer, writer: Writer) -> None:
+    """Write what there is; what there is no memory for is dropped, and that is told at the end."""
+    try:
+        await writer.write()
+    except MemoryError:
+        relieve()
+        printer.drop()

@@ -23,6 +23,7 @@ from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import write_options
 from multirsh.errors import MultirshError
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.shortage import NO_MEMORY
 from multirsh.version import __version__
 
 EXIT_CODES: Final = (
@@ -113,23 +114,33 @@ def main(args: Sequence[str] | None = None) -> None:
 def _run(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args=args, prog_name="multirsh", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        for line in error.format_message().splitlines():
-            tell(line)
-        return ExitCode.USAGE
     except click.ClickException as error:
-        return _complain(worded(error), ExitCode.USAGE)
+        return _refuse(error)
     except MultirshError as error:
         return _complain(str(error), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         return SIGNAL_BASE + signal.SIGINT
     except ReaderGone:
         return SIGNAL_BASE + signal.SIGPIPE
+    except MemoryError:
+        return _complain(NO_MEMORY, ExitCode.INTERNAL)
+    except BaseExceptionGroup as errors:
+        if errors.split(MemoryError)[1] is not None:
+            raise
+        return _complain(NO_MEMORY, ExitCode.INTERNAL)
     except OSError as error:
         abandon_stdout()
         reason = error.strerror or str(error)
         return _complain(f"{error.filename}: {reason}" if error.filename else reason, ExitCode.INTERNAL)
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _refuse(error: click.ClickException) -> int:
+    if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return _complain(worded(error), ExitCode.USAGE)
+    for line in error.format_message().splitlines():
+        tell(line)
+    return ExitCode.USAGE
 
 
 def _complain(message: str, code: ExitCode) -> int:

@@ -59,13 +59,13 @@ class Writer:
         if not batch:
             return
         left = deque(batch.writes)
-        writing = daemon_thread(lambda: self._write(left), name="multirsh-write")
+        writing = daemon_thread(lambda: self._write(left), name="multirsh-write", or_here=True)
         await asyncio.wait((writing, self._hurries), return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait((writing,), timeout=LAST_WORDS_S)
         if not writing.done() and "stdout" not in self._dead:
             # Its thread is stuck for good; what stderr was to get is written by another.
             self._dead.add("stdout")
-            rest = daemon_thread(lambda: self._write(left), name="multirsh-write")
+            rest = daemon_thread(lambda: self._write(left), name="multirsh-write", or_here=True)
             await asyncio.wait((rest,), timeout=LAST_WORDS_S)
 
     def hurry(self) -> None:

@@ -14,6 +14,7 @@ from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
 from multirsh.files.entries import Teller
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
+from multirsh.shortage import NoThreadError, no_memory, relieve
 from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection
 from multirsh.transports.passwords import Password
@@ -150,9 +151,19 @@ async def attempt(
             if error.failure is None or error.failure.kind is not ErrorKind.STDIN:
                 raise
             given_up = Ending(status=error.status, failure=error.failure)
+        except MemoryError:
+            relieve()
+            given_up = Ending(status=Status.LOCAL, failure=no_memory(connection.phase))
         return await _with_its_fate(given_up, connection, task, timeouts.kill_after, stop)
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)
+    except MemoryError:
+        relieve()
+        return Ending(status=Status.LOCAL, failure=no_memory(connection.phase))
+    except NoThreadError as error:
+        return Ending(
+            status=Status.LOCAL, failure=Failure(ErrorKind.MEMORY, connection.phase, str(error.strerror))
+        )
     except Exception as error:
         logger.exception("internal error")
         failure = Failure(ErrorKind.INTERNAL, connection.phase, f"{type(error).__name__}: {error}")
@@ -170,7 +181,7 @@ async def _with_its_fate(
     if given_up.failure is None or given_up.failure.phase not in _STARTED:
         return given_up
     fate = Fate.UNKNOWN
-    with contextlib.suppress(_Stopped):
+    with contextlib.suppress(_Stopped, MemoryError):
         async with stop.last_guard():
             fate = await connection.end_command(kill_after=kill_after, password=task.sudo_password())
     return replace(given_up, failure=replace(given_up.failure, fate=fate))

@@ -24,7 +24,7 @@ from multirsh.commands.sudo.options import Sudo
 from multirsh.commands.sudo.trial import Stage
 from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.checks import check_privacy, check_terminals, once_each, transport_of
-from multirsh.engine.descriptors import Descriptors
+from multirsh.engine.descriptors import PROCESS
 from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -162,18 +162,18 @@ class Fleet:
                 self._sudo_password = await in_daemon_thread(
                     lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
                     name="multirsh-sudo-password",
+                    or_here=True,
                 )
             self._opened = opened.pop_all()
-        descriptors = Descriptors()
         self._means = Means(
             transports=transports,
             limits=self._limits,
             timeouts=self._timeouts,
             ports=PortAllocator(budget=self._limits.ports),
-            descriptors=descriptors,
+            descriptors=PROCESS,
             warn=self._warn,
             bind_address=self._bind_address,
-            keep=self._make_keep(descriptors, transports.values()) if self._keeps else None,
+            keep=self._make_keep(transports.values()) if self._keeps else None,
         )
         return self
 
@@ -226,8 +226,8 @@ class Fleet:
 
         Raises:
             UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
-                hosts that come in batches, or for more than there are descriptors for; sudo's password by a
-                transport that sends it in clear.
+                hosts that come in batches; sudo's password by a transport that sends it in clear. Reading the
+                run raises it, too, for a barrier of more hosts than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
         means = self._entered()
@@ -391,9 +391,12 @@ class Fleet:
         keep = self._entered().keep
         return {} if keep is None else await keep.release(self._hosts if hosts is None else hosts)
 
-    def _make_keep(self, descriptors: Descriptors, transports: Iterable[Transport]) -> Keep:
+    def _make_keep(self, transports: Iterable[Transport]) -> Keep:
+        """Make room for connections that stay; leaving the fleet gives it back, once they are closed."""
         per_host = max((transport.descriptors_per_host for transport in transports), default=1)
-        return Keep(most=descriptors.set_aside(len(self._hosts), per_host=per_host), warn=self._warn)
+        most = PROCESS.set_aside(len(self._hosts), per_host=per_host)
+        self._opened.callback(PROCESS.take_back, most, per_host=per_host)
+        return Keep(most=most, warn=self._warn)
 
     def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
         """As whom commands run."""

@@ -200,6 +200,8 @@ class Dialler:
         try:
             return await self._resolver.resolve(host, port, family)
         except NameNotFound as error:
+            if error.is_ours:
+                raise local_error(ErrorKind.MEMORY, error.reason, Phase.RESOLVE) from None
             failure = Failure(ErrorKind.NAME, Phase.RESOLVE, f"{host}: {error.reason}")
             raise DialError(Status.UNREACHABLE, failure) from None
 

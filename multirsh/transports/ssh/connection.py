@@ -24,7 +24,8 @@ from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.plan import Chain, Plan
 from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
-from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
+from multirsh.transports.ssh.session import CommandSession
+from multirsh.transports.ssh.window import FIRST_BYTES
 from multirsh.transports.words import input_failure
 
 NO_TERMINAL: Final[dict[str, Any]] = {"request_pty": False}
@@ -189,12 +190,12 @@ class SshConnection:
         """Ask for a session as ``request`` says, and stay until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
-        session = self._session = CommandSession(sink)
+        session = self._session = CommandSession(sink, link.when_read)
         try:
             channel, _ = await link.create_session(
                 lambda: session,
                 encoding=None,
-                window=WINDOW_BYTES,
+                window=FIRST_BYTES,
                 **request,
                 **(TERMINAL if tty else NO_TERMINAL),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncssh
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
+from multirsh.shortage import no_memory
 from multirsh.transports import words
 
 _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
@@ -76,6 +77,8 @@ def command_failure(error: BaseException | None, *, requested: bool) -> tuple[St
         requested: Whether the remote may have got the command: then it may or may not have run.
     """
     match error:
+        case MemoryError():
+            return Status.LOCAL, no_memory(Phase.RUN if requested else Phase.SESSION)
         case asyncssh.ChannelOpenError() if error.code == asyncssh.OPEN_REQUEST_PTY_FAILED:
             message = "the remote gives no terminal"
             return Status.UNREACHABLE, Failure(ErrorKind.SESSION_REFUSED, Phase.SESSION, message)

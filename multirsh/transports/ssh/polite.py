@@ -25,6 +25,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import asyncssh
 
 from multirsh.model import Phase
+from multirsh.shortage import relieve
 from multirsh.transports.ssh.end_script import forces_command
 
 Judge: TypeAlias = Callable[[bytes], asyncssh.SSHKey]
@@ -70,6 +71,8 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._refused: set[str] = set()
         self._may_write = asyncio.Event()
         self._may_write.set()
+        self._is_reading = False
+        self._when_read: list[Callable[[], None]] = []
         self.is_forced = False
 
     @property
@@ -84,7 +87,33 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         """Take what the remote writes; its first words are kept."""
         if not self._is_known and len(self._first_bytes) < SAID_BYTES:
             self._first_bytes += data[: SAID_BYTES - len(self._first_bytes)]
-        super().data_received(data, datatype)
+        self._is_reading = True
+        try:
+            super().data_received(data, datatype)
+        except MemoryError:  # asyncssh handles all else itself
+            relieve()
+            self.internal_error()
+        finally:
+            self._is_reading = False
+            self._call_when_read()
+
+    def when_read(self, call: Callable[[], None]) -> bool:
+        """Call ``call`` when all is taken apart that was just read.
+
+        Returns:
+            ``False``, and it will not be called, if nothing is being read.
+        """
+        if self._is_reading:
+            self._when_read.append(call)
+        return self._is_reading
+
+    def _call_when_read(self) -> None:
+        calls, self._when_read = self._when_read, []
+        for call in calls:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - as asyncssh does with what a session raises: the connection ends
+                self.internal_error()
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: asyncssh itself goes on writing."""

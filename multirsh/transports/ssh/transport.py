@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -112,8 +111,10 @@ class SshTransport:
             CredentialError: A key, the password, or a known_hosts file.
         """
         options = self._options
-        self._config = await asyncio.to_thread(
-            read_config, file=options.config_file, options=options.overrides
+        self._config = await in_daemon_thread(
+            lambda: read_config(file=options.config_file, options=options.overrides),
+            name="multirsh-ssh-config",
+            or_here=True,
         )
         said = list(read_options(options.overrides, ignored=[]))
         self._said = _settings_of(said)
@@ -121,14 +122,18 @@ class SshTransport:
         on_the_way = _for_jump_hosts(options.overrides)
         self._jump_config = self._config
         if on_the_way != options.overrides:
-            self._jump_config = await asyncio.to_thread(
-                read_config, file=options.config_file, options=on_the_way
+            self._jump_config = await in_daemon_thread(
+                lambda: read_config(file=options.config_file, options=on_the_way),
+                name="multirsh-ssh-config",
+                or_here=True,
             )
         settings: dict[SshSettings, None] = {}
         # In a thread: Match exec runs the user's commands.
-        await in_daemon_thread(lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config")
+        await in_daemon_thread(
+            lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config", or_here=True
+        )
         password = await in_daemon_thread(
-            lambda: options.password.read(options.ask), name="multirsh-password"
+            lambda: options.password.read(options.ask), name="multirsh-password", or_here=True
         )
         self._password = None if password is None else GivenPassword(password)
         is_batch = any(found.batch_mode for found in settings)
