@@ -162,8 +162,10 @@ class SshTransport:
         if ask is None or self._password is None or settings.batch_mode:
             return None
         key = (settings.user, target.hostname, settings.port)
-        prompt = one_line(f"{settings.user}@{name}'s password: ") + " "
-        return self._jump_passwords.setdefault(key, AskedPassword(ask, prompt))
+        if key not in self._jump_passwords:
+            prompt = one_line(f"{settings.user}@{name}'s password:")
+            self._jump_passwords[key] = AskedPassword(ask, f"{prompt} ")
+        return self._jump_passwords[key]
 
     def _settings(self, host: Host) -> Settings:
         return self._options.settings.or_else(self._said).or_else(host.settings)
