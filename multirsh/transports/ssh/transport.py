@@ -10,7 +10,6 @@ from multirsh.errors import UsageError
 from multirsh.model import NO_SETTINGS, Host, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.config import (
     Directive,
     Place,
@@ -25,6 +24,7 @@ from multirsh.transports.ssh.config.directives import values_of
 from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.known_hosts import KnownHosts
+from multirsh.transports.ssh.login_passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
