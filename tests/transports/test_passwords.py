@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import traceback
@@ -11,15 +10,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.errors import CredentialError
-from multirsh.transports.passwords import (
-    PASSWORD_ATTEMPTS,
-    AskedPassword,
-    GivenPassword,
-    Password,
-    ask_password,
-    read_password_file,
-    run_password_command,
-)
+from multirsh.transports.passwords import Password, ask_password, read_password_file, run_password_command
 
 SECRET = "s3cret wörd"
 
@@ -132,32 +123,3 @@ def test_a_command_that_fails_tells_nothing_of_its_output(command: str, message:
     with pytest.raises(CredentialError, match=message) as caught:
         run_password_command(command)
     assert "hidden" not in str(caught.value)
-
-
-async def test_a_given_password_is_given_once_a_connection() -> None:
-    given = GivenPassword(Password("open"))
-    assert await given.give(1) is given.password
-    assert await given.give(2) is None
-    assert await given.give(1) is given.password
-    assert "open" not in repr(given)
-
-
-async def test_a_person_is_asked_once_for_all_and_again_only_after_a_refusal() -> None:
-    asked: list[str] = []
-
-    def ask(prompt: str) -> str:
-        asked.append(prompt)
-        return f"answer {len(asked)}"
-
-    password = AskedPassword(ask, "ops@jump's password: ")
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(password.give(1)) for _ in range(2)]
-    first, beside = (task.result() for task in tasks)
-    assert first is beside
-    assert first is not None
-    assert (first.reveal(), asked) == ("answer 1", ["ops@jump's password: "])
-    again = await password.give(2)
-    assert again is not None
-    assert again.reveal() == "answer 2"
-    assert await password.give(PASSWORD_ATTEMPTS + 1) is None
-    assert len(asked) == 2

@@ -25,7 +25,6 @@ from asyncssh.public_key import (
 
 from multirsh.errors import CredentialError
 from multirsh.model import ErrorKind, Failure, HostKeyPolicy, Phase
-from multirsh.transports.passwords import LoginPassword
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.known_hosts import (
     KnownHosts,
@@ -37,6 +36,7 @@ from multirsh.transports.ssh.known_hosts import (
 )
 from multirsh.transports.ssh.known_hosts.index import lower
 from multirsh.transports.ssh.known_hosts.keys import is_certificate, plain_kind, read_certificate
+from multirsh.transports.ssh.login_passwords import LoginPassword
 from multirsh.transports.ssh.patterns import PatternList
 from multirsh.transports.threads import in_daemon_thread
 from multirsh.transports.words import one_line

@@ -18,11 +18,11 @@ from typing import Any, Final, TypeAlias
 import asyncssh
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.passwords import LoginPassword
 from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.config import AddressFamily, Hop, SshSettings
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
+from multirsh.transports.ssh.login_passwords import LoginPassword
 
 KEEPALIVE_SECONDS: Final = 15
 """Where ServerAliveInterval is not set: a dead peer must not hold a place for ever, which asyncssh's and

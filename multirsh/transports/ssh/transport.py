@@ -12,7 +12,6 @@ from multirsh.model import NO_SETTINGS, Host, Settings, SourcePort, TransportNam
 from multirsh.routes import Route, Way, digest
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.config import (
     Directive,
     Hop,
@@ -29,6 +28,7 @@ from multirsh.transports.ssh.config.directives import values_of
 from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.known_hosts import KnownHosts
+from multirsh.transports.ssh.login_passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
@@ -191,8 +191,10 @@ class SshTransport:
         if ask is None or self._password is None or settings.batch_mode:
             return None
         key = (settings.user, target.hostname, settings.port)
-        prompt = one_line(f"{settings.user}@{name}'s password: ") + " "
-        return self._jump_passwords.setdefault(key, AskedPassword(ask, prompt))
+        if key not in self._jump_passwords:
+            prompt = one_line(f"{settings.user}@{name}'s password:")
+            self._jump_passwords[key] = AskedPassword(ask, f"{prompt} ")
+        return self._jump_passwords[key]
 
     def route(self, host: Host) -> Route:
         """Where ``host`` is and how it is entered."""
