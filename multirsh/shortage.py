@@ -24,7 +24,13 @@ _reserve: list[bytearray] = []
 
 
 class NoThreadError(OSError):
-    """No thread can be started."""
+    """No thread can be started.
+
+    Attributes:
+        strerror: What people are told.
+    """
+
+    strerror: str
 
     def __init__(self) -> None:
         super().__init__(errno.EAGAIN, NO_THREAD)

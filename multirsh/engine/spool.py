@@ -23,6 +23,8 @@ import threading
 import time
 from typing import Final
 
+from multirsh.shortage import NoThreadError
+
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Input up to this size never touches the disk."""
 
@@ -148,7 +150,15 @@ class Spool:
         if self._news is None:
             self._news = asyncio.Event()
             loop = asyncio.get_running_loop()
-            threading.Thread(target=self._read_all, args=(loop,), name="multirsh-stdin", daemon=True).start()
+            reading = threading.Thread(
+                target=self._read_all, args=(loop,), name="multirsh-stdin", daemon=True
+            )
+            try:
+                reading.start()
+            except (RuntimeError, MemoryError):
+                self._failure = NoThreadError()
+                self._is_complete = True
+                return
         await self._news.wait()
 
     def _tell(self) -> None:

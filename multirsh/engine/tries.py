@@ -129,7 +129,7 @@ class Tries:
         try:
             kept = self._report.host_started(host, start.attempt)
             ending = await attempt(
-                connection, self._task(host, kept), sink, timeouts=self._timeouts, stop=self._stop
+                connection, self._task(host, kept, sink), sink, timeouts=self._timeouts, stop=self._stop
             )
             comes_again = self._leave_flight(start, ending, connection)
             steps.has_left = True
@@ -197,7 +197,7 @@ class Tries:
         if made.closed_in is not None:
             self._finish(made)
 
-    def _task(self, host: Host, kept: Future[None] | None) -> Task:
+    def _task(self, host: Host, kept: Future[None] | None, sink: _Sink) -> Task:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
@@ -213,6 +213,7 @@ class Tries:
         return Task(
             work=self._plan.work_for(self._assignments[host.name]),
             passed=passed,
+            is_short=lambda: sink.is_short,
             entered=entered,
             sudo_password=self._plan.sudo_password,
         )
@@ -249,14 +250,25 @@ class Tries:
 
 
 class _Sink:
-    """Counts the output of one attempt and passes it on."""
+    """Counts the output of one attempt and passes it on.
 
-    __slots__ = ("_connection", "_host", "_report", "stderr_bytes", "stdout_bytes")
+    Output that there is no memory for is dropped, and the attempt is cancelled for it: a transport need not
+    know what to do.
+
+    Attributes:
+        is_short: Whether that has happened.
+        stdout_bytes: Of standard output.
+        stderr_bytes: Of standard error.
+    """
+
+    __slots__ = ("_attempt", "_connection", "_host", "_report", "is_short", "stderr_bytes", "stdout_bytes")
 
     def __init__(self, report: Report, host: Host, connection: Connection) -> None:
         self._report = report
         self._host = host
         self._connection = connection
+        self._attempt = asyncio.current_task()
+        self.is_short = False
         self.stdout_bytes = 0
         self.stderr_bytes = 0
 
@@ -266,11 +278,23 @@ class _Sink:
             self.stdout_bytes += len(data)
         else:
             self.stderr_bytes += len(data)
-        self._report.output(self._host, stream, data, self._connection)
+        try:
+            self._report.output(self._host, stream, data, self._connection)
+        except MemoryError:
+            self._give_up()
 
     def copied(self, copy: Copy) -> None:
         """Take note of a file."""
-        self._report.copied(self._host, copy, self._connection)
+        try:
+            self._report.copied(self._host, copy, self._connection)
+        except MemoryError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        relieve()
+        if not self.is_short and self._attempt is not None:
+            self.is_short = True
+            self._attempt.cancel()
 
 
 def _result(

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
+from multirsh.shortage import NO_MEMORY
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
@@ -395,6 +396,8 @@ class _Lane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""
+        if isinstance(exc, MemoryError):
+            exc = OSError(errno.ENOMEM, NO_MEMORY)
         self._connection.ended(self._stream, exc if isinstance(exc, OSError) else None)
 
     def pause_writing(self) -> None:

@@ -12,6 +12,7 @@ import asyncssh
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, SourcePort, Status
+from multirsh.shortage import NoThreadError
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
@@ -155,6 +156,8 @@ class SshConnection:
                 waiter.cancel()  # if it is done, asyncio then drops a failure that nobody looked at
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
+        except NoThreadError:
+            raise
         except (asyncssh.Error, OSError, ValueError) as error:
             status, failure = login_failure(error, self._phase, said=b"" if link is None else link.said)
             if check is not None and check.refusal is not None:
