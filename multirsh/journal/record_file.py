@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.journal.folder import PRIVATE_FILE, make_private
+from multirsh.linux import sync_data
 
 SUFFIX: Final = ".ndjson"
 UNBORN: Final = ".new"
@@ -74,7 +75,7 @@ class RecordFile:
         Raises:
             OSError: It is not.
         """
-        os.fdatasync(self._descriptor)
+        sync_data(self._descriptor)
 
     def overwrite(self, place: int, byte: bytes) -> None:
         """Put another byte in the place of one: that needs no room on the disk.
@@ -86,7 +87,7 @@ class RecordFile:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.pwrite(descriptor, byte, place)
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
         finally:
             os.close(descriptor)
 
