@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from multirsh.arguments import check_fields
 from multirsh.model import NO_SETTINGS, Settings
 from multirsh.transports.passwords import Ask, PasswordSource
 
@@ -31,3 +32,6 @@ class SshOptions:
     password: PasswordSource = field(default_factory=PasswordSource)
     ask: Ask | None = None
     forward_agent: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
