@@ -1,4 +1,4 @@
-"""asyncssh's connection, made to say goodbye whenever it ends.
+"""asyncssh's connection, made to say goodbye whenever it ends, and to log nothing.
 
 asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
 not when authentication fails and not on an error of its own: it just drops
@@ -9,21 +9,52 @@ goodbye in those cases too.
 It leans on two private methods of asyncssh (``_force_close`` and
 ``_send_disconnect``); tests/transports/ssh/test_asyncssh_facts.py fails when
 a new release changes them.
+
+asyncssh logs the command line at INFO, values of environment variables
+included, and with packet dumps also passwords and what is sent as standard
+input; the program that uses multirsh decides by its own set-up of logging
+whether that is printed, and cannot know. So connections of multirsh have a
+logger that is silent at every level. asyncssh's own logger, which other
+connections of that program may use, stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import asyncssh
+from asyncssh.logging import SSHLogger
 
 from multirsh.model import Phase
 from multirsh.transports.ssh.end_script import forces_command
 
 SAID_BYTES: Final = 256
 """What is kept of a remote's first words."""
+
+
+class _SilentLogger(SSHLogger):
+    """asyncssh's logger without a voice; it also formats nothing, which would be done for each message."""
+
+    def get_child(self, child: str = "", context: str = "") -> Self:  # noqa: ARG002 - asyncssh's signature
+        """Be the logger of a channel, too."""
+        return self
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """Log nothing; it is what all other methods but the three below end in."""
+
+    def debug1(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+    def debug2(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+    def packet(self, pktid: int | None, packet: bytes, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+
+_SILENT: Final = _SilentLogger()
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
@@ -49,6 +80,11 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._may_write = asyncio.Event()
         self._may_write.set()
         self.is_forced = False
+
+    @property
+    def logger(self) -> SSHLogger:
+        """What asyncssh logs to, for this connection, its key exchange, its login and its channels."""
+        return _SILENT
 
     @property
     def said(self) -> bytes:
