@@ -47,6 +47,7 @@ class Store:
 
     Attributes:
         memory: Bytes that all texts together hold in memory.
+        is_full: Whether the file could not be written.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Store:
         self._file: int | None = None
         self._free: list[int] = []
         self._blocks = 0
-        self._is_full = False
+        self.is_full = False
         self._texts: set[Text] = set()
 
     def text(self) -> Text:
@@ -88,7 +89,7 @@ class Store:
 
     def make_room(self) -> None:
         """Move the longest texts to the file until half of the memory is free."""
-        if self.memory <= self._limit or self._is_full:
+        if self.memory <= self._limit or self.is_full:
             return
         for text in sorted(self._texts, key=lambda text: text.held, reverse=True):
             if self.memory <= self._limit // 2:
@@ -96,7 +97,7 @@ class Store:
             try:
                 text.spill()
             except OSError as error:
-                self._is_full = True
+                self.is_full = True
                 self._on_full(error)
                 return
 
