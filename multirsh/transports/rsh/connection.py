@@ -281,7 +281,10 @@ class RshConnection:
             deadline, now = patience.deadline, asyncio.get_running_loop().time()
             try:
                 async with patience.within(None if deadline is None else deadline - now - SAY_SO_S):
-                    expectation = self._expectation = await channels.expect(source, remote, patience)
+                    others = self._around.dialler.known_addresses(self._plan().address)
+                    expectation = self._expectation = await channels.expect(
+                        source, remote, patience, others=others
+                    )
                     try:
                         main.write(request_stderr(expectation.port))
                         self._tell_expectation()
