@@ -58,7 +58,7 @@ async def test_what_cannot_be_is_told_before_anything_connects(tmp_path: Path) -
         with pytest.raises(UsageError, match="no files can be copied by FakeTransport: a"):
             fleet.pull(["x"], tmp_path)
         with pytest.raises(UsageError, match="no files can be copied by FakeTransport: a"):
-            fleet.push([tmp_path], "/tmp")
+            fleet.push([__file__], "/tmp")
 
     assert not fake.connections
 
