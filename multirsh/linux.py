@@ -138,6 +138,28 @@ def choose_port_from(sock: socket.socket, window: range) -> None:
         return
 
 
+def keep_alive(sock: socket.socket, *, idle: int, interval: int, probes: int) -> None:
+    """Have the kernel probe a peer that is silent (tcp(7)), as soon and as often as the system can be told.
+
+    Args:
+        sock: A TCP socket.
+        idle: Seconds of silence until the first probe; where it cannot be set, the system's own, often two
+            hours.
+        interval: Seconds between probes.
+        probes: The connection is reset after so many without an answer.
+
+    Raises:
+        OSError: Of setsockopt(2), as for a socket that was reset on some systems.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # macOS calls the first of them TCP_KEEPALIVE.
+    values = {"TCP_KEEPIDLE": idle, "TCP_KEEPALIVE": idle, "TCP_KEEPINTVL": interval, "TCP_KEEPCNT": probes}
+    for name, value in values.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 def interface_flags(name: str) -> int | None:
     """Read the flags of a network interface (netdevice(7)); ``None`` where there is none of that name."""
     if not IS_LINUX:

@@ -60,6 +60,8 @@ m: Any = multirsh
         (lambda: m.RetryPolicy(retries="1"), "RetryPolicy.retries must be int, not str"),
         (lambda: m.RollingPlan(batches="1,10%"), "RollingPlan.batches must be Batches, not str"),
         (lambda: m.RollingPlan(max_fail=3), "RollingPlan.max_fail must be MaxFail or None, not int"),
+        (lambda: m.Batches("1,10%"), "Batches.sizes must be a tuple of Quantity, not str"),
+        (lambda: m.MaxFail(3), "MaxFail.limit must be Quantity, not int"),
         (lambda: m.CopyOptions(via="scp"), "CopyOptions.via must be Via, not str"),
         (lambda: m.PortBudget(count="9"), "PortBudget.count must be int or None, not str"),
         (lambda: m.StartRate("9"), "StartRate.per_second must be float or None, not str"),
