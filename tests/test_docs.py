@@ -36,7 +36,10 @@ LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
-OTHERS_OPTIONS: Final = {"--check", "--dist", "--durations", "--preserve-symlinks-main", "--strict"}
+OTHERS_OPTIONS: Final = {
+    *("--check", "--dist", "--durations", "--newest", "--oldest", "--platform", "--preserve-symlinks-main"),
+    "--strict",
+}
 """Options of programs that are not multirsh and that the pages speak of."""
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

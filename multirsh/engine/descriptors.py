@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from multirsh.linux import PROC
 from multirsh.transports.resolver import LOOKUPS_AT_ONCE
 
 BESIDE: Final = 12
@@ -113,9 +114,9 @@ def look() -> DescriptorUse:
 
 
 def _in_use() -> int:
-    for folder in ("/proc/self/fd", "/dev/fd"):
+    for folder in (PROC / "self" / "fd", Path("/dev/fd")):
         try:
-            return sum(1 for _ in Path(folder).iterdir()) - 1  # the one that lists them is in the list
+            return sum(1 for _ in folder.iterdir()) - 1  # the one that lists them is in the list
         except OSError:
             continue
     return UNKNOWN_USE

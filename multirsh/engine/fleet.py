@@ -17,13 +17,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
+from multirsh.arguments import check_call, check_keywords
 from multirsh.commands import assemble
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.elevation import Elevation, Turns
 from multirsh.commands.sudo.options import Sudo
 from multirsh.commands.sudo.trial import Stage
 from multirsh.engine.attempt import Work, no_password
-from multirsh.engine.checks import check_privacy, check_terminals, once_each, transport_of
+from multirsh.engine.checks import check_hosts, check_privacy, check_terminals, once_each, transport_of
 from multirsh.engine.descriptors import PROCESS
 from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.limits import Limits, Timeouts
@@ -117,7 +118,9 @@ class Fleet:
         Raises:
             UsageError: A host twice; a bind address that is none, or not of this machine.
         """
+        check_call(Fleet.__init__, locals())
         self._hosts = once_each(hosts)
+        check_hosts(self._hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._options = TransportOptions(
@@ -230,6 +233,7 @@ class Fleet:
                 run raises it, too, for a barrier of more hosts than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
+        check_call(Fleet.run, locals())
         means = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
@@ -313,12 +317,13 @@ class Fleet:
         """
         from multirsh.files.reach import Rights  # noqa: PLC0415 - as of push
 
+        check_keywords(Course, course)
         means = self._entered()
         hosts = course.get("hosts")
         chosen = self._hosts if hosts is None else self._ours(hosts)
         unable = [host for host in chosen if not means.transports[transport_of(host)].converses]
         if unable:
-            names = ", ".join(sorted({str(transport_of(host)) for host in unable}))
+            names = ", ".join(sorted({self._shown(transport_of(host)) for host in unable}))
             raise UsageError(
                 f"no files can be copied by {names}: {fold(host.name for host in unable)}",
                 hint="leave such hosts out with -x, or reach them by ssh",
@@ -388,6 +393,7 @@ class Fleet:
         Raises:
             RuntimeError: Outside ``async with``.
         """
+        check_call(Fleet.release, locals())
         keep = self._entered().keep
         return {} if keep is None else await keep.release(self._hosts if hosts is None else hosts)
 
@@ -444,6 +450,11 @@ class Fleet:
             raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
         return once_each(hosts)
 
+    def _shown(self, transport: str) -> str:
+        """A transport's name; the class of one that the caller has put in its place."""
+        given = self._given.get(transport)
+        return str(transport) if given is None else type(given).__name__
+
     def _bytransport(self) -> Mapping[str, list[Host]]:
         found: dict[str, list[Host]] = {}
         for host in self._hosts:
@@ -467,6 +478,7 @@ def run(
         UsageError: As ``Fleet``.
         CredentialError: As ``Fleet``.
     """
+    check_call(run, locals())
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -23,6 +23,7 @@ import threading
 import time
 from typing import Final
 
+from multirsh.arguments import check_call
 from multirsh.shortage import NoThreadError
 
 MEMORY_BYTES: Final = 8 * 1024 * 1024
@@ -73,6 +74,7 @@ class Spool:
             descriptor: Stays the caller's. A thread may be left in a read of it when the run is over.
             memory_bytes: What may be held in memory; more goes to a file.
         """
+        check_call(Spool.__init__, locals())
         self._descriptor = descriptor
         self._memory_bytes = memory_bytes
         self._start = _place_in_file(descriptor)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 
+from multirsh.arguments import check_argument, check_call
 from multirsh.inventory.files import read_files
 from multirsh.inventory.groups import NO_GROUPS, Group, GroupGraph
 from multirsh.inventory.resolve import resolve
@@ -47,6 +48,8 @@ class Inventory:
             InventoryError: A file cannot be read, or what it says cannot be meant.
             UsageError: ``-`` is given twice, or without ``stdin``.
         """
+        for path in paths:
+            check_argument("paths", path, str | os.PathLike[str])
         if not paths:
             return cls()
         with _collector_paused():
@@ -110,6 +113,7 @@ class Inventory:
             NodeSetError: An expression cannot be read, or names what is not there.
             UsageError: The options cannot be meant so, or nothing is selected.
         """
+        check_call(Inventory.select, locals())
         wish = Wish(
             nodes=_several(nodes),
             exclude=_several(exclude),

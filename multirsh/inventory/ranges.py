@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.arguments import check_argument
 from multirsh.inventory.names import (
     MAX_NAME,
     ORDINARY_NAME,
@@ -123,6 +124,7 @@ def expand(text: str, *, source: str = "-w") -> list[str]:
     Raises:
         NodeSetError: There is none, one cannot be read, or there would be more than ``MAX_NAMES`` names.
     """
+    check_argument("text", text, str)
     patterns = []
     total = 0
     for item in members(Fragment.of(text, Place(source))):

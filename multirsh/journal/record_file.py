@@ -12,6 +12,7 @@ from typing import Final
 
 from multirsh.journal.folder import make_private
 from multirsh.journal.own_files import open_own
+from multirsh.linux import sync_data
 
 SUFFIX: Final = ".ndjson"
 UNBORN: Final = ".new"
@@ -86,7 +87,7 @@ class RecordFile:
         Raises:
             OSError: It is not.
         """
-        os.fdatasync(self._descriptor)
+        sync_data(self._descriptor)
 
     def overwrite(self, place: int, byte: bytes) -> None:
         """Put another byte in the place of one: that needs no room on the disk.
@@ -98,7 +99,7 @@ class RecordFile:
         descriptor = open_own(self.path, os.O_WRONLY)
         try:
             os.pwrite(descriptor, byte, place)
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
         finally:
             os.close(descriptor)
 

@@ -166,7 +166,7 @@ class Printer:
 def _stdout_renderers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
     match options.mode:
         case Mode.LIVE:
-            return (LiveLines(options),)
+            return (LiveLines(options, store),)
         case Mode.JSON:
             return (Ndjson(),)
         case Mode.GROUPS | Mode.BLOCKS:
@@ -182,7 +182,7 @@ def _gathered(options: OutputOptions) -> Sequence[Stream]:
 
 def _gatherers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
     gathered = _gathered(options)
-    live = () if options.with_stderr else (LiveLines(options, ("stderr",)),)
+    live = () if options.with_stderr else (LiveLines(options, store, ("stderr",)),)
     collector = Collector(store, gathered, options.normalizer)
     page = Page(options)
     if options.mode is Mode.BLOCKS:

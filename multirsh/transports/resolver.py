@@ -104,6 +104,13 @@ class Resolver:
             self._lookups.look_ahead(name)
             self._begin()
 
+    def known(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
+        """The addresses of a name whose answer is still believed; nothing is looked up."""
+        answer = self._answers.get(Name(host, family), _now())
+        return (
+            [] if answer is None or isinstance(answer, NotFound) else [one[0] for _, one in answer.addresses]
+        )
+
     def slow(self, now: float) -> int:
         """How many names are waited for that were asked for ``SLOW_S`` ago or earlier."""
         # In the order of asking, so those are the first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 
 ROOT: Final = "root"
@@ -24,5 +25,6 @@ class Sudo:
     user: str = ROOT
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.user or not self.user.isprintable() or self.user.startswith("-"):
             raise UsageError(f"--sudo={self.user!r}: nobody is called that", hint="give a user's name")

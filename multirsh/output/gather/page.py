@@ -10,7 +10,6 @@ from multirsh.model import Status
 from multirsh.output.batch import Write
 from multirsh.output.escape import escape_text
 from multirsh.output.gather.collector import Written
-from multirsh.output.lines import LineAssembler
 from multirsh.output.options import OutputOptions
 from multirsh.output.style import Style
 from multirsh.output.surface import surfaces
@@ -90,12 +89,8 @@ class Page:
     def _shown(self, pieces: Iterable[bytes]) -> Iterator[Write]:
         """Exact for a pipe or a file, but for the end that a last line may lack; escaped for a terminal."""
         last = b"\n"
-        lines = LineAssembler()
-        for piece in pieces:
-            last = piece[-1:]
-            shown = self._surface.lines(lines.feed(piece)) if self._surface.is_terminal else piece
+        for shown in self._surface.pieces(pieces):
+            last = shown[-1:] or last
             yield Write("stdout", shown)
-        if self._surface.is_terminal:
-            yield Write("stdout", self._surface.lines(lines.finish()))
-        elif last != b"\n":
+        if last != b"\n":
             yield Write("stdout", b"\n")

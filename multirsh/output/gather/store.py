@@ -49,6 +49,7 @@ class Store:
 
     Attributes:
         memory: Bytes that all texts together hold in memory.
+        is_full: Whether the file could not be written.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Store:
         self._file: int | None = None
         self._free: list[int] = []
         self._blocks = 0
-        self._is_full = False
+        self.is_full = False
         self._texts: set[Text] = set()
 
     def text(self) -> Text:
@@ -95,7 +96,7 @@ class Store:
 
     def _move_out(self, most: int) -> None:
         """Move texts to the file until those in memory have at most ``most`` bytes."""
-        if self._is_full:
+        if self.is_full:
             return
         for text in sorted(self._texts, key=lambda text: text.held, reverse=True):
             if self.memory <= most:
@@ -103,7 +104,7 @@ class Store:
             try:
                 text.spill()
             except OSError as error:
-                self._is_full = True
+                self.is_full = True
                 self._on_full(error)
                 return
 

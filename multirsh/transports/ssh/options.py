@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from multirsh.arguments import check_fields
 from multirsh.model import NO_SETTINGS, Settings
 from multirsh.transports.passwords import Ask, PasswordSource
 
@@ -36,3 +37,6 @@ class SshOptions:
     ask: Ask | None = None
     forward_agent: bool = False
     addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)

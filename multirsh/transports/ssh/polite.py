@@ -1,4 +1,4 @@
-"""asyncssh's connection, made to say goodbye whenever it ends, and to give servers nothing unasked.
+"""asyncssh's connection, made to say goodbye, to give servers nothing unasked, and to log nothing.
 
 asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
 not when authentication fails and not on an error of its own: it just drops
@@ -14,15 +14,23 @@ It leans on private parts of asyncssh (``_force_close``, ``_send_disconnect``,
 ``_agent_forward_path`` and the methods that answer to a server's channels);
 tests/transports/ssh/test_asyncssh_facts.py fails when a new release changes
 them.
+
+asyncssh logs the command line at INFO, values of environment variables
+included, and with packet dumps also passwords and what is sent as standard
+input; the program that uses multirsh decides by its own set-up of logging
+whether that is printed, and cannot know. So connections of multirsh have a
+logger that is silent at every level. asyncssh's own logger, which other
+connections of that program may use, stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, Self, TypeAlias
 
 import asyncssh
+from asyncssh.logging import SSHLogger
 
 from multirsh.model import Phase
 from multirsh.shortage import relieve
@@ -33,6 +41,29 @@ Judge: TypeAlias = Callable[[bytes], asyncssh.SSHKey]
 
 SAID_BYTES: Final = 256
 """What is kept of a remote's first words."""
+
+
+class _SilentLogger(SSHLogger):
+    """asyncssh's logger without a voice; it also formats nothing, which would be done for each message."""
+
+    def get_child(self, child: str = "", context: str = "") -> Self:  # noqa: ARG002 - asyncssh's signature
+        """Be the logger of a channel, too."""
+        return self
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """Log nothing; it is what all other methods but the three below end in."""
+
+    def debug1(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+    def debug2(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+    def packet(self, pktid: int | None, packet: bytes, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+
+_SILENT: Final = _SilentLogger()
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
@@ -74,6 +105,11 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._is_reading = False
         self._when_read: list[Callable[[], None]] = []
         self.is_forced = False
+
+    @property
+    def logger(self) -> SSHLogger:
+        """What asyncssh logs to, for this connection, its key exchange, its login and its channels."""
+        return _SILENT
 
     @property
     def said(self) -> bytes:
