@@ -21,7 +21,7 @@ from multirsh.transports.ssh.options import SshOptions
 
 _of_connecting = partial(option, section="Connection")
 
-_USER = _of_connecting("-l", "--user", metavar="USER", help="Log in as USER.")
+_USER = _of_connecting("-l", "--user", type=values.user, metavar="USER", help="Log in as USER.")
 
 
 def _port(letter: str) -> Callable[[Decorated], Decorated]:
@@ -33,6 +33,7 @@ _CONNECTION_BUT_PORT = together(
     _of_connecting(
         "-J",
         "--jump",
+        type=values.jump,
         metavar="JUMP",
         help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
     ),
