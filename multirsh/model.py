@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
-from multirsh.names import check_host, check_jump, check_port, check_user
+from multirsh.names import check_host, check_jump, check_name, check_port, check_user
 
 Scalar: TypeAlias = str | int | float | bool | None
 """What a host's variable may be."""
@@ -119,7 +119,7 @@ class Host:
     vars: Mapping[str, Scalar] = field(default_factory=lambda: NO_VARS, hash=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_host(self.name, "the name of a host")
+        check_name(self.name, "the name of a host")
         if self.address is not None:
             check_host(self.address, f"the address of {self.name}")
 

@@ -5,8 +5,8 @@ A name does not only go to the network. It stands in the argument lists of progr
 names (``Host``, ``Settings``, a jump host, what ssh_config makes of a host) refuse what could be taken for
 something else there, and no caller can forget to.
 
-- A host holds no blank, no control character, and nothing that means more to a shell, to known_hosts or in a
-  path.
+- A host, or its address, holds no blank, no control character, and nothing that means more to a shell or to
+  known_hosts. What it is called here is a file's name under ``--outdir``, too.
 - A user is what ssh takes: ``CORP\jane``, ``jane@corp``, ``WEB01$``, ``host/admin``; not ``$(reboot)``.
 - A name in a shell command is held to more: ``WEB01$`` can log in, but not stand there.
 
@@ -14,7 +14,7 @@ The hosts file and ``-w`` have a narrower alphabet of their own, because ranges 
 
 Source: ssh_valid_hostname() and ssh_valid_ruser() of OpenSSH 10 readconf.c, made for CVE-2023-51385. ssh
 holds its command line to them; here files and recorded runs are held to them, too. ``*?!,@#`` in a host would
-be patterns, lists or markers in known_hosts; ``/`` and a leading ``.`` other files under ``--outdir``.
+be patterns, lists or markers in known_hosts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_PORT: Final = 65535
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A name with nothing in it to look at more closely."""
 
-_NOT_IN_A_HOST: Final = frozenset("'`\"$\\;&<>|(){}[]*?!,@#~/")
+_NOT_IN_A_HOST: Final = frozenset("'`\"$\\;&<>|(){}[]*?!,@#~")
 _NOT_IN_A_USER: Final = frozenset("'`\";&<>|(){}")
 _NOT_IN_A_COMMAND: Final = frozenset("$*?[")
 """What a shell expands even where ssh lets it stand in a user."""
@@ -40,15 +40,21 @@ _LONGEST_SHOWN: Final = 80
 
 
 def host_fault(text: str) -> str | None:
-    """Say why ``text`` cannot be the name or the address of a host; ``None`` if it can."""
+    """Say why ``text`` cannot be what a host is connected to by; ``None`` if it can."""
     if _ORDINARY.fullmatch(text):
         return None
     fault = _fault(text, _NOT_IN_A_HOST)
-    if fault is None and text.startswith("."):
-        return "it begins with '.'"
     if fault is None and " " in text:
         return "it holds a blank"
     return fault
+
+
+def name_fault(text: str) -> str | None:
+    """Say why ``text`` cannot be what a host is called here; ``None`` if it can."""
+    fault = host_fault(text)
+    if fault is None and text.startswith("."):
+        return "it begins with '.'"
+    return fault or _forbidden(text, frozenset("/"))
 
 
 def user_fault(text: str) -> str | None:
@@ -71,8 +77,19 @@ def word_fault(text: str) -> str | None:
     return fault or _forbidden(text, _NOT_IN_A_COMMAND)
 
 
+def check_name(text: str, what: str) -> str:
+    """Refuse what a host cannot be called here; as ``check_host``.
+
+    Raises:
+        UsageError: It is refused.
+    """
+    return _checked(
+        text, name_fault(text), what, "give the host a plain name, and where to connect as its address"
+    )
+
+
 def check_host(text: str, what: str) -> str:
-    """Refuse what cannot be the name or the address of a host.
+    """Refuse what no host can be connected to by.
 
     Args:
         text: The name.

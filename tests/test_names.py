@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings
-from multirsh.names import host_fault, user_fault, word_fault
+from multirsh.names import name_fault, user_fault, word_fault
 
 HOSTS = ["web1", "web1.example.com", "10.0.0.1", "fe80::1%eth0", "2001:db8::1", "_dns", "a_b", "büro", "x=y"]
 USERS = [
@@ -30,8 +30,8 @@ USERS = [
 ]
 WORDS = ["root", "CORP\\jane", "jane@corp", "host/admin", "two words", "a~b", "a#b"]
 
-NOT_HOSTS = ["", "-oProxyCommand=x", ".", "..", ".a", "a b", "a\tb", "a\nb", "a\x7f", "a\u202eb", "a\0b"]
-NOT_HOSTS += [f"a{character}b" for character in "'`\"$\\;&<>|(){}[]*?!,@#~/"]
+NOT_HOSTS = ["", "-oProxyCommand=x", "a b", "a\tb", "a\nb", "a\x7f", "a\u202eb", "a\0b"]
+NOT_HOSTS += [f"a{character}b" for character in "'`\"$\\;&<>|(){}[]*?!,@#~"]
 NOT_USERS = ["", "-l", "a -oProxyCommand=x", "a\\", "a\nb", "a\x1bb", "a\u202eb", "a\0b"]
 NOT_USERS += [f"a{character}b" for character in "'`\";&<>|(){}"]
 NOT_WORDS = [*NOT_USERS, "a$HOME", "$(x)", "WEB01$", "a*", "a?b", "a[b]", "~root", "#a", "a #b"]
@@ -48,6 +48,13 @@ def test_no_host_is_called_so(name: str) -> None:
         Host(name)
     with pytest.raises(UsageError, match="the address of a cannot be"):
         Host("a", address=name)
+
+
+@pytest.mark.parametrize("name", [".", "..", ".a", "a/b", "/"])
+def test_a_name_is_no_path_and_an_address_may_be_one(name: str) -> None:
+    with pytest.raises(UsageError, match="the name of a host cannot be"):
+        Host(name)
+    assert Host("a", address=name).target == name
 
 
 @pytest.mark.parametrize("name", USERS)
@@ -124,7 +131,7 @@ def test_a_shell_reads_nothing_into_a_name(name: str, tmp_path: Path) -> None:
 
 @given(name=ANY)
 def test_a_host_is_one_word_and_one_file_name(name: str) -> None:
-    if host_fault(name) is None:
+    if name_fault(name) is None:
         assert word_fault(name) is None
         assert user_fault(name) is None
         assert shlex.split(name) == [name]
