@@ -38,7 +38,7 @@ def judged(
     if ended.returncode != 0:
         return None
     said: dict[str, list[str]] = {}
-    for line in ended.stdout.decode("utf-8", "surrogateescape").splitlines():
+    for line in ended.stdout.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
         keyword, _, value = line.partition(" ")
         said.setdefault(keyword, []).append(value)
     return said
