@@ -98,7 +98,9 @@ WRONG = {
     ("-w", "a", "-o", "Prot=3", "x"): "-o: bad configuration option: prot; did you mean port?",
     ("-w", "a", "-o", "Port", "x"): "-o: port needs an argument",
     ("-w", "a", "-F", "nowhere", "x"): "-F nowhere: No such file or directory",
-    ("-w", "a", "-J", "-x", "x"): "jump of a: '-x' is not a jump host; a jump host is [user@]host[:port]",
+    ("-w", "a", "-J", "-x", "x"): "-J/--jump: a jump host cannot be '-x': it begins with '-', as options do; "
+    "give the name or address that the host has in the network",
+    ("-w", "a", "-J", "@b", "x"): "jump of a: '@b' is not a jump host; a jump host is [user@]host[:port]",
     ("-w", "a", "-i", "nowhere", "x"): "the key nowhere cannot be used: there is no such file",
     ("-w", "a", "--password-file", "nowhere", "x"): "the password cannot be read from nowhere: "
     "No such file or directory",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _of_connecting = partial(option, section="Connection")
 
-_USER = _of_connecting("-l", "--user", metavar="USER", help="Log in as USER.")
+_USER = _of_connecting("-l", "--user", type=values.user, metavar="USER", help="Log in as USER.")
 
 
 def _port(letter: str) -> Callable[[Decorated], Decorated]:
@@ -38,6 +38,7 @@ _CONNECTION_BUT_PORT = together(
     _of_connecting(
         "-J",
         "--jump",
+        type=values.jump,
         metavar="JUMP",
         help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.arguments import check_fields
-from multirsh.errors import UsageError
+from multirsh.names import check_user
 
 ROOT: Final = "root"
 
@@ -19,12 +19,11 @@ class Sudo:
         user: As whom: a name, or ``#`` and a number.
 
     Raises:
-        UsageError: It can be nobody.
+        UsageError: The user cannot be one (``multirsh.names``).
     """
 
     user: str = ROOT
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not self.user or not self.user.isprintable() or self.user.startswith("-"):
-            raise UsageError(f"--sudo={self.user!r}: nobody is called that", hint="give a user's name")
+        check_user(self.user, "the user of --sudo")

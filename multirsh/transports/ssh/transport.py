@@ -348,11 +348,11 @@ def _settings_of(options: Iterable[Directive]) -> Settings:
     for directive in options:
         for name, value in values_of(directive):
             said.setdefault(name, value)
-    identity, jump = said.get("identityfile"), said.get("proxyjump")
+    user, identity, jump = said.get("user"), said.get("identityfile"), said.get("proxyjump")
     if identity is not None and identity.text.lower() == "none":
         identity = None  # no key of ssh_config's; the hosts file may still name one
     return Settings(
-        user=said.get("user"),
+        user=None if user is None else user.name,
         port=said.get("port"),
         identity=None if identity is None else identity.text,
         jump=None if jump is None else ",".join(map(str, jump.hops)) or "none",

@@ -59,7 +59,7 @@ async def test_what_is_said_for_all_goes_before_the_hosts_own() -> None:
         ({"jump": "bastion"}, r"old1: rsh cannot go through a jump host \(bastion\)"),
         ({"source_port": SourcePort.EPHEMERAL}, "old1: rsh needs a reserved port"),
         ({"user": "a-name-of-17-bytes"}, "old1: the user 'a-name-of-17-bytes': .* 16 bytes"),
-        ({"user": ""}, "cannot be empty"),
+        ({"user": ""}, "the user cannot be '': it is empty"),
     ],
 )
 async def test_what_cannot_be_meant(settings: dict[str, Any], words: str) -> None:
