@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
@@ -36,6 +36,7 @@ WAY = Way(settings=Settings(user="deploy", port=22, jump="none", transport="ssh"
 ROUTE = Route("web1.lan", "10.0.0.1", WAY)
 
 
+@settings(max_examples=40, deadline=None)
 @given(_routes, st.none() | _names)
 def test_what_is_written_is_read_back(routes: dict[str, Route], ssh_config: str | None) -> None:
     reached = Reached(routes, ssh_config)
