@@ -30,6 +30,7 @@ for module, names in LINUX_ALONE.items():
     for name in names.split():
         if hasattr(module, name):
             delattr(module, name)
+os.process_cpu_count = os.cpu_count  # of Python 3.13, where it leans on what was deleted
 
 import asyncio, subprocess, tempfile, threading  # whatever these do by the platform's name
 
