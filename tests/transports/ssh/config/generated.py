@@ -348,6 +348,9 @@ NAMED: Final[Mapping[str, Callable[[Difference], bool]]] = {
         and any(hop.host.lower() == found.target.hostname for hop in found.target.settings.proxy_jump)
     ),
     "`-J none`": lambda found: found.lookup.jump == "none" and found.values.keys() == {"proxycommand"},
+    "A comment after `ProxyJump none`": lambda found: (
+        found.values.keys() == {"proxycommand"} and _holds(found, "proxyjump.*none.*#")
+    ),
     "`%C` behind a jump host": lambda found: bool(
         found.values.keys() <= _WITH_TOKENS and _holds(found, "%C")
     ),

@@ -159,5 +159,5 @@ def _agent(written: str) -> str | None:
 
 
 def _jump(text: str) -> str:
-    """The hops as we write them; the first of them is printed with its port, if that is 22, too."""
+    """The hops as we write them; ``none`` stays where a comment stood behind it."""
     return "" if text.lower() == "none" else text
