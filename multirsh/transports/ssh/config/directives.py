@@ -499,7 +499,7 @@ def read_hop(text: str) -> Hop | None:
             return None
     if not host or (is_uri and not _DOMAIN.fullmatch(host)):
         return None
-    port = read_port(port_text) if port_text else None
+    port = None if not port_text or port_text[0] in _BLANKS else read_port(port_text)
     if port_text and port is None:
         return None
     return Hop(user or None, host, port)

@@ -348,6 +348,10 @@ NAMED: Final[Mapping[str, Callable[[Difference], bool]]] = {
         and any(hop.host.lower() == found.target.hostname for hop in found.target.settings.proxy_jump)
     ),
     "`-J none`": lambda found: found.lookup.jump == "none" and found.values.keys() == {"proxycommand"},
+    "A blank before the port of a jump host": lambda found: _error(found, "is not a jump host"),
+    "A list that holds only a comment": lambda found: (
+        _error(found, "needs an argument") and _holds(found, r"(file|env)\W*#")
+    ),
     "A comment after `ProxyJump none`": lambda found: (
         found.values.keys() == {"proxycommand"} and _holds(found, "proxyjump.*none.*#")
     ),

@@ -38,6 +38,8 @@ EXAMPLES: dict[str, Lookup] = {
     "How an address is written": plain("HostName 2001:DB8::A"),
     "A jump host that is the host": plain("ProxyJump web1"),
     "`-J none`": plain("ProxyCommand nc a b", jump="none"),
+    "A blank before the port of a jump host": plain("ProxyJump gate: 2"),
+    "A list that holds only a comment": plain("UserKnownHostsFile #none"),
     "A comment after `ProxyJump none`": plain("ProxyJump none # c\nProxyCommand nc a b"),
     "`%C` behind a jump host": plain("ProxyJump gate\nUserKnownHostsFile /%C"),
 }
