@@ -45,6 +45,14 @@ def test_xdg_config_home(user: Program) -> None:
     assert folded(user, env={"XDG_CONFIG_HOME": "elsewhere"}) == "mine"
 
 
+def test_a_transport_is_text_in_the_settings_file(multirsh: Program) -> None:
+    multirsh.write(".config/multirsh/config.toml", 'transport = "local"\n')
+
+    ended = multirsh("-w", "a", "echo here")
+
+    assert (ended.code, ended.out) == (0, "a: here\n")
+
+
 def test_nothing_is_read_from_the_current_folder(multirsh: Program) -> None:
     multirsh.write("config.toml", "nonsense")
     multirsh.write("multirsh/config.toml", "nonsense")

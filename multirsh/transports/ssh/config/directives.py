@@ -468,13 +468,18 @@ def _names(directive: Directive) -> tuple[str, ...]:
 # ---------------------------------------------------------------- jump hosts
 
 
+_DOMAIN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.))*")
+"""What may be the host of a URI (valid_domain() of OpenSSH misc.c)."""
+
+
 def read_hop(text: str) -> Hop | None:
     """Read ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; ``None`` if it is neither.
 
     Whether user and host can be such is looked at where the hop is used (``Jump.checked``).
     """
     scheme = "ssh://"
-    if text.startswith(scheme):
+    is_uri = text.startswith(scheme)
+    if is_uri:
         login, at, address = text[len(scheme) :].removesuffix("/").partition("@")
         if not at:
             login, address = "", login
@@ -492,9 +497,9 @@ def read_hop(text: str) -> Hop | None:
         host, _, port_text = address.partition(":")
         if ":" in port_text:
             return None
-    if not host:
+    if not host or (is_uri and not _DOMAIN.fullmatch(host)):
         return None
-    port = read_port(port_text) if port_text else None
+    port = None if not port_text or port_text[0] in _BLANKS else read_port(port_text)
     if port_text and port is None:
         return None
     return Hop(user or None, host, port)

@@ -9,13 +9,7 @@ kept by it.
 Pure, but for ``Match exec``, whose commands are run by the callable that
 ``SshConfig`` was given, once for each distinct command.
 
-Differences from ssh, all on purpose:
-
-- ``StrictHostKeyChecking ask`` is strict: nobody can be asked about each host.
-- ``CanonicalizeHostname`` does not look names up. Where it would, that is an error.
-- ``Match localnetwork``, ``version``, ``command`` and ``sessiontype`` are errors.
-- ``IgnoreUnknown`` holds for the lines after it, in whichever block it stands.
-- ``ForwardAgent`` is reported and never acted on.
+docs/ssh-config.md names each difference from ssh, with its reason.
 
 Source: ssh_config(5); the order of things from OpenSSH 9.2 ssh.c and readconf.c.
 """

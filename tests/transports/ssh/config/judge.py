@@ -38,7 +38,7 @@ def judged(
     if ended.returncode != 0:
         return None
     said: dict[str, list[str]] = {}
-    for line in ended.stdout.decode("utf-8", "surrogateescape").splitlines():
+    for line in ended.stdout.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
         keyword, _, value = line.partition(" ")
         said.setdefault(keyword, []).append(value)
     return said
@@ -159,5 +159,5 @@ def _agent(written: str) -> str | None:
 
 
 def _jump(text: str) -> str:
-    """The hops as we write them; the first of them is printed with its port, if that is 22, too."""
+    """The hops as we write them; ``none`` stays where a comment stood behind it."""
     return "" if text.lower() == "none" else text
