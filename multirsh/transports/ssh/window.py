@@ -6,8 +6,8 @@ bounds the packets: a remote that writes byte by byte gets a small one. While th
 gathers what is written, and sends it as one packet later. A remote that sends large packets gets the largest
 window with the first of them.
 
-``fit`` leans on two private attributes of asyncssh's channels; tests/transports/ssh/test_asyncssh_facts.py
-fails when a new release changes them.
+``fit`` leans on two private attributes of asyncssh's channels; tests/transports/ssh/test_window.py fails when
+a new release changes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from asyncssh.packet import UInt32
 from multirsh.shortage import part_of_room
 
 FIRST_BYTES: Final = 4 * 1024
-"""The window that a channel is opened with."""
+"""The window that a channel is opened with. An output that is longer waits for one round trip; with a larger
+one, 200 hosts that write byte by byte have more packets under way than are handled in a minute."""
 
 LEAST_BYTES: Final = 1024
 
