@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from multirsh.files.blocks import sum_of
-from multirsh.files.modes import ACL_LOST, OWNERS, PERMISSIONS, kept_mode
+from multirsh.files.modes import ACL_LOST, NONE_BESIDE, NOT_RENAMED, OWNERS, PERMISSIONS, kept_mode
 from multirsh.files.names import DAY_SECONDS, SLOTS, partials_prefix, temporary_name
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -190,7 +190,10 @@ class Landing:
             finally:
                 os.close(descriptor)
             if temporary != name:
-                os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+                try:
+                    os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+                except OSError as error:
+                    raise OSError(error.errno, f"{NOT_RENAMED}: {error.strerror}") from None
         return notes
 
     def store(self, folder: Parts, name: bytes, data: bytes, how: Finish) -> list[str]:
@@ -301,6 +304,10 @@ def _new_file(here: int, name: bytes) -> bytes:
             os.close(os.open(temporary, _NEW, _PRIVATE, dir_fd=here))
         except FileExistsError:
             taken.append(temporary)
+        except PermissionError as error:
+            if _regular(here, name) is None:
+                raise
+            raise PermissionError(error.errno, f"{NONE_BESIDE}: {error.strerror}") from None
         else:
             for old in taken:
                 _remove_old(here, old)

@@ -21,6 +21,12 @@ SPECIAL: Final = "a device, a FIFO or a socket has its name, which is not writte
 
 ACL_LOST: Final = "its access control list is lost"
 
+IN_PLACE: Final = "--inplace writes to the file itself"
+
+NONE_BESIDE: Final = f"no temporary file can be made beside it ({IN_PLACE})"
+
+NOT_RENAMED: Final = f"its temporary file cannot be renamed to it ({IN_PLACE})"
+
 
 def is_special(mode: int | None) -> bool:
     """Whether ``st_mode`` is that of a device, a FIFO or a socket; some servers tell permissions only."""

@@ -184,6 +184,8 @@ class SftpPull:
         handle = await self.sftp.open(found.path, Open.READ)
         try:
             await self._read(found, handle, folder, name)
+            if self.options.partial:
+                await self.place.disk(self.place.landing.tidy, folder, name)
         finally:
             with contextlib.suppress(SftpError, Ended, TimeoutError):
                 async with asyncio.timeout(TIDY_SECONDS):
@@ -219,8 +221,6 @@ class SftpPull:
                     written += len(piece)
             notes = await disk(landing.finish, folder, temporary, name, finish)
         self.tally.copied(found.path, written - start, notes)
-        if self.options.partial:
-            await disk(landing.tidy, folder, name)
 
     async def _agreed(self, found: Found, folder: Parts, partial: bytes, size: int) -> int:
         """How much of a file is here already, and known to be the host's own by the sums of both.

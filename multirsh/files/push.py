@@ -22,6 +22,8 @@ from multirsh.files.lanes import Flight, open_lanes
 from multirsh.files.modes import (
     ACL_LOST,
     ALL_MODES,
+    NONE_BESIDE,
+    NOT_RENAMED,
     OWNERS,
     PERMISSIONS,
     SPECIAL,
@@ -46,8 +48,6 @@ _WRITABLE: Final = 0o600
 ACLS_UNSEEN: Final = (
     "access control lists are lost, if there are any: only a shell beside SFTP could see them"
 )
-
-IN_PLACE: Final = "--inplace writes to the file itself"
 
 _LACKS: Final = {
     "quota": "the disk quota on the host is used up",
@@ -232,7 +232,9 @@ class SftpPush:
         Raises:
             HostError: Every other would fail as well.
         """
-        self.tally.failed(target, str(error))
+        is_told = isinstance(error, NoRoom) and not self.tally.once(str(error))  # of another lane's file
+        if not is_told:
+            self.tally.failed(target, str(error))
         if isinstance(error, NoRoom):
             raise failed(self.host, f"{shown(target)}: {error}") from None
 
@@ -313,8 +315,7 @@ class SftpPush:
                 if taken:
                     await self._tidy(taken, handle)
                 return temporary, handle
-        step = "" if old is None else f"no temporary file can be made beside it ({IN_PLACE})"
-        raise await self._trouble(refusal, target, step)
+        raise await self._trouble(refusal, target, "" if old is None else NONE_BESIDE)
 
     async def _tidy(self, taken: list[tuple[bytes, Attrs]], handle: bytes) -> None:
         """Remove temporary files older than a day, by the clock of the host: the handle's file is new."""
@@ -404,9 +405,7 @@ class SftpPush:
         try:
             await self.sftp.rename(temporary, target, aside)
         except SftpError as error:
-            raise await self._trouble(
-                error, temporary, f"its temporary file cannot be renamed to it ({IN_PLACE})"
-            ) from None
+            raise await self._trouble(error, temporary, NOT_RENAMED) from None
 
     # Owners, modes, times.
 

@@ -15,10 +15,10 @@ from multirsh.errors import HostError
 from multirsh.files.blocks import BLOCK_BYTES, Blocks
 from multirsh.files.entries import Entry, Kind
 from multirsh.files.host_shell import SHELL
-from multirsh.files.modes import ACL_LOST, ALL_MODES, OWNERS, PERMISSIONS, SPECIAL
+from multirsh.files.modes import ACL_LOST, ALL_MODES, IN_PLACE, OWNERS, PERMISSIONS, SPECIAL
 from multirsh.files.names import temporary_name
 from multirsh.files.pipe import Pipe, conversation
-from multirsh.files.push import IN_PLACE, TIDY_SECONDS, goes_into, target_of
+from multirsh.files.push import TIDY_SECONDS, goes_into, target_of
 from multirsh.files.reach import Reach
 from multirsh.files.scp import records
 from multirsh.files.scp.reader import Reader, Silenced
@@ -152,6 +152,8 @@ class ScpPush:
         root = self.destination if into else posixpath.dirname(self.destination.rstrip(b"/")) or b"."
         entries = [entry for entry in self.tree.entries if not into or any(entry.parts)]
         items = [self._placed(entry, root, into=into) for entry in entries]
+        if self.reach.options.inplace:
+            items = await self._writable(items)
         async with self._removed_on_failure():
             await self._send(root, items)
             await self._rename(items)
@@ -164,6 +166,19 @@ class ScpPush:
         unlike = name if is_direct else temporary_name(name, secrets.token_hex(4))
         temporary = posixpath.join(posixpath.dirname(target), unlike)
         return _Item(entry, target, tuple(folder), temporary)
+
+    async def _writable(self, items: Sequence[_Item]) -> list[_Item]:
+        """Those that are no devices or FIFOs there, which scp(1) would write to."""
+        lines = [
+            f"[ ! -e {quoted(item.target)} ] || [ -d {quoted(item.target)} ] || [ -f {quoted(item.target)} ]"
+            f" || echo '{number} - {SPECIAL}'\n"
+            for number, item in enumerate(items)
+        ]
+        said = await self._shell(SHELL, f"{''.join(lines)}echo {_OVER.decode()}\n")
+        special = {int(line.split()[0]) for line in said.splitlines() if line.split()[0].isdigit()}
+        for number in special:
+            self.tally.failed(items[number].target, SPECIAL)
+        return [item for number, item in enumerate(items) if number not in special]
 
     # By scp.
 
