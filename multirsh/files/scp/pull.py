@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from multirsh.files import globs
@@ -21,7 +21,7 @@ from multirsh.files.scp.reader import Reader, Silenced
 from multirsh.files.scp.records import Complaint, End, Item, ScpError, Times
 from multirsh.files.shell import quoted
 from multirsh.files.tally import HostTally
-from multirsh.files.walk import DEEPEST, MOST_ENTRIES
+from multirsh.files.walk import DEEPEST, MOST_ENTRIES, WHOLE_PATHS
 from multirsh.files.words import FileTrouble, failed, local_trouble, why
 from multirsh.transports.words import one_line
 
@@ -63,6 +63,7 @@ class ScpPull:
     place: Place
     tally: HostTally
     _entries: int = 0
+    _tops: set[Parts] = field(default_factory=set)
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -165,6 +166,10 @@ class ScpPull:
     def _objection(self, item: Item, inside: list[_Folder], source: bytes) -> str | None:
         reason = objection(item.name)
         if reason is None and not inside:
+            top = (*self._parents(source), item.name)
+            if top in self._tops:
+                return f"another source has this name{'' if self.reach.options.parents else WHOLE_PATHS}"
+            self._tops.add(top)
             asked = base_name(source)
             if not (globs.matches(item.name, asked) if globs.is_pattern(asked) else item.name == asked):
                 return "it was not asked for"
