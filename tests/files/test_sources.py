@@ -1,4 +1,4 @@
-"""What is copied: files whose size says nothing, or that vanish; contents, whole paths, odd names and times."""
+"""What is copied: files whose size says nothing, or that vanish; contents, whole paths, odd names."""
 
 from __future__ import annotations
 
