@@ -183,7 +183,8 @@ class Landing:
                 if old is not None:
                     user, group = _keep_owner(descriptor, old, notes)
                     _keep_acl(descriptor, here, name, notes)
-                    mode = how.mode if how.exact else kept_mode(old.st_mode, user=user, group=group)
+                    if not how.exact:  # what a host has sent sets no user, whatever was there
+                        mode = kept_mode(old.st_mode, user=user, group=group) & PERMISSIONS
                 os.fchmod(descriptor, mode)
                 if how.times is not None:
                     os.utime(descriptor, ns=how.times)
@@ -367,7 +368,7 @@ def _keep_acl(descriptor: int, here: int, name: bytes, notes: list[str]) -> None
 
 def _usual_mode(descriptor: int, how: Finish) -> int:
     """What a file has that is written in place, or gets that is new (by the umask)."""
-    return stat.S_IMODE(os.fstat(descriptor).st_mode) if how.in_place else how.mode & ~_UMASK
+    return os.fstat(descriptor).st_mode & PERMISSIONS if how.in_place else how.mode & ~_UMASK
 
 
 def _current_umask() -> int:

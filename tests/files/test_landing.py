@@ -101,3 +101,44 @@ def test_what_is_overwritten_keeps_its_mode(landing: Landing, root: Path) -> Non
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE((root / "g").stat().st_mode) == 0o777 & ~umask
+
+
+def test_what_is_overwritten_sets_no_user_any_more(landing: Landing, root: Path) -> None:
+    """Its content is another machine's now."""
+    for name, how in (("f", PLAIN), ("g", PLAIN._replace(in_place=True))):
+        (root / name).write_text("old")
+        (root / name).chmod(0o6755)
+
+        assert landing.store((), name.encode(), b"new", how) == []
+
+        assert stat.S_IMODE((root / name).stat().st_mode) == 0o755
+
+
+def test_what_is_written_in_place_stays_the_file_that_it_is(landing: Landing, root: Path) -> None:
+    (root / "f").write_text("old and longer")
+    (root / "f").chmod(0o640)
+    (root / "hard").hardlink_to(root / "f")
+    (root / "link").symlink_to("f")
+    in_place = Finish(mode=0o666, exact=False, times=None, in_place=True)
+
+    landing.store((), b"f", b"new", in_place)
+    landing.store((), b"g", b"new", in_place)
+    with pytest.raises(OSError):  # noqa: PT011 - ELOOP, which has no class of its own
+        landing.store((), b"link", b"evil", in_place)
+
+    assert ((root / "hard").read_text(), stat.S_IMODE((root / "f").stat().st_mode)) == ("new", 0o640)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE((root / "g").stat().st_mode) == 0o666 & ~umask
+
+
+def test_what_is_left_of_long_ago_is_removed_and_what_is_fresh_is_not(landing: Landing, root: Path) -> None:
+    old, fresh = root / ".f.multirsh-1", root / ".f.multirsh-2"
+    for path in (old, fresh):
+        path.write_text("half")
+    os.utime(old, (1, 1))
+
+    assert landing.begin((), b"f", PLAIN) == b".f.multirsh-3"
+
+    assert not old.exists()
+    assert fresh.read_text() == "half"

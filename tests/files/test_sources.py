@@ -124,7 +124,7 @@ def test_what_may_not_be_read_is_known_before_anything_connects(tmp_path: Path) 
     (tree / "secret").write_text("x")
     (tree / "secret").chmod(0o600)
     (tree / "closed").chmod(0o700)
-    here = os.open(tmp_path, os.O_RDONLY)  # whose own path nobody may walk
+    here = os.open(tmp_path, os.O_RDONLY)  # for a user who may not walk the way to it
 
     def looked(*names: str) -> Tree:
         os.fchdir(here)

@@ -109,7 +109,7 @@ def test_what_a_copy_has_left_long_ago_is_removed(on_server: Program, tmp_path: 
     there = tmp_path / "there"
     folder = there if direction == "push" else there / "h01"
     folder.mkdir(parents=True)
-    old, fresh, beside = (folder / f".source.multirsh-{end}" for end in ("1", "2", "nobodys-own"))
+    old, fresh, beside = (folder / f".source.multirsh-{end}" for end in ("1", "2", "of-another"))
     for path in (old, fresh, beside):
         path.write_text("half")
     age(old, 2 * DAY_SECONDS)
