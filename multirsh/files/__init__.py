@@ -10,6 +10,7 @@ hold a conversation can carry files.
     push, pull     one host's copy, by sftp/ or scp/
     pipe.py        a conversation with a program on the host
     host_shell.py  another, with a shell, for what SFTP has no words for
+    acls.py        access control lists of what is overwritten, by that shell
     landing.py     writes of a pull below the target folder, following no link
     blocks.py      reads of a push, once for all hosts that are about as far
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from multirsh.errors import UsageError
 from multirsh.files import globs
+from multirsh.files.acls import Acls
 from multirsh.files.blocks import Blocks
 from multirsh.files.disk import Disk
 from multirsh.files.entries import Teller
@@ -112,6 +113,7 @@ class PushJob:
                 tally=tally,
                 flight=Flight(),
                 shell=shell,
+                acls=Acls(shell),
             )
 
         def by_scp(reach: Reach, tally: HostTally) -> ScpPush:

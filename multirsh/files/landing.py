@@ -360,7 +360,10 @@ def _keep_acl(descriptor: int, here: int, name: bytes, notes: list[str]) -> None
     try:
         os.setxattr(descriptor, _ACL, os.getxattr(old, _ACL))
     except OSError as error:
-        if error.errno not in {errno.ENODATA, errno.ENOTSUP}:
+        if error.errno == errno.ENODATA:  # a new file may have one of its folder
+            with contextlib.suppress(OSError):
+                os.removexattr(descriptor, _ACL)
+        elif error.errno != errno.ENOTSUP:
             notes.append(ACL_LOST)
     finally:
         os.close(old)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.errors import HostError
+from multirsh.files.acls import UNSEEN, Acls
 from multirsh.files.blocks import BLOCK_BYTES, Blocks
 from multirsh.files.entries import Entry, Kind, kind_of
 from multirsh.files.host_shell import HostShell
 from multirsh.files.lanes import Flight, open_lanes
 from multirsh.files.modes import (
-    ACL_LOST,
     ALL_MODES,
     NONE_BESIDE,
     NOT_RENAMED,
@@ -44,10 +44,6 @@ TIDY_SECONDS: Final = 5.0
 """How long the removal of a half file may take, for a copy that is given up."""
 
 _WRITABLE: Final = 0o600
-
-ACLS_UNSEEN: Final = (
-    "access control lists are lost, if there are any: only a shell beside SFTP could see them"
-)
 
 _LACKS: Final = {
     "quota": "the disk quota on the host is used up",
@@ -109,6 +105,7 @@ class SftpPush:
         tally: Is told of each.
         flight: Bounds what is under way.
         shell: Does what SFTP cannot.
+        acls: Keeps access control lists, by the shell.
     """
 
     host: str
@@ -120,6 +117,7 @@ class SftpPush:
     tally: HostTally
     flight: Flight
     shell: HostShell
+    acls: Acls
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -142,6 +140,7 @@ class SftpPush:
             self.tally.failed(target_of(parts, self.destination, into=into), reason)
         placed = [(entry, target_of(entry.parts, self.destination, into=into)) for entry in self.tree.entries]
         folders = [(entry, target) for entry, target in placed if entry.kind is Kind.FOLDER]
+        self.acls.expect(target for entry, target in placed if entry.kind is Kind.FILE)
         missing, opened = await self._make_folders(folders)
         async with open_lanes() as lanes:
             for entry, target in placed:
@@ -422,7 +421,9 @@ class SftpPush:
         if old is not None and old.mode is not None:
             now = await self.sftp.fstat(handle)
             user, group = await self._keep_owner(handle, old, now, notes)
-            await self._keep_acl(temporary, target, notes)
+            lost = await self.acls.keep(target, temporary)
+            if lost is not None:
+                notes += self.tally.once(lost) if lost is UNSEEN else [lost]
             kept = kept_mode(old.mode, user=user, group=group)
             if mode is None and (old.owner != now.owner or now.mode is None or kept != now.mode & ALL_MODES):
                 mode = kept
@@ -454,14 +455,6 @@ class SftpPush:
         if (our_user, our_group) != old.owner:
             notes.append(f"its owner is {our_user}:{our_group} and not {user}:{group}: {reason}")
         return our_user == user, our_group == group
-
-    async def _keep_acl(self, temporary: bytes, target: bytes, notes: list[str]) -> None:
-        """Give the file the access control list of the one that is overwritten, if that has one."""
-        said = await self.shell.ask(f"keep_acl {quoted(target)} {quoted(temporary)}")
-        if said is None:
-            notes += self.tally.once(ACLS_UNSEEN)
-        elif said:
-            notes.append(ACL_LOST)
 
     async def _set(
         self, path: bytes, handle: bytes | None, mode: int | None, times: tuple[int, int] | None

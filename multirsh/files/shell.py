@@ -23,11 +23,15 @@ SFTP_SERVER: Final = (
 FUNCTIONS: Final = """
 has_acl() { case $(ls -ld -- "$1" 2>/dev/null) in ??????????+*) return 0 ;; esac; return 1; }
 keep_acl() {
-  has_acl "$1" || return 0
-  cp --attributes-only --preserve=mode -- "$1" "$2" 2>/dev/null && has_acl "$2" && return 0
+  if has_acl "$1"; then is_kept() { has_acl "$1"; }
+  elif has_acl "$2"; then is_kept() { ! has_acl "$1"; }
+  else return 0
+  fi
+  cp --attributes-only --preserve=mode -- "$1" "$2" 2>/dev/null && is_kept "$2" && return 0
   getfacl -p -- "$1" 2>/dev/null | setfacl --set-file=- -- "$2" 2>/dev/null
-  has_acl "$2" || echo lost
+  is_kept "$2" || echo lost
 }
+no_acls_in() { ls -lan -- "$1" 2>/dev/null | grep '^..........+' >/dev/null || [ ! -r "$1" ] || echo none; }
 sum() {
   dd if="$1" bs=1048576 count="$2" 2>/dev/null | if command -v sha256sum >/dev/null; then sha256sum
   elif command -v shasum >/dev/null; then shasum -a 256
@@ -44,8 +48,9 @@ tidy() { (cd -- "$1" && find . ! -name . -prune -name "$2" -mtime +0 -exec rm -f
 """POSIX text: what scripts on hosts use.
 
 ``keep_acl OLD NEW``
-    gives NEW the access control list of OLD, if it has one: by GNU cp(1), else by setfacl(1). It says
-    ``lost`` where neither can. A ``+`` in the eleventh column of ls(1) says that there is one.
+    gives NEW the access control list of OLD, or takes from it what it has of its folder where OLD has none:
+    by GNU cp(1), else by setfacl(1). It says ``lost`` where neither can. A ``+`` in the eleventh column of
+    ls(1) says that there is a list. ``no_acls_in FOLDER`` says ``none`` where no file has one.
 ``sum FILE COUNT``
     says the SHA-256 of the first COUNT MiB of a file, or nothing; ``own_sum`` only of the user's own file.
 ``set_time -a|-m SECONDS FILE``

@@ -219,6 +219,47 @@ def test_what_is_overwritten_keeps_its_owner_and_acl(
             assert (acl_of(made), stat.S_IMODE(status.st_mode)) == (before, 0o640)
 
 
+def test_in_a_folder_of_many_the_one_acl_is_kept(on_internal: Program, tmp_path: Path) -> None:
+    """The folder is asked for first, where many of its files are overwritten."""
+    tree, there = on_internal.home / "tree", tmp_path / "there"
+    for folder in (tree, there / "tree", there / "tree" / "plain"):
+        folder.mkdir(parents=True)
+    for number in range(20):
+        for name in (f"f{number}", f"plain/f{number}"):
+            on_internal.write(f"tree/{name}", "new")
+            (there / "tree" / name).write_text("old")
+    give_acl(there / "tree" / "f7")
+
+    done = on_internal("push", *ONE, "-r", tree, there)
+
+    assert done.code == 0, done.err
+    made = [path for path in there.rglob("*") if path.is_file()]
+    assert {path.read_text() for path in made} == {"new"}
+    assert [path.name for path in made if "user:4321:r--" in acl_of(path)] == ["f7"]
+
+
+@pytest.mark.parametrize("direction", ["push", "push by scp", "pull"])
+def test_a_folder_with_an_acl_for_new_files_opens_no_old_one(
+    on_internal: Program, tmp_path: Path, direction: str
+) -> None:
+    """A temporary file has such a list, and would let others in as soon as it has the mode of the old one."""
+    source = on_internal.write("source", "new")
+    there = tmp_path / "there" / "h01"
+    there.mkdir(parents=True)
+    (there / "source").write_text("old")
+    (there / "source").chmod(0o640)
+    before = acl_of(there / "source")
+    subprocess.run(["setfacl", "-d", "-m", "u:4321:rwx", there], check=True)
+    command, *flags = direction.split()
+    via = ["--via", "scp"] if flags else []
+
+    done = on_internal(command, *ONE, *via, source, there if command == "push" else there.parent)
+
+    assert done.code == 0, done.err
+    assert (there / "source").read_text() == "new"
+    assert acl_of(there / "source") == before
+
+
 def test_an_owner_that_cannot_be_kept_is_told(
     internal: Daemon, scp_only: Daemon, in_module_namespace: Namespace, multirsh: Program
 ) -> None:
