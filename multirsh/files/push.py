@@ -326,6 +326,7 @@ class SftpPush:
 
     async def _write_in_place(self, entry: Entry, target: bytes) -> None:
         """Write to the file itself, which keeps all that is known of it."""
+        await self.blocks.get(entry, 0)  # before it is emptied: what cannot be read changes nothing
         try:
             how = Open.WRITE | Open.CREATE | Open.TRUNCATE
             handle = await self.sftp.open(target, how, entry.mode & PERMISSIONS)

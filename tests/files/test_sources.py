@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.errors import UsageError
-from multirsh.files.options import CopyOptions
+from multirsh.files.options import CopyOptions, Via
 from multirsh.files.pull import nearest
 from multirsh.files.tree import Tree, look
 from multirsh.model import Status
@@ -86,7 +86,7 @@ async def test_a_file_that_vanishes_is_its_own_failure(
     there.mkdir()
 
     async with fleet_of(hosts_on(internal, names), ssh) as fleet:
-        push = fleet.push(sources, there, CopyOptions(via=via))  # type: ignore[arg-type]  # a StrEnum's value
+        push = fleet.push(sources, there, CopyOptions(via=Via(via)))
         sources[1].unlink()
         with sources[3].open("r+b") as file:
             file.truncate(1_500_000)
@@ -99,6 +99,24 @@ async def test_a_file_that_vanishes_is_its_own_failure(
     assert sorted(path.name for path in there.iterdir()) == ["a", "m", "z"]
     assert {path.stat().st_size for path in there.iterdir()} == {2_000_000}
     assert not leftovers(there)
+
+
+@pytest.mark.parametrize("via", ["sftp", "scp"])
+async def test_what_cannot_be_read_empties_no_file_that_is_written_in_place(
+    internal: Daemon, in_module_namespace: Namespace, tmp_path: Path, via: str
+) -> None:
+    ssh = ssh_options(known(internal, ["127.1.0.1"], tmp_path))
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("new")
+    target.write_text("old")
+
+    async with fleet_of(hosts_on(internal, ["127.1.0.1"]), ssh) as fleet:
+        push = fleet.push([source], target, CopyOptions(inplace=True, via=Via(via)))
+        source.unlink()
+        results = await push.gather()
+
+    assert results["127.1.0.1"].status is Status.FAILED
+    assert target.read_text() == "old"
 
 
 def as_nobody(call: Callable[[], bool]) -> bool:
@@ -197,11 +215,13 @@ def test_whole_paths_are_kept_where_names_are_alike(on_server: Program, tmp_path
         (logs / name / "old" / "error.log").write_text(f"old {name}")
 
     refused = on_server("pull", *ONE, logs / "*" / "error.log", "flat")
-    kept = on_server("pull", *ONE, "-r", "--parents", logs / "*" / "error.log", logs / "[a]" / "old", "got")
+    words = (logs / "*" / "error.log", logs / "[a]" / "old", f"{logs}/b/old/.")
+    kept = on_server("pull", *ONE, "-r", "--parents", *words, "got")
 
     assert kept.code == 0, kept.err
     root = on_server.home / "got" / "h01"
-    want = {f"{logs}/a/error.log": "a", f"{logs}/b/error.log": "b", f"{logs}/a/old/error.log": "old a"}
+    want = {f"{logs}/{name}/error.log": name for name in ("a", "b")}
+    want |= {f"{logs}/{name}/old/error.log": f"old {name}" for name in ("a", "b")}
     got = {f"/{path.relative_to(root)}": path.read_text() for path in root.rglob("*") if path.is_file()}
     assert got == want
     assert refused.code == 5

@@ -51,6 +51,14 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
+def places(by: Program, root: Path, direction: str, *, name: str = "source") -> tuple[Path, Path, Path]:
+    """Where a file of this name is copied from, what is named as DEST, and the folder that it comes to."""
+    there = root / "there"
+    folder = there if direction == "push" else there / "h01"
+    folder.mkdir(parents=True)
+    return by.home / name, there, folder
+
+
 # Half files of another version.
 
 
@@ -58,10 +66,7 @@ def age(path: Path, seconds: float) -> None:
 def test_another_version_of_the_same_size_and_time_is_not_gone_on_with(
     on_internal: Program, tmp_path: Path, direction: str
 ) -> None:
-    source = on_internal.home / "source"
-    there = tmp_path / "there"
-    folder = there if direction == "push" else there / "h01"
-    folder.mkdir(parents=True)
+    source, there, folder = places(on_internal, tmp_path, direction)
     old, new = os.urandom(8 * MEBIBYTE), os.urandom(8 * MEBIBYTE)
     source.write_bytes(new)
     os.utime(source, ns=(10**18, 10**18 + 1))
@@ -78,10 +83,7 @@ def test_another_version_of_the_same_size_and_time_is_not_gone_on_with(
 def test_what_both_ends_sum_up_alike_is_gone_on_with(
     on_internal: Program, tmp_path: Path, direction: str
 ) -> None:
-    source = on_internal.home / "source"
-    there = tmp_path / "there"
-    folder = there if direction == "push" else there / "h01"
-    folder.mkdir(parents=True)
+    source, there, folder = places(on_internal, tmp_path, direction)
     data = os.urandom(8 * MEBIBYTE)
     source.write_bytes(data)
     os.utime(source, (10**9, 10**9))
@@ -105,10 +107,8 @@ def test_what_both_ends_sum_up_alike_is_gone_on_with(
 @pytest.mark.parametrize("direction", ["push", "pull"])
 def test_what_a_copy_has_left_long_ago_is_removed(on_server: Program, tmp_path: Path, direction: str) -> None:
     """The next copy of the same file does it; what may still be written is left alone."""
-    source = on_server.write("source", "new")
-    there = tmp_path / "there"
-    folder = there if direction == "push" else there / "h01"
-    folder.mkdir(parents=True)
+    source, there, folder = places(on_server, tmp_path, direction)
+    source.write_text("new")
     old, fresh, beside = (folder / f".source.multirsh-{end}" for end in ("1", "2", "of-another"))
     for path in (old, fresh, beside):
         path.write_text("half")
@@ -124,10 +124,8 @@ def test_what_a_copy_has_left_long_ago_is_removed(on_server: Program, tmp_path: 
 def test_half_files_of_old_versions_are_removed_once_a_new_one_is_there(
     on_internal: Program, tmp_path: Path, direction: str
 ) -> None:
-    source = on_internal.write("source*", "new")
-    there = tmp_path / "there"
-    folder = there if direction == "push" else there / "h01"
-    folder.mkdir(parents=True)
+    source, there, folder = places(on_internal, tmp_path, direction, name="source*")
+    source.write_text("new")
     paths = [folder / os.fsdecode(partial_name(name, 5, 6)) for name in (b"source*", b"source", b"source*")]
     paths[2] = folder / os.fsdecode(partial_name(b"source*", 7, 8))
     for path in paths:

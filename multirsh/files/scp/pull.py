@@ -155,7 +155,8 @@ class ScpPull:
             self.tally.failed(path, reason)
             await pipe.send(records.refusal(reason))
             return
-        parts = () if is_root else (*(above or self._parents(source)), item.name)
+        parents = above or self._parents(source)
+        parts = parents if is_root else (*parents, item.name)
         if item.is_folder:
             folder = await self._make(_Folder(parts, item.mode, times), path, pipe)
             if folder is not None:
@@ -181,7 +182,10 @@ class ScpPull:
 
     def _parents(self, source: bytes) -> Parts:
         """The folders of a source that are kept."""
-        return whole_parts(source)[:-1] if self.reach.options.parents else ()
+        if not self.reach.options.parents:
+            return ()
+        parts = whole_parts(source)
+        return parts[:-1] if base_name(source) else parts
 
     async def _make(self, folder: _Folder, path: bytes, pipe: Pipe) -> _Folder | None:
         parts, mode = (*self.place.root, *folder.parts), folder.mode & SAFE_MODES | OWNERS
