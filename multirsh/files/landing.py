@@ -194,7 +194,7 @@ class Landing:
                 try:
                     os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
                 except OSError as error:
-                    raise OSError(error.errno, f"{NOT_RENAMED}: {error.strerror}") from None
+                    raise OSError(error.errno, f"{error.strerror}: {NOT_RENAMED}") from None
         return notes
 
     def store(self, folder: Parts, name: bytes, data: bytes, how: Finish) -> list[str]:
@@ -308,7 +308,7 @@ def _new_file(here: int, name: bytes) -> bytes:
         except PermissionError as error:
             if _regular(here, name) is None:
                 raise
-            raise PermissionError(error.errno, f"{NONE_BESIDE}: {error.strerror}") from None
+            raise PermissionError(error.errno, f"{error.strerror}: {NONE_BESIDE}") from None
         else:
             for old in taken:
                 _remove_old(here, old)

@@ -254,7 +254,7 @@ class SftpPush:
                 lack = next((words for sign, words in _LACKS.items() if sign in said), None)
             if lack is not None:
                 return NoRoom(lack)
-        return FileTrouble(f"{step}: {error}" if step else str(error))
+        return FileTrouble(f"{error}: {step}" if step else str(error))
 
     async def _link(self, entry: Entry, target: bytes) -> None:
         folder, name = posixpath.split(target)
