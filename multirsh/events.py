@@ -119,6 +119,8 @@ class Copied:
         via: How: ``sftp`` or ``scp``.
         skipped: Why it was left out, such as ``unchanged``; ``None`` if it was not.
         error: Why it could not be copied; ``None`` if it could.
+        note: What of it could not be kept, such as the owner of a file that is overwritten; ``None`` for
+            nothing.
     """
 
     name: ClassVar[Literal["copied"]] = "copied"
@@ -130,6 +132,7 @@ class Copied:
     via: str
     skipped: str | None = None
     error: str | None = None
+    note: str | None = None
 
     def to_dict(self) -> JsonObject:
         """The event as the contract's JSON object."""
@@ -140,6 +143,7 @@ class Copied:
             "via": self.via,
             "skipped": self.skipped,
             "error": self.error,
+            "note": self.note,
         }
 
 
@@ -367,6 +371,7 @@ def _copied(row: Mapping[str, Any]) -> Copied:
         via=_text(row, "via"),
         skipped=_text_or_none(row, "skipped"),
         error=_text_or_none(row, "error"),
+        note=_text_or_none(row, "note"),
     )
 
 

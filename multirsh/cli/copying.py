@@ -34,7 +34,9 @@ class Copying:
     links: str | None
     update: bool
     partial: bool
+    inplace: bool
     via: str
+    parents: bool = False
 
     def options(self) -> CopyOptions:
         """As the engine wants them.
@@ -48,6 +50,8 @@ class Copying:
             links=None if self.links is None else Links(self.links),
             update=self.update,
             partial=self.partial,
+            inplace=self.inplace,
+            parents=self.parents,
             via=Via(self.via),
         )
 
@@ -72,12 +76,22 @@ _COPYING: Final = (
         help="Keep what a copy that is cut off has left, and go on with it the next time.",
     ),
     _of_copying(
+        "--inplace",
+        is_flag=True,
+        help="Write to the file itself, where none can be renamed to it; a copy that fails leaves half.",
+    ),
+    _of_copying(
         "--via",
         type=click.Choice([via.value for via in Via]),
         default=Via.AUTO.value,
         metavar="HOW",
         help="sftp, scp, or auto: SFTP, and scp where there is none.  [default: auto]",
     ),
+)
+
+
+_PARENTS: Final = _of_copying(
+    "--parents", is_flag=True, help="Keep the whole path that each file has on the host, below DEST/HOST."
 )
 
 
@@ -112,7 +126,8 @@ def push(*, words: tuple[str, ...], **parameters: Any) -> int:
     """Copy files and folders to many hosts at once.
 
     DEST is a path on the hosts, from the home folder if it is not absolute. A folder that is there is copied
-    into; else it is the new name of the one SRC. A file is seen under its name once all of it is there.
+    into; else it is the new name of the one SRC. SRC/. is what is in SRC. A file is seen under its name once
+    all of it is there.
     """
     from multirsh.files.jobs import PushJob  # noqa: PLC0415 - not needed for --help
 
@@ -129,12 +144,13 @@ def push(*, words: tuple[str, ...], **parameters: Any) -> int:
     options_metavar="[OPTIONS]",
 )
 @_common
+@_PARENTS
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
 def pull(*, words: tuple[str, ...], **parameters: Any) -> int:
     """Copy files and folders from many hosts, those of a host into DEST/HOST.
 
     SRC is a path on the hosts, from the home folder if it is not absolute, or a pattern ('/var/log/*.log',
-    quoted from your own shell). DEST is a folder here; it is made if it is not there.
+    '/etc/{hosts,passwd}', quoted from your own shell). DEST is a folder here; it is made if it is not there.
     """
     from multirsh.files.jobs import PullJob  # noqa: PLC0415 - not needed for --help
 

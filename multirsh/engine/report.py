@@ -103,6 +103,7 @@ class Report:
             via=copy.via,
             skipped=copy.skipped,
             error=copy.error,
+            note=copy.note,
         )
         self._put(event, weight=EVENT_BYTES, source=connection)
 

@@ -9,9 +9,11 @@ hold a conversation can carry files.
     jobs.py        what a whole run copies: made before anything connects
     push, pull     one host's copy, by sftp/ or scp/
     pipe.py        a conversation with a program on the host
+    host_shell.py  another, with a shell, for what SFTP has no words for
+    acls.py        access control lists of what is overwritten, by that shell
     landing.py     writes of a pull below the target folder, following no link
     blocks.py      reads of a push, once for all hosts that are about as far
 
 Pure, that is without loop, socket, clock and file: ``options``, ``entries``,
-``names``, ``globs``, ``sftp/packets``, ``scp/records``, ``words``.
+``modes``, ``names``, ``globs``, ``sftp/packets``, ``scp/records``, ``words``.
 """

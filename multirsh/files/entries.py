@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import os
 import stat
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from multirsh.transports.base import Sink
+
+SECOND_NS: Final = 1_000_000_000
 
 
 class Kind(enum.Enum):
@@ -56,12 +58,12 @@ class Entry(NamedTuple):
     @property
     def mtime(self) -> int:
         """Whole seconds, as SFTP and scp carry them."""
-        return self.mtime_ns // 1_000_000_000
+        return self.mtime_ns // SECOND_NS
 
     @property
     def atime(self) -> int:
         """Whole seconds."""
-        return self.atime_ns // 1_000_000_000
+        return self.atime_ns // SECOND_NS
 
 
 class Copy(NamedTuple):
@@ -73,6 +75,7 @@ class Copy(NamedTuple):
         via: ``sftp`` or ``scp``.
         skipped: Why it was left out.
         error: Why it could not be copied.
+        note: What of it could not be kept, if it was copied.
     """
 
     path: bytes
@@ -80,6 +83,7 @@ class Copy(NamedTuple):
     via: str
     skipped: str | None = None
     error: str | None = None
+    note: str | None = None
 
     @property
     def text(self) -> str:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from multirsh.arguments import check_call
-from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
+from multirsh.files import globs
+from multirsh.files.acls import Acls
 from multirsh.files.blocks import Blocks
 from multirsh.files.disk import Disk
 from multirsh.files.entries import Teller
+from multirsh.files.host_shell import HostShell
 from multirsh.files.landing import Landing
 from multirsh.files.lanes import Flight
-from multirsh.files.names import base_name, remote_path
+from multirsh.files.names import base_name, remote_path, whole_parts
 from multirsh.files.options import CopyOptions
 from multirsh.files.pull import Place, SftpPull
 from multirsh.files.push import SftpPush
@@ -102,7 +104,7 @@ class PushJob:
     def copying(self, host: Host, rights: Rights) -> Copying:
         """What is to be done on a host."""
 
-        def by_sftp(sftp: Sftp, tally: HostTally) -> SftpPush:
+        def by_sftp(sftp: Sftp, shell: HostShell, tally: HostTally) -> SftpPush:
             return SftpPush(
                 host=host.name,
                 sftp=sftp,
@@ -112,7 +114,8 @@ class PushJob:
                 blocks=self._blocks,
                 tally=tally,
                 flight=Flight(),
-                keeps_owner=rights.user == ROOT,
+                shell=shell,
+                acls=Acls(shell),
             )
 
         def by_scp(reach: Reach, tally: HostTally) -> ScpPush:
@@ -143,9 +146,12 @@ class PullJob:
         self.options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to pull", hint="give files of the hosts, then a folder here")
-        self._sources = [remote_path(os.fsencode(source)) for source in sources]
+        named = [each for source in sources for each in globs.braces(os.fsencode(source))]
+        self._sources = [remote_path(source) for source in named]
         for source in self._sources:
             base_name(source)  # raises for what has no name
+            if self.options.parents:
+                whole_parts(source)  # raises for what leads elsewhere
         self._landing = Landing(_made(destination))
         self._disk = Disk()
         self.title = _title("pull", [*sources, destination])
@@ -157,7 +163,7 @@ class PullJob:
         """What is to be done on a host."""
         place = Place(self._landing, self._disk, (file_name(host.name).encode(),))
 
-        def by_sftp(sftp: Sftp, tally: HostTally) -> SftpPull:
+        def by_sftp(sftp: Sftp, shell: HostShell, tally: HostTally) -> SftpPull:
             return SftpPull(
                 host=host.name,
                 sftp=sftp,
@@ -166,6 +172,7 @@ class PullJob:
                 options=self.options,
                 tally=tally,
                 flight=Flight(),
+                shell=shell,
             )
 
         def by_scp(reach: Reach, tally: HostTally) -> ScpPull:
@@ -193,7 +200,7 @@ class _Way:
 
     def taken(
         self,
-        by_sftp: Callable[[Sftp, HostTally], _Copy],
+        by_sftp: Callable[[Sftp, HostShell, HostTally], _Copy],
         by_scp: Callable[[Reach, HostTally], _Copy],
     ) -> Copying:
         """Copy by the protocol that the host has."""
@@ -204,7 +211,12 @@ class _Way:
             with self.disk.held():
                 async with reach.sftp() as sftp:
                     tally = HostTally(name, teller, "scp" if sftp is None else "sftp", self.progress)
-                    await (by_scp(reach, tally) if sftp is None else by_sftp(sftp, tally)).copy()
+                    if sftp is None:
+                        await by_scp(reach, tally).copy()
+                    else:
+                        shell = HostShell()
+                        async with shell.open(reach.shell()):
+                            await by_sftp(sftp, shell, tally).copy()
             verdict = tally.verdict()
             if verdict is not None:
                 raise verdict

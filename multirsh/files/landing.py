@@ -15,16 +15,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from multirsh.files.blocks import sum_of
+from multirsh.files.modes import ACL_LOST, NONE_BESIDE, NOT_RENAMED, OWNERS, PERMISSIONS, kept_mode
+from multirsh.files.names import DAY_SECONDS, SLOTS, partials_prefix, temporary_name
 from multirsh.shared_folders import check_owner
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW: Final = _FOLDER | os.O_NOFOLLOW
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OVER: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _AGAIN: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+_PRIVATE: Final = 0o600
+_ACL: Final = "system.posix_acl_access"
 
 NEW_FOLDER: Final = 0o777
 """The process's umask takes its part."""
@@ -38,12 +49,14 @@ class Finish(NamedTuple):
     Attributes:
         mode: Permissions; the umask does not count if they are ``exact``.
         exact: Whether the mode is the source's own, or what a new file would get.
-        times: Access and modification, in seconds; ``None`` for now.
+        times: Access and modification, in nanoseconds; ``None`` for now.
+        in_place: Whether the file itself is written to, and not one beside it that is renamed.
     """
 
     mode: int
     exact: bool
     times: tuple[int, int] | None
+    in_place: bool = False
 
 
 class Landing:
@@ -57,14 +70,27 @@ class Landing:
         """
         self._root = root
 
-    def make_folder(self, parts: Parts) -> None:
+    def make_folder(self, parts: Parts, mode: int = NEW_FOLDER) -> bool:
         """See to it that there is a folder, and those above it.
+
+        Args:
+            parts: Where.
+            mode: Of a new one, less the umask.
+
+        Returns:
+            Whether it is new.
 
         Raises:
             OSError: Something else has its name, or it cannot be made.
         """
-        with self._opened(parts, make=True):
-            pass
+        _check(parts[-1])
+        with self._opened(parts[:-1], make=True) as here:
+            try:
+                os.mkdir(parts[-1], mode, dir_fd=here)
+            except FileExistsError:
+                os.close(_open_below(here, parts[-1], make=False))
+                return False
+        return True
 
     def look(self, folder: Parts, name: bytes) -> os.stat_result | None:
         """What has that name, itself and not what it leads to; ``None`` for nothing."""
@@ -72,14 +98,34 @@ class Landing:
             return os.stat(name, dir_fd=here, follow_symlinks=False)
         return None
 
-    def create(self, folder: Parts, name: bytes) -> None:
-        """Make a file that was not there, empty, which nobody else may read until it is finished.
+    def begin(self, folder: Parts, name: bytes, how: Finish) -> bytes:
+        """Make the file that is to become ``name``, empty; only its owner may read it until it is finished.
+
+        What a copy of the same file has left is removed if it is older than a day.
+
+        Returns:
+            What it is called; ``name`` itself if it is written in place.
 
         Raises:
             OSError: It cannot be.
         """
         with self._opened(folder, make=True) as here:
-            os.close(os.open(name, _NEW, 0o600, dir_fd=here))
+            if how.in_place:
+                found = _regular(here, name)
+                if found is not None:
+                    check_owner(found, os.fstat(here))
+                os.close(os.open(name, _OVER, how.mode & PERMISSIONS, dir_fd=here))
+                return name
+            return _new_file(here, name)
+
+    def create(self, folder: Parts, name: bytes) -> None:
+        """Make a file that was not there under this name, as ``begin`` does.
+
+        Raises:
+            OSError: It cannot be.
+        """
+        with self._opened(folder, make=True) as here:
+            os.close(os.open(name, _NEW, _PRIVATE, dir_fd=here))
 
     def write(self, folder: Parts, name: bytes, offset: int, data: bytes) -> None:
         """Write all of ``data``.
@@ -95,7 +141,7 @@ class Landing:
                 os.close(descriptor)
 
     def cut(self, folder: Parts, name: bytes, size: int) -> None:
-        """Drop what is behind ``size``.
+        """Drop what is behind ``size``, and let only its owner read the file.
 
         Raises:
             OSError: It cannot be.
@@ -103,39 +149,74 @@ class Landing:
         with self._opened(folder) as here:
             descriptor = os.open(name, _AGAIN, dir_fd=here)
             try:
+                os.fchmod(descriptor, _PRIVATE)
                 os.ftruncate(descriptor, size)
             finally:
                 os.close(descriptor)
 
-    def finish(self, folder: Parts, temporary: bytes, name: bytes, how: Finish) -> None:
-        """Give a file its modes, its times and, last, its name.
+    def sum(self, folder: Parts, name: bytes, size: int) -> str:
+        """The SHA-256 of the first ``size`` bytes of a file, in hexadecimal digits.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with self._opened(folder) as here:
+            descriptor = os.open(name, _READ, dir_fd=here)
+            try:
+                return sum_of(descriptor, size)
+            finally:
+                os.close(descriptor)
+
+    def finish(self, folder: Parts, temporary: bytes, name: bytes, how: Finish) -> list[str]:
+        """Give a file its owner and its modes, its times and, last, its name.
+
+        What is overwritten keeps its owner, its access control list and, unless the mode is exact, its mode.
+
+        Returns:
+            What could not be kept, in words.
 
         Raises:
             OSError: It cannot be; a folder of that name is one reason.
         """
+        notes: list[str] = []
         with self._opened(folder) as here:
             descriptor = os.open(temporary, _AGAIN, dir_fd=here)
             try:
-                mode = how.mode if how.exact else _usual_mode(here, name, how.mode)
+                mode = how.mode if how.exact else _usual_mode(descriptor, how)
+                old = None if how.in_place else _regular(here, name)
+                if old is not None:
+                    user, group = _keep_owner(descriptor, old, notes)
+                    _keep_acl(descriptor, here, name, notes)
+                    if not how.exact:  # what a host has sent sets no user, whatever was there
+                        mode = kept_mode(old.st_mode, user=user, group=group) & PERMISSIONS
                 os.fchmod(descriptor, mode)
                 if how.times is not None:
-                    os.utime(descriptor, how.times)
+                    os.utime(descriptor, ns=how.times)
             finally:
                 os.close(descriptor)
-            os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+            if temporary != name:
+                try:
+                    os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
+                except OSError as error:
+                    raise OSError(error.errno, f"{error.strerror}: {NOT_RENAMED}") from None
+        return notes
 
-    def store(self, folder: Parts, temporary: bytes, name: bytes, data: bytes, how: Finish) -> None:
+    def store(self, folder: Parts, name: bytes, data: bytes, how: Finish) -> list[str]:
         """Do all of it in one step, for a small file; nothing is left where it fails.
+
+        Returns:
+            As of ``finish``.
 
         Raises:
             OSError: It cannot be.
         """
-        self.create(folder, temporary)
+        temporary = self.begin(folder, name, how)
         try:
             self.write(folder, temporary, 0, data)
-            self.finish(folder, temporary, name, how)
+            return self.finish(folder, temporary, name, how)
         except BaseException:
-            self.discard(folder, temporary)
+            if temporary != name:
+                self.discard(folder, temporary)
             raise
 
     def link(self, folder: Parts, temporary: bytes, name: bytes, target: bytes) -> None:
@@ -158,14 +239,31 @@ class Landing:
             os.unlink(name, dir_fd=here)
 
     def set_folder(self, parts: Parts, mode: int, times: tuple[int, int]) -> None:
-        """Give a folder its mode and times.
+        """Give a folder its mode and times, in nanoseconds.
 
         Raises:
             OSError: It cannot be.
         """
         with self._opened(parts) as here:
+            os.utime(here, ns=times)
             os.fchmod(here, mode)
-            os.utime(here, times)
+
+    def narrow(self, parts: Parts, mode: int) -> None:
+        """Take from a folder what its owner may do and ``mode`` does not have.
+
+        Raises:
+            OSError: It cannot be.
+        """
+        with self._opened(parts) as here:
+            os.fchmod(here, stat.S_IMODE(os.fstat(here).st_mode) & ~(OWNERS & ~mode))
+
+    def tidy(self, folder: Parts, name: bytes) -> None:
+        """Remove half files of other versions of ``name`` that are older than a day."""
+        prefix = partials_prefix(name)
+        with contextlib.suppress(OSError), self._opened(folder) as here:
+            for other in os.listdir(here):  # noqa: PTH208 - by a descriptor
+                if os.fsencode(other).startswith(prefix):
+                    _remove_old(here, os.fsencode(other))
 
     @contextlib.contextmanager
     def _opened(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
@@ -181,9 +279,13 @@ class Landing:
             os.close(here)
 
 
-def _open_below(here: int, part: bytes, *, make: bool) -> int:
+def _check(part: bytes) -> None:
     if part in {b"", b".", b".."} or b"/" in part:
         raise OSError(errno.EINVAL, "a name that leads elsewhere")
+
+
+def _open_below(here: int, part: bytes, *, make: bool) -> int:
+    _check(part)
     try:
         return _open_ours(here, part)
     except FileNotFoundError:
@@ -209,13 +311,82 @@ def _open_ours(here: int, part: bytes) -> int:
     return below
 
 
-def _usual_mode(here: int, name: bytes, mode: int) -> int:
-    """What a file gets that is overwritten (its own mode), or that is new (by the umask)."""
+def _new_file(here: int, name: bytes) -> bytes:
+    """Make a temporary file for ``name``; what it is called."""
+    taken: list[bytes] = []
+    for slot in (*SLOTS, secrets.token_hex(4)):
+        temporary = temporary_name(name, slot)
+        try:
+            os.close(os.open(temporary, _NEW, _PRIVATE, dir_fd=here))
+        except FileExistsError:
+            taken.append(temporary)
+        except PermissionError as error:
+            if _regular(here, name) is None:
+                raise
+            raise PermissionError(error.errno, f"{error.strerror}: {NONE_BESIDE}") from None
+        else:
+            for old in taken:
+                _remove_old(here, old)
+            return temporary
+    raise FileExistsError(errno.EEXIST, "its temporary files have all possible names already")
+
+
+def _remove_old(here: int, name: bytes) -> None:
+    """Remove a file if it is older than a day."""
+    with contextlib.suppress(OSError):
+        found = _regular(here, name)
+        if found is not None and time.time() - found.st_mtime > DAY_SECONDS:
+            os.unlink(name, dir_fd=here)
+
+
+def _regular(here: int, name: bytes) -> os.stat_result | None:
+    """What is known of the file that has this name; ``None`` where none has."""
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=here, follow_symlinks=False)
         if stat.S_ISREG(found.st_mode):
-            return stat.S_IMODE(found.st_mode)
-    return mode & ~_UMASK
+            return found
+    return None
+
+
+def _keep_owner(descriptor: int, old: os.stat_result, notes: list[str]) -> tuple[bool, bool]:
+    """Give a file the owner that ``old`` has; whether user and group are the same then."""
+    now = os.fstat(descriptor)
+    if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
+        for user in (old.st_uid, -1):
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, user, old.st_gid)
+                break
+        now = os.fstat(descriptor)
+    user_is_kept, group_is_kept = now.st_uid == old.st_uid, now.st_gid == old.st_gid
+    if not (user_is_kept and group_is_kept):
+        notes.append(f"its owner is {now.st_uid}:{now.st_gid} and not {old.st_uid}:{old.st_gid}")
+    return user_is_kept, group_is_kept
+
+
+def _keep_acl(descriptor: int, here: int, name: bytes, notes: list[str]) -> None:
+    """Give a file the access control list of the one that it replaces (acl(5)), if that has one."""
+    if sys.platform != "linux":
+        return
+    try:
+        old = os.open(name, _READ, dir_fd=here)
+    except OSError:  # it may be written and not read
+        notes.append(ACL_LOST)
+        return
+    try:
+        os.setxattr(descriptor, _ACL, os.getxattr(old, _ACL))
+    except OSError as error:
+        if error.errno == errno.ENODATA:  # a new file may have one of its folder
+            with contextlib.suppress(OSError):
+                os.removexattr(descriptor, _ACL)
+        elif error.errno != errno.ENOTSUP:
+            notes.append(ACL_LOST)
+    finally:
+        os.close(old)
+
+
+def _usual_mode(descriptor: int, how: Finish) -> int:
+    """What a file has that is written in place, or gets that is new (by the umask)."""
+    return os.fstat(descriptor).st_mode & PERMISSIONS if how.in_place else how.mode & ~_UMASK
 
 
 def _current_umask() -> int:

@@ -16,8 +16,13 @@ from multirsh.errors import UsageError
 LONGEST_NAME: Final = 255
 """Bytes of a name (NAME_MAX of Linux's file systems)."""
 
+SLOTS: Final = ("1", "2", "3")
+"""The salts of temporary names, in their order: so the next copy of a file finds what one has left behind."""
+
+DAY_SECONDS: Final = 24 * 60 * 60
+"""What is left of a copy is removed by the next one of the same file when it is older than this."""
+
 _MARK: Final = b".multirsh-"
-_CONTROLS: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _DIGEST: Final = 16
 """Hexadecimal digits of a digest in a name."""
 
@@ -28,8 +33,8 @@ def objection(name: bytes) -> str | None:
         return "its name leads elsewhere"
     if b"/" in name:
         return "its name has a slash"
-    if _CONTROLS.search(name):
-        return "its name has control characters"
+    if b"\0" in name:
+        return "its name has a NUL byte"
     if len(name) > LONGEST_NAME:
         return "its name is too long"
     return None
@@ -41,9 +46,25 @@ def temporary_name(name: bytes, salt: str) -> bytes:
 
 
 def partial_name(name: bytes, size: int, mtime: int) -> bytes:
-    """What a file is called that may be continued: the same for the same size and time, and for no other."""
+    """What a file is called that may be continued: the same for the same size and time, and for no other.
+
+    Args:
+        name: What it is to be called.
+        size: In bytes.
+        mtime: As exactly as it is known: two versions may have one all the same.
+    """
     digest = hashlib.sha256(b"%d %d" % (size, mtime)).hexdigest()[:_DIGEST]
     return _beside(name, b"partial-" + digest.encode("ascii"))
+
+
+def partials_pattern(name: bytes) -> bytes:
+    """A pattern of what half files of all versions are called, as sh and find(1) read it."""
+    return re.sub(rb"[*?\[\\]", rb"\\\g<0>", partials_prefix(name)) + b"?" * _DIGEST
+
+
+def partials_prefix(name: bytes) -> bytes:
+    """How the names of half files of all versions begin."""
+    return partial_name(name, 0, 0)[:-_DIGEST]
 
 
 def _beside(name: bytes, end: bytes) -> bytes:
@@ -53,6 +74,19 @@ def _beside(name: bytes, end: bytes) -> bytes:
         digest = hashlib.sha256(name).hexdigest()[:_DIGEST].encode("ascii")
         name = name[: room - _DIGEST] + digest
     return b"." + name + end
+
+
+def whole_parts(path: bytes) -> tuple[bytes, ...]:
+    """All parts of ``path``, which are kept with ``--parents``.
+
+    Raises:
+        UsageError: One is ``..``, which leads out of the folder that they are to be in.
+    """
+    parts = tuple(part for part in path.split(b"/") if part not in {b"", b"."})
+    if b".." in parts:
+        shown = path.decode("utf-8", "replace")
+        raise UsageError(f"{shown}: --parents keeps no '..'", hint="name it without")
+    return parts
 
 
 def base_name(path: bytes) -> bytes:
@@ -100,7 +134,7 @@ def stays_inside(folder: Sequence[bytes], target: bytes) -> bool:
         folder: The parts from the tree's root to where the link stands.
         target: As the link has it.
     """
-    if not target or target.startswith(b"/") or _CONTROLS.search(target):
+    if not target or target.startswith(b"/") or b"\0" in target:
         return False
     parts = [part for part in target.split(b"/") if part not in {b"", b"."}]
     ups = 0

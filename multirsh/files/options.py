@@ -40,6 +40,8 @@ class CopyOptions:
         update: Whether a file is left out that has the same size and modification time at both ends; times
             are kept then, for the next one.
         partial: Whether what a copy that was cut off has left is kept, and continued by the next.
+        inplace: Whether a file is written to under its own name, where it cannot be renamed to it.
+        parents: Whether what is pulled keeps the whole path that it has on the host.
         via: What carries them.
 
     Raises:
@@ -51,16 +53,25 @@ class CopyOptions:
     links: Links | None = None
     update: bool = False
     partial: bool = False
+    inplace: bool = False
+    parents: bool = False
     via: Via = Via.AUTO
 
     def told(self) -> list[str]:
         """What of it decides which files are there afterwards, and how: not the way, which may be another."""
         links = [] if self.links is None else [f"links {self.links}"]
-        flags = {"recursive": self.recursive, "preserve": self.preserve}
+        flags = {
+            "recursive": self.recursive,
+            "preserve": self.preserve,
+            "in place": self.inplace,
+            "parents": self.parents,
+        }
         return [name for name, is_meant in flags.items() if is_meant] + links
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.inplace and self.partial:
+            raise UsageError("--inplace and --partial exclude each other", hint="leave one of them out")
         if self.via is Via.SCP:
             for name, is_meant in (("update", self.update), ("partial", self.partial)):
                 if is_meant:

@@ -44,6 +44,7 @@ class Pipe:
     Attributes:
         outcome: How it ended; ``None`` if it has not, or if that is not known.
         error: What ended the conversation, if not the program.
+        begin: Starts the program, where that is left to the first thing that is sent.
     """
 
     def __init__(self, receiver: Receiver) -> None:
@@ -60,6 +61,7 @@ class Pipe:
         self._has_ended = False
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
+        self.begin: Callable[[], None] | None = None
 
     @property
     def said(self) -> str:
@@ -79,6 +81,9 @@ class Pipe:
 
     async def send(self, data: bytes) -> None:
         """Send ``data``, when what is before it is nearly sent; to a program that has ended, nothing is."""
+        if self.begin is not None:
+            begin, self.begin = self.begin, None
+            begin()
         while not self._room.is_set() and not self._has_ended:
             await self._room.wait()
         self._unsent.append(data)
@@ -159,21 +164,35 @@ class Pipe:
 
 
 @contextlib.asynccontextmanager
-async def conversation(start: Start, receiver: Receiver) -> AsyncIterator[Pipe]:
+async def conversation(start: Start, receiver: Receiver, *, lazily: bool = False) -> AsyncIterator[Pipe]:
     """Talk to a program while inside; then its input ends, and it is given a moment to end by itself.
 
     So one that is left has ended, as a rule, before anybody thinks of ending it by force.
+
+    Args:
+        start: Starts the program.
+        receiver: Takes what it says.
+        lazily: Whether it is started only when something is sent to it.
     """
     pipe = Pipe(receiver)
     failure: BaseException | None = None
+    talking: list[asyncio.Task[None]] = []
     async with asyncio.TaskGroup() as group:
-        talking = group.create_task(pipe.converse(start))
+
+        def begin() -> None:
+            talking.append(group.create_task(pipe.converse(start)))
+
+        if lazily:
+            pipe.begin = begin
+        else:
+            begin()
         try:
             yield pipe
         except BaseException as error:  # noqa: BLE001 - raised again below, and not in a group
             failure = error
         pipe.finish()
-        await asyncio.wait([talking], timeout=CLOSING_SECONDS)
-        talking.cancel()
+        if talking:
+            await asyncio.wait(talking, timeout=CLOSING_SECONDS)
+            talking[0].cancel()
     if failure is not None:
         raise failure

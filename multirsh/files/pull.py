@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from multirsh.files.disk import Disk
-from multirsh.files.entries import Kind, kind_of
-from multirsh.files.landing import Finish, Landing, Parts
+from multirsh.files.entries import SECOND_NS, Kind, kind_of
+from multirsh.files.host_shell import HostShell
+from multirsh.files.landing import NEW_FOLDER, Finish, Landing, Parts
 from multirsh.files.lanes import Flight, open_lanes
+from multirsh.files.modes import OWNERS, SPECIAL, is_special
 from multirsh.files.names import partial_name, temporary_name
 from multirsh.files.options import CopyOptions
 from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
-from multirsh.files.sftp.packets import Open
+from multirsh.files.sftp.packets import LATEST, Open
+from multirsh.files.shell import MEBIBYTE, quoted
 from multirsh.files.tally import HostTally
 from multirsh.files.walk import Found, Walk
 from multirsh.files.words import FileTrouble, local_trouble, why
@@ -32,6 +37,8 @@ SAFE_MODES: Final = 0o777
 """Of what another machine says: no setuid, setgid or sticky bit."""
 
 TIDY_SECONDS: Final = 5.0
+
+Answered = TypeVar("Answered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,19 @@ class Place:
 
 
 def finish_of(options: CopyOptions, mode: int | None, times: tuple[int, int] | None) -> Finish:
-    """How a file is to be, which has these at the host."""
+    """How a file is to be, which has this mode and these times, in nanoseconds, at the host."""
     return Finish(
         mode=(0o666 if mode is None else mode) & SAFE_MODES,
         exact=options.preserve and mode is not None,
         times=times if options.keeps_times else None,
+        in_place=options.inplace,
     )
+
+
+def nearest(seconds: int, now: float) -> int:
+    """The time that SFTP's 32 bits mean: of all that have them, the one that is nearest to now."""
+    span = LATEST + 1
+    return seconds - span if seconds - now > span / 2 else seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class SftpPull:
         options: How.
         tally: Is told of each.
         flight: Bounds what is under way.
+        shell: Does what SFTP cannot.
     """
 
     host: str
@@ -84,6 +99,7 @@ class SftpPull:
     options: CopyOptions
     tally: HostTally
     flight: Flight
+    shell: HostShell
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -92,23 +108,25 @@ class SftpPull:
             HostError: There is no end to it, or no room for it here.
             Ended: The conversation is over.
         """
-        folders: list[Found] = []
+        folders: list[tuple[Found, bool]] = []
         walk = Walk(self.host, self.sftp, self.options, self.tally)
         async with open_lanes() as lanes, contextlib.aclosing(walk.sources(self.sources)) as offered:
             async for found in offered:
                 if found.kind is Kind.FOLDER:
-                    await self._told(found, self._folder(found))
-                    if self.options.keeps_times and found.parts:
-                        folders.append(found)
+                    is_new = await self._told(found, self._folder(found))
+                    if not found.parts:
+                        continue
+                    if self.options.preserve or (is_new and (found.attrs.mode or OWNERS) & OWNERS != OWNERS):
+                        folders.append((found, bool(is_new)))
                 else:
                     await lanes.start(self._told(found, self._item(found)))
-        for found in reversed(folders):
-            await self._told(found, self._finish_folder(found))
+        for found, is_new in reversed(folders):
+            await self._told(found, self._finish_folder(found, is_new=is_new))
 
-    async def _told(self, found: Found, copying: Coroutine[Any, Any, None]) -> None:
+    async def _told(self, found: Found, copying: Coroutine[Any, Any, Answered]) -> Answered | None:
         """Tell of what fails; only what is wrong for every file goes on."""
         try:
-            await copying
+            return await copying
         except OSError as error:
             trouble = local_trouble(self.host, error)
             if trouble is not None:
@@ -116,22 +134,39 @@ class SftpPull:
             self.tally.failed(found.path, f"here: {why(error)}")
         except (SftpError, FileTrouble) as error:
             self.tally.failed(found.path, str(error))
+        return None
 
-    async def _folder(self, found: Found) -> None:
-        await self.place.disk(self.place.landing.make_folder, (*self.place.root, *found.parts))
-
-    async def _finish_folder(self, found: Found) -> None:
-        mode, times = found.attrs.mode, found.attrs.times
-        if mode is None or times is None or not self.options.preserve:
-            return
+    async def _folder(self, found: Found) -> bool:
+        """Make a folder; whether it is new."""
         parts = (*self.place.root, *found.parts)
-        await self.place.disk(self.place.landing.set_folder, parts, mode & SAFE_MODES | 0o700, times)
+        mode = NEW_FOLDER
+        if found.parts and found.attrs.mode is not None:
+            mode = found.attrs.mode & SAFE_MODES | OWNERS
+        return await self.place.disk(self.place.landing.make_folder, parts, mode)
+
+    async def _finish_folder(self, found: Found, *, is_new: bool) -> None:
+        mode, times = found.attrs.mode, found.attrs.times
+        parts = (*self.place.root, *found.parts)
+        if self.options.preserve and mode is not None and times is not None:
+            exact = await self._times(found, times)
+            await self.place.disk(self.place.landing.set_folder, parts, mode & SAFE_MODES, exact)
+        elif is_new and mode is not None:
+            await self.place.disk(self.place.landing.narrow, parts, mode)
+
+    async def _times(self, found: Found, times: tuple[int, int]) -> tuple[int, int]:
+        """The times of a file, in nanoseconds; the host is asked for those that may be before 1970."""
+        if max(times) > LATEST // 2:
+            said = (await self.shell.ask(f"times_of {quoted(found.path)}") or [""])[-1].split()
+            with contextlib.suppress(ValueError):
+                accessed, modified = map(int, said)
+                return accessed * SECOND_NS, modified * SECOND_NS
+        now = time.time()
+        return nearest(times[0], now) * SECOND_NS, nearest(times[1], now) * SECOND_NS
 
     async def _item(self, found: Found) -> None:
         folder, name = self.place.of(found.parts)
         old = await self.place.disk(self.place.landing.look, folder, name)
-        if old is not None and kind_of(old.st_mode) is Kind.FOLDER:
-            raise FileTrouble("here, a folder has its name")
+        check_free(old)
         if found.kind is Kind.LINK:
             temporary = temporary_name(name, secrets.token_hex(4))
             await self.place.disk(self.place.landing.link, folder, temporary, name, found.target)
@@ -142,13 +177,15 @@ class SftpPull:
             self.options.update
             and old is not None
             and attrs.times is not None
-            and (old.st_size, int(old.st_mtime)) == (attrs.size, attrs.times[1])
+            and (old.st_size, old.st_mtime_ns // SECOND_NS & LATEST) == (attrs.size, attrs.times[1])
         ):
             self.tally.skipped(found.path, "unchanged")
             return
         handle = await self.sftp.open(found.path, Open.READ)
         try:
             await self._read(found, handle, folder, name)
+            if self.options.partial:
+                await self.place.disk(self.place.landing.tidy, folder, name)
         finally:
             with contextlib.suppress(SftpError, Ended, TimeoutError):
                 async with asyncio.timeout(TIDY_SECONDS):
@@ -157,40 +194,51 @@ class SftpPull:
     async def _read(self, found: Found, handle: bytes, folder: Parts, name: bytes) -> None:
         attrs = await self.sftp.fstat(handle)
         size = attrs.size or 0
-        finish = finish_of(self.options, attrs.mode, attrs.times)
+        times = None
+        if attrs.times is not None and self.options.keeps_times:
+            times = await self._times(found, attrs.times)
+        finish = finish_of(self.options, attrs.mode, times)
         landing, disk = self.place.landing, self.place.disk
         if size and size <= min(SMALL_BYTES, self.sftp.read_bytes):
             async with contextlib.aclosing(self._pieces(handle, 0, size)) as pieces:
                 data = b"".join([piece async for piece in pieces])
-            temporary = temporary_name(name, secrets.token_hex(4))
-            await disk(landing.store, folder, temporary, name, data, finish)
-            self.tally.copied(found.path, size)
+            notes = await disk(landing.store, folder, name, data, finish)
+            self.tally.copied(found.path, len(data), notes)
             return
         start = 0
-        if self.options.partial and size:
+        if self.options.partial:
             temporary = partial_name(name, size, 0 if attrs.times is None else attrs.times[1])
-            start = await self._partial_size(folder, temporary, size)
-        else:
-            temporary = temporary_name(name, secrets.token_hex(4))
-        async with self._removed_on_failure(folder, temporary):
+            start = await self._agreed(found, folder, temporary, size)
             if not start:
                 await disk(landing.create, folder, temporary)
+        else:
+            temporary = await disk(landing.begin, folder, name, finish)
+        async with self._removed_on_failure(folder, temporary, name):
             written = start
             async with contextlib.aclosing(self._pieces(handle, start, size)) as pieces:
                 async for piece in pieces:
                     await disk(landing.write, folder, temporary, written, piece)
                     written += len(piece)
-            await disk(landing.finish, folder, temporary, name, finish)
-        self.tally.copied(found.path, written - start)
+            notes = await disk(landing.finish, folder, temporary, name, finish)
+        self.tally.copied(found.path, written - start, notes)
 
-    async def _partial_size(self, folder: Parts, name: bytes, size: int) -> int:
-        """How much of a file there is already; what is no file, or too long, is not gone on with."""
-        found = await self.place.disk(self.place.landing.look, folder, name)
-        if found is None:
+    async def _agreed(self, found: Found, folder: Parts, partial: bytes, size: int) -> int:
+        """How much of a file is here already, and known to be the host's own by the sums of both.
+
+        What is no file of ours, or of another version, is removed.
+        """
+        landing, disk = self.place.landing, self.place.disk
+        old = await disk(landing.look, folder, partial)
+        if old is None:
             return 0
-        if kind_of(found.st_mode) is Kind.FILE and 0 < found.st_size <= size:
-            return found.st_size
-        await self.place.disk(self.place.landing.discard, folder, name)
+        if kind_of(old.st_mode) is Kind.FILE and old.st_uid == os.geteuid():
+            count = min(old.st_size, size) // MEBIBYTE
+            said = await self.shell.ask(f"sum {quoted(found.path)} {count}") if count else None
+            theirs = said[-1].partition(" ")[0] if said else None
+            if theirs is not None and theirs == await disk(landing.sum, folder, partial, count * MEBIBYTE):
+                await disk(landing.cut, folder, partial, count * MEBIBYTE)
+                return count * MEBIBYTE
+        await disk(landing.discard, folder, partial)
         return 0
 
     async def _pieces(self, handle: bytes, start: int, size: int) -> AsyncGenerator[bytes, None]:
@@ -218,8 +266,10 @@ class SftpPull:
                     upcoming += wanted
                 place, wanted, answer = asked.popleft()
                 data = await self.sftp.data_of(answer)
-                self._check(data, place, wanted, size)
+                if len(data) > wanted:
+                    raise FileTrouble("the server sent more than was asked for")
                 if not data:
+                    await self._check_end(handle, place, size)
                     return
                 if len(data) < wanted:  # a server may always send less
                     rest, missing = place + len(data), wanted - len(data)
@@ -235,19 +285,30 @@ class SftpPull:
             for _, _, answer in asked:
                 answer.cancel()
 
-    @staticmethod
-    def _check(data: bytes, place: int, wanted: int, size: int) -> None:
-        if len(data) > wanted:
-            raise FileTrouble("the server sent more than was asked for")
-        if not data and size:
-            raise FileTrouble(f"it ended after {place} of {size} bytes")
+    async def _check_end(self, handle: bytes, place: int, size: int) -> None:
+        """See to it that a file that ends early was not cut short: those in /sys are said to be longer."""
+        now = await self.sftp.fstat(handle) if size else None
+        if now is not None and now.size != size:
+            raise FileTrouble(f"it was cut short on the host while it was copied: {place} of {size} bytes")
 
     @contextlib.asynccontextmanager
-    async def _removed_on_failure(self, folder: Parts, temporary: bytes) -> AsyncIterator[None]:
-        """Leave no half file behind, unless the next copy is to go on with it."""
+    async def _removed_on_failure(self, folder: Parts, temporary: bytes, name: bytes) -> AsyncIterator[None]:
+        """Leave no half file behind, unless it is written in place, or the next copy is to go on with it."""
         try:
             yield
         except BaseException:
-            if not self.options.partial:
+            if not self.options.partial and temporary != name:
                 await self.place.disk(self.place.landing.discard, folder, temporary)
             raise
+
+
+def check_free(old: os.stat_result | None) -> None:
+    """See to it that what is here may be replaced by a file.
+
+    Raises:
+        FileTrouble: It may not.
+    """
+    if old is not None and kind_of(old.st_mode) is Kind.FOLDER:
+        raise FileTrouble("here, a folder has its name")
+    if old is not None and is_special(old.st_mode):
+        raise FileTrouble(f"here, {SPECIAL}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import posixpath
 import secrets
 import stat
@@ -14,13 +15,27 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.errors import HostError
+from multirsh.files.acls import UNSEEN, Acls
 from multirsh.files.blocks import BLOCK_BYTES, Blocks
 from multirsh.files.entries import Entry, Kind, kind_of
+from multirsh.files.host_shell import HostShell
 from multirsh.files.lanes import Flight, open_lanes
-from multirsh.files.names import partial_name, temporary_name
+from multirsh.files.modes import (
+    ALL_MODES,
+    NONE_BESIDE,
+    NOT_RENAMED,
+    OWNERS,
+    PERMISSIONS,
+    SPECIAL,
+    is_special,
+    kept_mode,
+    opening_mode,
+)
+from multirsh.files.names import DAY_SECONDS, SLOTS, partial_name, partials_pattern, temporary_name
 from multirsh.files.options import CopyOptions
 from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
-from multirsh.files.sftp.packets import Attrs, Code, Open
+from multirsh.files.sftp.packets import LATEST, Attrs, Code, Open
+from multirsh.files.shell import MEBIBYTE, quoted
 from multirsh.files.tally import HostTally
 from multirsh.files.tree import Tree
 from multirsh.files.words import FileTrouble, failed, shown
@@ -28,25 +43,29 @@ from multirsh.files.words import FileTrouble, failed, shown
 TIDY_SECONDS: Final = 5.0
 """How long the removal of a half file may take, for a copy that is given up."""
 
-PERMISSIONS: Final = 0o777
-ALL_MODES: Final = 0o7777
-_ENTERABLE: Final = 0o700
+_WRITABLE: Final = 0o600
+
+_LACKS: Final = {
+    "quota": "the disk quota on the host is used up",
+    "no space left": "no space left on the host",
+}
+"""By what dd(1) says."""
 
 
 class NoRoom(FileTrouble):
     """The host's file system is full: nothing more is tried."""
 
 
-def target_of(entry: Entry, destination: bytes, *, into: bool) -> bytes:
+def target_of(parts: tuple[bytes, ...], destination: bytes, *, into: bool) -> bytes:
     """Where an entry goes on the host.
 
     Args:
-        entry: What.
+        parts: The entry's; the first is empty where the contents of a source are copied.
         destination: As the user named it.
         into: Whether it is a folder that the sources go into, or the name of the one source itself.
     """
-    parts = entry.parts if into else entry.parts[1:]
-    return posixpath.join(destination, *parts) if parts else destination.rstrip(b"/") or b"/"
+    below = parts if into and parts[0] else parts[1:]
+    return posixpath.join(destination, *below) if below else destination.rstrip(b"/") or b"/"
 
 
 def goes_into(host: str, destination: bytes, tree: Tree, *, is_there: bool, is_folder: bool) -> bool:
@@ -85,7 +104,8 @@ class SftpPush:
         blocks: Reads the files.
         tally: Is told of each.
         flight: Bounds what is under way.
-        keeps_owner: Whether what is overwritten stays its owner's, as only root can see to.
+        shell: Does what SFTP cannot.
+        acls: Keeps access control lists, by the shell.
     """
 
     host: str
@@ -96,7 +116,8 @@ class SftpPush:
     blocks: Blocks
     tally: HostTally
     flight: Flight
-    keeps_owner: bool = False
+    shell: HostShell
+    acls: Acls
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -110,63 +131,88 @@ class SftpPush:
         except SftpError as error:
             raise failed(self.host, f"{shown(self.destination)}: {error}") from None
         is_folder = found is not None and stat.S_ISDIR(found.mode or 0)
+        if found is not None and is_special(found.mode):
+            raise failed(self.host, f"{shown(self.destination)}: {SPECIAL}")
         into = goes_into(
             self.host, self.destination, self.tree, is_there=found is not None, is_folder=is_folder
         )
-        placed = [(entry, target_of(entry, self.destination, into=into)) for entry in self.tree.entries]
+        for parts, reason in self.tree.unread:
+            self.tally.failed(target_of(parts, self.destination, into=into), reason)
+        placed = [(entry, target_of(entry.parts, self.destination, into=into)) for entry in self.tree.entries]
         folders = [(entry, target) for entry, target in placed if entry.kind is Kind.FOLDER]
-        missing = await self._make_folders(folders)
+        self.acls.expect(target for entry, target in placed if entry.kind is Kind.FILE)
+        missing, opened = await self._make_folders(folders)
         async with open_lanes() as lanes:
             for entry, target in placed:
                 if entry.kind is Kind.FOLDER or any(target.startswith(gone) for gone in missing):
                     continue
                 await lanes.start(self._file(entry, target))
-        await self._finish_folders(folders, missing)
+        await self._finish_folders(folders, missing, opened)
 
     # Folders.
 
-    async def _make_folders(self, folders: list[tuple[Entry, bytes]]) -> list[bytes]:
+    async def _make_folders(self, folders: list[tuple[Entry, bytes]]) -> tuple[list[bytes], set[bytes]]:
         """Make those that are not there.
 
         Returns:
-            Those that cannot be had, a slash behind each; what is in them is told with them.
+            Those that cannot be had, a slash behind each; what is in them is told with them. And those that
+            are more open to their owner than they will be, for as long as they are written into.
         """
         missing: list[bytes] = []
+        opened: set[bytes] = set()
         for entry, target in folders:
             if any(target.startswith(gone) for gone in missing):
                 continue
-            reason = await self._make_folder(entry, target)
-            if reason is not None:
-                self.tally.failed(target, reason)
+            try:
+                is_new = await self._make_folder(entry, target)
+            except FileTrouble as error:
+                self._failed(target, error)
                 missing.append(target + b"/")
-        return missing
+            else:
+                if is_new and entry.mode & OWNERS != OWNERS:
+                    opened.add(target)
+        return missing, opened
 
-    async def _make_folder(self, entry: Entry, target: bytes) -> str | None:
+    async def _make_folder(self, entry: Entry, target: bytes) -> bool:
+        """See to it that there is a folder; whether it is new."""
         try:
-            await self.sftp.make_folder(target, entry.mode & PERMISSIONS | _ENTERABLE)
+            await self.sftp.make_folder(target, entry.mode & PERMISSIONS | OWNERS)
         except SftpError as error:
             try:
                 found = await self.sftp.stat(target)
             except SftpError:
                 found = None
             if found is None:
-                return str(error)
+                raise await self._trouble(error, target) from None
             if not stat.S_ISDIR(found.mode or 0):
-                return "something that is no folder has its name"
-        return None
+                raise FileTrouble("something that is no folder has its name") from None
+            return False
+        return True
 
-    async def _finish_folders(self, folders: list[tuple[Entry, bytes]], missing: list[bytes]) -> None:
+    async def _finish_folders(
+        self, folders: list[tuple[Entry, bytes]], missing: list[bytes], opened: set[bytes]
+    ) -> None:
         """Give folders their modes and times, now that nothing more is put into them."""
-        if not self.options.keeps_times:
-            return
         for entry, target in reversed(folders):
             if any((target + b"/").startswith(gone) for gone in missing):
                 continue
-            mode = entry.mode & ALL_MODES if self.options.preserve else None
+            mode, times = self._asked_for(entry)
             try:
-                await self.sftp.set_attrs_at(target, Attrs(mode=mode, times=(entry.atime, entry.mtime)))
-            except SftpError as error:
-                self.tally.failed(target, f"its modes and times cannot be set: {error}")
+                if mode is None and target in opened:
+                    mode = await self._narrowed(entry, target)
+                notes = await self._set(target, None, mode, times)
+            except (SftpError, FileTrouble) as error:
+                self.tally.failed(target, str(error))
+            else:
+                if notes:
+                    self.tally.copied(target, 0, notes)
+
+    async def _narrowed(self, entry: Entry, target: bytes) -> int | None:
+        """The mode of a new folder, without what it was given only to be written into."""
+        found = await self.sftp.stat(target)
+        return (
+            None if found is None or found.mode is None else found.mode & ALL_MODES & ~(OWNERS & ~entry.mode)
+        )
 
     # Files and links.
 
@@ -176,98 +222,285 @@ class SftpPush:
                 await self._link(entry, target)
             else:
                 await self._copy_file(entry, target)
-        except NoRoom as error:
-            self.tally.failed(target, str(error))
-            raise failed(self.host, f"{shown(target)}: {error}") from None
         except (SftpError, FileTrouble) as error:
+            self._failed(target, error)
+
+    def _failed(self, target: bytes, error: Exception) -> None:
+        """Tell of a file that failed.
+
+        Raises:
+            HostError: Every other would fail as well.
+        """
+        is_told = isinstance(error, NoRoom) and not self.tally.once(str(error))  # of another lane's file
+        if not is_told:
             self.tally.failed(target, str(error))
+        if isinstance(error, NoRoom):
+            raise failed(self.host, f"{shown(target)}: {error}") from None
+
+    async def _trouble(self, error: SftpError, path: bytes, step: str = "") -> FileTrouble:
+        """What an error at ``path`` means: SFTP has no word for a full file system, inodes or a quota.
+
+        Args:
+            error: The server's.
+            path: Where something was to be written; what is tried there is removed again.
+            step: What was done, in words; empty where that is clear.
+        """
+        if error.code == Code.FAILURE:
+            folder, name = posixpath.split(path)
+            lack = await self.sftp.lack(folder or b".")
+            if lack is None:
+                trial = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
+                said = " ".join(await self.shell.ask(f"try_to_write {quoted(trial)}") or ()).lower()
+                lack = next((words for sign, words in _LACKS.items() if sign in said), None)
+            if lack is not None:
+                return NoRoom(lack)
+        return FileTrouble(f"{error}: {step}" if step else str(error))
 
     async def _link(self, entry: Entry, target: bytes) -> None:
         folder, name = posixpath.split(target)
         temporary = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
-        old = await self.sftp.lstat(target)
-        if old is not None and kind_of(old.mode or 0) is Kind.FOLDER:
-            raise FileTrouble("a folder has its name")
+        _check_free(await self.sftp.lstat(target))
         async with self._removed_on_failure(temporary):
-            await self.sftp.link(temporary, entry.target)
-            await self.sftp.rename(temporary, target)
+            try:
+                await self.sftp.link(temporary, entry.target)
+            except SftpError as error:
+                raise await self._trouble(error, temporary) from None
+            await self._rename(temporary, target)
         self.tally.copied(target, 0)
 
     async def _copy_file(self, entry: Entry, target: bytes) -> None:
-        old = await self.sftp.lstat(target)
-        if old is not None:
-            kind = kind_of(old.mode or 0)
-            if kind is Kind.FOLDER:
-                raise FileTrouble("a folder has its name")
-            if self.options.update and kind is Kind.FILE and _is_same(entry, old):
-                self.tally.skipped(target, "unchanged")
-                return
-        folder, name = posixpath.split(target)
-        if self.options.partial:
-            await self._write_partial(
-                entry, target, posixpath.join(folder, partial_name(name, entry.size, entry.mtime)), old
-            )
+        old = await (self.sftp.stat if self.options.inplace else self.sftp.lstat)(target)
+        _check_free(old)
+        if old is not None and kind_of(old.mode or 0) is not Kind.FILE:
+            old = None  # a link, which is replaced; or what a server says nothing of
+        if self.options.update and old is not None and _is_same(entry, old):
+            self.tally.skipped(target, "unchanged")
             return
-        temporary = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
+        if self.options.inplace:
+            await self._write_in_place(entry, target)
+            return
+        mode = opening_mode(entry.mode, None if old is None else old.mode, exact=self.options.preserve)
+        if self.options.partial:
+            await self._write_partial(entry, target, old, mode)
+            return
+        temporary, handle = await self._create(target, mode, old)
         async with self._removed_on_failure(temporary):
-            how = Open.WRITE | Open.CREATE | Open.EXCLUSIVE
-            handle = await self.sftp.open(temporary, how, entry.mode & PERMISSIONS)
             await self._write_and_name(entry, handle, temporary, target, old, start=0)
 
-    async def _write_partial(self, entry: Entry, target: bytes, partial: bytes, old: Attrs | None) -> None:
+    async def _create(self, target: bytes, mode: int, old: Attrs | None) -> tuple[bytes, bytes]:
+        """Make a temporary file beside the target; what a copy long ago has left of this one is removed.
+
+        Returns:
+            Its name, and its handle.
+
+        Raises:
+            FileTrouble: It cannot be made.
+        """
+        folder, name = posixpath.split(target)
+        taken: list[tuple[bytes, Attrs]] = []
+        refusal = SftpError(Code.FAILURE, "no name is free")
+        for slot in (*SLOTS, secrets.token_hex(4)):
+            temporary = posixpath.join(folder, temporary_name(name, slot))
+            try:
+                handle = await self.sftp.open(temporary, Open.WRITE | Open.CREATE | Open.EXCLUSIVE, mode)
+            except SftpError as error:
+                refusal = error
+                if error.code != Code.FAILURE:
+                    break
+                found = await self.sftp.lstat(temporary)
+                if found is not None:  # else another copy may just have given it its name
+                    taken.append((temporary, found))
+            else:
+                if taken:
+                    await self._tidy(taken, handle)
+                return temporary, handle
+        raise await self._trouble(refusal, target, "" if old is None else NONE_BESIDE)
+
+    async def _tidy(self, taken: list[tuple[bytes, Attrs]], handle: bytes) -> None:
+        """Remove temporary files older than a day, by the clock of the host: the handle's file is new."""
+        with contextlib.suppress(SftpError):
+            now = (await self.sftp.fstat(handle)).times
+            for path, found in taken:
+                if now is not None and found.times is not None and now[1] - found.times[1] > DAY_SECONDS:
+                    await self.sftp.remove(path)
+
+    async def _write_in_place(self, entry: Entry, target: bytes) -> None:
+        """Write to the file itself, which keeps all that is known of it."""
+        await self.blocks.get(entry, 0)  # before it is emptied: what cannot be read changes nothing
+        try:
+            how = Open.WRITE | Open.CREATE | Open.TRUNCATE
+            handle = await self.sftp.open(target, how, entry.mode & PERMISSIONS)
+        except SftpError as error:
+            raise await self._trouble(error, target) from None
+        try:
+            size = await self._written(entry, handle, target, 0)
+            notes = await self._set(target, handle, *self._asked_for(entry))
+        except FileTrouble as error:
+            raise type(error)(f"{error}; it is there in part") from None
+        finally:
+            await self._close(handle)
+        self.tally.copied(target, size, notes)
+
+    async def _write_partial(self, entry: Entry, target: bytes, old: Attrs | None, mode: int) -> None:
         """Write to a name that another copy of the same file finds again; it stays where this one fails."""
+        folder, name = posixpath.split(target)
+        partial = posixpath.join(folder, partial_name(name, entry.size, entry.mtime_ns))
         found = await self.sftp.lstat(partial)
-        if found is not None and kind_of(found.mode or 0) is not Kind.FILE:
-            raise FileTrouble(f"{shown(partial)} is no file")
-        size = 0 if found is None or found.size is None else found.size
+        start = 0
+        if found is not None:
+            if kind_of(found.mode or 0) is not Kind.FILE:
+                raise FileTrouble(f"{shown(partial)} is no file")
+            start = await self._agreed(entry, partial, found.size or 0)
+            if not start or (found.mode or 0) & PERMISSIONS & ~(mode | _WRITABLE):
+                await self.sftp.remove(partial)  # of another version, or more open than it may be
+                start, found = 0, None
         how = Open.WRITE | Open.CREATE
         if found is None:
             how |= Open.EXCLUSIVE
-        elif size > entry.size:
-            size, how = 0, how | Open.TRUNCATE
-        # The server may have written what came last before what came earlier: the end is written again.
-        start = max(0, size - self.flight.size)
-        handle = await self.sftp.open(partial, how, entry.mode & PERMISSIONS)
+        try:
+            handle = await self.sftp.open(partial, how, mode | _WRITABLE)
+        except SftpError as error:
+            raise await self._trouble(error, partial) from None
         await self._write_and_name(entry, handle, partial, target, old, start=start)
+        await self.shell.ask(f"tidy {quoted(folder or b'.')} {quoted(partials_pattern(name))}")
+
+    async def _agreed(self, entry: Entry, partial: bytes, size: int) -> int:
+        """How many bytes of a partial file are known to be those of the source; the host sums them up."""
+        # The server may have written what came last before what came earlier: the end is written again.
+        count = (min(size, entry.size) - self.flight.size) // MEBIBYTE
+        if count <= 0:
+            return 0
+        said = await self.shell.ask(f"own_sum {quoted(partial)} {count}")
+        theirs = said[-1].partition(" ")[0] if said else None
+        if theirs is None or theirs != await self.blocks.sum(entry, count * MEBIBYTE):
+            return 0
+        return count * MEBIBYTE
 
     async def _write_and_name(
         self, entry: Entry, handle: bytes, temporary: bytes, target: bytes, old: Attrs | None, *, start: int
     ) -> None:
         try:
-            try:
-                await self._write(entry, handle, start)
-            except SftpError as error:  # SFTP has no word for it, and when the file is gone there is room
-                if error.code == Code.FAILURE and await self.sftp.is_full(temporary):
-                    raise NoRoom("no space left on the host") from None
-                raise
-            wanted = self._wanted(entry, old)
-            if wanted != Attrs():
-                await self.sftp.set_attrs(handle, wanted)
+            size = await self._written(entry, handle, temporary, start)
+            notes = await self._finish(entry, handle, temporary, target, old)
         finally:
-            with contextlib.suppress(SftpError, Ended, TimeoutError):
-                async with asyncio.timeout(TIDY_SECONDS):
-                    await self.sftp.close(handle)
-        await self.sftp.rename(temporary, target)
-        self.tally.copied(target, entry.size - start)
+            await self._close(handle)
+        await self._rename(temporary, target)
+        self.tally.copied(target, size - start, notes)
 
-    def _wanted(self, entry: Entry, old: Attrs | None) -> Attrs:
-        """What is to be set: the source's own with ``-p``; else what is overwritten keeps its modes."""
-        times = (entry.atime, entry.mtime) if self.options.keeps_times else None
-        owner = None
+    async def _written(self, entry: Entry, handle: bytes, path: bytes, start: int) -> int:
+        """Write the file; how far it went."""
+        try:
+            return await self._write(entry, handle, start)
+        except SftpError as error:
+            raise await self._trouble(error, path) from None
+
+    async def _close(self, handle: bytes) -> None:
+        with contextlib.suppress(SftpError, Ended, TimeoutError):
+            async with asyncio.timeout(TIDY_SECONDS):
+                await self.sftp.close(handle)
+
+    async def _rename(self, temporary: bytes, target: bytes) -> None:
+        folder, name = posixpath.split(temporary)
+        aside = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
+        try:
+            await self.sftp.rename(temporary, target, aside)
+        except SftpError as error:
+            raise await self._trouble(error, temporary, NOT_RENAMED) from None
+
+    # Owners, modes, times.
+
+    async def _finish(
+        self, entry: Entry, handle: bytes, temporary: bytes, target: bytes, old: Attrs | None
+    ) -> list[str]:
+        """Give a temporary file what it is to have under its name.
+
+        Returns:
+            What could not be kept.
+        """
+        notes: list[str] = []
+        mode, times = self._asked_for(entry)
+        if old is not None and old.mode is not None:
+            now = await self.sftp.fstat(handle)
+            user, group = await self._keep_owner(handle, old, now, notes)
+            lost = await self.acls.keep(target, temporary)
+            if lost is not None:
+                notes += self.tally.once(lost) if lost is UNSEEN else [lost]
+            kept = kept_mode(old.mode, user=user, group=group)
+            if mode is None and (old.owner != now.owner or now.mode is None or kept != now.mode & ALL_MODES):
+                mode = kept
+        elif self.options.partial and mode is None and entry.mode & _WRITABLE != _WRITABLE:
+            mode = ((await self.sftp.fstat(handle)).mode or 0) & ALL_MODES & ~(_WRITABLE & ~entry.mode)
+        return notes + await self._set(temporary, handle, mode, times)
+
+    def _asked_for(self, entry: Entry) -> tuple[int | None, tuple[int, int] | None]:
+        """The mode and the times that a file or folder is to have by the options."""
         mode = entry.mode & ALL_MODES if self.options.preserve else None
-        if old is not None and old.mode is not None and kind_of(old.mode) is Kind.FILE:
-            if not self.options.preserve:
-                mode = old.mode & ALL_MODES
-            if self.keeps_owner:
-                owner = old.owner
-        return Attrs(owner=owner, mode=mode, times=times)
+        return mode, (entry.atime, entry.mtime) if self.options.keeps_times else None
 
-    async def _write(self, entry: Entry, handle: bytes, start: int) -> None:
+    async def _keep_owner(self, handle: bytes, old: Attrs, now: Attrs, notes: list[str]) -> tuple[bool, bool]:
+        """Give the file the owner that the overwritten one has; whether user and group are the same then."""
+        if old.owner is None or now.owner is None or old.owner == now.owner:
+            return True, True
+        (user, group), (our_user, our_group) = old.owner, now.owner
+        reason: SftpError | None = None
+        for wanted in dict.fromkeys([(user, group), (our_user, group)]):
+            if wanted == now.owner:
+                break
+            try:
+                await self.sftp.set_attrs(handle, Attrs(owner=wanted))
+            except SftpError as error:
+                reason = reason or error
+                continue
+            our_user, our_group = wanted
+            break
+        if (our_user, our_group) != old.owner:
+            notes.append(f"its owner is {our_user}:{our_group} and not {user}:{group}: {reason}")
+        return our_user == user, our_group == group
+
+    async def _set(
+        self, path: bytes, handle: bytes | None, mode: int | None, times: tuple[int, int] | None
+    ) -> list[str]:
+        """Set modes and times.
+
+        Args:
+            path: Of the file or the folder.
+            handle: Of the file.
+            mode: Permissions; ``None`` for as they are.
+            times: Access and modification, in seconds; ``None`` for as they are.
+
+        Returns:
+            What could not be set and was not asked for.
+
+        Raises:
+            FileTrouble: ``-p`` asked for it.
+        """
+        carried = times if times is not None and all(0 <= time <= LATEST for time in times) else None
+        wanted = Attrs(mode=mode, times=carried)
+        try:
+            if wanted != Attrs() and handle is not None:
+                await self.sftp.set_attrs(handle, wanted)
+            elif wanted != Attrs():
+                await self.sftp.set_attrs_at(path, wanted)
+        except SftpError as error:
+            if self.options.preserve:
+                raise FileTrouble(f"its mode and times cannot be set: {error}; -p asks for them") from None
+            return [f"its mode and times are not those that they should be: {error}"]
+        if times == carried or times is None:
+            return []
+        script = f"set_time -a {times[0]} {quoted(path)}; set_time -m {times[1]} {quoted(path)}"
+        said = await self.shell.ask(script)
+        return ["its times, which SFTP cannot carry, are not kept"] if said is None or said else []
+
+    async def _write(self, entry: Entry, handle: bytes, start: int) -> int:
+        """Write the file from ``start`` to its end; how far that is."""
         sent: deque[asyncio.Future[Answer]] = deque()
         step = self.sftp.write_bytes
-        for number in range(start // BLOCK_BYTES, -(-entry.size // BLOCK_BYTES)):
-            block = memoryview(await self.blocks.get(entry, number))
+        end = start
+        for number in itertools.count(start // BLOCK_BYTES):
             base = number * BLOCK_BYTES
+            if entry.size and base >= entry.size:
+                break
+            block = memoryview(await self.blocks.get(entry, number))
             for place in _places(len(block), max(0, start - base), step):
                 data = block[place : place + step]
                 await self.flight.take(len(data))
@@ -276,8 +509,12 @@ class SftpPush:
                 sent.append(asked)
                 while sent and sent[0].done():
                     await self.sftp.done(sent.popleft())
+            end = base + len(block)
+            if len(block) < BLOCK_BYTES:
+                break
         while sent:
             await self.sftp.done(sent.popleft())
+        return end
 
     def _arrived(self, size: int, _asked: asyncio.Future[Answer]) -> None:
         self.flight.give(size)
@@ -285,20 +522,33 @@ class SftpPush:
 
     @contextlib.asynccontextmanager
     async def _removed_on_failure(self, temporary: bytes) -> AsyncIterator[None]:
-        """Leave no half file behind, where the connection lives."""
+        """Leave no half file behind, where the connection lives and the server lets us."""
         try:
             yield
         except (Ended, HostError):
             raise
-        except BaseException:
-            with contextlib.suppress(SftpError, Ended, TimeoutError):
+        except BaseException as error:
+            try:
                 async with asyncio.timeout(TIDY_SECONDS):
                     await self.sftp.remove(temporary)
+            except SftpError as remains:
+                if isinstance(error, FileTrouble) and remains.code != Code.NO_SUCH_FILE:
+                    raise type(error)(f"{error}; {shown(temporary)} is left there") from None
+            except (Ended, TimeoutError):
+                pass
             raise
 
 
+def _check_free(old: Attrs | None) -> None:
+    """See to it that what is there may be replaced by a file."""
+    if old is not None and kind_of(old.mode or 0) is Kind.FOLDER:
+        raise FileTrouble("a folder has its name")
+    if old is not None and is_special(old.mode):
+        raise FileTrouble(SPECIAL)
+
+
 def _is_same(entry: Entry, old: Attrs) -> bool:
-    return old.size == entry.size and old.times is not None and old.times[1] == entry.mtime
+    return old.size == entry.size and old.times is not None and old.times[1] == entry.mtime & LATEST
 
 
 def _places(size: int, first: int, step: int) -> Iterator[int]:

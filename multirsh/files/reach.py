@@ -11,6 +11,7 @@ from typing import Final
 from multirsh.commands import portable
 from multirsh.commands.assemble import PLAINLY, Order, Runner, Wrap
 from multirsh.errors import HostError
+from multirsh.files.host_shell import SHELL
 from multirsh.files.options import CopyOptions, Via
 from multirsh.files.pipe import Pipe, Start, conversation
 from multirsh.files.sftp.client import Ended, Sftp
@@ -74,6 +75,10 @@ class Reach:
             return connection.subsystem(name, sink, stdin)
 
         return start
+
+    def shell(self) -> Start | None:
+        """How to start a shell beside an SFTP server; ``None`` where one connection carries one program."""
+        return self.program(SHELL) if isinstance(self.connection, HasSubsystems) else None
 
     @contextlib.asynccontextmanager
     async def sftp(self) -> AsyncIterator[Sftp | None]:

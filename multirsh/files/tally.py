@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from multirsh.errors import HostError
@@ -39,15 +40,23 @@ class HostTally:
     progress: Progress
     _failures: int = field(default=0, init=False)
     _first: str = field(default="", init=False)
+    _given: set[str] = field(default_factory=set, init=False)
 
     def moved(self, size: int) -> None:
         """So many bytes more have arrived."""
         self.progress.bytes += size
 
-    def copied(self, path: bytes, size: int) -> None:
-        """A file is there."""
+    def copied(self, path: bytes, size: int, notes: Sequence[str] = ()) -> None:
+        """A file is there; the notes say what of it could not be kept."""
         self.progress.files += 1
-        self.teller.copied(Copy(path, size, self.via))
+        self.teller.copied(Copy(path, size, self.via, note="; ".join(notes) or None))
+
+    def once(self, note: str) -> list[str]:
+        """A note that is given of a host's first file only; nothing after that."""
+        if note in self._given:
+            return []
+        self._given.add(note)
+        return [note]
 
     def skipped(self, path: bytes, reason: str) -> None:
         """A file was left out."""

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from multirsh.files import globs
 from multirsh.files.entries import Kind, kind_of
-from multirsh.files.names import base_name, objection, stays_inside
+from multirsh.files.names import base_name, objection, stays_inside, whole_parts
 from multirsh.files.options import CopyOptions, Links
 from multirsh.files.sftp.client import Sftp, SftpError
 from multirsh.files.sftp.packets import Attrs, Name
@@ -28,6 +28,8 @@ DEEPEST: Final = 100
 
 MOST_MATCHES: Final = 100_000
 """Of one pattern."""
+
+WHOLE_PATHS: Final = "; --parents keeps whole paths"
 
 _NOTHING: Final = Attrs()
 
@@ -67,7 +69,7 @@ class Walk:
         self._options = options
         self._tally = tally
         self._entries = 0
-        self._tops: set[bytes] = set()
+        self._tops: set[tuple[bytes, ...]] = set()
 
     async def sources(self, sources: Sequence[bytes]) -> AsyncGenerator[Found, None]:
         """Everything that ``sources`` name, each folder before what is in it.
@@ -90,8 +92,9 @@ class Walk:
         """One source, followed if it is a link; ``attrs`` may be known from its folder."""
         name = base_name(path)
         reason = objection(name) if name else None
-        if name and name in self._tops:
-            reason = "another source has this name"
+        top = whole_parts(path) if self._options.parents else (name,) if name else ()
+        if top and top in self._tops:
+            reason = f"another source has this name{'' if self._options.parents else WHOLE_PATHS}"
         if reason is None and (attrs.mode is None or kind_of(attrs.mode) is Kind.LINK):
             try:
                 followed = await self._sftp.stat(path)
@@ -105,8 +108,8 @@ class Walk:
         if reason is not None:
             self._tally.failed(path, reason)
             return
-        self._tops.add(name)
-        async for found in self._below(path, (name,) if name else (), attrs, 0):
+        self._tops.add(top)
+        async for found in self._below(path, top, attrs, 0):
             yield found
 
     async def _below(

@@ -59,11 +59,15 @@ def ending_words(finished: HostFinished) -> str:
 
 
 def copied_words(event: Copied) -> str | None:
-    """What went wrong with a file, or why it was left out; ``None`` where that is worth no line."""
-    reason = event.error or (event.skipped if event.skipped != "unchanged" else None)
-    if reason is None:
+    """What went wrong with a file, why it was left out, or what was not kept; ``None`` for nothing."""
+    if event.error:
+        words = event.error
+    elif event.skipped and event.skipped != "unchanged":
+        words = f"left out: {event.skipped}"
+    elif event.note:
+        words = f"copied, but {event.note}"
+    else:
         return None
-    words = reason if event.error else f"left out: {reason}"
     return f"{escape_text(event.path)}: {escape_text(words)}"
 
 

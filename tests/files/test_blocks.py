@@ -17,6 +17,10 @@ from multirsh.files.tree import look
 from multirsh.files.words import FileTrouble
 
 
+def content_of(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
 def entry_of(path: Path) -> Entry:
     return look([os.fsencode(path)], CopyOptions()).entries[0]
 
@@ -57,15 +61,44 @@ async def test_a_host_that_leaves_takes_no_read_with_it(tmp_path: Path) -> None:
         assert stays.result() == b"x"
 
 
-@pytest.mark.parametrize("change", ["longer", "shorter", "other", "gone"])
+async def test_a_file_that_grows_is_read_as_far_as_it_went(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    empty = tmp_path / "empty"
+    empty.touch()
+    entries = [entry_of(file), entry_of(empty)]
+    for grown in (file, empty):
+        with grown.open("ab") as log:
+            log.write(b"more")
+    disk = Disk()
+    with disk.held():
+        blocks = Blocks(disk)
+
+        assert [await blocks.get(entry, 0) for entry in entries] == [b"0123456789", b""]
+
+
+@pytest.mark.parametrize("path", ["/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"])
+async def test_a_file_is_read_to_its_end_whatever_its_size_is_said_to_be(path: str) -> None:
+    entry, content = entry_of(Path(path)), content_of(path)
+    assert entry.size != len(content)
+    disk = Disk()
+    with disk.held():
+        assert await Blocks(disk).get(entry, 0) == content
+
+
+@pytest.mark.parametrize("change", ["shorter", "other", "another", "gone"])
 async def test_a_file_that_changes_meanwhile_is_not_mixed(tmp_path: Path, change: str) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"0123456789")
     entry = entry_of(file)
     if change == "gone":
         file.unlink()
+    elif change == "another":
+        new = tmp_path / "new"
+        new.write_bytes(b"9876543210 and more")
+        new.rename(file)
     else:
-        file.write_bytes({"longer": b"0" * 11, "shorter": b"0", "other": b"9876543210"}[change])
+        file.write_bytes({"shorter": b"0", "other": b"9876543210"}[change])
         os.utime(file, ns=(1, 1))
     disk = Disk()
     with disk.held(), pytest.raises(FileTrouble):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from multirsh.files.sftp.packets import LONGEST_PACKET, Attrs
+from multirsh.files.sftp.packets import LONGEST_PACKET, Attrs, Kind
 from tests.cli.program import Ended, Program
 from tests.conftest import StartHooked
 from tests.files.evil import FILE, FOLDER, LINK, EvilSftp, Node, says
@@ -71,7 +72,7 @@ def victim(multirsh: Program, hooked: StartHooked) -> Victim:
     return Victim(multirsh, hooked)
 
 
-NAMES = [b"../up", b"/etc/evil", b"a/b", b"..", b".", b"", b"nul\0", b"line\nfeed", b"esc\x1b[2J", b"n" * 300]
+NAMES = [b"../up", b"/etc/evil", b"a/b", b"..", b".", b"", b"nul\0", b"n" * 300]
 
 
 @pytest.mark.parametrize("mode", [FILE, FOLDER, LINK], ids=["file", "folder", "link"])
@@ -89,6 +90,23 @@ def test_a_name_that_leads_elsewhere_is_refused(victim: Victim, name: bytes, mod
 
     assert ended.code == (0 if name in {b".", b".."} else 5)
     assert {path.name for path in (victim.home / "tree").iterdir()} == {"good"}
+
+
+@pytest.mark.parametrize("name", [b"line\nfeed", b"esc\x1b[2J", b"bell\x07", b"\x7f"], ids=repr)
+def test_a_name_with_control_characters_is_a_name(victim: Victim, name: bytes) -> None:
+    """It is pulled as it can be pushed; what is said of it is safe on a terminal."""
+    nodes = {
+        b"tree": Node(FOLDER, names=[(name, FILE), (b"gone" + name, FILE)]),
+        b"tree/" + name: Node(data=b"data"),
+    }
+
+    ended = victim.pulls_tree(nodes)
+
+    assert ended.code == 5
+    assert {os.fsencode(path.name) for path in (victim.home / "tree").iterdir()} == {name}
+    assert "no such file or folder" in ended.err
+    assert not set(ended.err) & set(map(chr, (*range(9), *range(11, 32), 127)))
+    assert len([line for line in ended.err.splitlines() if "gone" in line]) == 2  # its own, and the summary
 
 
 @pytest.mark.parametrize("target", [b"../../outside", b"/etc", b"x/../../../outside", b"", b"a\0b"])
@@ -144,16 +162,39 @@ def test_the_hosts_own_folder_is_no_link(victim: Victim) -> None:
     assert {path.name for path in victim.outside.iterdir()} == {"precious"}
 
 
-@pytest.mark.parametrize(
-    ("said", "data"), [(10, b"short"), (1 << 63, b"x" * 100_000), (0, b"")], ids=["short", "huge", "endless"]
-)
-def test_sizes_that_lie(victim: Victim, said: int, data: bytes) -> None:
-    evil = EvilSftp({b"f": Node(size=said, data=data)}, endless=not data)
+@pytest.mark.parametrize(("said", "data"), [(10, b"short"), (1 << 63, b"x" * 100_000)], ids=["short", "huge"])
+def test_a_file_is_read_to_its_end_whatever_its_size_is_said_to_be(
+    victim: Victim, said: int, data: bytes
+) -> None:
+    """As those in /sys are, of which each is said to have 4096 bytes."""
+    ended = victim.pulls(Conduct(session=EvilSftp({b"f": Node(size=said, data=data)}).session), "f")
+
+    assert ended.code == 0, ended.err
+    assert (victim.home / "f").read_bytes() == data
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_has_failed(victim: Victim) -> None:
+    class Cutting(EvilSftp):
+        def _answer(self, kind: Kind, *asked: Any) -> bytes:
+            if kind is Kind.READ:
+                self.nodes = {b"f": Node(data=b"short")}
+            return super()._answer(kind, *asked)
+
+    ended = victim.pulls(Conduct(session=Cutting({b"f": Node(size=10, data=b"short")}).session), "f")
+
+    assert ended.code == 5, ended.err
+    assert "cut short on the host" in ended.err
+    assert not victim.home.exists()
+
+
+def test_a_file_that_never_ends_has_failed(victim: Victim) -> None:
+    evil = EvilSftp({b"f": Node(size=0)}, endless=True)
 
     ended = victim.pulls(Conduct(session=evil.session), "f")
 
     assert ended.code == 5, ended.err
-    assert not victim.home.exists() or not list(victim.home.iterdir())
+    assert "its size is said to be 0" in ended.err
+    assert not list(victim.home.iterdir())
 
 
 def test_a_longer_answer_than_was_asked_for(victim: Victim) -> None:

@@ -26,15 +26,17 @@ parts = st.sampled_from([b"..", b".", b"", b"a", b"b", b"link"])
 def test_a_name_that_is_taken_is_one_part_of_a_path(name: bytes) -> None:
     if objection(name) is None:
         assert posixpath.normpath(posixpath.join(b"/root", name)) == b"/root/" + name
-        assert min(name) >= 0x20
+        assert b"\0" not in name
 
 
-@pytest.mark.parametrize("name", [b"", b".", b"..", b"/", b"a/b", b"/a", b"a\0", b"a\n", b"\x1b[2J", b"\x7f"])
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"/", b"a/b", b"/a", b"a\0", b"a" * 256])
 def test_these_are_no_names(name: bytes) -> None:
     assert objection(name)
 
 
-@pytest.mark.parametrize("name", [b"...", b".a", b"a b", b"-rf", b"\xff", "naïve".encode(), b"a" * 255])
+@pytest.mark.parametrize(
+    "name", [b"...", b".a", b"a b", b"-rf", b"\xff", "naïve".encode(), b"a" * 255, b"a\n", b"\x1b[2J"]
+)
 def test_these_are_names(name: bytes) -> None:
     assert objection(name) is None
 

@@ -78,5 +78,8 @@ def test_records_come_back(mode: int, size: int, name: bytes, is_folder: bool) -
     assert records.parse(line[:-1]) == Item(is_folder, mode, size, name)
 
 
-def test_times_come_back() -> None:
-    assert records.parse(records.times(accessed=5, modified=-1)[:-1]) == Times(accessed=5, modified=0)
+@given(st.integers(-(1 << 62), 1 << 62), st.integers(-(1 << 62), 1 << 62))
+def test_times_come_back_in_microseconds_and_none_before_1970(accessed: int, modified: int) -> None:
+    read = records.parse(records.times(accessed=accessed, modified=modified)[:-1])
+
+    assert read == Times(*(max(0, time) // 1000 * 1000 for time in (accessed, modified)))

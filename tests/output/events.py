@@ -20,9 +20,17 @@ def output(host: str, text: bytes, *, stream: Stream = "stdout", t: float = 0.0)
 
 
 def copied(
-    host: str, path: str = "/srv/f", size: int = 0, *, skipped: str | None = None, error: str | None = None
+    host: str,
+    path: str = "/srv/f",
+    size: int = 0,
+    *,
+    skipped: str | None = None,
+    error: str | None = None,
+    note: str | None = None,
 ) -> Copied:
-    return Copied(run="r1", t=0.0, host=host, path=path, size=size, via="sftp", skipped=skipped, error=error)
+    return Copied(
+        run="r1", t=0.0, host=host, path=path, size=size, via="sftp", skipped=skipped, error=error, note=note
+    )
 
 
 def host_finished(

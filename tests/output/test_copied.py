@@ -34,9 +34,14 @@ def test_a_line_is_for_what_went_wrong_or_was_left_out_for_what_it_is() -> None:
         copied("h1", skipped="unchanged"),
         copied("h1", "/srv/pipe", skipped="special"),
         copied("h2", "/srv/f", error="permission denied"),
+        copied("h2", "/srv/g", note="its owner is not kept"),
     )
 
-    assert told == "h1: /srv/pipe: left out: special\nh2: /srv/f: permission denied\n"
+    assert told.splitlines() == [
+        "h1: /srv/pipe: left out: special",
+        "h2: /srv/f: permission denied",
+        "h2: /srv/g: copied, but its owner is not kept",
+    ]
 
 
 def test_a_path_has_no_power_over_the_terminal() -> None:
@@ -102,6 +107,7 @@ def test_the_event_is_json() -> None:
         "via": "sftp",
         "skipped": None,
         "error": "no",
+        "note": None,
     }
 
 

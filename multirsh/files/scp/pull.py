@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import posixpath
-import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from multirsh.files import globs
-from multirsh.files.entries import Kind, kind_of
 from multirsh.files.landing import Parts
-from multirsh.files.names import base_name, objection, temporary_name
+from multirsh.files.modes import OWNERS
+from multirsh.files.names import base_name, objection, whole_parts
 from multirsh.files.options import Links
 from multirsh.files.pipe import Pipe, conversation
-from multirsh.files.pull import SAFE_MODES, Place, finish_of
+from multirsh.files.pull import SAFE_MODES, Place, check_free, finish_of
 from multirsh.files.reach import Reach
 from multirsh.files.scp import records
 from multirsh.files.scp.reader import Reader, Silenced
 from multirsh.files.scp.records import Complaint, End, Item, ScpError, Times
 from multirsh.files.shell import quoted
 from multirsh.files.tally import HostTally
-from multirsh.files.walk import DEEPEST, MOST_ENTRIES
+from multirsh.files.walk import DEEPEST, MOST_ENTRIES, WHOLE_PATHS
 from multirsh.files.words import FileTrouble, failed, local_trouble, why
 from multirsh.transports.words import one_line
 
@@ -40,12 +37,14 @@ class _Folder:
     Attributes:
         parts: Below the host's folder.
         mode: Of the host.
-        times: Of the host, if it told.
+        times: Of the host, if it told, in nanoseconds.
+        is_new: Whether it was made by this copy.
     """
 
     parts: Parts
     mode: int
     times: tuple[int, int] | None
+    is_new: bool = False
 
 
 @dataclass(slots=True)
@@ -64,6 +63,7 @@ class ScpPull:
     place: Place
     tally: HostTally
     _entries: int = 0
+    _tops: set[Parts] = field(default_factory=set)
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -75,7 +75,7 @@ class ScpPull:
         if options.recursive and options.links in {Links.KEEP, Links.SKIP}:
             raise failed(self.reach.host, f"it has no SFTP, and scp cannot {options.links} links: it follows")
         flags = ("-r " if options.recursive else "") + ("-p " if options.keeps_times else "")
-        for source in self.sources:
+        for source in [match for named in self.sources for match in await self._matches(named)]:
             script = f"exec scp {flags}-f -- {_for_shell(source)}"
             reader = Reader(self.reach.connection)
             async with conversation(self.reach.program(script), reader) as pipe:
@@ -84,6 +84,25 @@ class ScpPull:
                     await self._receive(source, pipe, reader)
                 except (Silenced, ScpError) as error:
                     raise self.reach.death_of(pipe, str(error) or None) from None
+
+    async def _matches(self, source: bytes) -> list[bytes]:
+        """What a pattern stands for, where whole paths are kept: scp says no more than names.
+
+        What the host's shell says is taken only if it fits the pattern; if nothing does, the pattern itself.
+        """
+        if not self.reach.options.parents or not globs.is_pattern(source):
+            return [source]
+        reader = Reader(self.reach.connection)
+        async with conversation(self.reach.program(f"printf '%s\\0' {_for_shell(source)}"), reader):
+            said = await reader.rest()
+        begin, wanted = globs.parts(source)
+        found = []
+        for path in said.split(b"\0"):
+            parts = globs.parts(path)
+            is_like = parts[0] == begin and len(parts[1]) == len(wanted) and b".." not in parts[1]
+            if is_like and all(map(globs.matches, parts[1], wanted)):
+                found.append(globs.literal(path))
+        return found or [source]
 
     async def _receive(self, source: bytes, pipe: Pipe, reader: Reader) -> None:
         inside: list[_Folder] = []
@@ -128,17 +147,19 @@ class ScpPull:
         if self._entries > MOST_ENTRIES:
             raise failed(self.reach.host, f"there are more than {MOST_ENTRIES:,} files")
         above = inside[-1].parts if inside else ()
-        path = posixpath.join(source, *above[1:], item.name) if inside else source
+        top = len(self._parents(source)) + 1
+        path = posixpath.join(source, *above[top:], item.name) if inside else source
         is_root = not inside and item.is_folder and not base_name(source)
         reason = None if is_root else self._objection(item, inside, source)
         if reason is not None:
             self.tally.failed(path, reason)
             await pipe.send(records.refusal(reason))
             return
-        parts = () if is_root else (*above, item.name)
+        parents = above or self._parents(source)
+        parts = parents if is_root else (*parents, item.name)
         if item.is_folder:
-            folder = _Folder(parts, item.mode, times)
-            if await self._make(folder, path, pipe):
+            folder = await self._make(_Folder(parts, item.mode, times), path, pipe)
+            if folder is not None:
                 inside.append(folder)
             return
         await self._file(item, times, parts, path, pipe, reader)
@@ -146,6 +167,10 @@ class ScpPull:
     def _objection(self, item: Item, inside: list[_Folder], source: bytes) -> str | None:
         reason = objection(item.name)
         if reason is None and not inside:
+            top = (*self._parents(source), item.name)
+            if top in self._tops:
+                return f"another source has this name{'' if self.reach.options.parents else WHOLE_PATHS}"
+            self._tops.add(top)
             asked = base_name(source)
             if not (globs.matches(item.name, asked) if globs.is_pattern(asked) else item.name == asked):
                 return "it was not asked for"
@@ -155,22 +180,31 @@ class ScpPull:
             return f"it is more than {DEEPEST} folders deep"
         return reason
 
-    async def _make(self, folder: _Folder, path: bytes, pipe: Pipe) -> bool:
+    def _parents(self, source: bytes) -> Parts:
+        """The folders of a source that are kept."""
+        if not self.reach.options.parents:
+            return ()
+        parts = whole_parts(source)
+        return parts[:-1] if base_name(source) else parts
+
+    async def _make(self, folder: _Folder, path: bytes, pipe: Pipe) -> _Folder | None:
+        parts, mode = (*self.place.root, *folder.parts), folder.mode & SAFE_MODES | OWNERS
         try:
-            await self.place.disk(self.place.landing.make_folder, (*self.place.root, *folder.parts))
+            is_new = await self.place.disk(self.place.landing.make_folder, parts, mode)
         except OSError as error:
             await self._refuse(path, error, pipe)
-            return False
+            return None
         await pipe.send(records.OK)
-        return True
+        return replace(folder, is_new=is_new)
 
     async def _finish(self, folder: _Folder, path: bytes) -> None:
-        if not self.reach.options.preserve or folder.times is None:
-            return
-        parts = (*self.place.root, *folder.parts)
-        mode = folder.mode & SAFE_MODES | 0o700
+        parts, mode = (*self.place.root, *folder.parts), folder.mode & SAFE_MODES
+        landing, disk = self.place.landing, self.place.disk
         try:
-            await self.place.disk(self.place.landing.set_folder, parts, mode, folder.times)
+            if self.reach.options.preserve and folder.times is not None:
+                await disk(landing.set_folder, parts, mode, folder.times)
+            elif folder.is_new and mode & OWNERS != OWNERS:
+                await disk(landing.narrow, parts, mode)
         except OSError as error:
             self.tally.failed(path, f"here: {why(error)}")
 
@@ -192,21 +226,23 @@ class ScpPull:
     ) -> None:
         folder, name = self.place.of(parts)
         landing, disk = self.place.landing, self.place.disk
-        temporary = temporary_name(name, secrets.token_hex(4))
+        finish = finish_of(self.reach.options, item.mode, times)
         try:
-            old = await disk(landing.look, folder, name)
-            _check_free(old)
-            await disk(landing.create, folder, temporary)
+            check_free(await disk(landing.look, folder, name))
+            temporary = await disk(landing.begin, folder, name, finish)
+        except FileTrouble as error:
+            self.tally.failed(path, str(error))
+            await pipe.send(records.refusal("refused"))
+            return
         except OSError as error:
             await self._refuse(path, error, pipe)
             return
         try:
-            async with self._removed_on_failure(folder, temporary):
+            async with self._removed_on_failure(folder, temporary, name):
                 await pipe.send(records.OK)
                 await self._contents(item.size, folder, temporary, reader)
                 _check_whole(await reader.answer())
-                finish = finish_of(self.reach.options, item.mode, times)
-                await disk(landing.finish, folder, temporary, name, finish)
+                notes = await disk(landing.finish, folder, temporary, name, finish)
         except OSError as error:
             # The bytes of the rest would have to be read past: simpler to leave.
             trouble_here = local_trouble(self.reach.host, error)
@@ -214,7 +250,7 @@ class ScpPull:
         except FileTrouble as error:
             self.tally.failed(path, str(error))
         else:
-            self.tally.copied(path, item.size)
+            self.tally.copied(path, item.size, notes)
         await pipe.send(records.OK)
 
     async def _contents(self, size: int, folder: Parts, temporary: bytes, reader: Reader) -> None:
@@ -226,22 +262,18 @@ class ScpPull:
             self.tally.moved(len(data))
 
     @contextlib.asynccontextmanager
-    async def _removed_on_failure(self, folder: Parts, temporary: bytes) -> AsyncIterator[None]:
+    async def _removed_on_failure(self, folder: Parts, temporary: bytes, name: bytes) -> AsyncIterator[None]:
         try:
             yield
         except BaseException:
-            await self.place.disk(self.place.landing.discard, folder, temporary)
+            if temporary != name:
+                await self.place.disk(self.place.landing.discard, folder, temporary)
             raise
 
 
 def _check_whole(trouble: bytes | None) -> None:
     if trouble is not None:
         raise FileTrouble(_worded(trouble))
-
-
-def _check_free(old: os.stat_result | None) -> None:
-    if old is not None and kind_of(old.st_mode) is Kind.FOLDER:
-        raise IsADirectoryError(errno.EISDIR, "a folder has its name")
 
 
 def _for_shell(source: bytes) -> str:

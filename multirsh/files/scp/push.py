@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import posixpath
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -13,33 +14,82 @@ from typing import Final
 from multirsh.errors import HostError
 from multirsh.files.blocks import BLOCK_BYTES, Blocks
 from multirsh.files.entries import Entry, Kind
+from multirsh.files.host_shell import SHELL
+from multirsh.files.modes import ACL_LOST, ALL_MODES, IN_PLACE, OWNERS, PERMISSIONS, SPECIAL
 from multirsh.files.names import temporary_name
 from multirsh.files.pipe import Pipe, conversation
-from multirsh.files.push import ALL_MODES, PERMISSIONS, TIDY_SECONDS, goes_into, target_of
+from multirsh.files.push import TIDY_SECONDS, goes_into, target_of
 from multirsh.files.reach import Reach
 from multirsh.files.scp import records
 from multirsh.files.scp.reader import Reader, Silenced
 from multirsh.files.scp.records import ScpError
-from multirsh.files.shell import quoted
+from multirsh.files.shell import FUNCTIONS, quoted
 from multirsh.files.tally import HostTally
 from multirsh.files.tree import Tree
-from multirsh.files.words import FileTrouble, failed
+from multirsh.files.words import FileTrouble, failed, shown
 from multirsh.transports.words import one_line
 
-RENAMER: Final = """
-m() {
+RENAMER: Final = (
+    (
+        FUNCTIONS
+        + """
+is_free() {
   if [ -L "$2" ]; then rm -f -- "$2"
-  elif [ -d "$2" ]; then rm -f -- "$1"; echo "$3 a folder has its name"; return
-  elif [ -e "$2" ] && [ "$4" = keep ]; then
-    o=$(stat -c %a -- "$2" 2>/dev/null || stat -f %Lp -- "$2") && chmod "$o" "$1"
+  elif [ -d "$2" ]; then rm -f -- "$1"; echo "$3 - a folder has its name"; return 1
+  elif [ -e "$2" ] && [ ! -f "$2" ]; then rm -f -- "$1"; echo "$3 - SPECIAL"; return 1
   fi
-  w=$(mv -f -- "$1" "$2" 2>&1 </dev/null) || { rm -f -- "$1"; echo "$3 $w"; }
+}
+rename() { w=$(mv -f -- "$1" "$2" 2>&1 </dev/null) || { rm -f -- "$1"; echo "$3 - $w (IN_PLACE)"; }; }
+move_link() { if is_free "$@"; then rename "$@"; fi; }
+move() {
+  is_free "$@" || return
+  mode=0$4
+  if [ -f "$2" ]; then
+    old=$(facts "$2") owner=${old% *} now=$(facts "$1")
+    if [ "${now% *}" != "$owner" ]; then
+      chown -- "$owner" "$1" 2>/dev/null || chgrp -- "${owner#*:}" "$1" 2>/dev/null
+      now=$(facts "$1")
+      [ "${now% *}" = "$owner" ] || echo "$3 + its owner is ${now% *} and not $owner"
+    fi
+    [ -z "$(keep_acl "$2" "$1")" ] || echo "$3 + ACL_LOST"
+    if [ "$5" = usual ]; then
+      mode=0${old#* } now=${now% *}
+      [ "${now#*:}" = "${owner#*:}" ] || mode=$((mode & ~070 | mode & 070 & (mode & 07) << 3))
+      [ "$now" = "$owner" ] || mode=$((mode & ~06000))
+    fi
+  elif [ "$5" = usual ]; then
+    mode=$((mode & ~$(umask)))
+  fi
+  mode=$(printf %04o "$((mode))")
+  if ! chmod "$mode" "$1" 2>/dev/null; then
+    [ "$5" = usual ] || { rm -f -- "$1"; echo "$3 - its mode cannot be set; -p asks for it"; return; }
+    echo "$3 + its mode is not $mode"
+  fi
+  rename "$@"
+}
+facts() { stat -c '%u:%g %a' -- "$1" 2>/dev/null || stat -f '%u:%g %Lp' -- "$1" 2>/dev/null || echo "? 600"; }
+keep_times() {
+  [ -z "$(set_time -a "$2" "$1"; set_time -m "$3" "$1")" ] || echo "$4 + its times are not kept"
 }
 """
-"""POSIX text: gives the file ``$1`` the name ``$2``, and says ``$3`` and why where it cannot. What is
-overwritten keeps its modes (``$4``)."""
+    )
+    .replace("SPECIAL", SPECIAL)
+    .replace("ACL_LOST", ACL_LOST)
+    .replace("IN_PLACE", IN_PLACE)
+)
+"""POSIX text. ``move TEMPORARY TARGET NUMBER MODE exact|usual`` gives a file its name.
+
+What is overwritten keeps its owner, its access control list and, unless ``exact``, its mode; a new file has
+MODE, less the umask unless ``exact``. What fails is a line of NUMBER, ``-`` and words; what could not be
+kept, one of NUMBER, ``+`` and words.
+"""
 
 _OVER: Final = b"over"
+
+_TEMPORARY: Final = (b".?*.multirsh-?", b".?*.multirsh-????????")
+
+_PRIVATE: Final = 0o600
+"""Of a temporary file: what is overwritten may be for its owner's eyes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +100,7 @@ class _Item:
         entry: What.
         target: What it is to be called.
         folder: The names of the folders that it is in, below where scp(1) begins.
-        temporary: What it is called before.
+        temporary: What it is called before; the same where it is written in place.
     """
 
     entry: Entry
@@ -77,6 +127,7 @@ class ScpPush:
     blocks: Blocks
     tally: HostTally
     _sent: list[_Item] = field(default_factory=list)
+    _sizes: dict[bytes, int] = field(default_factory=dict)
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -85,8 +136,10 @@ class ScpPush:
             HostError: Nothing can be copied, or nothing more.
         """
         kind = (await self._shell(_probe(self.destination))).strip()
-        if kind not in {b"folder", b"other", b"none"}:
+        if kind not in {b"folder", b"special", b"other", b"none"}:
             raise failed(self.reach.host, "it has neither SFTP nor a shell that answers")
+        if kind == b"special":
+            raise failed(self.reach.host, f"{shown(self.destination)}: {SPECIAL}")
         into = goes_into(
             self.reach.host,
             self.destination,
@@ -94,18 +147,38 @@ class ScpPush:
             is_there=kind != b"none",
             is_folder=kind == b"folder",
         )
+        for parts, reason in self.tree.unread:
+            self.tally.failed(target_of(parts, self.destination, into=into), reason)
         root = self.destination if into else posixpath.dirname(self.destination.rstrip(b"/")) or b"."
-        items = [self._placed(entry, root, into=into) for entry in self.tree.entries]
+        entries = [entry for entry in self.tree.entries if not into or any(entry.parts)]
+        items = [self._placed(entry, root, into=into) for entry in entries]
+        if self.reach.options.inplace:
+            items = await self._writable(items)
         async with self._removed_on_failure():
             await self._send(root, items)
-            await self._rename([item for item in items if item.entry.kind is Kind.LINK])
+            await self._rename(items)
 
     def _placed(self, entry: Entry, root: bytes, *, into: bool) -> _Item:
-        target = target_of(entry, self.destination, into=into)
+        target = target_of(entry.parts, self.destination, into=into)
         below = target[len(root.rstrip(b"/")) + 1 :] if root not in {b".", b"/"} else target.lstrip(b"/")
         *folder, name = below.split(b"/")
-        temporary = posixpath.join(posixpath.dirname(target), temporary_name(name, secrets.token_hex(4)))
+        is_direct = self.reach.options.inplace and entry.kind is Kind.FILE
+        unlike = name if is_direct else temporary_name(name, secrets.token_hex(4))
+        temporary = posixpath.join(posixpath.dirname(target), unlike)
         return _Item(entry, target, tuple(folder), temporary)
+
+    async def _writable(self, items: Sequence[_Item]) -> list[_Item]:
+        """Those that are no devices or FIFOs there, which scp(1) would write to."""
+        lines = [
+            f"[ ! -e {quoted(item.target)} ] || [ -d {quoted(item.target)} ] || [ -f {quoted(item.target)} ]"
+            f" || echo '{number} - {SPECIAL}'\n"
+            for number, item in enumerate(items)
+        ]
+        said = await self._shell(SHELL, f"{''.join(lines)}echo {_OVER.decode()}\n")
+        special = {int(line.split()[0]) for line in said.splitlines() if line.split()[0].isdigit()}
+        for number in special:
+            self.tally.failed(items[number].target, SPECIAL)
+        return [item for number, item in enumerate(items) if number not in special]
 
     # By scp.
 
@@ -132,7 +205,12 @@ class ScpPush:
             while inside != item.folder[: len(inside)]:
                 inside = inside[:-1]
                 await self._record(records.END, pipe, reader)
-            refused = await self._begin(item, pipe, reader)
+            try:
+                size = await self._size(item.entry)
+            except FileTrouble as error:
+                self.tally.failed(item.target, str(error))
+                continue
+            refused = await self._begin(item, size, pipe, reader)
             if refused is not None:
                 self.tally.failed(item.target, refused)
                 if item.entry.kind is Kind.FOLDER:
@@ -140,23 +218,41 @@ class ScpPush:
             elif item.entry.kind is Kind.FOLDER:
                 inside = (*item.folder, posixpath.basename(item.target))
             else:
-                await self._contents(item, pipe, reader)
+                await self._contents(item, size, pipe, reader)
 
-    async def _begin(self, item: _Item, pipe: Pipe, reader: Reader) -> str | None:
+    async def _begin(self, item: _Item, size: int, pipe: Pipe, reader: Reader) -> str | None:
         """Announce a file or a folder; why it is not taken, or ``None``."""
         entry = item.entry
         is_folder = entry.kind is Kind.FOLDER
         mode = entry.mode & (ALL_MODES if self.reach.options.preserve else PERMISSIONS)
+        if is_folder:
+            mode |= OWNERS
+        elif item.temporary != item.target:
+            mode = _PRIVATE
         name = posixpath.basename(item.target if is_folder else item.temporary)
         try:
-            record = records.item(is_folder=is_folder, mode=mode, size=entry.size, name=name)
+            record = records.item(is_folder=is_folder, mode=mode, size=size, name=name)
         except ScpError as error:
             return str(error)
         if self.reach.options.keeps_times:
-            await self._record(records.times(accessed=entry.atime, modified=entry.mtime), pipe, reader)
+            await self._record(records.times(accessed=entry.atime_ns, modified=entry.mtime_ns), pipe, reader)
         await pipe.send(record)
         refused = await reader.answer()
         return None if refused is None else _worded(refused)
+
+    async def _size(self, entry: Entry) -> int:
+        """How long a file is, which has to be said first: some files say 0, or more than can be read."""
+        if entry.kind is not Kind.FILE:
+            return 0
+        size = 0
+        for number in itertools.count():
+            block = await self.blocks.get(entry, number)
+            size += len(block)
+            if len(block) < BLOCK_BYTES:
+                return size
+            if entry.size:
+                break
+        return entry.size
 
     async def _record(self, record: bytes, pipe: Pipe, reader: Reader) -> None:
         await pipe.send(record)
@@ -164,48 +260,95 @@ class ScpPush:
         if refused is not None:
             raise failed(self.reach.host, _worded(refused))
 
-    async def _contents(self, item: _Item, pipe: Pipe, reader: Reader) -> None:
-        entry = item.entry
+    async def _contents(self, item: _Item, size: int, pipe: Pipe, reader: Reader) -> None:
+        """Send a file. So many bytes were announced: where they cannot be read, zeros keep us in step."""
         self._sent.append(item)
-        for number in range(-(-entry.size // BLOCK_BYTES)):
-            try:
-                block = await self.blocks.get(entry, number)
-            except FileTrouble as error:  # so many bytes were announced: there is no way back into step
-                self.tally.failed(item.target, str(error))
-                raise failed(self.reach.host, f"{item.target.decode(errors='replace')}: {error}") from None
-            await pipe.send(block)
-            self.tally.moved(len(block))
+        trouble: str | None = None
+        for number in range(-(-size // BLOCK_BYTES)):
+            wanted = min(BLOCK_BYTES, size - number * BLOCK_BYTES)
+            block = b""
+            if trouble is None:
+                try:
+                    block = await self.blocks.get(item.entry, number)
+                except FileTrouble as error:
+                    trouble = str(error)
+                else:
+                    trouble = None if len(block) >= wanted else "it was cut short here while it was copied"
+            await pipe.send(block[:wanted].ljust(wanted, b"\0"))
+            self.tally.moved(wanted)
         await pipe.send(records.OK)
         refused = await reader.answer()
-        if refused is not None:
+        if trouble is None and refused is not None:
+            trouble = _worded(refused)
+        if trouble is None:
+            self._sizes[item.target] = size
+        elif item.temporary == item.target:
             self._sent.remove(item)
-            self.tally.failed(item.target, _worded(refused))
+            trouble += "; it is there in part"
+        if trouble is not None:
+            self.tally.failed(item.target, trouble)
 
     # By the shell.
 
-    async def _rename(self, links: Sequence[_Item]) -> None:
-        """Give what was sent its names, and make the links."""
-        items = [*self._sent, *links]
-        keep = "no" if self.reach.options.preserve else "keep"
+    async def _rename(self, items: Sequence[_Item]) -> None:
+        """Give what was sent its names, make the links, and finish the folders."""
+        options = self.reach.options
         lines = [RENAMER]
-        for number, item in enumerate(items):
-            temporary, target = quoted(item.temporary), quoted(item.target)
+        asked: list[_Item] = []
+        for item in self._sent:
+            if item.target not in self._sizes:
+                lines.append(f"rm -f -- {quoted(item.temporary)}\n")
+                continue
+            asked.append(item)
+            lines.append(self._named(len(asked) - 1, item))
+        for item in items:
             if item.entry.kind is Kind.LINK:
-                lines.append(f"ln -s -- {quoted(item.entry.target)} {temporary} || echo {number} no link\n")
-                lines.append(f"[ ! -L {temporary} ] || m {temporary} {target} {number} no\n")
-            else:
-                lines.append(f"m {temporary} {target} {number} {keep}\n")
+                asked.append(item)
+                lines.append(_linked(len(asked) - 1, item))
+        for item in reversed(items if options.preserve else ()):
+            if item.entry.kind is Kind.FOLDER:
+                asked.append(item)
+                lines.append(_finished(len(asked) - 1, item))
+        for folder in {posixpath.dirname(item.temporary): None for item in asked}:
+            lines += [f"tidy {quoted(folder or b'.')} {quoted(pattern)}\n" for pattern in _TEMPORARY]
         lines.append(f"echo {_OVER.decode()}\n")
-        *told, last = (await self._shell("exec /bin/sh", "".join(lines))).splitlines() or [b""]
+        *told, last = (await self._shell(SHELL, "".join(lines))).splitlines() or [b""]
         if last != _OVER:
             raise failed(self.reach.host, "the files could not be given their names")
-        refused = dict(_numbered(told))
-        for number, item in enumerate(items):
-            if number in refused:
-                self.tally.failed(item.target, refused[number])
-            else:
-                self.tally.copied(item.target, item.entry.size)
+        self._tell(asked, told)
         self._sent.clear()
+
+    def _named(self, number: int, item: _Item) -> str:
+        entry, options = item.entry, self.reach.options
+        temporary = quoted(item.temporary)
+        line = ""
+        if item.temporary != item.target:
+            how = (
+                f"{entry.mode & ALL_MODES:04o} exact"
+                if options.preserve
+                else f"{entry.mode & PERMISSIONS:04o} usual"
+            )
+            line = f"move {temporary} {quoted(item.target)} {number} {how}\n"
+        if options.keeps_times and min(entry.mtime_ns, entry.atime_ns) < 0:  # scp has no words for these
+            line = f"keep_times {temporary} {entry.atime} {entry.mtime} {number}\n{line}"
+        return line
+
+    def _tell(self, asked: Sequence[_Item], told: Sequence[bytes]) -> None:
+        """Tell of all files how it went with them."""
+        refused: dict[int, str] = {}
+        notes: dict[int, list[str]] = {}
+        for line in told:
+            number, _, said = line.partition(b" ")
+            sign, _, words = said.partition(b" ")
+            if number.isdigit() and sign == b"-":
+                refused[int(number)] = _worded(words)
+            elif number.isdigit() and sign == b"+":
+                notes.setdefault(int(number), []).append(_worded(words))
+        for place, item in enumerate(asked):
+            if place in refused:
+                self.tally.failed(item.target, refused[place])
+            elif item.entry.kind is not Kind.FOLDER or place in notes:
+                self.tally.copied(item.target, self._sizes.get(item.target, 0), notes.get(place, ()))
 
     async def _shell(self, script: str, stdin: str = "") -> bytes:
         """Run POSIX text and read what it says."""
@@ -226,26 +369,37 @@ class ScpPush:
         try:
             yield
         except BaseException:
-            names = " ".join(quoted(item.temporary) for item in self._sent)
+            names = " ".join(quoted(item.temporary) for item in self._sent if item.temporary != item.target)
             if names:
                 with contextlib.suppress(HostError, TimeoutError):
                     async with asyncio.timeout(TIDY_SECONDS):
-                        await self._shell("exec /bin/sh", f"rm -f -- {names}\necho {_OVER.decode()}\n")
+                        await self._shell(SHELL, f"rm -f -- {names}\necho {_OVER.decode()}\n")
             raise
 
 
 def _probe(path: bytes) -> str:
     there = quoted(path)
-    return f"if [ -d {there} ]; then echo folder; elif [ -e {there} ]; then echo other; else echo none; fi"
+    return (
+        f"if [ -d {there} ]; then echo folder; elif [ -e {there} ] && [ ! -f {there} ]; then echo special;"
+        f" elif [ -e {there} ]; then echo other; else echo none; fi"
+    )
 
 
-def _numbered(lines: Sequence[bytes]) -> list[tuple[int, str]]:
-    found = []
-    for line in lines:
-        number, _, words = line.partition(b" ")
-        if number.isdigit():
-            found.append((int(number), _worded(words)))
-    return found
+def _linked(number: int, item: _Item) -> str:
+    temporary, target = quoted(item.temporary), quoted(item.target)
+    return (
+        f"if ln -s -- {quoted(item.entry.target)} {temporary}; then move_link {temporary} {target} {number};"
+        f" else echo '{number} - no link can be made'; fi\n"
+    )
+
+
+def _finished(number: int, item: _Item) -> str:
+    entry, target = item.entry, quoted(item.target)
+    return (
+        f"[ ! -d {target} ] || {{ chmod {entry.mode & ALL_MODES:04o} {target} 2>/dev/null"
+        f" || echo '{number} - its mode cannot be set';"
+        f" keep_times {target} {entry.atime} {entry.mtime} {number}; }}\n"
+    )
 
 
 def _worded(said: bytes) -> str:

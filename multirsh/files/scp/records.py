@@ -2,7 +2,7 @@ r"""The records of scp's protocol, pure.
 
 ::
 
-    T<mtime> 0 <atime> 0\n          times of what comes next
+    T<mtime> <us> <atime> <us>\n    times of what comes next, seconds and microseconds
     D<mode> 0 <name>\n              a folder begins
     C<mode> <size> <name>\n         a file: its bytes follow, then a zero
     E\n                             the folder ends
@@ -24,7 +24,10 @@ LONGEST_LINE: Final = 8192
 """Bytes; a name has 255."""
 
 _ITEM: Final = re.compile(rb"([0-7]{1,5}) ([0-9]{1,19}) (.+)", re.DOTALL)
-_TIMES: Final = re.compile(rb"([0-9]{1,19}) [0-9]{1,19} ([0-9]{1,19}) [0-9]{1,19}")
+_TIMES: Final = re.compile(rb"([0-9]{1,12}) ([0-9]{1,6}) ([0-9]{1,12}) ([0-9]{1,6})")
+
+
+_MICROSECOND_NS: Final = 1000
 
 
 class ScpError(Exception):
@@ -50,11 +53,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Of what comes next, in seconds.
+    """Of what comes next.
 
     Attributes:
-        accessed: When it was read.
-        modified: When it was modified.
+        accessed: When it was read, in nanoseconds.
+        modified: When it was modified, in nanoseconds.
     """
 
     accessed: int
@@ -96,7 +99,8 @@ def parse(line: bytes) -> Record:
     if first in {b"C", b"D"} and (found := _ITEM.fullmatch(rest)):
         return Item(first == b"D", int(found[1], 8), int(found[2]), found[3])
     if first == b"T" and (found := _TIMES.fullmatch(rest)):
-        return Times(accessed=int(found[2]), modified=int(found[1]))
+        modified, accessed = _ns(found[1], found[2]), _ns(found[3], found[4])
+        return Times(accessed=accessed, modified=modified)
     raise ScpError(f"it sent {line[:40]!r}")
 
 
@@ -112,8 +116,13 @@ def item(*, is_folder: bool, mode: int, size: int, name: bytes) -> bytes:
 
 
 def times(*, accessed: int, modified: int) -> bytes:
-    """Word times, none before 1970."""
-    return b"T%d 0 %d 0\n" % (max(0, modified), max(0, accessed))
+    """Word times, in nanoseconds: none before 1970, and in microseconds."""
+    words = [divmod(max(0, time) // _MICROSECOND_NS, 1_000_000) for time in (modified, accessed)]
+    return b"T%d %d %d %d\n" % (*words[0], *words[1])
+
+
+def _ns(seconds: bytes, microseconds: bytes) -> int:
+    return (int(seconds) * 1_000_000 + int(microseconds)) * _MICROSECOND_NS
 
 
 END: Final = b"E\n"

@@ -214,18 +214,34 @@ class Sftp:
             raise SftpError(Code.BAD_MESSAGE, "the server told no target of a link")
         return names[0].name
 
-    async def rename(self, old: bytes, new: bytes) -> None:
-        """Give a file another name, in the place of what has it."""
+    async def rename(self, old: bytes, new: bytes, aside: bytes) -> None:
+        """Give a file another name, in the place of what has it.
+
+        Args:
+            old: Its name.
+            new: The name that it is to have.
+            aside: A free name, for a moment, for what has that name: a plain RENAME replaces nothing (draft,
+                section 6.5), and what is there is not removed before it is sure that another takes its place.
+        """
         if _POSIX_RENAME in self._extensions:
             both = packets.string(old), packets.string(new)
             await self._do(Kind.EXTENDED, packets.string(_POSIX_RENAME), *both)
             return
         try:
-            await self._do(Kind.RENAME, packets.string(old), packets.string(new))
+            await self._rename(old, new)
         except SftpError:
-            # A plain RENAME replaces nothing (draft, section 6.5): for a moment there is no file, never half.
-            await self.remove(new)
-            await self._do(Kind.RENAME, packets.string(old), packets.string(new))
+            if await self.lstat(new) is None:
+                raise
+            await self._rename(new, aside)
+            try:
+                await self._rename(old, new)
+            except BaseException:
+                await self._rename(aside, new)
+                raise
+            await self.remove(aside)
+
+    async def _rename(self, old: bytes, new: bytes) -> None:
+        await self._do(Kind.RENAME, packets.string(old), packets.string(new))
 
     async def open_folder(self, path: bytes) -> bytes:
         """Begin to list a folder."""
@@ -240,18 +256,23 @@ class Sftp:
                 return []
             raise
 
-    async def is_full(self, path: bytes) -> bool:
-        """Whether there is no room where ``path`` is, as far as the server tells."""
+    async def lack(self, path: bytes) -> str | None:
+        """What the file system at ``path`` has run out of, in words, as far as the server tells."""
         if _STATVFS not in self._extensions:
-            return False
+            return None
         asked = packets.string(_STATVFS), packets.string(path)
         try:
             fields = await self._answer(Kind.EXTENDED_REPLY, Kind.EXTENDED, *asked)
         except SftpError:
-            return False
+            return None
         fields.u64()
         fragment, _blocks, _free, available = fields.u64(), fields.u64(), fields.u64(), fields.u64()
-        return available * fragment < FULL_BYTES
+        files, _files_free, files_available = fields.u64(), fields.u64(), fields.u64()
+        if available * fragment < FULL_BYTES:
+            return "no space left on the host"
+        if files and not files_available:  # some file systems have no number of them
+            return "no inodes left on the host"
+        return None
 
     async def _stat(self, kind: Kind, path: bytes) -> Attrs | None:
         try:

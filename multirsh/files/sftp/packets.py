@@ -107,7 +107,8 @@ _MORE: Final = 0x80000000
 _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
 _HEAD: Final = struct.Struct(">IBI")
-_LATEST: Final = 0xFFFFFFFF
+LATEST: Final = 0xFFFFFFFF
+"""The last second that a time can be, in 2106."""
 
 
 def u32(number: int) -> bytes:
@@ -135,7 +136,7 @@ def attrs(what: Attrs) -> bytes:
     if what.mode is not None:
         flags, fields = flags | _MODE, fields + u32(what.mode)
     if what.times is not None:
-        accessed, modified = (min(max(0, seconds), _LATEST) for seconds in what.times)
+        accessed, modified = (min(max(0, seconds), LATEST) for seconds in what.times)
         flags, fields = flags | _TIMES, fields + u32(accessed) + u32(modified)
     return u32(flags) + fields
 

@@ -80,6 +80,7 @@ class SshConnection:
         self._link: PoliteConnection | None = None
         self._socket: RemoteFirstTransport | None = None
         self._session: CommandSession | None = None
+        self._is_talking = False
         self._phase = Phase.RESOLVE
         self._user: str | None = None
         self._local_port: int | None = None
@@ -193,7 +194,10 @@ class SshConnection:
         """Ask for a session as ``request`` says, and stay until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
-        session = self._session = CommandSession(sink, link.when_read)
+        session = CommandSession(sink, link.when_read)
+        is_first = not self._is_talking
+        if is_first:  # one that is started beside it is small talk, and ends with its input
+            self._is_talking, self._session = True, session
         try:
             channel, _ = await link.create_session(
                 lambda: session,
@@ -214,6 +218,8 @@ class SshConnection:
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
+        finally:
+            self._is_talking = self._is_talking and not is_first
         if session.outcome is None or (session.error is not None and not session.output_ended):
             status, failure = command_failure(session.error, requested=True)
             raise HostError(self._host.name, status, failure)
