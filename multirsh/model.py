@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
+from multirsh.names import check_host, check_jump, check_name, check_port, check_user
+
 Scalar: TypeAlias = str | int | float | bool | None
 """What a host's variable may be."""
 
@@ -60,6 +62,9 @@ class Settings:
         transport: Which transport reaches the host: a ``TransportName``, or the name of an installed one.
         source_port: Which local ports to leave from.
         host_keys: Policy for unknown host keys.
+
+    Raises:
+        UsageError: The user, the port or a jump host cannot be one (``multirsh.names``).
     """
 
     user: str | None = None
@@ -69,6 +74,14 @@ class Settings:
     transport: str | None = None
     source_port: SourcePort | None = None
     host_keys: HostKeyPolicy | None = None
+
+    def __post_init__(self) -> None:
+        if self.user is not None:
+            check_user(self.user, "the user")
+        if self.port is not None:
+            check_port(self.port, "the port")
+        if self.jump is not None:
+            check_jump(self.jump)
 
     def or_else(self, fallback: Settings) -> Settings:
         """Fill what is not said here from ``fallback``; what is said stays."""
@@ -95,12 +108,20 @@ class Host:
         address: Where to connect: a name or an IP literal (no brackets, no port); ``None`` means ``name``.
         settings: How to connect; shared between hosts.
         vars: The user's variables; shared between hosts, never changed.
+
+    Raises:
+        UsageError: The name or the address cannot be a host's (``multirsh.names``).
     """
 
     name: str
     address: str | None = None
     settings: Settings = NO_SETTINGS
     vars: Mapping[str, Scalar] = field(default_factory=lambda: NO_VARS, hash=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "the name of a host")
+        if self.address is not None:
+            check_host(self.address, f"the address of {self.name}")
 
     @property
     def target(self) -> str:

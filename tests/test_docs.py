@@ -36,7 +36,10 @@ LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
-OTHERS_OPTIONS: Final = {"--check", "--dist", "--durations", "--preserve-symlinks-main", "--strict"}
+OTHERS_OPTIONS: Final = {
+    *("--check", "--dist", "--durations", "--newest", "--oldest", "--platform", "--preserve-symlinks-main"),
+    "--strict",
+}
 """Options of programs that are not multirsh and that the pages speak of."""
 
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -84,7 +87,7 @@ def options_of(command: click.Command) -> set[str]:
     return set().union(*map(options_of, below)) | {
         name
         for parameter in command.get_params(click.Context(command))
-        if isinstance(parameter, click.Option)
+        if isinstance(parameter, click.Option) and not parameter.hidden
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
 
@@ -293,6 +296,19 @@ def test_options_that_pages_name_are_real(page: Path) -> None:
         option for code in CODE.findall(text) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)
     }
     assert named - all_options() - OTHERS_OPTIONS == set()
+
+
+def test_each_promise_of_security_names_tests_that_are_there() -> None:
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(
+            r"^ *(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"))
+    assert named
+    assert set(named) - there == set()
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:

@@ -113,6 +113,12 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_journal.py::test_without_a_home_it_says_so_once_and_runs",
         "journal/test_recorder.py::test_a_disk_that_is_full_is_one_warning_and_what_was_written_stays",
     ),
+    "a state folder that does not answer": (
+        "cli/test_state_folder.py::test_the_run_goes_on_without_a_record",
+        "cli/test_state_folder.py::test_a_deadline_and_the_first_signal_hold",
+        "cli/test_state_folder.py::test_who_reads_records_is_told_in_time",
+        "journal/test_own_files.py::test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps",
+    ),
     "a disk that fills up": (
         "cli/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
         "cli/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",
@@ -153,7 +159,19 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "cli/test_faults.py::TestThisMachine::test_reserved_ports_without_the_capability_name_what_is_needed",
         "test_ports_reserved.py::test_reserved_ports_that_others_have_are_waited_for_and_it_is_one_wait",
     ),
-    "little memory": ("cli/test_faults.py::TestThisMachine::test_5000_hosts_in_128_mib",),
+    "little memory": (
+        "cli/test_faults.py::TestThisMachine::test_5000_hosts_in_128_mib",
+        "cli/test_memory.py::TestOnSshd::test_every_host_has_a_status_and_all_is_told",
+        "engine/test_shortage.py::test_every_host_has_one_ending_wherever_memory_runs_out",
+    ),
+    "no thread left": (
+        "transports/test_threads.py::test_where_there_is_none_it_is_made_here_if_it_may",
+        "journal/test_recorder.py::test_where_no_thread_can_be_had_the_record_is_complete_all_the_same",
+    ),
+    "hosts that write byte by byte": (
+        "transports/test_turns.py::test_a_turn_of_the_loop_takes_no_longer_however_many_connections_flood",
+        "transports/ssh/test_window.py::test_a_host_that_writes_byte_by_byte_is_exact_and_not_far_ahead",
+    ),
     "a small ARP table": (
         "cli/test_machine.py::test_more_neighbours_than_the_kernel_keeps_are_told_before_anything_begins",
         "cli/test_faults.py::test_packets_that_vanish_for_a_while_cost_attempts_which_are_told",

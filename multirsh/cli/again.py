@@ -11,11 +11,15 @@ from multirsh.cli import options
 from multirsh.errors import UsageError
 from multirsh.events import JsonObject
 from multirsh.inventory import fold
+from multirsh.inventory.groups import NO_GROUPS
 from multirsh.inventory.inventory import Inventory
+from multirsh.inventory.selection import Known, Wish, select_listed
 from multirsh.journal import Entry, Journal, State
 from multirsh.journal.claim import Claim, claim
+from multirsh.journal.reached import Reached, reached_otherwise
 from multirsh.journal.resuming import DONE, Standings, Which, differences, resumed, standing, standings
 from multirsh.model import Host, Status
+from multirsh.routes import Route
 
 SETTLES_WITHIN_S: Final = 0.5
 
@@ -29,6 +33,8 @@ class Again:
         plan: What it was to do.
         found: Where all its hosts stand.
         which: Whom to run again; ``None`` to go on with it.
+        reached: How its hosts were reached; of an older record, and a library's, that is not known.
+        may_differ: Whether something else may say how hosts are reached: a hosts file, or an option.
         claimed: Keeps others from going on with it, as long as this is there.
     """
 
@@ -36,11 +42,17 @@ class Again:
     plan: JsonObject
     found: Standings
     which: Which | None
+    reached: Reached = field(default_factory=Reached)
+    may_differ: bool = False
     claimed: Claim | None = field(default=None, compare=False)
 
     @classmethod
-    def look(cls, asked: options.Keeping) -> Self | None:
+    def look(cls, asked: options.Keeping, *, may_differ: bool = False) -> Self | None:
         """Look for the run; ``None`` if none is asked for.
+
+        Args:
+            asked: The options.
+            may_differ: Whether something else than the record may say how hosts are reached.
 
         Raises:
             UsageError: There is none such, or it cannot be gone on with.
@@ -70,6 +82,8 @@ class Again:
             plan=plan,
             found=standings(plan, outcomes),
             which=None if asked.rerun is None else Which(asked.rerun.which),
+            reached=_reached(plan, entry),
+            may_differ=may_differ,
             claimed=claimed,
         )
 
@@ -108,23 +122,84 @@ class Again:
 
     # On whom.
 
+    def all_routes(self, now: Mapping[str, Route]) -> Mapping[str, Route]:
+        """What the new run's record says of how hosts were reached.
+
+        Args:
+            now: How those are reached that it runs on; one that goes on stands for the others, too.
+        """
+        return now if self.which is not None else {**self.reached.routes, **now}
+
     def hosts(self, files: Sequence[str], choice: options.Choice) -> Sequence[Host]:
-        """Whom is chosen from: as ever, or by their recorded names where nobody is named.
+        """Candidate hosts: with files, the selection from them; without, the recorded hosts, as recorded.
 
         Raises:
             InventoryError: A file or an expression, with its place.
-            UsageError: Nobody is chosen.
+            UsageError: No host is chosen, or the record does not say how its hosts were reached.
         """
+        if not files:
+            return self._recorded(choice)
         inventory = options.read_inventory(files)
         is_narrowed = bool(choice.exclude) or choice.pick is not None
-        if not choice.is_empty or (files and (is_narrowed or self.which is not None)):
-            return choice.hosts(inventory)
-        if files:
+        if choice.is_empty and not is_narrowed and self.which is None:
             return _listed(inventory, self.found)
-        names = list(self.found) if self.which is None else standing(self.found, self.which)
-        if not names:
-            raise UsageError(f"no host of {self.entry.run} was {self.which}", hint=self._counted())
-        return replace(choice, nodes=tuple(names)).hosts(inventory)
+        return choice.hosts(inventory)
+
+    def _recorded(self, choice: options.Choice) -> Sequence[Host]:
+        routes = self.reached.routes
+        unknown = [name for name in self.found if name not in routes]
+        if unknown:
+            raise UsageError(
+                f"the record of {self.entry.run} does not say how these hosts were reached: {fold(unknown)}",
+                hint="name a hosts file with -f, whose settings hold then",
+            )
+        hosts = {name: routes[name].host(name) for name in self.found}
+        chosen = self._chosen(hosts, choice, pick=None)
+        if self.which is not None:
+            chosen = [host for host in chosen if self.found[host.name] is self.which]
+            if not chosen:
+                some = "host" if choice.is_empty else "selected host"
+                raise UsageError(f"no {some} of {self.entry.run} was {self.which}", hint=self._way_out())
+        if choice.pick is None:
+            return chosen
+        left = replace(choice, nodes=(), exclude=(), groups=())
+        return self._chosen({host.name: host for host in chosen}, left, pick=choice.pick)
+
+    def _chosen(
+        self, hosts: Mapping[str, Host], choice: options.Choice, *, pick: int | None
+    ) -> Sequence[Host]:
+        wish = Wish(
+            nodes=choice.nodes,
+            exclude=choice.exclude,
+            groups=choice.groups,
+            everything=choice.everything,
+            pick=pick,
+        )
+        known = Known(
+            hosts,
+            NO_GROUPS,
+            f"the run {self.entry.run}",
+            is_listed=True,
+            unlisted="hosts that are not in it need a run of their own, or a hosts file with -f",
+        )
+        return select_listed(wish, known)
+
+    def compared(self, routes: Mapping[str, Route]) -> Sequence[str]:
+        """Lines for people about hosts that are reached otherwise than they were.
+
+        Args:
+            routes: How the hosts are reached now.
+
+        Raises:
+            UsageError: There are some, and nothing was said that may be the reason.
+        """
+        found = reached_otherwise(self.reached.routes, routes)
+        if found and not self.may_differ:
+            raise UsageError(
+                f"hosts of {self.entry.run} would be reached otherwise than recorded: {'; '.join(found)}",
+                hint="give the options that it was run with, or name a hosts file with -f",
+            )
+        return found
 
     def left(self, chosen: Sequence[Host], plan: Mapping[str, Any], *, repeats: bool) -> Sequence[Host]:
         """Whom of the chosen hosts to run on; nobody, if there is nothing left to go on with.
@@ -141,7 +216,7 @@ class Again:
             hosts = [host for host in chosen if self.found.get(host.name) is self.which]
             if not hosts:
                 raise UsageError(
-                    f"no selected host was {self.which} in {self.entry.run}", hint=self._counted()
+                    f"no selected host was {self.which} in {self.entry.run}", hint=self._way_out()
                 )
             return hosts
         self.check(plan, [host.name for host in chosen])
@@ -196,9 +271,33 @@ class Again:
             return f"multirsh: nothing of {self.entry.run} is left to do: {self._counted()}"
         return f"multirsh: goes on with {self.entry.run}: {self._counted()}; now {_hosts(left)}"
 
+    def _way_out(self) -> str:
+        """What to take in place of a run of which no host ended so; a rerun may have reached none."""
+        first = self.plan.get("reruns")
+        counted = self._counted()
+        if first is None or self.which is None:
+            return counted
+        return f"{counted}; it took its hosts from {first}: '--rerun {self.which} {first}' does so again"
+
     def _counted(self) -> str:
         counts = {which: len(standing(self.found, which)) for which in Which}
         return ", ".join(f"{which} {count}" for which, count in counts.items() if count)
+
+
+def _reached(plan: JsonObject, entry: Entry) -> Reached:
+    """How the hosts of a run were reached; nothing, if its record is from before that was kept.
+
+    Raises:
+        UsageError: What the record says of it cannot be.
+    """
+    row = plan.get("reached")
+    try:
+        return Reached() if row is None else Reached.from_dict(row)
+    except (ValueError, UsageError) as error:
+        raise UsageError(
+            f"the record of {entry.run} is damaged: how its hosts were reached cannot be read: {error}",
+            hint="it cannot be gone on with",
+        ) from None
 
 
 def _settled(journal: Journal, entry: Entry) -> Entry:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import STDIN
-from multirsh.cli.sections import SectionCommand
-from multirsh.cli.stdin import open_stdin, with_its_file
+from multirsh.cli.descriptors import STDIN, tell
+from multirsh.cli.stdin import Stdin, is_ours
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule, exit_code
 from multirsh.inventory import Inventory
@@ -31,14 +29,6 @@ NAME_SOME = "give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
 """The way out where nobody is named."""
 
 
-class RunCommand(SectionCommand):
-    """A subcommand with ``-I``, whose value may be left out."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Attach what belongs to ``-I``."""
-        return super().parse_args(ctx, with_its_file(args, self))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is asked for, but what to run.
@@ -51,7 +41,7 @@ class Asked:
         bounds: How much at once, and for how long.
         course: Retries, batches, when to stop.
         keeping: What is kept of it, and which run it repeats or goes on with.
-        stdin: What ``-I`` names, or ``None``.
+        stdin: What the commands read; ``None`` where there are no such options.
         readers: What reads our standard input: the options, as people write them.
     """
 
@@ -62,24 +52,34 @@ class Asked:
     bounds: options.Bounds
     course: options.Course
     keeping: options.Keeping
-    stdin: str | None = None
+    stdin: Stdin | None = None
     readers: Sequence[str] = ()
 
     @classmethod
-    def take(cls, parameters: dict[str, Any]) -> Self:
-        """Take apart what click has read, and leave there what is the subcommand's own."""
+    def take(cls, parameters: dict[str, Any], words: Sequence[str] = ()) -> Self:
+        """Take apart what click has read, and leave there what is the subcommand's own.
+
+        Args:
+            parameters: By name.
+            words: Of the remote command, where there is one.
+        """
         files = parameters.pop("files", ())
         connecting = options.take(options.Connecting, parameters)
-        readers = {"-f -": "-" in files, "--password-file -": connecting.password_file == Path("-")}
+        password_file = str(connecting.password_file)
+        readers = {f"-f {file}": is_ours(file) for file in files}
+        readers |= {f"--password-file {password_file}": is_ours(password_file)}
+        choice = options.take(options.Choice, parameters)
+        choice.warn_of_expansion(words)
+        options.warn_of_expanded_files(files, words)
         return cls(
             files=files,
-            choice=options.take(options.Choice, parameters),
+            choice=choice,
             connecting=connecting,
             showing=options.take(options.Showing, parameters),
             bounds=options.take(options.Bounds, parameters),
             course=options.take(options.Course, parameters),
             keeping=options.take(options.Keeping, parameters),
-            stdin=parameters.pop("stdin", None),
+            stdin=options.take(Stdin, parameters) if "no_stdin" in parameters else None,
             readers=[option for option, reads in readers.items() if reads],
         )
 
@@ -94,6 +94,15 @@ class Asked:
         """
         if not self.files and self.choice.is_empty:
             raise UsageError("no hosts are named", hint=hint)
+
+    def check_stdin(self) -> None:
+        """See to it that nothing that waits on our standard input is dropped without a word.
+
+        Raises:
+            UsageError: It would be, or the options contradict each other.
+        """
+        if self.stdin is not None:
+            self.stdin.check(read_by_others=self.readers)
 
     def by(self, sudo: str | None) -> Self:
         """The same with ``--sudo`` or ``--become`` as it was recorded, where neither is given."""
@@ -114,7 +123,8 @@ class Asked:
             return None
         from multirsh.cli.again import Again  # noqa: PLC0415 - not needed for --help
 
-        return Again.look(self.keeping)
+        says_how = bool(self.files or self.choice.nodes or self.connecting.is_said)
+        return Again.look(self.keeping, may_differ=says_how)
 
     def hosts(self, again: Again | None = None) -> Sequence[Host]:
         """The chosen hosts, with the transport that is asked for.
@@ -128,7 +138,7 @@ class Asked:
         """
         if again is None:
             return self.hosts_of(options.read_inventory(self.files))
-        return self.connecting.routed(again.hosts(self.files, self.choice))
+        return self._connecting(again).routed(again.hosts(self.files, self.choice))
 
     def hosts_of(self, inventory: Inventory) -> Sequence[Host]:
         """The same, of hosts files that are read.
@@ -158,21 +168,23 @@ class Asked:
             repeats_all: Whether its command was taken from there, so that nothing around it may differ.
 
         Raises:
-            UsageError: The options cannot be meant together.
+            UsageError: The options cannot be meant together, or bytes wait on standard input.
             click.exceptions.Exit: There is nothing left to do.
         """
         from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
         from multirsh.cli.recording import plan_of  # noqa: PLC0415 - as below
         from multirsh.engine.limits import Limits  # noqa: PLC0415
 
-        connecting, bounds, course = self.connecting, self.bounds, self.course
+        self.check_stdin()
+        connecting, bounds, course = self._connecting(again), self.bounds, self.course
+        stdin = None if self.stdin is None else self.stdin.name
         login = connecting.password()
         as_user = connecting.as_user()
         plan = plan_of(
             command,
             kind="copy" if job is not None else "run" if command.script is None else "script",
             sudo=None if as_user is None else as_user.told,
-            stdin=self.stdin,
+            stdin=stdin,
             copy=None if job is None else job.options,
         )
         if again is not None:
@@ -192,14 +204,15 @@ class Asked:
             reads_keys=self._may_read_keys(),
             timeouts=bounds.timeouts(),
             bind_address=bounds.bind_address,
-            stdin=open_stdin(self.stdin, read_by_others=self.readers),
+            stdin=None if self.stdin is None else self.stdin.open(),
+            asks_of_stdin=self.stdin is not None and self.stdin.asks(self.readers),
             sudo=as_user,
             sudo_password=connecting.sudo_password(login),
             ssh=connecting.ssh(login),
             rsh=connecting.rsh(),
             exec_options=connecting.exec_options(),
             settings=connecting.settings(),
-            output=self.showing.beside(self.stdin).options(),
+            output=self.showing.beside(stdin).options(),
             report=self.showing.report_file(),
             exit_rule=ExitRule(
                 largest_status=bounds.largest_status,
@@ -208,7 +221,14 @@ class Asked:
             ),
             recording=self._recording(plan),
             preface=None if again is None else again.words(hosts),
+            again=again,
         )
+
+    def _connecting(self, again: Again | None) -> options.Connecting:
+        """How to reach the hosts: without a hosts file, those of a run before as they were reached there."""
+        if again is None or self.files:
+            return self.connecting
+        return self.connecting.as_recorded(again.reached)
 
     def _left_by(
         self, again: Again, hosts: Sequence[Host], plan: Mapping[str, Any], *, repeats_all: bool
@@ -218,7 +238,7 @@ class Asked:
             again.check(plan)
         left = again.left(hosts, plan, repeats=self.course.retry_command)
         if not left:
-            click.echo(again.words(left), err=True)
+            tell(again.words(left))
             raise click.exceptions.Exit(exit_code(again.earlier))
         return left
 
@@ -236,7 +256,7 @@ class Asked:
     def _may_read_keys(self) -> bool:
         """Whether our standard input is a terminal that nothing else is read from."""
         return (
-            self.stdin is None
+            (self.stdin is None or self.stdin.name is None)
             and not self.readers
             and not self.course.asks  # what is typed is the answer to --step
             and os.isatty(STDIN)

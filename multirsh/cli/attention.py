@@ -47,6 +47,8 @@ class Attention:
         self._is_gentle = is_gentle
         self._step = 0
         self._is_over = False
+        self._reads_keys = False
+        self._gives_way = False
 
     def stop(self, number: signal.Signals, _count: int) -> None:
         """A signal that means stop has come."""
@@ -80,6 +82,7 @@ class Attention:
         loop = asyncio.get_running_loop()
         before = signal.getsignal(signal.SIGUSR1)
         loop.add_signal_handler(signal.SIGUSR1, self.tell_status)
+        self._reads_keys = keys
         if keys:
             self._listen()
         try:
@@ -90,8 +93,20 @@ class Attention:
             loop.remove_reader(STDIN)
             self._is_over = True
 
+    @contextmanager
+    def not_to_keys(self) -> Iterator[None]:
+        """Read no keys meanwhile: what is typed is the answer to a question."""
+        self._gives_way = True
+        asyncio.get_running_loop().remove_reader(STDIN)
+        try:
+            yield
+        finally:
+            self._gives_way = False
+            if self._reads_keys:
+                self._listen()
+
     def _listen(self) -> None:
-        if self._is_over:
+        if self._is_over or self._gives_way:
             return
         with suppress(OSError):  # what cannot be polled is not listened to
             asyncio.get_running_loop().add_reader(STDIN, self._on_keys)

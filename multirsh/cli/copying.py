@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from multirsh.cli import options
-from multirsh.cli.asked import Asked, RunCommand
+from multirsh.cli.asked import Asked
+from multirsh.cli.attached import RunCommand
 from multirsh.cli.names import HELP_NAMES
 from multirsh.commands.command import Command
 from multirsh.errors import UsageError

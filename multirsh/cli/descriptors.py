@@ -6,6 +6,7 @@ file or socket would then become it, and a remote would read what is printed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -71,6 +72,19 @@ def print_out(text: str | bytes) -> None:
         raise ReaderGone from error
     except OSError as error:
         raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def tell(message: str) -> None:
+    """Print a line for people on stderr: the one way for all that a run's ``Printer`` does not say. Blocks.
+
+    Args:
+        message: It may hold anything: words of the command line, names of files, a remote's words. What has
+            power over a terminal is made visible.
+    """
+    from multirsh.output.escape import escape_text  # noqa: PLC0415 - not needed for --version
+
+    with contextlib.suppress(OSError):  # closed, or on a full disk: there is nowhere else to say so
+        write_all(STDERR, f"{escape_text(message)}\n".encode())
 
 
 def abandon_stdout() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
 from multirsh.cli.control import Control
-from multirsh.cli.descriptors import STDERR, write_all
-from multirsh.cli.machine import raise_descriptor_limit
+from multirsh.cli.descriptors import tell
+from multirsh.cli.machine import quiet_shortage, raise_descriptor_limit, spare_addresses
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
+from multirsh.cli.stdin import LATE, bytes_wait
+from multirsh.cli.terminal import used_by
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
@@ -24,17 +26,19 @@ from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
+from multirsh.journal.reached import Reached
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
-from multirsh.output.escape import escape_text
+from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
-from multirsh.transports.threads import daemon_thread
+from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
 if TYPE_CHECKING:
+    from multirsh.cli.again import Again
     from multirsh.cli.report_file import ReportFile
     from multirsh.files.jobs import CopyJob
 
@@ -46,9 +50,32 @@ def _nobody(_event: Event) -> None:
     """Whom nothing has to be told."""
 
 
+@contextlib.contextmanager
+def _giving_way(printer: Printer, writer: Writer, attention: Attention) -> Iterator[None]:
+    """Draw nothing and read no keys while a person is asked for a secret."""
+    loop = asyncio.get_running_loop()
+
+    async def change(asks: bool) -> None:  # noqa: FBT001 - as ``used_by`` has it
+        if asks:
+            asking.enter_context(printer.asking())
+            asking.enter_context(attention.not_to_keys())
+            await writer.write()  # takes the progress line away
+        else:
+            asking.close()
+
+    def give_way(asks: bool) -> None:  # noqa: FBT001 - as ``used_by`` has it
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+            asyncio.run_coroutine_threadsafe(change(asks), loop).result()
+
+    with contextlib.ExitStack() as asking, used_by(give_way):
+        yield
+
+
 def prepare_process() -> None:
     """Make of this process one that may reach many hosts."""
     raise_descriptor_limit()
+    spare_addresses()
+    quiet_shortage()
     # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
@@ -83,6 +110,7 @@ class Drive:
         exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
+        asks_of_stdin: Whether bytes that come on ours are told of, at the end.
         sudo: As whom the commands run, or ``None`` for who logs in.
         sudo_password: What sudo is answered.
         control: Retries, batches, when to stop.
@@ -91,6 +119,7 @@ class Drive:
         reads_keys: Whether Enter on the terminal asks for the run's status.
         recording: How the run is recorded, or ``None``.
         preface: What people are told before it begins, or ``None``.
+        again: The run that it repeats or goes on with, or ``None``.
     """
 
     hosts: Sequence[Host]
@@ -105,6 +134,7 @@ class Drive:
     exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
+    asks_of_stdin: bool = False
     sudo: Sudo | None = None
     sudo_password: PasswordSource | None = None
     control: Control = field(default_factory=Control)
@@ -113,6 +143,7 @@ class Drive:
     reads_keys: bool = False
     recording: Recording | None = None
     preface: str | None = None
+    again: Again | None = None
 
     async def drive(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
@@ -133,12 +164,17 @@ class Drive:
                     code = await self.carry_out(
                         fleet, signals, printer, writer, also=_nobody if report is None else report.feed
                     )
+                if self.asks_of_stdin and bytes_wait():
+                    printer.say(LATE)
         finally:
             # However the run has ended, the page tells of as much as there was.
-            complaint = None if report is None else await daemon_thread(report.save, name="multirsh-report")
+            complaint = (
+                None
+                if report is None
+                else await daemon_thread(report.save, name="multirsh-report", or_here=True)
+            )
             if complaint is not None:
-                with contextlib.suppress(OSError):
-                    write_all(STDERR, f"{escape_text(complaint)}\n".encode())
+                tell(complaint)
         # Unless a signal ended it, a page that is not there is the worst of it.
         return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
 
@@ -186,13 +222,18 @@ class Drive:
         Raises:
             UsageError: Nothing was run.
         """
-        run = self._run_of(fleet, printer)
+        run = self._run_of(fleet, printer, await self._record(fleet, printer))
+        run.claim()
         printer.begin(asyncio.get_running_loop().time())
         attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
-        with signals.taken_by(attention.stop), attention.status_on_request(keys=self.reads_keys):
+        with (
+            signals.taken_by(attention.stop),
+            attention.status_on_request(keys=self.reads_keys),
+            _giving_way(printer, writer, attention),
+        ):
             return await self._follow(run, printer, writer, also)
 
-    def _run_of(self, fleet: Fleet, printer: Printer) -> Run:
+    def _run_of(self, fleet: Fleet, printer: Printer, record: Record) -> Run:
         control = self.control
         course = Course(
             sudo=self.sudo,
@@ -204,14 +245,27 @@ class Drive:
             ask=control.ask_by(printer),
             fail_fast=control.fail_fast,
             barrier=control.barrier,
-            journal=self._record(printer),
+            journal=record,
         )
         if self.job is not None:
             return fleet.copy(self.job, **course)
         return fleet.run(self.command, stdin=self.stdin, **course)
 
-    def _record(self, printer: Printer) -> Record:
-        """What keeps the run's events."""
+    async def _record(self, fleet: Fleet, printer: Printer) -> Record:
+        """What keeps the run's events.
+
+        Raises:
+            UsageError: Hosts would not be reached as the run before has reached them.
+        """
+        if self.recording is None and self.again is None:
+            return NO_RECORD
+        routes = await in_daemon_thread(
+            lambda: fleet.routes(self.hosts), name="multirsh-routes", or_here=True
+        )
+        if self.again is not None:
+            for words in self.again.compared(routes):
+                printer.say(f"multirsh: {words}")
+            routes = self.again.all_routes(routes)
         if self.recording is None:
             return NO_RECORD
         loop = asyncio.get_running_loop()
@@ -219,7 +273,7 @@ class Drive:
         def warn(words: str) -> None:
             loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
 
-        return self.recording.recorder(warn) or NO_RECORD
+        return self.recording.recorder(warn, Reached(routes, self.ssh.config_file)) or NO_RECORD
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer, also: Callable[[Event], None]) -> int:
         code: int = ExitCode.INTERNAL
@@ -233,7 +287,7 @@ class Drive:
                     also(event)
                     if isinstance(event, RunFinished):
                         code = event.exit_code
-                await writer.write()
+                await _written(printer, writer)
                 for complaint in writer.complaints[complained:]:
                     printer.say(complaint)
                 complained = len(writer.complaints)
@@ -242,6 +296,9 @@ class Drive:
                 elif writer.failure is not None:
                     run.stop()
             over.set()
+        if printer.is_cut:
+            printer.say(f"multirsh: {NO_MEMORY}: what was to be shown is not complete")
+            return code if code >= SIGNAL_BASE else ExitCode.INTERNAL
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
@@ -259,4 +316,13 @@ class Drive:
             if self.job is not None:
                 total = self.job.total
                 printer.copying(self.job.progress.bytes, None if total is None else total * len(self.hosts))
-            await writer.write()
+            await _written(printer, writer)
+
+
+async def _written(printer: Printer, writer: Writer) -> None:
+    """Write what there is; what there is no memory for is dropped, and that is told at the end."""
+    try:
+        await writer.write()
+    except MemoryError:
+        relieve()
+        printer.drop()

@@ -13,6 +13,7 @@ from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
 from multirsh.inventory import Inventory, fold
 from multirsh.model import Host
+from multirsh.output.ndjson import safe
 
 
 @click.command("hosts", cls=SectionCommand, context_settings={"help_option_names": HELP_NAMES})
@@ -34,9 +35,11 @@ def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: 
     They are folded, as -w takes them; without -w and -g they are all hosts of the file.
     """
     inventory = options.read_inventory(files)
-    chosen = options.take(options.Choice, parameters).hosts(inventory)
+    choice = options.take(options.Choice, parameters)
+    choice.warn_of_expansion()
+    chosen = choice.hosts(inventory)
     if as_json:
-        lines = [json.dumps(described(host, inventory), ensure_ascii=False) for host in chosen]
+        lines = [safe(json.dumps(described(host, inventory), ensure_ascii=False)) for host in chosen]
     elif expand:
         lines = [host.name for host in chosen]
     else:

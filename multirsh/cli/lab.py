@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options, values
-from multirsh.cli.asked import Asked, RunCommand
-from multirsh.cli.descriptors import print_out
+from multirsh.cli.asked import Asked
+from multirsh.cli.attached import RunCommand
+from multirsh.cli.descriptors import print_out, tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.run import checked
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
+from multirsh.output.escape import escape_text
 
 if TYPE_CHECKING:
     from multirsh.cli.signals import StopSignals
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 @options.RUNNING
 @options.COURSE
 @options.CONTEXT
-@options.STDIN_OPTION
+@options.STDIN
 @options.OUTPUT
 @options.RECORD
 @options.CLOSING
@@ -70,7 +72,8 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
     if not command:
         return signals.run(lambda _: _keep_up(fleet))
     context = options.take(options.Context, parameters)
-    to_run, asked = context.command(checked(command)), Asked.take(parameters)
+    to_run, asked = context.command(checked(command)), Asked.take(parameters, command)
+    asked.check_stdin()  # before the servers are started
     return signals.run(lambda taken: _run_on(fleet, to_run, asked, taken))
 
 
@@ -97,12 +100,13 @@ async def _keep_up(fleet: LabOptions) -> int:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            click.echo("\nmultirsh: the lab ends", err=True)  # below the terminal's ^C
+            tell("")  # below the terminal's ^C
+            tell("multirsh: the lab ends")
     return ExitCode.OK
 
 
 def _explanation(lab: Lab) -> str:
-    options_for_it = shlex.join(lab.arguments)
+    options_for_it = escape_text(shlex.join(lab.arguments))
     return "\n".join(
         (
             f"{len(lab.names)} SSH servers are up: {fold(lab.names)}",
@@ -110,7 +114,7 @@ def _explanation(lab: Lab) -> str:
             "From another terminal:",
             f"  multirsh {options_for_it} uptime",
             f"  multirsh {options_for_it} -g web 'echo $MULTIRSH_LAB_HOST'",
-            f"  ssh -F {shlex.quote(str(lab.ssh_config))} {lab.names[0]}",
+            f"  ssh -F {escape_text(shlex.quote(str(lab.ssh_config)))} {lab.names[0]}",
             "",
             "Ctrl-C ends them and takes their keys and files away.",
             "",

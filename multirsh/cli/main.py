@@ -1,7 +1,7 @@
 """Which subcommand is meant; each is imported only when it is.
 
 ``multirsh uptime`` and ``multirsh -f hosts.yaml uptime`` are ``run``, the
-default. ``--help`` must be quick, so nothing here imports what a run needs.
+default (``first_word``). ``--help`` must be quick, so nothing here imports what a run needs.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import click
 
 from multirsh.cli.complaints import worded
 from multirsh.cli.config_file import read_defaults
-from multirsh.cli.descriptors import ReaderGone, abandon_stdout, fill_closed
+from multirsh.cli.descriptors import ReaderGone, abandon_stdout, fill_closed, tell
+from multirsh.cli.first_word import with_subcommand_first
 from multirsh.cli.names import DEFAULT, HELP_NAMES, SUBCOMMANDS
 from multirsh.cli.sections import write_options
 from multirsh.errors import MultirshError
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.shortage import NO_MEMORY
 from multirsh.version import __version__
 
 EXIT_CODES: Final = (
@@ -39,7 +42,7 @@ _ABOUT_US: Final = frozenset({*HELP_NAMES, "--version"})
 
 
 class DefaultGroup(click.Group):
-    """A group whose first word may be left out when it is ``run``."""
+    """A group whose subcommand may stand after its options, and be left out when it is ``run``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The subcommands, the default first."""
@@ -54,10 +57,16 @@ class DefaultGroup(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``run`` in front unless the first word is a subcommand, or asks about multirsh itself."""
-        if args and args[0] not in SUBCOMMANDS and args[0] not in _ABOUT_US:
-            args = [DEFAULT, *args]
+        """Put the subcommand in front, unless the first word asks about multirsh itself."""
+        if args and args[0] not in _ABOUT_US:
+            args = with_subcommand_first(args, partial(self._load, ctx))
         return super().parse_args(ctx, args)
+
+    def _load(self, ctx: click.Context, name: str) -> click.Command:
+        command = self.get_command(ctx, name)
+        if command is None:
+            raise AssertionError(f"{name} is no subcommand")
+        return command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the options of ``run``, which is what most people look for, then the subcommands."""
@@ -105,17 +114,20 @@ def main(args: Sequence[str] | None = None) -> None:
 def _run(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args=args, prog_name="multirsh", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return ExitCode.USAGE
     except click.ClickException as error:
-        return _complain(worded(error), ExitCode.USAGE)
+        return _refuse(error)
     except MultirshError as error:
         return _complain(str(error), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         return SIGNAL_BASE + signal.SIGINT
     except ReaderGone:
         return SIGNAL_BASE + signal.SIGPIPE
+    except MemoryError:
+        return _complain(NO_MEMORY, ExitCode.INTERNAL)
+    except BaseExceptionGroup as errors:
+        if errors.split(MemoryError)[1] is not None:
+            raise
+        return _complain(NO_MEMORY, ExitCode.INTERNAL)
     except OSError as error:
         abandon_stdout()
         reason = error.strerror or str(error)
@@ -123,6 +135,14 @@ def _run(args: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else ExitCode.OK
 
 
+def _refuse(error: click.ClickException) -> int:
+    if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return _complain(worded(error), ExitCode.USAGE)
+    for line in error.format_message().splitlines():
+        tell(line)
+    return ExitCode.USAGE
+
+
 def _complain(message: str, code: ExitCode) -> int:
-    click.echo(f"multirsh: {message}", err=True)
+    tell(f"multirsh: {message}")
     return code

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from multirsh.cli.descriptors import print_out
+from multirsh.linux import missing
 from multirsh.output.port_report import port_report
 from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_words import rendered
@@ -90,7 +91,9 @@ def look(showing: Showing, *, is_live: bool = False) -> str:
         if showing.as_json:
             return f"{survey_json(found)}\n"
         return rendered(
-            survey_report(found, _user, brief=is_live), width=showing.width(), color=showing.color
+            survey_report(found, _user, brief=is_live, missing=missing()),
+            width=showing.width(),
+            color=showing.color,
         )
     holders = _holders(row for row in table or () if port in {row.local.port, row.remote.port})
     most = _MOST_FOR_PROGRAMS if showing.as_json else _PEERS_FOR_PEOPLE

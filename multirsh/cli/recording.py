@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +17,10 @@ from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions
 from multirsh.journal import Journal, Limits, Recorder
 from multirsh.journal.pruning import DAY_S
+from multirsh.journal.reached import Reached
 
 HASHED_AT_MOST: Final = 64 * 1024 * 1024
-"""A larger file of ``-I`` is known by its size and time: to read it twice takes too long."""
+"""A larger ``--stdin-file`` is known by its size and time: to read it twice takes too long."""
 
 MOST_RECORDS: Final = 5000
 """However small they are: each run looks through the index when it begins."""
@@ -46,10 +47,11 @@ class Recording:
             plan=plan, output_bytes=output, limits=Limits(records=MOST_RECORDS, age_s=days * DAY_S, size=size)
         )
 
-    def recorder(self, warn: Callable[[str], object]) -> Recorder | None:
+    def recorder(self, warn: Callable[[str], object], reached: Reached) -> Recorder | None:
         """What records the run; ``None`` where no record can be.
 
         Args:
+            reached: How its hosts are reached.
             warn: Told why, and that none can be kept any further, then from another thread.
         """
         try:
@@ -58,8 +60,22 @@ class Recording:
             warn(f"the run is not recorded: {error}")
             return None
         return Recorder(
-            journal, plan=self.plan, limits=self.limits, output_bytes=self.output_bytes, warn=warn
+            journal,
+            plan={
+                **self.plan,
+                "reached": replace(reached, ssh_config=_absolute(reached.ssh_config)).to_dict(),
+            },
+            limits=self.limits,
+            output_bytes=self.output_bytes,
+            warn=warn,
         )
+
+
+def _absolute(config_file: str | None) -> str | None:
+    """A file of ``-F``, wherever multirsh is started the next time."""
+    if config_file is None or config_file == "none":
+        return config_file
+    return os.path.abspath(config_file)  # noqa: PTH100 - links stay as they are
 
 
 def plan_of(
@@ -71,7 +87,7 @@ def plan_of(
         command: What is run; of a copy, its title.
         kind: Of which subcommand it is.
         sudo: As whom it runs, if not as who logs in.
-        stdin: What ``-I`` names.
+        stdin: What file the commands read, ``-`` for our standard input; or ``None``.
         copy: How files are copied, if they are.
     """
     plan = {

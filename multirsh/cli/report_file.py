@@ -6,6 +6,7 @@ browser never opens half of one, and one of an earlier run is kept until then.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,12 @@ from multirsh.events import Event, RunStarted
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import USUAL_MEMORY
 from multirsh.report import Report
+from multirsh.shared_folders import check_owner
 
 _HINT: Final = "name a file in a folder to write in, such as report.html"
 _USUAL_MODE: Final = 0o666
+_MOST_LINKS: Final = 40
+"""As the kernel (path_resolution(7))."""
 
 
 class ReportFile:
@@ -89,9 +93,9 @@ def _writable(path: Path) -> Path:
     """
     if str(path) == "-":
         raise UsageError("a report is a file of its own, and - is stdout", hint=_HINT)
-    # What a link leads to is replaced, and not the link.
-    real = Path(os.path.realpath(path))
     try:
+        # What a link leads to is replaced, and not the link.
+        real = _followed(path)
         if real.exists() and not real.is_file():
             raise _refused(path, "that is no regular file")
         if real.exists() and not os.access(real, os.W_OK):
@@ -102,6 +106,21 @@ def _writable(path: Path) -> Path:
     os.close(descriptor)
     Path(name).unlink()
     return real
+
+
+def _followed(path: Path) -> Path:
+    """What ``path`` leads to, by links that may be followed.
+
+    Raises:
+        OSError: Another user has left a link there; or links lead in a circle.
+    """
+    for _ in range(_MOST_LINKS):
+        path = Path(os.path.realpath(path.parent), path.name)
+        if not path.is_symlink():
+            return path
+        check_owner(path.lstat(), path.parent.stat())
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def _refused(path: Path, why: str | None) -> UsageError:
@@ -129,9 +148,11 @@ def _beside(path: Path) -> tuple[int, str]:
 
 
 def _mode(path: Path) -> int:
-    """The mode of the file that is replaced; of a new one, what the user's umask leaves."""
+    """The mode of the user's file that is replaced; of a new one, what the user's umask leaves."""
     with suppress(FileNotFoundError):
-        return path.stat().st_mode & 0o777
+        found = path.stat()
+        if found.st_uid == os.geteuid():
+            return found.st_mode & 0o777
     mask = os.umask(0o077)
     os.umask(mask)
     return _USUAL_MODE & ~mask

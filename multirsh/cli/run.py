@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.asked import NAME_SOME, Asked, RunCommand
+from multirsh.cli.asked import NAME_SOME, Asked
+from multirsh.cli.attached import RunCommand
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
 from multirsh.errors import UsageError
+from multirsh.inventory.suggest import is_one_edit_away
 
 
 @click.command(
@@ -26,7 +28,7 @@ from multirsh.errors import UsageError
 @options.COURSE
 @options.CONTEXT
 @options.TTY
-@options.STDIN_OPTION
+@options.STDIN
 @options.OUTPUT
 @options.RECORD
 @options.AGAIN
@@ -42,7 +44,7 @@ def run(*, command: tuple[str, ...], tty: bool, **parameters: Any) -> int:
     from multirsh.cli import signals  # noqa: PLC0415
 
     context = options.take(options.Context, parameters)
-    asked = Asked.take(parameters)
+    asked = Asked.take(parameters, command)
     again = asked.again()
     if again is None:
         joined = checked(command)
@@ -73,6 +75,7 @@ def checked(command: Sequence[str]) -> str:
 
 def _way_out(word: str) -> str:
     """How to name hosts, or what else may be meant by the first word of the command."""
-    if word in SUBCOMMANDS:
-        return f"if {word} is meant as the subcommand, put it before its options"
+    meant = [name for name in SUBCOMMANDS if is_one_edit_away(word, name)]
+    if meant:
+        return f"did you mean multirsh {' or '.join(meant)}? For a remote command, {NAME_SOME}"
     return f"{NAME_SOME}, or try it out: multirsh lab uptime"

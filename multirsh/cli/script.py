@@ -4,35 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from multirsh.cli import options
 from multirsh.cli.asked import Asked
+from multirsh.cli.attached import RunCommand
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import SectionCommand
-from multirsh.cli.stdin import OURS, with_its_file
+from multirsh.cli.stdin import OURS, is_ours
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
     from multirsh.commands.script import Script
 
 
-class ScriptCommand(SectionCommand):
-    """Of ``-I``, whose value may be left out, before words of which the first is a file anyway."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Attach what belongs to ``-I``."""
-        return super().parse_args(ctx, with_its_file(args, self, is_its_file=_is_its_file))
-
-
 @click.command(
     "script",
     short_help="Run a script of this machine's on many hosts.",
-    cls=ScriptCommand,
+    cls=RunCommand,
     context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
 )
@@ -49,7 +40,7 @@ class ScriptCommand(SectionCommand):
 )
 @options.COURSE
 @options.CONTEXT
-@options.STDIN_OPTION
+@options.STDIN
 @options.OUTPUT
 @options.RECORD
 @options.AGAIN
@@ -72,7 +63,7 @@ def script(*, words: tuple[str, ...], shell: str | None, **parameters: Any) -> i
     if again is None:
         asked.check_somebody()
     found = _read(words, shell, read_by_others=asked.readers)
-    if words[0] == OURS:
+    if is_ours(words[0]):
         asked = replace(asked, readers=[*asked.readers, "the script"])
     drive = asked.drive(context.command(script=found), asked.hosts(again), again=again)
     return signals.run(drive.drive)
@@ -96,21 +87,3 @@ def _read(words: Sequence[str], shell: str | None, *, read_by_others: Sequence[s
         )
     with open(STDIN, "rb", closefd=False) as ours:
         return Script(ours.read(), tuple(arguments), words_of(shell), "<stdin>")
-
-
-def _is_its_file(rest: Sequence[str]) -> bool:
-    """Whether ``-I`` is followed by its file, where the script comes next at the latest.
-
-    Raises:
-        UsageError: That word may be either.
-    """
-    if len(rest) < 2 or not (rest[0] == OURS or Path(rest[0]).is_file()):  # noqa: PLR2004 - a file and the script
-        return False
-    if rest[0] == OURS:
-        return True
-    if rest[1].startswith("-") or Path(rest[1]).is_file():
-        raise UsageError(
-            f"-I {rest[0]}: it may be the script, or what the script is to read",
-            hint=f"write -I{rest[0]} if the script is to read it, else '-I -- {rest[0]}'",
-        )
-    return False

@@ -19,6 +19,16 @@ class SectionOption(click.Option):
         self.section = section
 
 
+class Setting(SectionOption):
+    """A setting that no word of the command line gives: an environment variable, and a key of config.toml."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, hidden=True, **settings)
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let no word of the command line be it."""
+
+
 class SectionCommand(click.Command):
     """A command whose ``--help`` shows options by section, each where its first option is declared."""
 

@@ -29,12 +29,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from multirsh.exit_code import SIGNAL_BASE
+from multirsh.cli.descriptors import STDERR
+from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.shortage import NO_MEMORY, relieve
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 ONE_WISH_S: Final = 0.5
 """SIGTERM and SIGHUP that follow one of them within so many seconds ask for nothing more."""
+
+_MOST_SHORTAGES: Final = 1000
+"""So many callbacks of the loop may fail for want of memory before the program ends itself."""
 
 _AT_ONCE: Final = 4
 """The signal, by its place in their order, that no more waits for anything."""
@@ -111,6 +116,7 @@ def run(program: Callable[[StopSignals], Coroutine[Any, Any, int]]) -> int:
         if task is None:
             raise RuntimeError("not in a task")
         signals = StopSignals(task)
+        asyncio.get_running_loop().set_exception_handler(_Shortages())
         with _listening(signals):
             try:
                 return await program(signals)
@@ -120,6 +126,24 @@ def run(program: Callable[[StopSignals], Coroutine[Any, Any, int]]) -> int:
                 return SIGNAL_BASE + signals.first
 
     return asyncio.run(signalled())
+
+
+class _Shortages:
+    """Takes what the loop's callbacks raise. Memory that is short is no error of ours, and told elsewhere."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take what one callback has raised."""
+        if not isinstance(context.get("exception"), MemoryError):
+            loop.default_exception_handler(context)
+            return
+        relieve()
+        self._count += 1
+        if self._count >= _MOST_SHORTAGES:  # a callback that can do nothing is called again and again
+            os.write(STDERR, f"multirsh: {NO_MEMORY}\n".encode())
+            os._exit(ExitCode.INTERNAL)
 
 
 @contextmanager

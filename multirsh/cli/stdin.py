@@ -1,128 +1,146 @@
-"""``-I [FILE]``: what the commands get as their standard input."""
+"""What the commands read: nothing by default, our standard input (``-I``), or a file (``--stdin-file``).
+
+Whoever pipes a file into multirsh means it for the commands. So bytes that wait on our standard input are
+refused where no option says what becomes of them: ``cat new.conf | multirsh ... 'cat > live.conf'`` would
+empty ``live.conf`` and report success. Looking never takes a byte: what a loop such as
+``while read host; do multirsh ...; done`` has not read yet stays there for the loop.
+"""
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+import stat
+import termios
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from multirsh.cli.descriptors import STDIN
-from multirsh.cli.rerun import RERUN, is_run
-from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
     from multirsh.engine.spool import Spool
 
-NAMES: Final = ("-I", "--stdin")
-
-SUDO: Final = "--sudo"
-"""Its value is attached, or it has none: the next word is never it."""
-
 OURS: Final = "-"
 """Our own standard input."""
 
+_OURS_TOO: Final = frozenset({OURS, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
+"""Names of files that are our own standard input."""
 
-def is_a_file_before_more(rest: Sequence[str]) -> bool:
-    """Whether the first of ``rest`` is there as a file, and more words follow, which then are the command."""
-    return len(rest) > 1 and (rest[0] == OURS or Path(rest[0]).is_file())
+LATE: Final = (
+    "multirsh: bytes came on standard input during the run and were not sent to the hosts; "
+    "-I sends it, -n says that it is not for them"
+)
+"""Printed once, at the end of a run."""
 
 
-def with_its_file(
-    args: Sequence[str],
-    command: click.Command,
-    *,
-    is_its_file: Callable[[Sequence[str]], bool] = is_a_file_before_more,
-) -> list[str]:
-    """Settle whether the word after ``-I`` is its file or the command's first word; and ``--rerun``'s run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdin:
+    """What the commands' standard input is; the fields are the options.
 
-    A name attached (``-IFILE``, ``--stdin=FILE``) always is the file. Options end where the command begins,
-    so only what stands before it is looked at.
-
-    Args:
-        args: The command line.
-        command: Whose options they are.
-        is_its_file: Says so of the first of the words after ``-I``; there is one at least.
-
-    Returns:
-        The command line, in which the option always has its value attached.
+    Attributes:
+        stdin: ``-I``.
+        stdin_file: ``--stdin-file``, or ``None``.
+        no_stdin: ``-n``.
+        stdin_default: The setting ``stdin``: ``"none"`` is ``-n`` for good; or ``None``.
     """
-    with_value = {
-        name
-        for param in command.params
-        if isinstance(param, click.Option) and not param.is_flag and not param.count
-        for name in param.opts
-    }
-    settled: list[str] = []
-    rest = list(args)
-    while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
-        word = rest.pop(0)
-        before, name = _asking_for_value(word, with_value)
-        if name in NAMES:
-            is_file = bool(rest) and is_its_file(rest)
-            settled += [*before, f"{NAMES[-1]}={rest.pop(0) if is_file else OURS}"]
-        elif (name == RERUN or word.startswith(f"{RERUN}=")) and _says_which(word, rest):
-            which = word.partition("=")[2] or rest.pop(0)
-            run = f" {rest.pop(0)}" if rest and is_run(rest[0]) else ""
-            settled.append(f"{RERUN}={which}{run}")
-        elif name == SUDO:
-            settled.append(f"{SUDO}={ROOT}")
-        else:
-            settled.append(word)
-            if name is not None and rest:
-                settled.append(rest.pop(0))
-    return [*settled, *rest]
 
+    stdin: bool = False
+    stdin_file: str | None = None
+    no_stdin: bool = False
+    stdin_default: str | None = None
 
-def _says_which(word: str, rest: Sequence[str]) -> bool:
-    """Whether ``--rerun`` has its first value; if it has not, click says what is missing."""
-    return "=" in word or bool(rest)
+    @property
+    def name(self) -> str | None:
+        """The file that is sent, ``-`` for our standard input; ``None`` where nothing is."""
+        return OURS if self.stdin else self.stdin_file
 
+    def check(self, *, read_by_others: Sequence[str]) -> None:
+        """Refuse options that contradict each other, and bytes of which no option says what becomes of them.
 
-def _asking_for_value(word: str, with_value: Collection[str]) -> tuple[list[str], str | None]:
-    """The option of ``word`` whose value is the next word, if there is one, and what stands before it."""
-    if word.startswith("--"):
-        return [], word if word in with_value else None
-    for place, letter in enumerate(word[1:], 1):
-        if f"-{letter}" in with_value:
-            is_last = place == len(word) - 1
-            return [word[:place]] if place > 1 else [], f"-{letter}" if is_last else None
-    return [], None
+        Args:
+            read_by_others: Options that read our standard input themselves: what is there is for them.
 
+        Raises:
+            UsageError: They do, or there are such bytes.
+        """
+        if self.stdin and self.stdin_file is not None:
+            raise UsageError("-I and --stdin-file each give the commands their input", hint="use one of them")
+        sends_ours = self.name is not None and is_ours(self.name)
+        if sends_ours and self.no_stdin:
+            raise UsageError("-I sends standard input, and -n does not", hint="use one of them")
+        if sends_ours and read_by_others:
+            raise UsageError(
+                f"standard input is read by {read_by_others[0]} and cannot be sent to the hosts, too",
+                hint="name a file for one of them",
+            )
+        if self.asks(read_by_others) and bytes_wait():
+            raise UsageError(
+                "bytes wait on standard input, and no option says what they are for",
+                hint="-I sends them to every host, -n leaves them where they are",
+            )
 
-def open_stdin(name: str | None, *, read_by_others: Sequence[str]) -> Spool | None:
-    """Open what ``-I`` names.
+    def asks(self, read_by_others: Sequence[str]) -> bool:
+        """Whether bytes on our standard input would be dropped without a word."""
+        is_settled = self.no_stdin or self.stdin_default is not None or bool(read_by_others)
+        return not is_settled and (self.name is None or not is_ours(self.name))
 
-    Args:
-        name: The file, or ``-`` for our standard input; ``None`` for no input at all.
-        read_by_others: Options that read our standard input themselves.
+    def open(self) -> Spool | None:
+        """Open it; ``None`` where nothing is sent. A FIFO that is not open for writing yet is waited for.
 
-    Raises:
-        UsageError: It cannot be read, or others have read it.
-    """
-    if name is None:
-        return None
-    from multirsh.engine.spool import Spool  # noqa: PLC0415 - not needed for --help, which must be quick
+        Raises:
+            UsageError: It cannot be read.
+        """
+        if self.name is None:
+            return None
+        from multirsh.engine.spool import Spool  # noqa: PLC0415 - not needed for --help, which must be quick
 
-    if name != OURS:
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise UsageError(f"-I {name}: {error.strerror}", hint="give a file that can be read") from None
-        if Path(name).is_dir():
-            os.close(descriptor)
-            raise UsageError(f"-I {name}: it is a folder", hint="give a file that can be read")
+        descriptor = STDIN if self.name == OURS else _opened(self.name)
+        if os.isatty(descriptor):
+            # In the background a read would stop us; with the signal ignored it fails, and is repeated.
+            signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         return Spool(descriptor)
-    if read_by_others:
-        raise UsageError(
-            f"standard input is read by {read_by_others[0]} and cannot be sent to the hosts, too",
-            hint="name a file for one of them",
-        )
-    if os.isatty(STDIN):
-        # In the background it would stop us, and with us all that runs; so reading fails, and is tried again.
-        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-    return Spool(STDIN)
+
+
+def bytes_wait() -> bool:
+    """Whether our standard input is a pipe, a socket or a file that has something to read now.
+
+    Nothing is read away, and this never waits. Terminals are not looked at, since what is typed ahead is for
+    the next program, nor are devices such as /dev/null.
+    """
+    try:
+        found = os.fstat(STDIN)
+        if stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+            count = array.array("i", [0])
+            fcntl.ioctl(STDIN, termios.FIONREAD, count)  # pipe(7), unix(7), tcp(7)
+            return count[0] > 0
+        if stat.S_ISREG(found.st_mode):
+            place = os.lseek(STDIN, 0, os.SEEK_CUR)
+            # The files of /proc have a size of 0, whatever is in them; pread(2) leaves the place as it is.
+            return found.st_size > place or (not found.st_size and bool(os.pread(STDIN, 1, place)))
+    except OSError:  # open for writing alone, a socket that listens: there is nothing that could be read
+        pass
+    return False
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file's name means our standard input, as ``-`` and ``/dev/stdin`` do."""
+    return name in _OURS_TOO
+
+
+def _opened(name: str) -> int:
+    hint = "give a file that can be read"
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"--stdin-file {name}: {error.strerror}", hint=hint) from None
+    except ValueError:  # a NUL in the name
+        raise UsageError(f"--stdin-file {name!r}: no file can have this name", hint=hint) from None
+    if Path(name).is_dir():
+        os.close(descriptor)
+        raise UsageError(f"--stdin-file {name}: it is a folder", hint=hint)
+    return descriptor

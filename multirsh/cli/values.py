@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import click
+from click.types import StringParamType
 
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.pace import StartRate
 from multirsh.errors import UsageError
 from multirsh.inventory.suggest import did_you_mean
 from multirsh.model import TransportName
+from multirsh.names import check_jump, check_user
 from multirsh.output.gather.normalize import Normalizer
 from multirsh.ports.budget import PortBudget
 
@@ -78,7 +80,36 @@ def days(value: str | float) -> float:
     return number
 
 
-def transport(value: str) -> str:
+def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
+    """Read by ``parse``, whose complaints become click's."""
+
+    def read(value: str | Parsed) -> Parsed:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
+class Checked(StringParamType):
+    """Text that has to pass a check; ``config.toml`` wants it in quotes, like all text."""
+
+    def __init__(self, check: Callable[[str], str]) -> None:
+        """Take the check; what it raises is a ``click.BadParameter`` or a ``UsageError``."""
+        self._check = _parsed(check)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the text; the error says which option, variable or file it comes from."""
+        try:
+            return self._check(super().convert(value, param, ctx))
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message, ctx=ctx, param=param) from None
+
+
+def _transport(value: str) -> str:
     """Read a transport's name: one of ours, or of one that is installed beside them.
 
     Raises:
@@ -109,20 +140,6 @@ def assignment(value: str | tuple[str, str]) -> tuple[str, str]:
     return name, content
 
 
-def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
-    """Read by ``parse``, whose complaints become click's."""
-
-    def read(value: str | Parsed) -> Parsed:
-        if not isinstance(value, str):
-            return value
-        try:
-            return parse(value)
-        except UsageError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return read
-
-
 def size(value: str | int) -> int:
     """Read a number of bytes, such as ``64M``: K, M, G and T are powers of 1024.
 
@@ -142,5 +159,8 @@ start_rate = _parsed(StartRate.parse)
 batches = _parsed(Batches.parse)
 max_fail = _parsed(MaxFail.parse)
 normalizer = _parsed(Normalizer.parse)
+user = Checked(lambda name: check_user(name, "the user"))
+jump = Checked(check_jump)
+transport = Checked(_transport)
 count = whole(1)
 port = whole(1, _MOST_PORTS)

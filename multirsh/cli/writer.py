@@ -12,6 +12,7 @@ from typing import Final
 
 from multirsh.cli.descriptors import STDERR, STDOUT, write_all
 from multirsh.output import Batch, HostFile, Printer, Target, Write
+from multirsh.shared_folders import check_owner
 from multirsh.transports.threads import daemon_thread
 
 LAST_WORDS_S: Final = 1.0
@@ -58,13 +59,13 @@ class Writer:
         if not batch:
             return
         left = deque(batch.writes)
-        writing = daemon_thread(lambda: self._write(left), name="multirsh-write")
+        writing = daemon_thread(lambda: self._write(left), name="multirsh-write", or_here=True)
         await asyncio.wait((writing, self._hurries), return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait((writing,), timeout=LAST_WORDS_S)
         if not writing.done() and "stdout" not in self._dead:
             # Its thread is stuck for good; what stderr was to get is written by another.
             self._dead.add("stdout")
-            rest = daemon_thread(lambda: self._write(left), name="multirsh-write")
+            rest = daemon_thread(lambda: self._write(left), name="multirsh-write", or_here=True)
             await asyncio.wait((rest,), timeout=LAST_WORDS_S)
 
     def hurry(self) -> None:
@@ -101,9 +102,11 @@ class Writer:
         try:
             # Not kept open: there may be more hosts than descriptors.
             # To open a FIFO that nobody reads would block for good, and with it all that is to be written.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK
+            # A link under a host's name may be another user's, and lead to any file of ours.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
             descriptor = os.open(path, flags, 0o666)
             try:
+                check_owner(os.fstat(descriptor), file.folder.stat())
                 write_all(descriptor, data)
             finally:
                 os.close(descriptor)
@@ -119,6 +122,10 @@ class Writer:
             self._failed.add(where)
             others = "disk" if is_full else "folder"
             self.complaints.append(
-                f"multirsh: {path} cannot be written: {error.strerror};"
+                f"multirsh: {path} cannot be written: {_reason(error)};"
                 f" it is cut off there, and so may be others of that {others}"
             )
+
+
+def _reason(error: OSError) -> str | None:
+    return "there is a symbolic link in its place" if error.errno == errno.ELOOP else error.strerror

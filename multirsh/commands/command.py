@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.commands.script import Script
 from multirsh.errors import UsageError
 
@@ -47,6 +48,7 @@ class Command:
     script: Script | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.script is None and not self.text.strip():
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if self.script is not None and self.text:

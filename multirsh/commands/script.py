@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 
 SH: Final = ("/bin/sh",)
@@ -43,6 +44,7 @@ class Script:
     name: str = "script"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check(self.content, self.name)
         if any("\0" in word for word in (*self.arguments, *self.interpreter)):
             raise UsageError(f"{self.name}: an argument cannot hold a NUL byte")

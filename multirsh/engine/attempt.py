@@ -14,6 +14,7 @@ from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
 from multirsh.files.entries import Teller
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
+from multirsh.shortage import NoThreadError, no_memory, relieve
 from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection
 from multirsh.transports.passwords import Password
@@ -58,12 +59,14 @@ class Task:
     Attributes:
         work: Done when the login is through.
         passed: Called each time when a jump host has let us through.
+        is_short: Whether there was no memory to take output: then this very task was cancelled for it.
         entered: Awaited before it: who is told that we are in, and may hold us.
         sudo_password: What sudo is answered, where it is asked to end what it began.
     """
 
     work: Work
     passed: Callable[[], None] = lambda: None
+    is_short: Callable[[], bool] = lambda: False
     entered: Callable[[], Awaitable[None]] = _at_once
     sudo_password: Callable[[], Password | None] = no_password
 
@@ -135,12 +138,7 @@ async def attempt(
     try:
         try:
             async with stop.guard():
-                async with _within(timeouts.connect, "not logged in") as scope:
-                    way_in = Patience(scope, port_seconds=timeouts.port, passed=task.passed)
-                    await connection.open(way_in)
-                await task.entered()
-                async with _within(timeouts.command, "the command did not end"):
-                    return _ended(await task.work(connection, teller))
+                return await _made(connection, task, teller, timeouts)
         except _DeadlinePassed as passed:
             failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
             given_up = Ending(status=Status.TIMEOUT, failure=failure)
@@ -150,13 +148,54 @@ async def attempt(
             if error.failure is None or error.failure.kind is not ErrorKind.STDIN:
                 raise
             given_up = Ending(status=error.status, failure=error.failure)
+        except (MemoryError, asyncio.CancelledError) as error:
+            if not _is_for_memory(error, task):
+                raise
+            given_up = _short(error, connection.phase)
         return await _with_its_fate(given_up, connection, task, timeouts.kill_after, stop)
     except HostError as error:
         return Ending(status=error.status, failure=error.failure)
+    except (MemoryError, NoThreadError) as error:
+        return _short(error, connection.phase)
     except Exception as error:
         logger.exception("internal error")
         failure = Failure(ErrorKind.INTERNAL, connection.phase, f"{type(error).__name__}: {error}")
         return Ending(status=Status.LOCAL, failure=failure)
+
+
+async def _made(connection: Connection, task: Task, teller: Teller, timeouts: Timeouts) -> Ending:
+    """Take the steps of an attempt, each within its time."""
+    async with _within(timeouts.connect, "not logged in") as scope:
+        way_in = Patience(scope, port_seconds=timeouts.port, passed=task.passed)
+        await connection.open(way_in)
+    await task.entered()
+    async with _within(timeouts.command, "the command did not end"):
+        try:
+            ending = _ended(await task.work(connection, teller))
+        except Exception:
+            if not task.is_short():
+                raise
+        else:
+            if not task.is_short():
+                return ending
+        await asyncio.sleep(0)  # where the cancellation has not come yet, it comes here
+        raise MemoryError
+
+
+def _is_for_memory(error: BaseException, task: Task) -> bool:
+    """Whether memory was short; of a cancellation, whether it was for that alone."""
+    if isinstance(error, MemoryError):
+        return True
+    this = asyncio.current_task()
+    return task.is_short() and this is not None and not this.uncancel()
+
+
+def _short(error: BaseException, phase: Phase) -> Ending:
+    """How an attempt ends for which there is no thread, or no memory."""
+    relieve()
+    if isinstance(error, NoThreadError):
+        return Ending(status=Status.LOCAL, failure=Failure(ErrorKind.MEMORY, phase, error.strerror))
+    return Ending(status=Status.LOCAL, failure=no_memory(phase))
 
 
 _STARTED: Final = frozenset({Phase.SESSION, Phase.RUN})
@@ -170,7 +209,7 @@ async def _with_its_fate(
     if given_up.failure is None or given_up.failure.phase not in _STARTED:
         return given_up
     fate = Fate.UNKNOWN
-    with contextlib.suppress(_Stopped):
+    with contextlib.suppress(_Stopped, MemoryError):
         async with stop.last_guard():
             fate = await connection.end_command(kill_after=kill_after, password=task.sudo_password())
     return replace(given_up, failure=replace(given_up.failure, fate=fate))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 from multirsh.model import Status
 
@@ -22,6 +23,9 @@ class Quantity:
 
     count: int | None = None
     share: Fraction = Fraction(1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def parse(cls, text: str, *, what: str, hint: str) -> Quantity:
@@ -71,6 +75,9 @@ class Batches:
 
     sizes: tuple[Quantity, ...] = (Quantity(),)
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @classmethod
     def parse(cls, text: str) -> Batches:
         """Read ``1,10%,100%``.
@@ -114,6 +121,9 @@ class MaxFail:
     """
 
     limit: Quantity
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def parse(cls, text: str) -> MaxFail:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
@@ -52,6 +53,23 @@ def check_privacy(transports: Mapping[str, Transport], hosts: Sequence[Host]) ->
                 hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
                 " out with -x",
             )
+
+
+def check_hosts(hosts: Sequence[Host]) -> None:
+    """See to it that hosts are what their annotations say; settings that hosts share are looked at once.
+
+    Raises:
+        TypeError: A field is of another type.
+    """
+    seen: set[int] = set()
+    for host in hosts:
+        # Hosts come by the 100,000, so what is right is seen at a glance.
+        if type(host.name) is not str or not isinstance(host.address, str | None):
+            check_fields(host)
+        if id(host.settings) not in seen:
+            seen.add(id(host.settings))
+            check_fields(host)
+            check_fields(host.settings)
 
 
 def once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:

@@ -17,14 +17,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
+from multirsh.arguments import check_call, check_keywords
 from multirsh.commands import assemble
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.elevation import Elevation, Turns
 from multirsh.commands.sudo.options import Sudo
 from multirsh.commands.sudo.trial import Stage
 from multirsh.engine.attempt import Work, no_password
-from multirsh.engine.checks import check_privacy, check_terminals, once_each, transport_of
-from multirsh.engine.descriptors import Descriptors
+from multirsh.engine.checks import check_hosts, check_privacy, check_terminals, once_each, transport_of
+from multirsh.engine.descriptors import PROCESS
 from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.plan import Ask, Gate, RunPlan
@@ -40,7 +41,8 @@ from multirsh.inventory import fold
 from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, Settings
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
-from multirsh.transports.base import Stdin, Transport, Warn
+from multirsh.routes import Route, Way
+from multirsh.transports.base import Routing, Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import Password, PasswordSource
 from multirsh.transports.registry import TransportOptions, load
@@ -116,7 +118,9 @@ class Fleet:
         Raises:
             UsageError: A host twice; a bind address that is none, or not of this machine.
         """
+        check_call(Fleet.__init__, locals())
         self._hosts = once_each(hosts)
+        check_hosts(self._hosts)
         self._limits = limits or Limits()
         self._timeouts = timeouts or Timeouts()
         self._options = TransportOptions(
@@ -161,18 +165,18 @@ class Fleet:
                 self._sudo_password = await in_daemon_thread(
                     lambda: self._sudo_source.read(self._options.ssh.ask, prompt="sudo password: "),
                     name="multirsh-sudo-password",
+                    or_here=True,
                 )
             self._opened = opened.pop_all()
-        descriptors = Descriptors()
         self._means = Means(
             transports=transports,
             limits=self._limits,
             timeouts=self._timeouts,
             ports=PortAllocator(budget=self._limits.ports),
-            descriptors=descriptors,
+            descriptors=PROCESS,
             warn=self._warn,
             bind_address=self._bind_address,
-            keep=self._make_keep(descriptors, transports.values()) if self._keeps else None,
+            keep=self._make_keep(transports.values()) if self._keeps else None,
         )
         return self
 
@@ -225,10 +229,11 @@ class Fleet:
 
         Raises:
             UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
-                hosts that come in batches, or for more than there are descriptors for; sudo's password by a
-                transport that sends it in clear.
+                hosts that come in batches; sudo's password by a transport that sends it in clear. Reading the
+                run raises it, too, for a barrier of more hosts than there are descriptors for.
             RuntimeError: Outside ``async with``.
         """
+        check_call(Fleet.run, locals())
         means = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
@@ -313,12 +318,13 @@ class Fleet:
         """
         from multirsh.files.reach import Rights  # noqa: PLC0415 - as of push
 
+        check_keywords(Course, course)
         means = self._entered()
         hosts = course.get("hosts")
         chosen = self._hosts if hosts is None else self._ours(hosts)
         unable = [host for host in chosen if not means.transports[transport_of(host)].converses]
         if unable:
-            names = ", ".join(sorted({str(transport_of(host)) for host in unable}))
+            names = ", ".join(sorted({self._shown(transport_of(host)) for host in unable}))
             raise UsageError(
                 f"no files can be copied by {names}: {fold(host.name for host in unable)}",
                 hint="leave such hosts out with -x, or reach them by ssh",
@@ -332,6 +338,35 @@ class Fleet:
             )
         rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
         return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
+
+    def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, Route]:
+        """Where hosts are and how they are entered, with all options and ssh_config considered.
+
+        It takes some microseconds a host, and belongs in a thread where there are many; no run may go on
+        meanwhile.
+
+        Args:
+            hosts: Whose; ``None`` for all.
+
+        Raises:
+            RuntimeError: Outside ``async with``.
+        """
+        transports = self._entered().transports
+        found: dict[str, Route] = {}
+        ways: dict[int, tuple[Way, Way]] = {}  # by a way's id, which it keeps while it is in here
+        for host in self._hosts if hosts is None else hosts:
+            name = transport_of(host)
+            transport = transports[name]
+            if isinstance(transport, Routing):
+                route = transport.route(host)
+            else:
+                said = self._options.settings.or_else(host.settings)
+                route = Route(host.target, host.target, Way(settings=said))
+            if id(route.way) not in ways:
+                settings = replace(route.way.settings, transport=name, host_keys=None)
+                ways[id(route.way)] = (route.way, replace(route.way, settings=settings))
+            found[host.name] = Route(route.target, route.address, ways[id(route.way)][1])
+        return found
 
     def connections(self) -> tuple[KeptConnection, ...]:
         """The connections that are open between runs, as far as is known; none without ``keep``.
@@ -363,12 +398,16 @@ class Fleet:
         Raises:
             RuntimeError: Outside ``async with``.
         """
+        check_call(Fleet.release, locals())
         keep = self._entered().keep
         return {} if keep is None else await keep.release(self._hosts if hosts is None else hosts)
 
-    def _make_keep(self, descriptors: Descriptors, transports: Iterable[Transport]) -> Keep:
+    def _make_keep(self, transports: Iterable[Transport]) -> Keep:
+        """Make room for connections that stay; leaving the fleet gives it back, once they are closed."""
         per_host = max((transport.descriptors_per_host for transport in transports), default=1)
-        return Keep(most=descriptors.set_aside(len(self._hosts), per_host=per_host), warn=self._warn)
+        most = PROCESS.set_aside(len(self._hosts), per_host=per_host)
+        self._opened.callback(PROCESS.take_back, most, per_host=per_host)
+        return Keep(most=most, warn=self._warn)
 
     def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
         """As whom commands run."""
@@ -417,6 +456,11 @@ class Fleet:
             raise UsageError(f"not of this fleet: {fold(strangers)}", hint="make the fleet of all its hosts")
         return once_each(hosts)
 
+    def _shown(self, transport: str) -> str:
+        """A transport's name; the class of one that the caller has put in its place."""
+        given = self._given.get(transport)
+        return str(transport) if given is None else type(given).__name__
+
     def _bytransport(self) -> Mapping[str, list[Host]]:
         found: dict[str, list[Host]] = {}
         for host in self._hosts:
@@ -440,6 +484,7 @@ def run(
         UsageError: As ``Fleet``.
         CredentialError: As ``Fleet``.
     """
+    check_call(run, locals())
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from multirsh.arguments import check_fields
 from multirsh.engine.pace import AUTO, StartRate
 from multirsh.errors import UsageError
 from multirsh.ports.budget import EVERY_PORT, PortBudget
@@ -36,6 +37,7 @@ class Limits:
     start_rate: StartRate = AUTO
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.fanout < 1:
             raise UsageError(f"a fanout of {self.fanout} would run nothing", hint="give 1 or more")
         if self.handshakes is not None and self.handshakes < 1:
@@ -68,6 +70,7 @@ class Timeouts:
     close: float = DEFAULT_CLOSE_SECONDS
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("connect", "port", "command", "run", "kill_after", "close"):
             seconds: float | None = getattr(self, name)
             if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):

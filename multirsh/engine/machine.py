@@ -34,7 +34,7 @@ class Machine:
         per_host: int,
         warn: Callable[[str], None],
     ) -> None:
-        """Take a part, to be released at the end of the run.
+        """Claim a part, to be released at the end of the run.
 
         Args:
             descriptors: Those of the process.
@@ -46,10 +46,10 @@ class Machine:
         self._descriptors = descriptors
         self._hosts = hosts
         self._warn = warn
-        self._share, self._shortage = descriptors.claim(min(fanout, max(1, hosts)), per_host=per_host)
+        self._share, self._shortage = descriptors.claim(hosts=max(1, hosts), fanout=fanout, per_host=per_host)
         self._is_released = False
         self._neighbours: Neighbours | None = None
-        self.fanout = min(fanout, self._share.hosts)
+        self.fanout = fanout if self._shortage is None else self._share.hosts
         self.open_at_most = self._share.hosts
         self.resolver = Resolver(at_once=self._share.lookups)
         self.spare = Spare(self._share.spare)

@@ -14,15 +14,14 @@ net/core/neighbour.c (``neigh_alloc``), include/uapi/linux/route.h, netdevice(7)
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import socket
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Final, NamedTuple
+
+from multirsh.linux import PROC, interface_flags
 
 DEFAULT_ENTRIES: Final = 1024
 """``gc_thresh3`` where it was not changed (net/ipv4/arp.c, net/ipv6/ndisc.c); containers do not see it."""
@@ -35,11 +34,13 @@ MOST_ROUTES: Final = 50_000
 
 _RTF_UP, _RTF_GATEWAY, _RTF_REJECT, _RTF_LOCAL = 0x1, 0x2, 0x200, 0x80000000
 _IFF_LOOPBACK, _IFF_NOARP = 0x8, 0x80
-_SIOCGIFFLAGS: Final = 0x8913
 
 _BITS: Final = {4: 32, 6: 128}
 _SYSCTL: Final = {4: "net.ipv4.neigh.default.gc_thresh3", 6: "net.ipv6.neigh.default.gc_thresh3"}
-_TABLES: Final = {4: Path("/proc/thread-self/net/route"), 6: Path("/proc/thread-self/net/ipv6_route")}
+_TABLES: Final = {
+    4: PROC / "thread-self" / "net" / "route",
+    6: PROC / "thread-self" / "net" / "ipv6_route",
+}
 """Those of the calling thread's network namespace."""
 
 
@@ -218,17 +219,12 @@ def watch(destinations: int, warn: Callable[[str], None]) -> Neighbours | None:
 
 def _entries(version: int) -> int:
     try:
-        return int(Path("/proc/sys", *_SYSCTL[version].split(".")).read_text("ascii"))
+        return int(PROC.joinpath("sys", *_SYSCTL[version].split(".")).read_text("ascii"))
     except (OSError, ValueError):
         return DEFAULT_ENTRIES
 
 
 def _asks(interface: str) -> bool:
     """Whether an interface needs its peers' link-layer addresses: not loopback, tunnels and the like."""
-    request = struct.pack("16sH22x", interface.encode(), 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        try:
-            flags: int = struct.unpack("16sH22x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
-        except OSError:
-            return False
-    return not flags & (_IFF_LOOPBACK | _IFF_NOARP)
+    flags = interface_flags(interface)
+    return flags is not None and not flags & (_IFF_LOOPBACK | _IFF_NOARP)

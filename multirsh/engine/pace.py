@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 
 BURST_SECONDS: Final = 0.1
@@ -27,6 +28,7 @@ class StartRate:
     per_second: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.per_second is not None and not (self.per_second > 0 and math.isfinite(self.per_second)):
             raise UsageError(f"a start rate of {self.per_second:g} would start nothing", hint=_HINT)
 

@@ -8,9 +8,14 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from multirsh.engine.record import NO_RECORD, Record
+from multirsh.engine.record import LAST_S, NO_RECORD, Record, give_up_later
 from multirsh.engine.results import HostResult
-from multirsh.engine.stream import BoundedStream
+from multirsh.engine.stream import (
+    HIGH_WATER_BYTES,
+    HIGH_WATER_PART,
+    LEAST_HIGH_WATER_BYTES,
+    BoundedStream,
+)
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
 from multirsh.files.entries import Copy
@@ -18,6 +23,7 @@ from multirsh.model import ClosedBy, ErrorKind, Host, Status
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
 from multirsh.ports.tally import Tally
+from multirsh.shortage import part_of_room, relieve
 from multirsh.transports.base import Connection, Stream
 from multirsh.version import __version__
 
@@ -46,7 +52,10 @@ class Report:
         """
         self.kept: Future[None] | None = None
         self._record = record
-        self.stream: BoundedStream[Item] = BoundedStream()
+        high_water = part_of_room(HIGH_WATER_BYTES, HIGH_WATER_PART, least=LEAST_HIGH_WATER_BYTES)
+        self.stream: BoundedStream[Item] = BoundedStream(
+            high_water_bytes=high_water, low_water_bytes=high_water // 2
+        )
         self._run = run
         self._tally = tally
         self._rule = rule
@@ -139,6 +148,15 @@ class Report:
             )
         )
 
+    def hurry(self, seconds: float = LAST_S) -> None:
+        """The run is to end: a record that does not answer is soon given up.
+
+        Args:
+            seconds: How soon.
+        """
+        if self.kept is not None and not self.kept.done():
+            give_up_later(self.kept, self._record, seconds)
+
     def internal_error(self) -> None:
         """Something of ours, or of the caller's, has failed: the exit code is to say so."""
         self._is_internal_error = True
@@ -178,7 +196,11 @@ class Report:
 
     def _time_wait_left(self) -> int | None:
         """How many of the run's sockets the kernel keeps in TIME_WAIT at our end."""
-        table = read_table(states=[TcpState.TIME_WAIT])
+        try:
+            table = read_table(states=[TcpState.TIME_WAIT])
+        except MemoryError:
+            relieve()
+            return None
         if table is None:
             return None
         ours = self._tally.recent(asyncio.get_running_loop().time())

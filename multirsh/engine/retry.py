@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Phase, Status
 
@@ -41,6 +42,7 @@ class RetryPolicy:
     repeat_command: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.retries < 0:
             raise UsageError(f"{self.retries} retries cannot be made", hint="give 0 or more")
         if not (self.delay >= 0 and math.isfinite(self.delay)):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.engine.batches import ALL_AT_ONCE, NO_FAILURE, Batches, MaxFail
 from multirsh.errors import IllegalTransition, UsageError
 from multirsh.model import Status
@@ -40,6 +41,7 @@ class RollingPlan:
     delay: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not (self.delay >= 0 and math.isfinite(self.delay)):
             raise UsageError(f"a batch delay of {self.delay} seconds cannot be kept", hint="give 0 or more")
 

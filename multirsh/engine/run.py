@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -41,7 +41,7 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics, Tally
 from multirsh.transports.base import Stream, Transport, Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.waits import Awaited, Wait, Waits
+from multirsh.waits import NO_WAITS, Awaited, Wait, Waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,30 @@ STOPPED: Final = Ending(
 _STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What a run consists of while it goes on.
+
+    Attributes:
+        machine: What it has claimed of this machine.
+        ways: Its connectors.
+        tries: Its hosts' attempts.
+        conductor: Starts the hosts.
+    """
+
+    machine: Machine
+    ways: Ways
+    tries: Tries
+    conductor: Conductor
+
+
 class Run:
     """A run under way. Read it once: as results, all together, or as events.
 
-    It starts when it is read. Leaving early stops it: no further host starts,
-    and what is open is closed in order. A cancelled reader goes on only after
-    that; after a ``break`` it is leaving the fleet that waits for it.
+    It starts when it is read, and holds nothing before. Leaving early stops it:
+    no further host starts, and what is open is closed in order. A cancelled
+    reader goes on only after that; after a ``break`` it is leaving the fleet
+    that waits for it.
     """
 
     def __init__(self, means: Means, hosts: Sequence[Host], plan: RunPlan) -> None:
@@ -91,49 +109,12 @@ class Run:
         self._hosts = tuple(hosts)
         self._plan = plan
         self._tally = Tally()
-        self._machine = self._part_of_the_machine()
-        keep = means.keep
-        dialler = Dialler(
-            ports=means.ports,
-            tally=self._tally if keep is None else keep.tally,
-            close_timeout=means.timeouts.close,
-            bind_address=means.bind_address,
-            warn=means.warn,
-            resolver=self._machine.resolver,
-            spare=self._machine.spare,
-            on_address=self._machine.note,
-        )
-        self._ways = (
-            Ways(means.transports, dialler, self._tally)
-            if keep is None
-            else KeptWays(keep, means.transports, dialler, self._tally)
-        )
         self._barrier = Barrier([host.name for host in self._hosts], means.warn) if plan.barrier else None
         self._stop = Stop()
         self._report = Report(self.id, tally=self._tally, rule=plan.exit_rule, record=plan.record)
-        admission = self._queue()
-        self._tries = Tries(
-            plan,
-            {host.name: Assignment(host, place, self.id) for place, host in enumerate(self._hosts)},
-            timeouts=means.timeouts,
-            stop=self._stop,
-            report=self._report,
-            admission=admission,
-            barrier=self._barrier,
-            ways=self._ways,
-            ended=self._ended,
-            wake=self._wake,
-        )
-        self._conductor = Conductor(
-            admission,
-            plan,
-            len(self._hosts),
-            start=self._tries.run,
-            give_up=self._tries.give_up,
-            coming=self._ways.look_ahead,
-            halted=self._halted,
-            read_up=self._report.stream.read_up,
-        )
+        self._parts: _Parts | None = None
+        self._stopped_before: Halt | None = None
+        self._is_refused = False
         self._driver: asyncio.Task[None] | None = None
         self._stop_signal: int | None = None
 
@@ -182,7 +163,10 @@ class Run:
             signal: The number of the signal that asked for it, for the exit code.
         """
         self._stop_signal = self._stop_signal or signal
-        self._conductor.stop(ON_REQUEST)
+        if self._parts is None:
+            self._stopped_before = ON_REQUEST
+        else:
+            self._parts.conductor.stop(ON_REQUEST)
 
     def stop(self, *, signal: int | None = None) -> None:
         """Start no further host, give up on those in flight, and close what is open, in order.
@@ -203,20 +187,24 @@ class Run:
             signal: As of ``stop``.
         """
         self.stop(signal=signal)
+        self._report.hurry(0.0)
         self._stop.turn_final()
-        self._conductor.abandon()
-        self._ways.abandon()
+        if self._parts is not None:
+            self._parts.conductor.abandon()
+            self._parts.ways.abandon()
 
     def statistics(self) -> PortStatistics:
         """The local ports that the run's connections hold, have held and wait for, and who closed them."""
         return self._tally.statistics()
 
     def waits(self) -> Waits:
-        """What the run waits for now, besides its commands."""
+        """What the run waits for now, besides its commands; nothing before it is read."""
+        if self._parts is None:
+            return NO_WAITS
         now = asyncio.get_running_loop().time()
         ports = self._tally.statistics()
-        names = self._machine.resolver.slow(now)
-        waits = self._conductor.waits(now)
+        names = self._parts.machine.resolver.slow(now)
+        waits = self._parts.conductor.waits(now)
         if ports.waiting:
             waits.append(Wait(Awaited.PORT, ports.waiting, ports.next_free))
         if names:
@@ -225,12 +213,12 @@ class Run:
             waits.append(Wait(Awaited.BARRIER, self._barrier.waiting))
         order = list(Awaited)
         waits.sort(key=lambda wait: order.index(wait.what))
-        return Waits(waits=tuple(waits), again=self._tries.again)
+        return Waits(waits=tuple(waits), again=self._parts.tries.again)
 
     @property
     def halt(self) -> Halt | None:
         """Why no more hosts were started, where not all were; ``None`` if nothing stopped the run."""
-        return self._conductor.halt
+        return self._stopped_before if self._parts is None else self._parts.conductor.halt
 
     @property
     def is_over(self) -> bool:
@@ -242,27 +230,49 @@ class Run:
         """Output that has come and that the reader has not taken; bounded."""
         return self._report.stream.waiting_bytes
 
+    def claim(self) -> None:
+        """Claim what the run needs of this machine. The first reading of it does that, too.
+
+        Raises:
+            UsageError: It is too little for a barrier.
+        """
+        if self._parts is not None:
+            return
+        machine = self._part_of_the_machine()
+        try:
+            self._parts = self._put_together(machine)
+        except BaseException:
+            machine.release()
+            raise
+        if self._stopped_before is not None:
+            self._parts.conductor.stop(self._stopped_before)
+
     # Driving.
 
     async def _items(self) -> AsyncGenerator[list[Item], None]:
         if self._driver is not None:
             raise RuntimeError("a run is read once; start another with fleet.run()")
-        self._driver = asyncio.create_task(self._drive())  # noqa: TID251 - owned by this generator, and awaited below
+        if self._is_refused:
+            raise RuntimeError("the run's fleet was left before the run was read")
+        self.claim()
+        self._driver = asyncio.create_task(self._drive(self._claimed()))  # noqa: TID251 - owned by this generator, and awaited below
         try:
             async for batch in self._report.stream.batches():
-                await safe(self._report.kept)
+                await safe(self._report.kept, self._plan.record)
                 yield batch
         finally:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop the run if it goes on, and wait until everything of it is closed.
+        """Stop the run if it goes on, and wait until everything of it is closed. It cannot be read any more.
 
         A second cancellation meanwhile resets what is still open.
         """
         driver = self._driver
         if driver is None:
-            self._machine.release()
+            self._is_refused = True
+            if self._parts is not None:
+                self._parts.machine.release()
         if driver is None or driver.done():
             return
         self._report.stream.close()
@@ -274,31 +284,37 @@ class Run:
             await driver
             raise
 
-    async def _drive(self) -> None:
+    async def _drive(self, parts: _Parts) -> None:
         failure: Exception | None = None
+        machine, ways = parts.machine, parts.ways
         try:
             self._report.begin(
                 command=self._plan.command,
                 hosts=tuple(host.name for host in self._hosts),
-                fanout=self._machine.fanout,
+                fanout=machine.fanout,
             )
             try:
-                self._ways.begin(self._hosts)
-                self._machine.check(self._ways.to(host).destination(host) for host in self._hosts)
-                await self._run_hosts()
+                ways.begin(self._hosts)
+                machine.check(ways.to(host).destination(host) for host in self._hosts)
+                await self._run_hosts(parts.conductor)
             finally:
-                await self._ways.settle()
+                await ways.settle()
             if self._barrier is not None:
                 self._barrier.tell_skew()
             self._report.run_finished(signal=self._stop_signal)
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
         finally:
-            self._machine.release()
+            machine.release()
             try:
-                await safe(self._plan.record.close())
+                await safe(self._plan.record.close(), self._plan.record)
             finally:
                 self._report.stream.close(failure)
+
+    def _claimed(self) -> _Parts:
+        if self._parts is None:
+            raise AssertionError("a run that goes on has claimed its parts")
+        return self._parts
 
     def _part_of_the_machine(self) -> Machine:
         """Claim what the run needs of this machine.
@@ -323,39 +339,79 @@ class Run:
             )
         return machine
 
-    def _queue(self) -> Admission:
+    def _put_together(self, machine: Machine) -> _Parts:
+        """Make the parts of the run, now that it is known how much of the machine is its own."""
+        means, keep, plan = self._means, self._means.keep, self._plan
+        dialler = Dialler(
+            ports=means.ports,
+            tally=self._tally if keep is None else keep.tally,
+            close_timeout=means.timeouts.close,
+            bind_address=means.bind_address,
+            warn=means.warn,
+            resolver=machine.resolver,
+            spare=machine.spare,
+            on_address=machine.note,
+        )
+        ways = (
+            Ways(means.transports, dialler, self._tally)
+            if keep is None
+            else KeptWays(keep, means.transports, dialler, self._tally)
+        )
+        admission = self._queue(machine, ways)
+        tries = Tries(
+            plan,
+            {host.name: Assignment(host, place, self.id) for place, host in enumerate(self._hosts)},
+            timeouts=means.timeouts,
+            stop=self._stop,
+            report=self._report,
+            admission=admission,
+            barrier=self._barrier,
+            ways=ways,
+            ended=self._ended,
+            wake=self._wake,
+        )
+        conductor = Conductor(
+            admission,
+            plan,
+            len(self._hosts),
+            start=tries.run,
+            give_up=tries.give_up,
+            coming=ways.look_ahead,
+            halted=self._halted,
+            read_up=self._report.stream.read_up,
+        )
+        return _Parts(machine=machine, ways=ways, tries=tries, conductor=conductor)
+
+    def _queue(self, machine: Machine, ways: Ways) -> Admission:
         limits = self._means.limits
         # What is open already is no new connection.
-        rate = None if self._ways.are_open(self._hosts) else limits.start_rate.per_second
+        rate = None if ways.are_open(self._hosts) else limits.start_rate.per_second
         return Admission(
             self._hosts,
-            fanout=self._machine.fanout,
+            fanout=machine.fanout,
             handshakes=limits.handshakes,
             pace=None if rate is None else Pace(rate),
             governor=Governor() if limits.start_rate == AUTO else None,
-            hop_of=self._hop_of,
+            hop_of=lambda host: ways.to(host).hop(host),
             allowed=0,
-            open_at_most=self._machine.open_at_most,
+            open_at_most=machine.open_at_most,
         )
 
-    def _hop_of(self, host: Host) -> Hashable | None:
-        return self._ways.to(host).hop(host)
-
-    async def _run_hosts(self) -> None:
+    async def _run_hosts(self, conductor: Conductor) -> None:
         """Conduct the run, within its deadline."""
         loop = asyncio.get_running_loop()
         deadline = self._means.timeouts.run
         timer = None if deadline is None else loop.call_later(deadline, self._deadline_passed)
         try:
             async with asyncio.TaskGroup() as group:
-                await self._conductor.conduct(group)
+                await conductor.conduct(group)
         finally:
             if timer is not None:
                 timer.cancel()
 
     def _deadline_passed(self) -> None:
         words = f"the run's deadline of {self._means.timeouts.run:g} s has passed"
-        self._conductor.stop(Halt(Cause.DEADLINE, words))
+        self._claimed().conductor.stop(Halt(Cause.DEADLINE, words))
         self._give_up_all(Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, Phase.RUN, words)))
 
     def _give_up_all(self, ending: Ending) -> None:
@@ -363,6 +419,7 @@ class Run:
         if self._barrier is not None:
             self._barrier.call_off()
         self._stop.turn_on(ending)
+        self._report.hurry()
 
     def _halted(self, halt: Halt) -> None:
         """No more hosts are started, though there may be some."""
@@ -376,12 +433,13 @@ class Run:
 
     def _ended(self, result: HostResult) -> None:
         """A host has its result: let the run's course follow from it."""
+        conductor = self._claimed().conductor
         if self._barrier is not None:
             self._barrier.fail(result.host.name)
         if self._plan.fail_fast and result.status not in NO_FAILURE:
-            self._conductor.stop(Halt(Cause.FAIL_FAST, f"{result.host.name} has failed (--fail-fast)"))
+            conductor.stop(Halt(Cause.FAIL_FAST, f"{result.host.name} has failed (--fail-fast)"))
             self._give_up_all(STOPPED)
-        self._conductor.ended(result.status)
+        conductor.ended(result.status)
 
     def _wake(self) -> None:
-        self._conductor.wake()
+        self._claimed().conductor.wake()

@@ -23,6 +23,9 @@ import threading
 import time
 from typing import Final
 
+from multirsh.arguments import check_call
+from multirsh.shortage import NoThreadError
+
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Input up to this size never touches the disk."""
 
@@ -71,6 +74,7 @@ class Spool:
             descriptor: Stays the caller's. A thread may be left in a read of it when the run is over.
             memory_bytes: What may be held in memory; more goes to a file.
         """
+        check_call(Spool.__init__, locals())
         self._descriptor = descriptor
         self._memory_bytes = memory_bytes
         self._start = _place_in_file(descriptor)
@@ -148,7 +152,15 @@ class Spool:
         if self._news is None:
             self._news = asyncio.Event()
             loop = asyncio.get_running_loop()
-            threading.Thread(target=self._read_all, args=(loop,), name="multirsh-stdin", daemon=True).start()
+            reading = threading.Thread(
+                target=self._read_all, args=(loop,), name="multirsh-stdin", daemon=True
+            )
+            try:
+                reading.start()
+            except (RuntimeError, MemoryError):
+                self._failure = NoThreadError()
+                self._is_complete = True
+                return
         await self._news.wait()
 
     def _tell(self) -> None:

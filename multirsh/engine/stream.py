@@ -11,6 +11,14 @@ HIGH_WATER_BYTES: Final = 8 * 1024 * 1024
 
 LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 2
 
+LEAST_HIGH_WATER_BYTES: Final = 64 * 1024
+
+HIGH_WATER_PART: Final = 32
+"""Where this process may have little memory, one part in so many of it: what waits is held several times."""
+
+BATCH_ITEMS: Final = 1024
+"""Given to the reader at once, at the most: nothing else of the loop may come in between."""
+
 Item = TypeVar("Item")
 
 
@@ -85,7 +93,7 @@ class BoundedStream(Generic[Item]):
         await self._all_read.wait()
 
     async def batches(self) -> AsyncIterator[list[Item]]:
-        """Everything that waits, at once, again and again until the stream is closed."""
+        """Everything that waits, again and again until the stream is closed; in parts where it is much."""
         while True:
             if not self._items:
                 self._all_read.set()
@@ -94,8 +102,10 @@ class BoundedStream(Generic[Item]):
             items, self._items = self._items, []
             self._waiting_bytes = 0
             self._let_go()
-            if items:
-                yield items
+            for start in range(0, len(items), BATCH_ITEMS):
+                if start:
+                    await asyncio.sleep(0)  # timers and signals are not to wait for the reader
+                yield items[start : start + BATCH_ITEMS]
             if self._closed and not self._items:
                 if self._failure is not None:
                     raise self._failure

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Final
 
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
@@ -19,9 +20,14 @@ from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
 from multirsh.engine.ways import Ways
 from multirsh.files.entries import Copy
-from multirsh.model import Assignment, ClosedBy, Host, Seconds, Status
+from multirsh.model import Assignment, ClosedBy, Host, Phase, Seconds, Status
+from multirsh.shortage import has_room, no_memory, relieve
 from multirsh.transports.base import Connection, Stream
 from multirsh.transports.congestion import congestion_of
+
+HOST_BYTES: Final = 2 * 1024 * 1024
+"""What a host may take while it is connected: its connection, and the output that waits for the reader. Where
+there is not so much, it is not begun, so that those in flight go on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +45,23 @@ class _Try:
     sink: _Sink
     is_last: bool
     closed_in: float | None = None
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Which steps of an attempt have been taken, for where memory runs out between them.
+
+    Attributes:
+        has_left: Its place in the fanout is free.
+        is_told: Its result is told, or it comes again.
+        is_closed: Its connection is closed.
+        is_finished: The host's ending is told, or it comes again.
+    """
+
+    has_left: bool = False
+    is_told: bool = False
+    is_closed: bool = False
+    is_finished: bool = False
 
 
 class Tries:
@@ -87,17 +110,29 @@ class Tries:
         self._came_stale: set[str] = set()
 
     async def run(self, start: Start) -> None:
-        """Make one attempt at a host."""
+        """Make one attempt at a host; where there is no memory for that, the host ends as ``local``."""
+        steps = _Steps()
+        try:
+            await self._run(start, steps)
+        except MemoryError:
+            relieve()
+            self._give_up_for_memory(start, steps)
+
+    async def _run(self, start: Start, steps: _Steps) -> None:
         host = start.host
+        if not has_room(HOST_BYTES):
+            raise MemoryError
         connection = self._ways.to(host).connection(host)
         sink = _Sink(self._report, host, connection)
         began = _now()
-        kept = self._report.host_started(host, start.attempt)
+        comes_again = False
         try:
+            kept = self._report.host_started(host, start.attempt)
             ending = await attempt(
-                connection, self._task(host, kept), sink, timeouts=self._timeouts, stop=self._stop
+                connection, self._task(host, kept, sink), sink, timeouts=self._timeouts, stop=self._stop
             )
             comes_again = self._leave_flight(start, ending, connection)
+            steps.has_left = True
         finally:
             connection.close()
             self._report.stream.forget(connection)
@@ -107,18 +142,37 @@ class Tries:
         made = _Try(result, sink, is_last=not comes_again)
         if comes_again:
             self._waiting_again[host.name] = made
+            steps.is_told = steps.is_finished = True
         else:
             self._tell(result)
+            steps.is_told = True
         ended = _now()
         try:
             closing.set_result(await connection.closed())
         finally:
             closing.cancel()  # does nothing to a result
             self._admission.closed()
+            steps.is_closed = True
             self._wake()
         made.closed_in = _now() - ended
         if made.is_last:
             self._finish(made)
+            steps.is_finished = True
+
+    def _give_up_for_memory(self, start: Start, steps: _Steps) -> None:
+        """Take the steps that are left of an attempt, after ``relieve``."""
+        if not steps.has_left:
+            self._admission.ended(start.host, _now())
+        result = HostResult(
+            host=start.host, status=Status.LOCAL, error=no_memory(Phase.RUN), attempts=start.attempt
+        )
+        if not steps.is_told:
+            self._tell(result)
+        if not steps.is_closed:
+            self._admission.closed()
+        if not steps.is_finished:
+            self._report.host_finished(result)
+        self._wake()
 
     @property
     def again(self) -> frozenset[str]:
@@ -143,12 +197,12 @@ class Tries:
         if made.closed_in is not None:
             self._finish(made)
 
-    def _task(self, host: Host, kept: Future[None] | None) -> Task:
+    def _task(self, host: Host, kept: Future[None] | None, sink: _Sink) -> Task:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
             # Before its command is sent: no record forgets a host that may have run it.
-            await safe(kept)
+            await safe(kept, self._plan.record)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
@@ -159,6 +213,7 @@ class Tries:
         return Task(
             work=self._plan.work_for(self._assignments[host.name]),
             passed=passed,
+            is_short=lambda: sink.is_short,
             entered=entered,
             sudo_password=self._plan.sudo_password,
         )
@@ -195,14 +250,25 @@ class Tries:
 
 
 class _Sink:
-    """Counts the output of one attempt and passes it on."""
+    """Counts the output of one attempt and passes it on.
 
-    __slots__ = ("_connection", "_host", "_report", "stderr_bytes", "stdout_bytes")
+    Output that there is no memory for is dropped, and the attempt is cancelled for it: a transport need not
+    know what to do.
+
+    Attributes:
+        is_short: Whether that has happened.
+        stdout_bytes: Of standard output.
+        stderr_bytes: Of standard error.
+    """
+
+    __slots__ = ("_attempt", "_connection", "_host", "_report", "is_short", "stderr_bytes", "stdout_bytes")
 
     def __init__(self, report: Report, host: Host, connection: Connection) -> None:
         self._report = report
         self._host = host
         self._connection = connection
+        self._attempt = asyncio.current_task()
+        self.is_short = False
         self.stdout_bytes = 0
         self.stderr_bytes = 0
 
@@ -212,11 +278,23 @@ class _Sink:
             self.stdout_bytes += len(data)
         else:
             self.stderr_bytes += len(data)
-        self._report.output(self._host, stream, data, self._connection)
+        try:
+            self._report.output(self._host, stream, data, self._connection)
+        except MemoryError:
+            self._give_up()
 
     def copied(self, copy: Copy) -> None:
         """Take note of a file."""
-        self._report.copied(self._host, copy, self._connection)
+        try:
+            self._report.copied(self._host, copy, self._connection)
+        except MemoryError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        relieve()
+        if not self.is_short and self._attempt is not None:
+            self.is_short = True
+            self._attempt.cancel()
 
 
 def _result(

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final, ParamSpec, TypeVar
 
+from multirsh.shortage import NoThreadError, relieve
+
 THREADS: Final = 4
 
 PATIENCE_SECONDS: Final = 2.0
@@ -37,15 +39,31 @@ class Disk:
         self._holders += 1
         if self._holders == 1:
             self._calls = queue.SimpleQueue()
-            for _ in range(THREADS):
-                threading.Thread(target=_serve, args=[self._calls], name="multirsh-disk", daemon=True).start()
         try:
+            if self._holders == 1:
+                self._start()
             yield
         finally:
             self._holders -= 1
             if not self._holders:
                 for _ in range(THREADS):
                     self._calls.put(None)
+
+    def _start(self) -> None:
+        """Start the threads; fewer do as well.
+
+        Raises:
+            NoThreadError: There is not even one.
+        """
+        for started in range(THREADS):
+            serving = threading.Thread(target=_serve, args=[self._calls], name="multirsh-disk", daemon=True)
+            try:
+                serving.start()
+            except (RuntimeError, MemoryError):
+                relieve()
+                if not started:
+                    raise NoThreadError from None
+                return
 
     def begin(
         self, call: Callable[Params, Answer], *args: Params.args, **options: Params.kwargs

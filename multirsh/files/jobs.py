@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+from multirsh.arguments import check_call
 from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError
 from multirsh.files.blocks import Blocks
@@ -80,6 +81,7 @@ class PushJob:
         Raises:
             UsageError: There is nothing, it cannot be read, or the destination cannot be meant.
         """
+        check_call(PushJob.__init__, locals())
         self.options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to push", hint="give files, then where they go to")
@@ -137,6 +139,7 @@ class PullJob:
         Raises:
             UsageError: There is nothing to pull, or the folder cannot be written to.
         """
+        check_call(PullJob.__init__, locals())
         self.options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to pull", hint="give files of the hosts, then a folder here")

@@ -19,6 +19,8 @@ import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from multirsh.shared_folders import check_owner
+
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW: Final = _FOLDER | os.O_NOFOLLOW
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -183,7 +185,7 @@ def _open_below(here: int, part: bytes, *, make: bool) -> int:
     if part in {b"", b".", b".."} or b"/" in part:
         raise OSError(errno.EINVAL, "a name that leads elsewhere")
     try:
-        return os.open(part, _BELOW, dir_fd=here)
+        return _open_ours(here, part)
     except FileNotFoundError:
         if not make:
             raise
@@ -193,7 +195,18 @@ def _open_below(here: int, part: bytes, *, make: bool) -> int:
         raise
     with contextlib.suppress(FileExistsError):  # another file of the same folder was quicker
         os.mkdir(part, NEW_FOLDER, dir_fd=here)
-    return os.open(part, _BELOW, dir_fd=here)
+    return _open_ours(here, part)
+
+
+def _open_ours(here: int, part: bytes) -> int:
+    """Open a folder, unless another user has left it there, to read or to change what is put into it."""
+    below = os.open(part, _BELOW, dir_fd=here)
+    try:
+        check_owner(os.fstat(below), os.fstat(here))
+    except BaseException:
+        os.close(below)
+        raise
+    return below
 
 
 def _usual_mode(here: int, name: bytes, mode: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 
 
@@ -59,6 +60,7 @@ class CopyOptions:
         return [name for name, is_meant in flags.items() if is_meant] + links
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.via is Via.SCP:
             for name, is_meant in (("update", self.update), ("partial", self.partial)):
                 if is_meant:

@@ -37,6 +37,8 @@ def fold(names: Iterable[str]) -> str:
     Returns:
         Comma-separated patterns in natural order; ``expand`` gives the same names back. Empty for none.
     """
+    if isinstance(names, str):
+        raise TypeError("names must be several names, not str")
     terms = [tuple(_NUMBERS.split(name)) for name in set(names)]
     while True:
         joined = _join(terms)

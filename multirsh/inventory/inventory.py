@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 
+from multirsh.arguments import check_argument, check_call
 from multirsh.inventory.files import read_files
 from multirsh.inventory.groups import NO_GROUPS, Group, GroupGraph
 from multirsh.inventory.resolve import resolve
@@ -47,6 +48,8 @@ class Inventory:
             InventoryError: A file cannot be read, or what it says cannot be meant.
             UsageError: ``-`` is given twice, or without ``stdin``.
         """
+        for path in paths:
+            check_argument("paths", path, str | os.PathLike[str])
         if not paths:
             return cls()
         with _collector_paused():
@@ -89,6 +92,7 @@ class Inventory:
         groups: str | Sequence[str] = (),
         everything: bool = False,
         pick: int | None = None,
+        missing_ok: bool = False,
         rng: random.Random | None = None,
     ) -> tuple[Host, ...]:
         """Select hosts as the command line's options do.
@@ -99,6 +103,7 @@ class Inventory:
             groups: What ``-g`` takes, one or several.
             everything: ``-a``. With a file it is also what no ``nodes`` and no ``groups`` means.
             pick: Of those, so many at random.
+            missing_ok: Whether names that are excluded need not be there.
             rng: Source of chance for ``pick``; the system's by default.
 
         Returns:
@@ -108,16 +113,18 @@ class Inventory:
             NodeSetError: An expression cannot be read, or names what is not there.
             UsageError: The options cannot be meant so, or nothing is selected.
         """
+        check_call(Inventory.select, locals())
         wish = Wish(
             nodes=_several(nodes),
             exclude=_several(exclude),
             groups=_several(groups),
             everything=everything,
             pick=pick,
+            missing_ok=missing_ok,
         )
         if not self.sources:
             return select_unlisted(wish, rng=rng)
-        known = Known(self.by_name, self.graph, " ".join(self.sources), is_listed=True)
+        known = Known(self.by_name, self.graph, " ".join(self.sources), is_listed=True, missing_ok=missing_ok)
         return select_listed(wish, known, rng=rng)
 
 

@@ -7,7 +7,8 @@ never starts with ``-`` (an option in disguise) or ``.`` (a way out of
 
 - host: letters, digits, ``.``, ``-``, ``_`` (RFC 1123 and what people use), or an IPv6
   literal (RFC 4291) with an optional ``%zone`` (RFC 4007);
-- user: letters, digits and ``._@+\$-`` (Active Directory's ``DOMAIN\user`` and ``user@domain``);
+- user: letters, digits and ``._@+\$-`` (Active Directory's ``DOMAIN\user`` and ``user@domain``), no
+  ``\`` at its end;
 - group: letters, digits and ``._-``.
 """
 
@@ -19,11 +20,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.inventory.place import Fragment
+from multirsh.names import MAX_PORT, user_fault
 
 MAX_NAME: Final = 253
 """Characters in a host name (RFC 1035 section 2.3.4: 255 octets on the wire)."""
-
-MAX_PORT: Final = 65535
 
 ORDINARY_NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 """A whole host name that needs no closer look: neither range nor IPv6."""
@@ -88,7 +88,8 @@ def check_user(user: Fragment) -> str:
         The name.
 
     Raises:
-        NodeSetError: It is empty, starts with ``-``, or holds a character that is not allowed.
+        NodeSetError: It is empty, starts with ``-``, holds a character that is not allowed, or is refused
+            everywhere (``multirsh.names``).
     """
     if not user.text:
         raise user.error("a user name is missing here")
@@ -96,6 +97,8 @@ def check_user(user: Fragment) -> str:
         raise user.error("a user name cannot start with '-'")
     if match := _NOT_IN_A_USER.search(user.text):
         raise user.error(f"{_named(match.group())} cannot be in a user name", at=match.start())
+    if fault := user_fault(user.text):
+        raise user.error(f"{user.text!r} cannot be a user name: {fault}")
     return user.text
 
 

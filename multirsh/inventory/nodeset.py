@@ -5,11 +5,12 @@
     expression  operand { operator operand }
     operator    ,  union   !  difference   &  intersection   ^  symmetric difference
     operand     [user@]names[:port]   names as in ranges, with * and ? a glob
-                @groups               group names, ranges and globs too
+                @groups               group names, ranges and globs too; @* is all hosts, in groups or not
 
 Operators have no precedence and there are no parentheses: evaluation goes
-from left to right, as in ClusterShell. In a glob, ``*`` is any run of
-characters and ``?`` is one; brackets are ranges there as everywhere.
+from left to right, as in ClusterShell. Empty members (``a,,b``) are passed
+over. In a glob, ``*`` is any run of characters and ``?`` is one; brackets are
+ranges there as everywhere.
 
 What an operand means, for lack or presence of an inventory, is not known
 here: ``evaluate`` asks its caller.
@@ -20,12 +21,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from multirsh.inventory.names import check_group, split_endpoint
 from multirsh.inventory.place import Fragment, Place
-from multirsh.inventory.ranges import Pattern, check_count, parse_pattern, split_items
+from multirsh.inventory.ranges import Pattern, check_count, members, parse_pattern, split_items
 
 MAX_GLOBS: Final = 1_000
 """Globs that one operand's ranges may stand for; each is held against every host."""
@@ -58,6 +59,7 @@ class Operand:
         text: What was read, for errors.
         user: Login name for these hosts, or ``None``; never for groups.
         port: Port for these hosts, or ``None``; never for groups.
+        is_excluded: Whether it comes after a ``!``.
     """
 
     kind: Kind
@@ -65,6 +67,7 @@ class Operand:
     text: Fragment
     user: str | None = None
     port: int | None = None
+    is_excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +96,21 @@ def parse(text: str, *, source: str = "-w") -> tuple[Term, ...]:
     count = 0
     for operator, item in split_items(whole, ",!&^"):
         fragment = item.strip()
-        if not fragment.text:
-            raise _missing_operand(whole, item)
+        if not fragment.text and operator == ",":
+            continue
+        if not (fragment.text and (terms or operator == ",")):
+            raise _missing_operand(whole, item, operator)
         operand = _operand(fragment)
+        if operator == "!":
+            operand = replace(operand, is_excluded=True)
         if operator != "," and not (operand.user is None and operand.port is None):
             raise fragment.error(f"a user or a port has no meaning after {operator!r}")
         if operand.kind is Kind.NAMES:
             count += operand.words.count
             check_count(count, fragment)
         terms.append(Term(Operator(operator), operand))
+    if not terms:
+        raise whole.error("no host is named here")
     return tuple(terms)
 
 
@@ -113,8 +122,7 @@ def parse_group_list(text: str, *, source: str = "-g") -> tuple[Operand, ...]:
     """
     whole = Fragment.of(text, Place(source))
     operands: list[Operand] = []
-    for _, item in split_items(whole, ","):
-        fragment = item.strip()
+    for fragment in members(whole):
         if fragment.text[:1] == "@":
             raise fragment.error("group names stand without '@' here", hint="leave the '@' out")
         operands.append(_group_operand(fragment, fragment))
@@ -192,6 +200,8 @@ def _group_operand(names: Fragment, text: Fragment) -> Operand:
     """Read group names, which may be a range or a glob, after the ``@``."""
     if not names.text:
         raise text.error("a group name is missing here")
+    if names.text == "*":
+        return Operand(Kind.GLOBS, parse_pattern(names, wildcards=True), text)
     _refuse_what_is_no_group(names)
     words = parse_pattern(names, wildcards=True)
     _check_globs(words, names)
@@ -217,13 +227,11 @@ def _check_globs(words: Pattern, text: Fragment) -> None:
         raise text.error(f"{words.count:,} globs are too many", hint=f"the limit is {MAX_GLOBS:,}")
 
 
-def _missing_operand(whole: Fragment, item: Fragment) -> Exception:
-    """Say which operand of the expression is missing."""
-    if not whole.text.strip():
-        return whole.error("no host is named here")
-    position = item.offset
-    operator = whole.text[position] if position < len(whole.text) else whole.text[position - 1]
-    hint = None
-    if position == 0 and operator in "!^&":
+def _missing_operand(whole: Fragment, item: Fragment, operator: str) -> Exception:
+    """Say on which side of the operator an operand is missing."""
+    at = item.offset - 1
+    if item.text.strip():
         hint = f"there is nothing before it; write *{operator}... to begin with all hosts of the file"
-    return item.error(f"a name is missing at {operator!r}", hint=hint)
+    else:
+        hint = "there is nothing after it"
+    return whole.error(f"a name is missing at {operator!r}", at=at, hint=hint)

@@ -1,8 +1,12 @@
-"""A plain list into a draft: ``[user@]host[:port]`` on each line, ranges allowed, ``#`` starts a comment."""
+"""A plain list into a draft: ``[user@]host[:port]`` on each line, ranges allowed, ``#`` starts a comment.
+
+``#include FILE`` is no comment: as in the lists of pdsh (pdsh(1), WCOLL), the hosts of that list stand there.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from multirsh.inventory.draft import NOTHING, Draft, Layer, Said
@@ -11,16 +15,21 @@ from multirsh.inventory.place import Fragment, Place
 from multirsh.inventory.ranges import parse_pattern
 
 _COMMENT: Final = re.compile(r"(?:^|[ \t])#.*")
+_INCLUDE: Final = re.compile(r"[ \t]*#include(?:[ \t]+(?P<file>.*))?")
+_BLANK_OUTSIDE_BRACKETS: Final = re.compile(r"\[[^\]]*\]?|([ \t])")
 _LIST_MARKER: Final = re.compile(r"-[ \t]")
 
 
-def read_plain(text: str, source: str, draft: Draft) -> None:
+def read_plain(
+    text: str, source: str, draft: Draft, include: Callable[[Fragment], None] | None = None
+) -> None:
     """Read a plain list.
 
     Args:
         text: Its text, LF after each line.
         source: Its name, for errors.
         draft: Gets the hosts.
+        include: Reads the list that is named on an ``#include`` line; ``None`` where there can be none.
 
     Raises:
         InventoryError: A line is not one host or range, or contradicts an earlier one.
@@ -28,6 +37,8 @@ def read_plain(text: str, source: str, draft: Draft) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         if ORDINARY_NAME.fullmatch(line):
             draft.add_hosts((line,))
+        elif include is not None and (found := _INCLUDE.fullmatch(line)):
+            include(_included(line, found, Place(source, number)))
         else:
             bare = _COMMENT.sub("", line)
             host = Fragment.of(bare, Place(source, number)).strip()
@@ -36,14 +47,33 @@ def read_plain(text: str, source: str, draft: Draft) -> None:
     draft.check_size(Place(source, 1))
 
 
+def _included(line: str, found: re.Match[str], place: Place) -> Fragment:
+    """The name of the file on an ``#include`` line, which may be quoted.
+
+    Raises:
+        InventoryError: There is none.
+    """
+    whole = Fragment.of(line, place)
+    bare = _COMMENT.sub("", found["file"] or "")
+    if not bare.strip():
+        raise whole.strip().error(
+            "#include needs the name of a list", hint="a blank after the # makes it a comment"
+        )
+    name = whole.cut(found.start("file"), found.start("file") + len(bare)).strip()
+    is_quoted = len(name.text) > 1 and name.text[0] == name.text[-1] == '"'
+    return name.cut(1, -1) if is_quoted else name
+
+
 def _read_line(line: Fragment, draft: Draft) -> None:
     if _LIST_MARKER.match(line.text):
         raise line.error("'- ' has no place in a plain list", hint="YAML files begin with hosts:")
-    gap = re.search(r"[ \t]", line.text)
-    if gap is not None:
-        raise line.error(
-            "only one host can stand on a line", at=gap.start(), hint="a user and a port go as user@host:port"
-        )
+    for gap in _BLANK_OUTSIDE_BRACKETS.finditer(line.text):
+        if gap.group(1):
+            raise line.error(
+                "only one host can stand on a line",
+                at=gap.start(),
+                hint="a user and a port go as user@host:port",
+            )
     endpoint = split_endpoint(line)
     _refuse_list(endpoint.host)
     pattern = parse_pattern(endpoint.host)

@@ -4,11 +4,13 @@
 
     pattern    name with any number of brackets; the last bracket varies fastest
     bracket    [ run , run ... ]
-    run        7 | 01-12 | 1-9/2 | 01:12 | 1:9:2     (the last two as Ansible writes them)
+    run        7 | 01-12 | 1-9/2 | a-d | a-g/2 | 01:12 | 1:9:2 | a:d     (with ``:`` as Ansible writes them)
 
-A low end with leading zeros pads the run to its width, and numbers that have
-outgrown it stand as they are: ``[08-10]`` is 08 09 10, ``[98-101]`` and
-``[098-101]`` differ. Brackets around an IPv6 literal, ``[::1]``, are no range.
+Blanks within brackets are passed over, and so are empty members: ``[1, 3,]``
+is 1 and 3. A low end with leading zeros pads the run to its width, and numbers
+that have outgrown it stand as they are: ``[08-10]`` is 08 09 10, ``[98-101]``
+and ``[098-101]`` differ. Brackets around an IPv6 literal, ``[::1]``, are no
+range.
 
 How many names a pattern stands for is known before any of them is made;
 above ``MAX_NAMES`` it is refused.
@@ -23,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.arguments import check_argument
 from multirsh.inventory.names import (
     MAX_NAME,
     ORDINARY_NAME,
@@ -38,27 +41,38 @@ MAX_NAMES: Final = 1_000_000
 MAX_DIGITS: Final = 18
 """Digits in a number of a range: as many as surely fit 64 bits."""
 
+_END: Final = "[0-9]+|[A-Za-z]"
 _RUN: Final = re.compile(
-    r"(?P<low>[0-9]+)"
-    r"(?:-(?P<high>[0-9]+)(?:/(?P<step>[0-9]+))?|:(?P<ansible_high>[0-9]+)(?::(?P<ansible_step>[0-9]+))?)?"
+    rf"(?P<low>{_END})"
+    rf"(?:[ \t]*-[ \t]*(?P<high>{_END})(?:[ \t]*/[ \t]*(?P<step>[0-9]+))?"
+    rf"|[ \t]*:[ \t]*(?P<ansible_high>{_END})(?:[ \t]*:[ \t]*(?P<ansible_step>[0-9]+))?)?"
 )
 _SEPARATORS: Final = re.compile(r"\[[^\]]*\]?|([,!&^])")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Numbers at equal distances, written with at least ``width`` digits.
+    """Numbers at equal distances, written with at least ``width`` digits; or letters.
 
     Attributes:
-        numbers: The numbers, in order; not empty.
+        numbers: The numbers, in order; not empty. Of letters, their code points.
         width: Digits to pad to with zeros; 1 for no padding.
+        are_letters: Whether they are letters.
     """
 
     numbers: range
     width: int
+    are_letters: bool = False
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest of them."""
+        return 1 if self.are_letters else max(self.width, len(str(self.numbers[-1])))
 
     def texts(self) -> Iterator[str]:
-        """The numbers as they stand in names."""
+        """The numbers, or letters, as they stand in names."""
+        if self.are_letters:
+            return map(chr, self.numbers)
         width = self.width
         return (str(number).zfill(width) for number in self.numbers)
 
@@ -98,6 +112,8 @@ class Pattern:
 def expand(text: str, *, source: str = "-w") -> list[str]:
     """Expand comma-separated patterns.
 
+    Empty members (``a,,b``) are passed over.
+
     Args:
         text: Such as ``web[01-12],db1,fe80::1%eth0``.
         source: What an error names as the text's origin.
@@ -106,12 +122,13 @@ def expand(text: str, *, source: str = "-w") -> list[str]:
         The names in the order written, each once.
 
     Raises:
-        NodeSetError: A pattern cannot be read, or there would be more than ``MAX_NAMES`` names.
+        NodeSetError: There is none, one cannot be read, or there would be more than ``MAX_NAMES`` names.
     """
+    check_argument("text", text, str)
     patterns = []
     total = 0
-    for _, item in split_items(Fragment.of(text, Place(source)), ","):
-        pattern = parse_pattern(item.strip())
+    for item in members(Fragment.of(text, Place(source))):
+        pattern = parse_pattern(item)
         total += pattern.count
         check_count(total, item)
         patterns.append(pattern)
@@ -135,6 +152,16 @@ def split_items(text: Fragment, separators: str) -> Iterator[tuple[str, Fragment
             yield separator, text.cut(start, match.start())
             separator, start = found, match.end()
     yield separator, text.cut(start)
+
+
+def members(text: Fragment) -> Iterator[Fragment]:
+    """Split at commas outside brackets; empty members are passed over, but one where there is no other.
+
+    Yields:
+        Each member, without the blanks around it.
+    """
+    items = [item.strip() for _, item in split_items(text, ",")]
+    yield from [item for item in items if item.text] or items[:1]
 
 
 def parse_pattern(text: Fragment, *, wildcards: bool = False) -> Pattern:
@@ -203,7 +230,7 @@ def _runs(bracket: Fragment) -> tuple[Run, ...]:
     nested = bracket.text.find("[")
     if nested >= 0:
         raise bracket.error("brackets cannot stand inside brackets", at=nested)
-    return tuple(_run(item) for _, item in split_items(bracket, ","))
+    return tuple(map(_run, members(bracket)))
 
 
 def _run(text: Fragment) -> Run:
@@ -211,28 +238,46 @@ def _run(text: Fragment) -> Run:
     if match is None:
         raise text.error(
             f"{text.text!r} is not a range" if text.text else "a number is missing here",
-            hint="write numbers as 7, 01-12 or 1-9/2",
+            hint="write numbers as 7, 01-12 or 1-9/2, and letters as a-d",
         )
     low = match["low"]
     high = match["high"] or match["ansible_high"] or low
     step = match["step"] or match["ansible_step"] or "1"
+    if low.isalpha() or high.isalpha():
+        return _letters(text, low, high, step)
     if max(len(low), len(high), len(step)) > MAX_DIGITS:
         raise text.error("a number in a range is too long", hint=f"the limit is {MAX_DIGITS} digits")
     if int(high) < int(low):
-        raise text.error(f"the range runs backwards, from {low} down to {high}", hint="put the low end first")
+        raise _backwards(text, low, high)
     if len(high) < len(low) or (high[0] == "0" and len(high) > len(low)):
         raise text.error(
             f"{low} and {high} are padded differently", hint="give both ends as many digits, or pad neither"
         )
+    return Run(_range(text, int(low), int(high), step), len(low) if low[0] == "0" else 1)
+
+
+def _letters(text: Fragment, low: str, high: str, step: str) -> Run:
+    if not (low.isalpha() and high.isalpha() and low.isupper() == high.isupper()):
+        raise text.error(f"{low} and {high} are not of one kind", hint="write a range as a-d, A-D or 1-4")
+    if high < low:
+        raise _backwards(text, low, high)
+    return Run(_range(text, ord(low), ord(high), step), 1, are_letters=True)
+
+
+def _range(text: Fragment, low: int, high: int, step: str) -> range:
     if int(step) == 0:
         raise text.error("a range cannot go in steps of 0")
-    return Run(range(int(low), int(high) + 1, int(step)), len(low) if low[0] == "0" else 1)
+    return range(low, high + 1, int(step))
+
+
+def _backwards(text: Fragment, low: str, high: str) -> Exception:
+    return text.error(f"the range runs backwards, from {low} down to {high}", hint="put the low end first")
 
 
 def _check_names(pattern: Pattern, text: Fragment) -> None:
     """Check what only whole names show: their length, and that a colon means IPv6."""
     longest = sum(map(len, pattern.literals)) + sum(
-        max(max(run.width, len(str(run.numbers[-1]))) for run in runs) for runs in pattern.brackets
+        max(run.longest for run in runs) for runs in pattern.brackets
     )
     if longest > MAX_NAME:
         raise text.error(f"a host name of {longest} characters", hint=f"the limit is {MAX_NAME}")

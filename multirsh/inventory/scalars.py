@@ -21,10 +21,10 @@ from typing import Final, TypeVar
 import yaml
 
 from multirsh.errors import InventoryError
-from multirsh.inventory.names import MAX_PORT
 from multirsh.inventory.suggest import did_you_mean
 from multirsh.inventory.tree import Entries, Items, Node, Text
 from multirsh.model import Scalar, TransportName
+from multirsh.names import MAX_PORT
 from multirsh.plugins import installed_transports
 
 Word = TypeVar("Word", bound=enum.StrEnum)

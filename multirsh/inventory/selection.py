@@ -2,7 +2,9 @@
 
 With a hosts file, every name must be in it: a mistyped host or group is an
 error, not a smaller run. Without one, the names of ``-w`` are the hosts.
-Nothing selected is an error too.
+A name that is excluded has to be there as well, or the mistyped one runs
+(``--missing-ok`` allows it); a glob or a group may exclude nothing. Nothing
+selected is an error too.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Wish:
         groups: Values of ``-g``.
         everything: ``-a``.
         pick: ``--pick``, or ``None``.
+        missing_ok: ``--missing-ok``.
     """
 
     nodes: Sequence[str] = ()
@@ -41,6 +44,7 @@ class Wish:
     groups: Sequence[str] = ()
     everything: bool = False
     pick: int | None = None
+    missing_ok: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Known:
         whence: Where the hosts are listed, for errors: the files, or ``-w``.
         is_listed: Whether there is a hosts file.
         unlisted: What may be done about a host that is not among them.
+        missing_ok: Whether names that are excluded need not be among them.
     """
 
     hosts: Mapping[str, Host]
@@ -60,42 +65,53 @@ class Known:
     whence: str
     is_listed: bool
     unlisted: str = "to reach a host that is not listed, drop -f"
+    missing_ok: bool = False
 
-    def names_of(self, operand: Operand) -> Iterable[str]:
+    def names_of(self, operand: Operand, *, is_excluded: bool = False) -> Iterable[str]:
         """The hosts an operand stands for, some maybe more than once.
+
+        Args:
+            operand: From an expression.
+            is_excluded: Whether its hosts are to be left out, so that there may be none.
 
         Raises:
             NodeSetError: A host or a group is not known, or a glob matches nothing.
         """
         match operand.kind:
             case Kind.NAMES:
-                return self._listed(operand)
+                return self._listed(operand, is_excluded=is_excluded)
             case Kind.GLOBS:
-                return _matching(operand, self.hosts, f"no host of {self.whence}")
+                nothing = None if is_excluded else f"no host of {self.whence}"
+                return _matching(operand, self.hosts, nothing)
             case Kind.GROUPS:
-                return (name for group in self._groups(operand) for name in self.graph.hosts_of(group))
+                groups = self._groups(operand, is_excluded=is_excluded)
+                return (name for group in groups for name in self.graph.hosts_of(group))
 
-    def _listed(self, operand: Operand) -> Iterable[str]:
+    def _listed(self, operand: Operand, *, is_excluded: bool) -> Iterable[str]:
         names = list(operand.words.names())
         unknown = [name for name in names if name not in self.hosts]
-        if unknown:
+        if unknown and not (is_excluded and self.missing_ok):
             shown = fold(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN:,} more" if unknown[SHOWN:] else "")
             raise operand.text.error(
                 f"{shown} {'is' if len(unknown) == 1 else 'are'} not in {self.whence}",
-                hint=self._way_out(unknown),
+                hint=self._way_out(unknown, is_excluded=is_excluded),
             )
         return names
 
-    def _way_out(self, unknown: list[str]) -> str | None:
+    def _way_out(self, unknown: list[str], *, is_excluded: bool) -> str | None:
         name = unknown[0]
         if name in self.graph.groups:
             return f"@{name} is a group"
         meant = did_you_mean(name, self.hosts) if len(unknown) == 1 else None
+        if is_excluded:
+            passing = "--missing-ok passes over names that are not there"
+            return passing if meant is None else f"{meant} {passing}"
         return self.unlisted if meant is None and self.is_listed else meant
 
-    def _groups(self, operand: Operand) -> Iterable[str]:
+    def _groups(self, operand: Operand, *, is_excluded: bool) -> Iterable[str]:
         if operand.words.is_glob:
-            return _matching(operand, self.graph.groups, f"no group of {self.whence}")
+            nothing = None if is_excluded else f"no group of {self.whence}"
+            return _matching(operand, self.graph.groups, nothing)
         names = list(operand.words.names())
         for name in names:
             if name not in self.graph.groups:
@@ -135,8 +151,12 @@ def select_listed(wish: Wish, known: Known, *, rng: random.Random | None = None)
     for text in wish.groups:
         for operand in parse_group_list(text):
             chosen.update(dict.fromkeys(known.names_of(operand)))
+
+    def names_of(operand: Operand) -> Iterable[str]:
+        return known.names_of(operand, is_excluded=operand.is_excluded)
+
     for text in wish.nodes:
-        chosen.update(evaluate(parse(text), lambda operand: logins.noting(operand, known.names_of(operand))))
+        chosen.update(evaluate(parse(text), lambda operand: logins.noting(operand, names_of(operand))))
     if not chosen:
         raise UsageError("no host is selected", hint="the groups or the expression hold none")
     left = _without(chosen, wish.exclude, known)
@@ -165,12 +185,22 @@ def select_unlisted(wish: Wish, *, rng: random.Random | None = None) -> tuple[Ho
         raise UsageError("no hosts are named", hint="give a hosts file with -f or names with -w")
     logins = _Logins()
     chosen: dict[str, None] = {}
+    mentioned: dict[str, Host] = {}
+    known = Known(mentioned, NO_GROUPS, "-w", is_listed=False, missing_ok=wish.missing_ok)
+
+    def names_of(operand: Operand) -> Iterable[str]:
+        if operand.is_excluded and operand.kind is Kind.NAMES:
+            return known.names_of(operand, is_excluded=True)
+        names = list(_as_written(operand))
+        mentioned.update((name, Host(name)) for name in names)
+        return names
+
     for text in wish.nodes:
-        chosen.update(evaluate(parse(text), lambda operand: logins.noting(operand, _as_written(operand))))
+        chosen.update(evaluate(parse(text), lambda operand: logins.noting(operand, names_of(operand))))
     if not chosen:
         raise UsageError("no host is selected", hint="the expression of -w holds none")
-    hosts = {name: logins.applied(Host(name)) for name in chosen}
-    left = _without(chosen, wish.exclude, Known(hosts, NO_GROUPS, "-w", is_listed=False))
+    hosts = {name: logins.applied(mentioned[name]) for name in chosen}
+    left = _without(chosen, wish.exclude, known)
     return _picked([hosts[name] for name in left], wish.pick, rng)
 
 
@@ -217,12 +247,19 @@ def _as_written(operand: Operand) -> Iterable[str]:
             raise operand.text.error("a group needs a hosts file", hint="name one with -f")
 
 
-def _matching(operand: Operand, names: Iterable[str], nothing: str) -> list[str]:
+def _matching(operand: Operand, names: Iterable[str], nothing: str | None) -> list[str]:
+    """The names that fit.
+
+    Args:
+        operand: Globs.
+        names: To choose from.
+        nothing: What the error says where none fits; ``None`` if none need fit.
+    """
     found: list[str] = []
     for glob in operand.words.names():
         matches = glob_matcher(glob)
         matched = [name for name in names if matches(name)]
-        if not matched:
+        if not matched and nothing is not None:
             raise operand.text.error(f"{nothing} matches {glob}")
         found.extend(matched)
         check_count(len(found), operand.text)
@@ -233,7 +270,7 @@ def _without(chosen: Mapping[str, None], exclude: Sequence[str], known: Known) -
     def names_of(operand: Operand) -> Iterable[str]:
         if operand.user is not None or operand.port is not None:
             raise operand.text.error("a user or a port has no meaning in -x")
-        return known.names_of(operand)
+        return known.names_of(operand, is_excluded=True)
 
     excluded: dict[str, None] = {}
     for text in exclude:

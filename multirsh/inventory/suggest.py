@@ -32,3 +32,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the likely spelling, or ``None`` where there is none."""
     match = likely(word, known)
     return None if match is None else f"did you mean {match}?"
+
+
+def is_one_edit_away(word: str, known: str) -> bool:
+    """Whether one letter added, left out, replaced, or two neighbours swapped make ``known`` of ``word``."""
+    if word == known or abs(len(word) - len(known)) > 1:
+        return False
+    pairs = enumerate(zip(word, known, strict=False))
+    start = next((place for place, (one, other) in pairs if one != other), min(len(word), len(known)))
+    left, right = word[start:], known[start:]
+    swapped = left[1:2] + left[:1] + left[2:]
+    return right in {left[1:], swapped} or left[1:] == right[1:] or left == right[1:]

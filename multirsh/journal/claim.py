@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.journal.folder import PRIVATE_FILE
+from multirsh.journal.own_files import open_own, within
 
 CLAIM: Final = ".claim"
 
@@ -30,11 +30,10 @@ def claim(folder: Path, run: str) -> Claim:
         UsageError: Somebody else does already; or nothing can be written there, where a record of what is
             done now is needed, lest it is done once more.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(folder / f".{run}{CLAIM}", flags, PRIVATE_FILE)
+        descriptor = within(lambda: open_own(folder / f".{run}{CLAIM}", os.O_RDWR | os.O_CREAT))
         claimed = Claim(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        within(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB))
     except BlockingIOError:
         raise UsageError(
             f"somebody goes on with {run} now", hint="wait for its end, or end it; 'multirsh runs' lists it"

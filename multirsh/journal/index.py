@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.journal.entry import Entry
-from multirsh.journal.folder import PRIVATE_FILE
+from multirsh.journal.own_files import open_own, read_own, within
 from multirsh.journal.rows import line_of, rows
 
 NAME: Final = "index.ndjson"
@@ -29,9 +29,13 @@ class Index:
         self._path = folder / NAME
 
     def read(self) -> dict[str, Entry]:
-        """What it knows of each run, by its identifier."""
+        """What it knows of each run, by its identifier; nothing where there is no index.
+
+        Raises:
+            OSError: It cannot be read, or is not a file of the user's, or there is no answer.
+        """
         found: dict[str, Entry] = {}
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError), read_own(self._path) as file:
             for row in rows(file):
                 with contextlib.suppress(ValueError):
                     entry = Entry.from_dict(row)
@@ -41,33 +45,37 @@ class Index:
     def add(self, entries: Iterable[Entry]) -> None:
         """Append what is known of some runs."""
         data = b"".join(line_of(entry.to_dict()) for entry in entries)
-        if not data:
-            return
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self._path, flags, PRIVATE_FILE)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                size = os.fstat(descriptor).st_size
-                is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                os.write(descriptor, b"\n" + data if is_torn else data)
-            finally:
-                os.close(descriptor)
+        if data:
+            with contextlib.suppress(OSError):
+                within(lambda: self._append(data))
+
+    def _append(self, data: bytes) -> None:
+        descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        try:
+            # A process that is stopped may hold the lock: what is not added now is learnt from the record.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            size = os.fstat(descriptor).st_size
+            is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, b"\n" + data if is_torn else data)
+        finally:
+            os.close(descriptor)
 
     def forget(self, runs: Collection[str]) -> None:
         """Write it anew without some runs, one row a run.
 
         A row that another process appends meanwhile may be lost; its record still says it.
         """
-        kept = [entry for run, entry in self.read().items() if run not in runs]
-        anew = self._path.with_name(f".{NAME}.{os.getpid()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with contextlib.suppress(OSError):
-            descriptor = os.open(anew, flags, PRIVATE_FILE)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.writelines(line_of(entry.to_dict()) for entry in kept)
-                anew.rename(self._path)
-            except OSError:
-                anew.unlink(missing_ok=True)
-                raise
+            kept = [entry for run, entry in self.read().items() if run not in runs]
+            within(lambda: self._write_anew(kept))
+
+    def _write_anew(self, kept: Iterable[Entry]) -> None:
+        anew = self._path.with_name(f".{NAME}.{os.getpid()}")
+        descriptor = open_own(anew, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(line_of(entry.to_dict()) for entry in kept)
+            anew.rename(self._path)
+        except OSError:
+            anew.unlink(missing_ok=True)
+            raise

@@ -1,7 +1,8 @@
 """The records of all runs, read: which there are, what was told in each, what became of every host.
 
 Records are read where they lie and never changed. They may be written
-meanwhile, by this process or another.
+meanwhile, by this process or another. Only files of the user's own are read,
+and no call waits without a bound for a file server that is away (``own_files``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +24,9 @@ from multirsh.journal import entry as entries
 from multirsh.journal.claim import CLAIM
 from multirsh.journal.entry import Entry, Outcome, State
 from multirsh.journal.folder import state_folder
+from multirsh.journal.index import NAME as INDEX
 from multirsh.journal.index import Index
+from multirsh.journal.own_files import NOT_REGULAR, check_owner, read_own, within
 from multirsh.journal.plan import odd_key
 from multirsh.journal.pruning import Candidate, Limits, to_remove
 from multirsh.journal.record_file import SUFFIX, UNBORN, is_written
@@ -39,8 +43,19 @@ _UNBORN_AT_MOST_S: Final = 3600.0
 """A record that has no name after so long never gets one: its writer was killed."""
 
 
+_SHOWN: Final = 3
+"""Files that one line names, at the most."""
+
+
 class Journal:
-    """The records in a folder, which need not be there."""
+    """The records in a folder, which need not be there.
+
+    Attributes:
+        folder: Where they are.
+        index: All runs at a glance.
+        left_out: Files of the folder that the last look at it did not use, by name, and why: another user's,
+            and names that stand for something else than a file.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Read nothing yet.
@@ -53,23 +68,35 @@ class Journal:
         """
         self.folder = state_folder() / "runs" if folder is None else folder
         self.index = Index(self.folder)
+        self.left_out: dict[str, str] = {}
+        self._own_folders = (self.folder.parent, self.folder) if folder is None else (self.folder,)
 
     def runs(self) -> list[Entry]:
         """All runs, the newest first. What the index lacks is learnt from the records, and added to it.
 
         Raises:
-            UsageError: The folder is there and cannot be read.
+            UsageError: The folder is there and cannot be read, does not answer, or is another user's.
         """
-        known = self.index.read()
+        self.left_out = {}
+        names = self._names()
+        known = self._known()
         found: list[Entry] = []
         learnt: list[Entry] = []
-        for run in self._names():
+        for run in names:
             entry = known.get(run)
             if entry is None or entry.state is State.RUNNING:
-                with contextlib.suppress(OSError, ValueError):  # it was removed meanwhile, or is no record
+                try:
                     entry = self._look(run)
                     if entry.state is not State.RUNNING:
                         learnt.append(entry)
+                except TimeoutError as error:
+                    raise self._unreadable(error) from None
+                except FileNotFoundError:  # it was removed meanwhile
+                    pass
+                except OSError as error:
+                    self.left_out[f"{run}{SUFFIX}"] = error.strerror or str(error)
+                except ValueError:  # it is no record
+                    pass
             if entry is not None:
                 found.append(entry)
         self.index.add(learnt)
@@ -87,9 +114,8 @@ class Journal:
         """
         known = self.runs()
         if not known:
-            raise UsageError(
-                f"no run is recorded in {self.folder}", hint="runs are recorded unless --no-journal"
-            )
+            hint = self.left_out_words() or "runs are recorded unless --no-journal"
+            raise UsageError(f"no run is recorded in {self.folder}", hint=hint)
         if text == LAST:
             return known[0]
         meant = [one for one in known if one.run == text] or [
@@ -100,6 +126,11 @@ class Journal:
         if meant:
             some = ", ".join(one.run for one in meant[:3]) + (", ..." if len(meant) > 3 else "")  # noqa: PLR2004
             raise UsageError(f"{text!r} may be {some}", hint="give more of it")
+        if f"{text}{SUFFIX}" in self.left_out:
+            raise UsageError(
+                f"the record of {text} is not used: {self.left_out[f'{text}{SUFFIX}']}",
+                hint=f"see to {self.folder}",
+            )
         near = difflib.get_close_matches(text, [one.run for one in known], n=3, cutoff=0.5)
         hint = f"near are {', '.join(near)}" if near else f"the last is {known[0].run}; see 'multirsh runs'"
         raise UsageError(f"no run is called {text!r}", hint=hint)
@@ -112,10 +143,10 @@ class Journal:
             with_output: Whether output is wanted; to pass over it is quick.
 
         Raises:
-            UsageError: It is gone or cannot be read; it was written by a later version.
+            UsageError: It is gone, cannot be read, or is another user's; it was written by a later version.
         """
         try:
-            with self._path(entry.run).open("rb") as file:
+            with read_own(self._path(entry.run)) as file:
                 for row in rows(file, with_output=with_output):
                     if row.get("event") == "record":
                         _check_format(row, entry.run)
@@ -165,7 +196,7 @@ class Journal:
         """
         for run in runs:
             try:
-                self._path(run).unlink(missing_ok=True)
+                within(partial(self._path(run).unlink, missing_ok=True))
             except OSError as error:
                 raise UsageError(
                     f"the record of {run} cannot be deleted: {error.strerror}", hint=f"see to {self.folder}"
@@ -200,8 +231,47 @@ class Journal:
         """
         removed = self.prunable(limits, spared=spared)
         self.remove(removed)
-        self._clear_unborn(time.time())
+        with contextlib.suppress(OSError):
+            within(lambda: self._clear_unborn(time.time()))
         return removed
+
+    def left_out_words(self) -> str | None:
+        """A line for people about the files that were not used; ``None`` if all were."""
+        if not self.left_out:
+            return None
+        some = [f"{name} ({why})" for name, why in sorted(self.left_out.items())]
+        more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
+        return f"not used in {self.folder}: {', '.join(some[:_SHOWN])}{more}"
+
+    def check_folder(self) -> None:
+        """See to it that the folder, where it is there, is the user's own.
+
+        Raises:
+            OSError: It is not, or cannot be looked at.
+        """
+        for folder in self._own_folders:
+            with contextlib.suppress(FileNotFoundError):
+                check_owner(folder.stat(), folder)
+
+    def _known(self) -> dict[str, Entry]:
+        """What the index says; it is done without if it is not a file of the user's.
+
+        Raises:
+            UsageError: There is no answer.
+        """
+        try:
+            return self.index.read()
+        except TimeoutError as error:
+            raise self._unreadable(error) from None
+        except OSError as error:
+            self.left_out[INDEX] = error.strerror or str(error)
+            return {}
+
+    def _unreadable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"{self.folder} cannot be read: {error.strerror}",
+            hint="records are kept there; XDG_STATE_HOME names another place",
+        )
 
     def _path(self, run: str) -> Path:
         return self.folder / f"{run}{SUFFIX}"
@@ -210,22 +280,32 @@ class Journal:
         """The runs of which there are records.
 
         Raises:
-            UsageError: The folder is there and cannot be read.
+            UsageError: The folder is there and cannot be read, does not answer, or is another user's.
         """
         try:
-            with os.scandir(self.folder) as found:
-                names = [one.name for one in found if one.is_file()]  # to open a pipe might take for ever
+            found = within(self._scan)
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise UsageError(
-                f"{self.folder} cannot be read: {error.strerror}", hint="records are kept there"
-            ) from None
-        return [
-            name.removesuffix(SUFFIX)
-            for name in names
-            if name.endswith(SUFFIX) and name != "index" + SUFFIX and not name.startswith(".")
-        ]
+            raise self._unreadable(error) from None
+        names: list[str] = []
+        for name, is_file in found:
+            if name.endswith(SUFFIX) and name != INDEX and not name.startswith("."):
+                if is_file:
+                    names.append(name.removesuffix(SUFFIX))
+                else:
+                    self.left_out[name] = NOT_REGULAR
+        return names
+
+    def _scan(self) -> list[tuple[str, bool]]:
+        """All names in the folder, and whether each is a regular file.
+
+        Raises:
+            OSError: The folder cannot be read, or is another user's.
+        """
+        self.check_folder()
+        with os.scandir(self.folder) as found:
+            return [(one.name, one.is_file(follow_symlinks=False)) for one in found]
 
     def _clear_unborn(self, now: float) -> None:
         """Delete what those have left who were killed before a record had its name, and claims."""
@@ -242,9 +322,11 @@ class Journal:
             ValueError: It does not begin as a record does.
         """
         path = self._path(run)
-        is_running = is_written(path)  # before it is read: else it might end between the two and seem broken
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        # Before it is read: else it might end between the two and seem broken.
+        is_running = within(lambda: is_written(path))
+        with read_own(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             whole_rows = rows(file)
             first, begun = next(whole_rows, None), next(whole_rows, None)
             if first is None or begun is None:

@@ -18,6 +18,10 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
 def _is_texts_by_word(value: object) -> bool:
     return isinstance(value, dict) and all(_is_texts(texts) for texts in value.values())
 
@@ -27,6 +31,7 @@ _KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
     **dict.fromkeys(("template", "tty"), _is_flag),
     **dict.fromkeys(("copy", "env", "hosts"), _is_texts),
     "before": _is_texts_by_word,
+    "reached": _is_object,
 }
 
 

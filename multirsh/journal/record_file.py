@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from multirsh.journal.folder import PRIVATE_FILE, make_private
+from multirsh.journal.folder import make_private
+from multirsh.journal.own_files import open_own
+from multirsh.linux import sync_data
 
 SUFFIX: Final = ".ndjson"
 UNBORN: Final = ".new"
@@ -28,22 +32,31 @@ class RecordFile:
         self.size = 0
 
     @classmethod
-    def create(cls, folder: Path, run: str, first: bytes) -> RecordFile:
+    def create(
+        cls, folder: Path, run: str, first: bytes, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> RecordFile:
         """Make the record of ``run``: it gets its name when it is locked and ``first`` is on disk.
 
+        Args:
+            folder: Where; it is made if it is not there.
+            run: The run's identifier.
+            first: The first rows.
+            is_wanted: Asked before the record gets its name: the run may have gone on without it.
+
         Raises:
-            OSError: It cannot be made.
+            OSError: It cannot be made, or is not wanted any more; nothing of it is left then.
         """
         make_private(folder)
         path = folder / f"{run}{SUFFIX}"
         unborn = folder / f".{run}{UNBORN}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        file = cls(os.open(unborn, flags, PRIVATE_FILE), path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        file = cls(open_own(unborn, flags), path)
         try:
             with contextlib.suppress(OSError):  # a file system without locks: until it ends it looks broken
                 fcntl.flock(file._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.append(first)
             file.sync()
+            _check(is_wanted)
             unborn.rename(path)
             _sync_folder(folder)
         except BaseException:
@@ -74,7 +87,7 @@ class RecordFile:
         Raises:
             OSError: It is not.
         """
-        os.fdatasync(self._descriptor)
+        sync_data(self._descriptor)
 
     def overwrite(self, place: int, byte: bytes) -> None:
         """Put another byte in the place of one: that needs no room on the disk.
@@ -83,10 +96,10 @@ class RecordFile:
             OSError: It cannot be written.
         """
         # Through the other descriptor it would be appended (pwrite(2), O_APPEND).
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_own(self.path, os.O_WRONLY)
         try:
             os.pwrite(descriptor, byte, place)
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
         finally:
             os.close(descriptor)
 
@@ -99,9 +112,9 @@ def is_written(path: Path) -> bool:
     """Whether somebody holds the lock on a record.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is not a file of the user's.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_own(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -111,6 +124,11 @@ def is_written(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _check(is_wanted: Callable[[], bool]) -> None:
+    if not is_wanted():
+        raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,6 +13,11 @@ are in the file; and on the disk (fdatasync(2)), unless they are only output.
 A record that cannot be kept, since the disk is full or the folder read-only,
 is one warning; then every ticket is done at once, and the run goes on. What was
 written says so, for who resumes the run: any host may have begun since then.
+
+A folder that does not answer, as on a file server that is away, keeps the
+thread waiting and nothing else: whoever holds a ticket for too long gives the
+record up, which is the same from then on. The thread does not keep the process
+from ending.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from multirsh.journal.journal import Journal, begin_of, ended
 from multirsh.journal.pruning import USUAL, Limits
 from multirsh.journal.record_file import RecordFile
 from multirsh.journal.rows import FORMAT, line_of
+from multirsh.shortage import NO_MEMORY, relieve
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +49,13 @@ _NO_GAPS: Final = b'"gaps":0'
 
 Ticket: TypeAlias = Future[None]
 """Done when what it was given for is safe. It never fails and cannot be cancelled: several may hold it."""
+
+
+BETWEEN_TRIES_S: Final = 0.05
+"""Seconds until there may be memory again."""
+
+PIECE_BYTES: Final = 256 * 1024
+"""Written at once, unless one event is more."""
 
 
 class Recorder:
@@ -65,7 +78,8 @@ class Recorder:
             limits: What may be kept of older records; those beyond are deleted when the run begins.
             output_bytes: How much of the record may be output; what comes after that is left out, and the
                 record says whose.
-            warn: Told, once and from another thread, that the record cannot be kept; by default it is logged.
+            warn: Takes lines for people, from another thread: that the record cannot be kept, once, and which
+                files of the folder are not used; by default they are logged.
         """
         self._journal = journal
         self._plan = dict(plan or {})
@@ -75,9 +89,12 @@ class Recorder:
         self._news = threading.Condition()
         self._waiting: list[Event] = []
         self._ticket = _new_ticket()
+        self._taken_ticket = self._ticket
         self._thread: threading.Thread | None = None
         self._is_closing = False
+        self._has_no_thread = False
         self._has_failed = False
+        self._is_given_up = False
         self._file: RecordFile | None = None
         self._entry: Entry | None = None
         self._gaps_at = 0
@@ -95,10 +112,20 @@ class Recorder:
             self._waiting.append(event)
             self._news.notify()
             ticket = self._ticket
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="multirsh-journal", daemon=True)
-            self._thread.start()
+        if self._thread is None and not self._has_no_thread:
+            self._start()
+        if self._has_no_thread:
+            self._work_once()
         return ticket
+
+    def _start(self) -> None:
+        """Start the thread; where none can be had, what is recorded is written at once."""
+        self._thread = threading.Thread(target=self._work, name="multirsh-journal", daemon=True)
+        try:
+            self._thread.start()
+        except (RuntimeError, MemoryError):
+            relieve()
+            self._has_no_thread = True
 
     def close(self) -> Ticket | None:
         """Take no more.
@@ -109,32 +136,78 @@ class Recorder:
         with self._news:
             self._is_closing = True
             self._news.notify()
+            if self._is_given_up:
+                return None
+        if self._has_no_thread:
+            self._work_once()
+            return None
+        with self._news:
             return None if self._thread is None or not self._thread.is_alive() else self._ticket
 
-    # In the thread.
+    def give_up(self, reason: str) -> None:
+        """Wait no longer for what was given to the record: all tickets are done, and nothing more is kept.
+
+        Args:
+            reason: Why, for the warning.
+        """
+        with self._news:
+            if self._is_given_up:
+                return
+            was_said, self._has_failed, self._is_given_up = self._has_failed, True, True
+            for ticket in (self._taken_ticket, self._ticket):
+                if not ticket.done():
+                    ticket.set_result(None)
+        if was_said:  # the disk has failed, and now the thread waits in saying so there
+            return
+        self._tell_failure(reason)
+        # The thread may wait for ever; if the folder answers after all, the record says that it has gaps.
+        with contextlib.suppress(RuntimeError, MemoryError):  # no thread can be started
+            threading.Thread(target=self._mark_gaps, name="multirsh-journal-gaps", daemon=True).start()
+
+    # In the thread, if there is one.
 
     def _work(self) -> None:
         is_over = False
         while not is_over:
-            with self._news:
-                self._news.wait_for(lambda: self._waiting or self._is_closing)
-                taken, self._waiting = self._waiting, []
-                ticket, is_over = self._ticket, self._is_closing
-                if not is_over:
-                    self._ticket = _new_ticket()
             try:
-                if taken and not self._has_failed:
-                    self._write(taken)
-            except OSError as error:
-                self._fail(error.strerror or str(error))
-            except Exception as error:
-                logger.exception("internal error")
-                self._fail(f"internal error: {error!r}")
-            finally:
-                if is_over and self._file is not None:
-                    self._file.close()
-                    self._file = None
-                ticket.set_result(None)
+                with self._news:
+                    self._news.wait_for(lambda: self._waiting or self._is_closing)
+                is_over = self._work_once()
+            except MemoryError:  # nothing was taken yet, and the run waits for what is to be written
+                relieve()
+                time.sleep(BETWEEN_TRIES_S)
+
+    def _work_once(self) -> bool:
+        """Write what waits; whether that was all, for good."""
+        with self._news:
+            waiting: list[Event] = []
+            following = _new_ticket()  # both before anything is taken: there may be no memory for them
+            taken, self._waiting = self._waiting, waiting
+            ticket, is_over = self._ticket, self._is_closing
+            self._taken_ticket = ticket
+            if not is_over:
+                self._ticket = following
+        try:
+            if taken and not self._has_failed:
+                self._write(taken)
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+        except MemoryError:
+            relieve()
+            self._fail(NO_MEMORY)
+        except Exception as error:
+            logger.exception("internal error")
+            self._fail(f"internal error: {error!r}")
+        finally:
+            if self._is_given_up:
+                self._mark_gaps()
+            if is_over and self._file is not None:
+                self._file.close()
+                self._file = None
+            with self._news:
+                if not ticket.done():
+                    ticket.set_result(None)
+        return is_over
 
     def _write(self, taken: list[Event]) -> None:
         """Append some events.
@@ -147,7 +220,7 @@ class Recorder:
             self._begin(begun)
         if not taken or self._file is None:
             return
-        self._file.append(b"".join(self._lines(taken)))
+        self._append(taken)
         if not all(isinstance(event, Output | Copied) for event in taken):
             self._file.sync()
         if isinstance(taken[-1], RunFinished) and self._entry is not None:
@@ -166,6 +239,10 @@ class Recorder:
             UsageError
         ):  # if there is no room to be made, there may be room all the same
             self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
+            left_out = self._journal.left_out_words()
+            if left_out is not None and not self._is_given_up:
+                self._warn(left_out)
+        self._journal.check_folder()
         first = {
             "event": "record",
             "gaps": 0,
@@ -177,33 +254,63 @@ class Recorder:
         }
         started = begun.to_dict()
         rows = line_of(first) + line_of(started)
-        self._file = RecordFile.create(self._journal.folder, begun.run, rows)
         self._gaps_at = rows.index(_NO_GAPS) + len(_NO_GAPS) - 1
+        self._file = RecordFile.create(
+            self._journal.folder, begun.run, rows, is_wanted=lambda: not self._is_given_up
+        )
         self._entry = begin_of(first, started)
         self._journal.index.add([self._entry])
 
-    def _lines(self, taken: list[Event]) -> list[bytes]:
-        lines: list[bytes] = []
+    def _append(self, taken: list[Event]) -> None:
+        """Write events, a piece at a time: as text they are several times larger than the output in them."""
+        piece = bytearray()
         for event in taken:
-            if not isinstance(event, Output):
-                lines.append(line_of(event.to_dict()))
-            elif event.host not in self._left_out:
-                line = line_of(event.to_dict())
-                self._output_bytes -= len(line)
-                if self._output_bytes < 0:
-                    # And nothing of it from here on: its output would have a hole.
-                    self._left_out.add(event.host)
-                    line = line_of(_left_out(event))
-                lines.append(line)
-        return lines
+            line = self._line(event)
+            if len(piece) + len(line) > PIECE_BYTES:
+                self._put(piece)
+                piece = bytearray()
+            piece += line
+        self._put(piece)
+
+    def _put(self, piece: bytearray) -> None:
+        if piece and self._file is not None:
+            self._file.append(bytes(piece))
+
+    def _line(self, event: Event) -> bytes:
+        """An event's line; none where it is output that is left out."""
+        if not isinstance(event, Output):
+            return line_of(event.to_dict())
+        if event.host in self._left_out:
+            return b""
+        try:
+            line = line_of(event.to_dict())
+            self._output_bytes -= len(line)
+        except MemoryError:
+            relieve()
+            line = b""
+        if line and self._output_bytes >= 0:
+            return line
+        # And nothing of it from here on: its output would have a hole.
+        self._left_out.add(event.host)
+        return line_of(_left_out(event))
 
     def _fail(self, reason: str) -> None:
-        self._has_failed = True
-        folder = self._journal.folder
-        if self._file is not None:
+        with self._news:
+            if self._has_failed:  # it was given up, and that was said
+                return
+            self._has_failed = True
+        self._tell_failure(reason)
+        self._mark_gaps()
+
+    def _mark_gaps(self) -> None:
+        """Say in the record, if there is one, that something is missing from it."""
+        file = self._file
+        if file is not None:
             with contextlib.suppress(OSError):  # then it looks like the record of a run that was killed
-                self._file.overwrite(self._gaps_at, b"1")
-        self._warn(f"the run is not recorded any further: {folder}: {reason}; it goes on")
+                file.overwrite(self._gaps_at, b"1")
+
+    def _tell_failure(self, reason: str) -> None:
+        self._warn(f"the run is not recorded any further: {self._journal.folder}: {reason}; it goes on")
 
 
 def _new_ticket() -> Ticket:

@@ -124,7 +124,7 @@ PLANNED: Final = (
     _Part("kind", "what is done"),
     _Part("command", "the command"),
     _Part("script", "the script's content", is_shown=False),
-    _Part("stdin", "standard input (-I)"),
+    _Part("stdin", "standard input"),
     _Part("sudo", "--sudo"),
     _Part("cwd", "--cwd"),
     _Part("env", "the variables of --env"),

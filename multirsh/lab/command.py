@@ -24,9 +24,10 @@ import enum
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
+
+from multirsh.linux import open_process
 
 POLL_SECONDS: Final = 0.02
 """How often a child is looked at where the kernel has no descriptor for a process's end."""
@@ -236,14 +237,10 @@ async def _exited(process: subprocess.Popen[bytes]) -> None:
     Elsewhere the child is polled and reaped: the caller must go on to kill the
     group without awaiting anything else.
     """
-    if sys.platform == "linux":
-        try:
-            descriptor = os.pidfd_open(process.pid)
-        except OSError:  # an older kernel, or no descriptor left
-            pass
-        else:
-            await _readable(descriptor)
-            return
+    descriptor = open_process(process.pid)
+    if descriptor is not None:
+        await _readable(descriptor)
+        return
     while process.poll() is None:  # noqa: ASYNC110 - nothing sets an event here
         await asyncio.sleep(POLL_SECONDS)
 

@@ -113,7 +113,7 @@ class Outbox:
             self._waiting.append(writes)
             return
         parts = self._waiting[-1] if self._waiting else None
-        if not isinstance(parts, _Parts):
+        if not isinstance(parts, _Parts) or parts.size >= self._batch_bytes:
             parts = _Parts()
             self._waiting.append(parts)
         before = parts.size
@@ -122,6 +122,11 @@ class Outbox:
         self.size += parts.size - before
         if not parts.size:
             self._waiting.pop()
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        self.size = 0
 
     def take(self) -> Batch:
         """Hand over what waits; where iterators are long, so much of it that no batch is large."""

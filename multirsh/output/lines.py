@@ -5,14 +5,16 @@ unfinished line back until its end arrives, so that no host's line is ever torn
 by another's. It works on bytes, so a character split between chunks is none
 of its business.
 
-What it holds is bounded. A line of more than ``LONGEST_LINE`` bytes is given
-out in pieces, each ended by a line feed that the remote did not write; a piece
-does not tear a UTF-8 character. Files and ``--json`` do not come this way:
-there, bytes are exact.
+Where lines are made comparable (``gather``), what it holds is bounded: a line
+of more than ``LONGEST_LINE`` bytes is given out in pieces, each ended by a
+line feed that the remote did not write; a piece does not tear a UTF-8
+character. Lines that are shown are not cut: whoever shows them takes over what
+is held (``release``) where it becomes too long for memory.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from multirsh.output.utf8 import torn_tail
@@ -28,13 +30,14 @@ class LineAssembler:
     cut into chunks.
 
     Args:
-        longest: Bytes of the longest line given out whole; at least 4, so that a character fits.
+        longest: Bytes of the longest line given out whole; at least 4, so that a character fits. ``None`` for
+            no bound.
     """
 
     __slots__ = ("_held", "_longest", "_size")
 
-    def __init__(self, *, longest: int = LONGEST_LINE) -> None:
-        self._longest = longest
+    def __init__(self, *, longest: int | None = LONGEST_LINE) -> None:
+        self._longest = sys.maxsize if longest is None else longest
         self._held: list[bytes] = []
         self._size = 0
 
@@ -72,10 +75,15 @@ class LineAssembler:
         Returns:
             The last line if its end never came, with the missing ``\n``; else empty.
         """
+        rest = self.release()
+        return rest and rest + b"\n"
+
+    def release(self) -> bytes:
+        """Give out the unfinished line as it is."""
         rest = b"".join(self._held)
         self._held = []
         self._size = 0
-        return rest and rest + b"\n"
+        return rest
 
     def _cut(self, line: bytes) -> list[bytes]:
         """The pieces of a line, the last no longer than the longest; one piece where it is short."""

@@ -1,19 +1,27 @@
 """Live lines: ``host: line``, whole, as they arrive; stdout to stdout, stderr to stderr.
 
 On a terminal a remote's bytes are escaped; into a pipe or a file they go
-exactly, but for two line feeds that may be added: one after a last line that
-has none, and those that break an overlong line (see ``lines``).
+exactly, but for a line feed after a last line that has none.
+
+A line of any length stays one line, since the lines of other hosts stand around
+it. An unfinished line that becomes long is kept in the store, which moves it to
+disk where memory is short, and is shown when it has ended. Where one host alone
+runs without a prefix, nothing can tear its lines: into a pipe or a file its
+stdout goes as it comes, without a line feed more. A line is broken only where
+the disk is full, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import assert_never
 
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.output.batch import STREAMS, Stream, Write
 from multirsh.output.escape import escape_text
-from multirsh.output.lines import LineAssembler
+from multirsh.output.gather.store import Store, Text
+from multirsh.output.lines import LONGEST_LINE, LineAssembler
 from multirsh.output.options import OutputOptions
 from multirsh.output.surface import surfaces
 from multirsh.output.words import copied_words
@@ -22,23 +30,27 @@ from multirsh.output.words import copied_words
 class LiveLines:
     """Shows events as live lines.
 
-    It holds one unfinished line for each stream of each host in flight. Where they are more than may be held
-    in memory, whose line becomes longer has it broken there.
+    It holds one unfinished line for each stream of each host in flight. One that becomes long, and any that
+    grows where they are more than may be held in memory, goes to the store.
 
     Args:
         options: ``prefix``, ``memory``, and what the streams are.
+        store: Keeps long lines until they end.
         streams: Which are shown; the others are shown by somebody else.
     """
 
-    def __init__(self, options: OutputOptions, streams: Sequence[Stream] = STREAMS) -> None:
+    def __init__(self, options: OutputOptions, store: Store, streams: Sequence[Stream] = STREAMS) -> None:
         self._prefix = options.prefix
         self._streams = frozenset(streams)
         self._surfaces = surfaces(options)
         self._unfinished: dict[tuple[str, Stream], LineAssembler] = {}
+        self._long: dict[tuple[str, Stream], Text] = {}
+        self._store = store
         self._memory = options.memory
         self._held = 0
+        self._passes_through = False
 
-    def feed(self, event: Event) -> tuple[Write, ...]:
+    def feed(self, event: Event) -> Iterable[Write]:
         """Take the next event and give the lines that it completes."""
         match event:
             case Output():
@@ -47,40 +59,77 @@ class LiveLines:
                 return self._copied(event)
             case HostStarted() | HostFinished():
                 return self._finish(event.host)  # a further attempt does not go on with the last one's line
-            case RunStarted() | RunFinished():
+            case RunStarted():
+                self._passes_through = len(event.hosts) == 1 and not self._prefix
+                return ()
+            case RunFinished():
                 return ()
             case _:
                 assert_never(event)
 
-    def close(self) -> tuple[Write, ...]:
+    def close(self) -> Iterable[Write]:
         """End the lines of all hosts that never finished."""
-        hosts = dict.fromkeys(host for host, _ in self._unfinished)
-        return tuple(write for host in hosts for write in self._finish(host))
+        hosts = dict.fromkeys(host for host, _ in (*self._unfinished, *self._long))
+        return _joined([self._finish(host) for host in hosts])
 
-    def _output(self, event: Output) -> tuple[Write, ...]:
+    def _output(self, event: Output) -> Iterable[Write]:
         key = (event.host, event.stream)
+        if self._passes_through and event.stream == "stdout" and not self._surfaces["stdout"].is_terminal:
+            return (Write("stdout", event.data),)
+        data = event.data
+        kept = self._long.get(key)
+        if kept is None:
+            return self._short(key, data)
+        end = data.find(b"\n") + 1
+        kept.append(data[:end] or data)
+        if not end and self._store.is_full and kept.held > LONGEST_LINE:
+            kept.append(b"\n")  # there is neither memory nor disk for it, and people have been told so
+            end = len(data)
+        if not end:
+            return ()
+        del self._long[key]
+        return _joined([self._shown(key, kept), self._short(key, data[end:])])
+
+    def _short(self, key: tuple[str, Stream], data: bytes) -> tuple[Write, ...]:
+        """Take output where the unfinished line is held here."""
         assembler = self._unfinished.get(key)
         if assembler is None:
-            assembler = self._unfinished[key] = LineAssembler()
+            assembler = self._unfinished[key] = LineAssembler(longest=None)
         before = assembler.size
-        lines = assembler.feed(event.data)
-        if self._held + assembler.size - before > self._memory:
-            lines += assembler.finish()
+        lines = assembler.feed(data)
+        if assembler.size > LONGEST_LINE or self._held + assembler.size - before > self._memory:
+            kept = self._long[key] = self._store.text()
+            kept.append(assembler.release())
         self._held += assembler.size - before
-        return self._lines(event.host, event.stream, lines)
+        return self._lines(*key, lines)
 
     def _copied(self, event: Copied) -> tuple[Write, ...]:
         words = copied_words(event)
         return () if words is None else self._lines(event.host, "stderr", f"{words}\n".encode())
 
-    def _finish(self, host: str) -> tuple[Write, ...]:
-        writes: list[Write] = []
+    def _finish(self, host: str) -> Iterable[Write]:
+        parts: list[Iterable[Write]] = []
         for stream in STREAMS:
-            assembler = self._unfinished.pop((host, stream), None)
+            key = (host, stream)
+            assembler = self._unfinished.pop(key, None)
             if assembler is not None:
                 self._held -= assembler.size
-                writes.extend(self._lines(host, stream, assembler.finish()))
-        return tuple(writes)
+                parts.append(self._lines(host, stream, assembler.finish()))
+            kept = self._long.pop(key, None)
+            if kept is not None:
+                kept.append(b"\n")
+                parts.append(self._shown(key, kept))
+        return _joined(parts)
+
+    def _shown(self, key: tuple[str, Stream], kept: Text) -> Iterator[Write]:
+        """A line that is kept, when its turn to be written has come."""
+        host, stream = key
+        surface = self._surfaces[stream]
+        if self._prefix:
+            yield Write(stream, surface.paint(f"{escape_text(host)}:").encode() + b" ")
+        for piece in surface.pieces(kept.pieces()):
+            yield Write(stream, piece)
+        kept.drop()
 
     def _lines(self, host: str, stream: Stream, lines: bytes) -> tuple[Write, ...]:
         if not lines:
@@ -92,3 +141,10 @@ class LiveLines:
             # One pass over the block is many times faster than a loop over its lines.
             lines = prefix + lines[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
         return (Write(stream, lines),)
+
+
+def _joined(parts: Sequence[Iterable[Write]]) -> Iterable[Write]:
+    """All of them in order; an iterator only where one of them is one, to be read when it is written."""
+    if any(isinstance(part, Iterator) for part in parts):
+        return chain.from_iterable(parts)
+    return tuple(write for part in parts for write in part)

@@ -36,11 +36,15 @@ from multirsh.output.options import Mode, OutputOptions
 from multirsh.output.progress import Progress
 from multirsh.output.statusline import StatusLine
 from multirsh.output.summary import Summary
+from multirsh.shortage import relieve
 from multirsh.waits import Waits
 
 
 class Printer:
     """Turns one run's events into what its reader sees.
+
+    Attributes:
+        is_cut: Whether there was no memory to show all of it.
 
     Args:
         options: How.
@@ -60,6 +64,7 @@ class Printer:
         self._status_line = StatusLine(options, self._progress, began=began, latest=self._latest)
         self._outbox = Outbox()
         self._is_over = False
+        self.is_cut = False
 
     @property
     def waiting_bytes(self) -> int:
@@ -100,7 +105,11 @@ class Printer:
     def feed(self, event: Event) -> None:
         """Take the next event of the run."""
         for renderer in self._renderers:
-            self._outbox.put(renderer.feed(event))
+            try:
+                self._outbox.put(renderer.feed(event))
+            except MemoryError:  # what the others show is whole
+                relieve()
+                self.is_cut = True
         self._progress.feed(event)
         self._latest.feed(event)
         self._is_over = self._is_over or isinstance(event, RunFinished)
@@ -122,6 +131,11 @@ class Printer:
         text = self._outbox.take()
         return self._status_line.last(text) if self._is_over else self._status_line.below(text, now)
 
+    def drop(self) -> None:
+        """Throw away what waits: there is no memory to take it."""
+        self._outbox.clear()
+        self.is_cut = True
+
     @property
     def has_more(self) -> bool:
         """Whether there is text to take; the progress line aside."""
@@ -134,7 +148,11 @@ class Printer:
         broke off there are unfinished lines and the lists of hosts.
         """
         for renderer in self._renderers:
-            self._outbox.put(renderer.close())
+            try:
+                self._outbox.put(renderer.close())
+            except MemoryError:
+                relieve()
+                self.is_cut = True
         self._is_over = True
 
     def close(self) -> None:
@@ -148,7 +166,7 @@ class Printer:
 def _stdout_renderers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
     match options.mode:
         case Mode.LIVE:
-            return (LiveLines(options),)
+            return (LiveLines(options, store),)
         case Mode.JSON:
             return (Ndjson(),)
         case Mode.GROUPS | Mode.BLOCKS:
@@ -164,7 +182,7 @@ def _gathered(options: OutputOptions) -> Sequence[Stream]:
 
 def _gatherers(options: OutputOptions, store: Store) -> tuple[Renderer, ...]:
     gathered = _gathered(options)
-    live = () if options.with_stderr else (LiveLines(options, ("stderr",)),)
+    live = () if options.with_stderr else (LiveLines(options, store, ("stderr",)),)
     collector = Collector(store, gathered, options.normalizer)
     page = Page(options)
     if options.mode is Mode.BLOCKS:

@@ -80,7 +80,8 @@ class StatusLine:
         """Add to ``text`` what clears the line before it and draws it after it.
 
         Args:
-            text: Whole lines.
+            text: What is written. Where it ends within a line, since the rest is still to come, the progress
+                line waits.
             now: Monotonic seconds.
         """
         match self._options.drawing:
@@ -101,7 +102,7 @@ class StatusLine:
         return outbox.take()
 
     def _drawn_below(self, text: Batch, now: float) -> Batch:
-        if self._is_held or not self._options.stdio.is_ours():
+        if self._is_held or not self._options.stdio.is_ours() or self._ends_within_line(text):
             # Somebody types there: a prompt of the shell, or an answer to us. What they see stays as it is.
             return self.last(text)
         is_torn = self._is_shown and self._is_on_screen(text)
@@ -122,7 +123,7 @@ class StatusLine:
         return outbox.take()
 
     def _on_lines_of_its_own(self, text: Batch, now: float) -> Batch:
-        if now - max(self._began, self._worded_at) < LINES_S:
+        if now - max(self._began, self._worded_at) < LINES_S or self._ends_within_line(text):
             return text
         outbox = Outbox()
         outbox.put((*text.writes, Write("stderr", self._word_line(now, alone=True) + b"\n")))
@@ -145,6 +146,12 @@ class StatusLine:
         lines = [paint(line, Style.FAINT, color=self._options.stderr_color) for line in details]
         lines += self._latest.lines(width)
         return "".join(f"\n{line}" for line in lines).encode() + (b"\x1b[%dA" % len(lines) if lines else b"")
+
+    def _ends_within_line(self, text: Batch) -> bool:
+        """Whether the progress line would be drawn into a line that goes on."""
+        shared = {"stderr", "stdout"} if self._options.stdio.stdout_is_terminal else {"stderr"}
+        last = next((write for write in reversed(text.writes) if write.target in shared), None)
+        return last is not None and not last.data.endswith(b"\n")
 
     def _is_on_screen(self, text: Batch) -> bool:
         """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""

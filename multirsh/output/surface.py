@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from multirsh.output.batch import Stream
 from multirsh.output.escape import escape_lines
 from multirsh.output.options import OutputOptions
 from multirsh.output.style import Style, paint
+from multirsh.output.utf8 import torn_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,20 @@ class Surface:
     def lines(self, lines: bytes) -> bytes:
         """Whole lines of a remote, as they may be shown."""
         return escape_lines(lines) if self.is_terminal else lines
+
+    def pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """A remote's text that comes in pieces, cut anywhere, as it may be shown."""
+        if not self.is_terminal:
+            yield from pieces
+            return
+        held = b""
+        for piece in pieces:
+            text = held + piece
+            # A character is escaped as a whole, and a CR by what comes after it.
+            end = len(text) - (torn_tail(text) or int(text.endswith(b"\r")))
+            held = text[end:]
+            yield escape_lines(text[:end])
+        yield escape_lines(held)
 
     def paint(self, text: str, style: Style | None = None) -> str:
         """Words of our own; a host's name, where no style is given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import RenderableType
@@ -34,13 +34,16 @@ _FEW: Final = 0.2
 _REUSE: Final = {0: "off", 1: "on", 2: "on loopback only, the default"}
 
 
-def survey_report(survey: Survey, users: Users, *, brief: bool = False) -> Iterator[RenderableType]:
+def survey_report(
+    survey: Survey, users: Users, *, brief: bool = False, missing: Sequence[str] = ()
+) -> Iterator[RenderableType]:
     """The parts of the report, from the warnings down to the settings.
 
     Args:
         survey: What was found.
         users: Names of users, by their ids.
         brief: Only what changes from look to look, for a window that may have 24 lines.
+        missing: What this system is without, and what follows from that, a line each.
     """
     yield Text("Local ports of this machine", style=HEADING)
     if not survey.is_known:
@@ -66,14 +69,22 @@ def survey_report(survey: Survey, users: Users, *, brief: bool = False) -> Itera
     yield indented(_rates(survey))
     yield heading("Settings (net.ipv4)")
     yield indented(_settings(survey))
+    yield from _notes(survey, missing)
+    if survey.is_known and not urgent:
+        yield Text("\nNothing here needs your attention.")
+    yield Text("\nOne port: multirsh ports PORT. The whole story: docs/ports.md.", style=FAINT)
+
+
+def _notes(survey: Survey, missing: Sequence[str]) -> Iterator[RenderableType]:
     notes = [one for one in survey.findings if not one.is_urgent]
     if notes:
         yield heading("Notes")
         for one in notes:
             yield indented(finding(one))
-    if survey.is_known and not urgent:
-        yield Text("\nNothing here needs your attention.")
-    yield Text("\nOne port: multirsh ports PORT. The whole story: docs/ports.md.", style=FAINT)
+    if missing:
+        yield heading("Not on this system")
+        for line in missing:
+            yield indented(Text(line))
 
 
 def _use(survey: Survey, users: Users) -> Iterator[RenderableType]:

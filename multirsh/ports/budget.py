@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 
 
@@ -25,6 +26,7 @@ class PortBudget:
     share: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.count is not None and self.count < 1:
             raise UsageError(f"a budget of {self.count} local ports would connect to nothing", hint=_HINT)
         if not 0 < self.share <= 1:

@@ -20,6 +20,7 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from multirsh.linux import netlink_socket
 from multirsh.ports.addresses import IPV4_BYTES, Once, pack, word_ipv4, word_ipv6
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
@@ -105,14 +106,12 @@ def dump(
         OSError: The kernel does not answer, or not us: EPROTONOSUPPORT or ENOENT without its modules,
             EAFNOSUPPORT beyond Linux, EPERM in a sandbox, TimeoutError, EBADMSG for nonsense.
     """
-    if not hasattr(socket, "AF_NETLINK"):
-        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
     packed = [(pack(remote.address), remote.port) for remote in towards or ()]
     families = [socket.AF_INET, socket.AF_INET6]
     if packed and all(len(address) > IPV4_BYTES for address, _ in packed):
         families.remove(socket.AF_INET)
     found: list[TcpSocket] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as kernel:
+    with netlink_socket(NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(TIMEOUT_S)
         for family in families:
             kernel.send(build_request(family, states=states, towards=packed, local_ports=local_ports))

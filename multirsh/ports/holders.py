@@ -16,9 +16,8 @@ import pwd
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-PROC: Final = Path("/proc")
+from multirsh.linux import PROC
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from multirsh.linux import PROC
 from multirsh.ports.addresses import IPV4_BYTES, Once, word_ipv4, word_ipv6
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
-PROC_TABLES: Final = (Path("/proc/thread-self/net/tcp"), Path("/proc/thread-self/net/tcp6"))
+PROC_TABLES: Final = (PROC / "thread-self" / "net" / "tcp", PROC / "thread-self" / "net" / "tcp6")
 """The calling thread's network namespace; /proc/net is that of the process's first thread."""
 
 MINI_SOCKET_TIMER: Final = "03"

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-SYSCTLS: Final = Path("/proc/sys/net/ipv4")
+from multirsh.linux import PROC
+
+SYSCTLS: Final = PROC / "sys" / "net" / "ipv4"
 
 LARGEST_PORT: Final = 65535
 

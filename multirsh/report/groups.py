@@ -63,7 +63,7 @@ def _group(number: int, group: Shown) -> str:
         f'data-outcome="{ending.status.value}"{" open" if is_open else ""}>\n'
         f'<summary><i class="swatch"></i><span class="names">{text(fold(group.hosts))}</span> '
         f'<span class="count">{plural(len(group.hosts), "host")}</span> {ended}'
-        f'<span class="size">{size(total)}</span> '
+        f'<span class="size">{size(total)}{f", {group.note}" if group.note else ""}</span> '
         f'<span class="first">{output(first)[1:]}</span></summary>\n'
         f"{''.join(_stream(stream, excerpt) for stream, excerpt in group.streams.items())}</details>\n"
     )

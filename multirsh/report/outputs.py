@@ -13,6 +13,7 @@ from multirsh.output.batch import STREAMS, Stream
 from multirsh.output.gather.collector import Collector, Written
 from multirsh.output.gather.equals import Equals
 from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.gather.page import unended_words
 from multirsh.output.gather.store import USUAL_MEMORY, Store
 from multirsh.output.words import TROUBLES
 from multirsh.report.excerpt import HEAD, TAIL, Excerpt, Excerpts
@@ -31,11 +32,13 @@ class Shown:
         hosts: Who wrote it, in the order in which they ended.
         ending: How they ended.
         streams: What they wrote, for each stream in which there is something.
+        note: What tells it from another that looks the same; or empty.
     """
 
     hosts: list[str]
     ending: HostFinished
     streams: dict[Stream, Excerpt]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +107,4 @@ def _bounded(groups: Iterator[Written]) -> Iterator[Shown]:
         used += sum(min(text.size, HEAD + TAIL) for text in streams.values())
         if number and (used > MOST_BYTES or number >= MOST_GROUPS):
             return
-        yield Shown(group.hosts, group.ending, streams)
+        yield Shown(group.hosts, group.ending, streams, unended_words(group))

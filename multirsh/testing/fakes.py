@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from multirsh.arguments import check_fields
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
 from multirsh.transports.base import Destination, Sink, Stdin, Stream
@@ -57,6 +58,9 @@ class Behaviour:
     dies_after: asyncio.Event | None = None
     echoes: bool = False
     commands: Mapping[str, Behaviour] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 WELL = Behaviour()
@@ -188,6 +192,8 @@ class FakeTransport:
         releases: How often ``release`` was called: once a run.
         descriptors_per_host: What a run is to reckon with; nothing is really opened.
         has_terminals: Whether commands can have a pseudo-terminal.
+        converses: Whether files may be copied. It is false, since these hosts read all input before they
+            write; hosts by the transport ``local`` really copy.
         is_private: Whether passwords may be sent.
         is_closed: Whether the fleet has let go of it.
     """
@@ -213,7 +219,7 @@ class FakeTransport:
         self.prepared: list[str] = []
         self.releases = 0
         self.descriptors_per_host = 1
-        self.converses = True
+        self.converses = False
         self.is_private = True
         self.has_terminals = True
         self.is_closed = False

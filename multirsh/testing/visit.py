@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
+from multirsh.linux import PROC
 from multirsh.model import Host, Outcome, Phase
 from multirsh.transports.base import Connection, Connector, Stdin, Stream, Transport
 from multirsh.transports.patience import Patience
@@ -191,11 +191,11 @@ def belongings() -> Counter[str]:
     """The descriptors and children of this process, where /proc shows them."""
     found: Counter[str] = Counter()
     with suppress(OSError):
-        for entry in Path("/proc/self/fd").iterdir():
+        for entry in (PROC / "self" / "fd").iterdir():
             with suppress(OSError):
                 found[f"descriptor {entry.readlink()}"] += 1
     with suppress(OSError):
-        for entry in Path("/proc/self/task").iterdir():
+        for entry in (PROC / "self" / "task").iterdir():
             with suppress(OSError):
                 found.update(f"child {pid}" for pid in (entry / "children").read_text().split())
     return found

@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
+from multirsh.routes import Route
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
@@ -261,6 +262,17 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Let go of what ``prepare`` got."""
+
+
+@runtime_checkable
+class Routing(Protocol):
+    """A transport that adds something of its own to what is said of a host, such as ssh_config's user.
+
+    One that is none of these connects to a host as the host's settings say, behind those of the command line.
+    """
+
+    def route(self, host: Host) -> Route:
+        """Where ``host`` is and how it is entered; asked after ``prepare``, and while no run goes on."""
 
 
 Warn: TypeAlias = Callable[[str], None]

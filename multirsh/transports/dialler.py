@@ -188,6 +188,10 @@ class Dialler:
         """Begin to look ``host`` up: it will be dialled soon."""
         self._resolver.look_ahead(host, family)
 
+    def known_addresses(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
+        """The addresses that ``host`` is known to have since it was dialled; nothing is looked up."""
+        return self._resolver.known(host, family)
+
     async def _looked_up(
         self, host: str, port: int, family: int, on_phase: Callable[[Phase], None]
     ) -> list[Address]:
@@ -200,6 +204,8 @@ class Dialler:
         try:
             return await self._resolver.resolve(host, port, family)
         except NameNotFound as error:
+            if error.is_ours:
+                raise local_error(ErrorKind.MEMORY, error.reason, Phase.RESOLVE) from None
             failure = Failure(ErrorKind.NAME, Phase.RESOLVE, f"{host}: {error.reason}")
             raise DialError(Status.UNREACHABLE, failure) from None
 

@@ -52,9 +52,11 @@ class NotFound:
 
     Attributes:
         reason: The system's words.
+        is_ours: Whether that is this machine's fault, and not the name's.
     """
 
     reason: str
+    is_ours: bool = False
 
 
 Answer: TypeAlias = Found | NotFound

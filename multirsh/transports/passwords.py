@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
+from multirsh.arguments import check_fields
 from multirsh.errors import CredentialError, UsageError
 
 Ask: TypeAlias = Callable[[str], str]
@@ -77,6 +78,7 @@ class PasswordSource:
     _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if sum(bool(source) for source in (self.ask, self.file, self.command, self.call)) > 1:
             raise UsageError("there are several sources for one password", hint="give one of them")
 

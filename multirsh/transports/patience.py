@@ -113,6 +113,15 @@ class Patience:
             if self._port_left is not None:
                 self._port_left = max(0.0, self._port_left - (loop.time() - began))
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the deadlines stand still inside, as while a person is asked."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.go_on()
+
     def stop(self) -> None:
         """Let the deadlines stand still until as many ``go_on`` have come."""
         self._stops += 1

@@ -20,11 +20,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from multirsh.model import ClosedBy
+from multirsh.shortage import relieve
 from multirsh.transports.close_order import CloseOrder, Command, Event, State
 from multirsh.transports.tcp import BY_FIN, BY_RESET
+from multirsh.transports.turns import LEAST_SLICE_BYTES, Slice, Turns, turns_of
 
 READ_BYTES: Final = 256 * 1024
-"""Asked of one recv(2): asyncio's own figure, and several SSH packets."""
+"""Asked of one recv(2): asyncio's own figure, and several SSH packets. Handed on in slices (``turns``)."""
+
+_UNWANTED: Final = bytearray(64 * 1024)
+"""Takes what nobody wants any more."""
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 4
@@ -50,6 +55,7 @@ class RemoteFirstTransport(asyncio.Transport):
         close_timeout: float,
         on_closed: Callable[[ClosedBy], None],
         spares_peer: bool = False,
+        turns: Turns | None = None,
     ) -> None:
         """Take over a connected, non-blocking socket.
 
@@ -61,6 +67,7 @@ class RemoteFirstTransport(asyncio.Transport):
             spares_peer: Answer the remote's FIN by RST instead of FIN, so that the remote keeps no TIME_WAIT
                 either. For a remote that closes from a port it has few of; nothing is lost, since all that it
                 sent was read before its FIN.
+            turns: Parts the loop's time among connections; ``None`` for the loop's own.
         """
         super().__init__()
         self._loop = loop
@@ -71,6 +78,11 @@ class RemoteFirstTransport(asyncio.Transport):
         self._close_timeout = close_timeout
         self._on_closed = on_closed
         self._spares_peer = spares_peer
+        self._turns = turns or turns_of(loop)
+        self._slice = Slice()
+        self._came = b""
+        self._handed_on = 0  # bytes of what came
+        self._is_waiting = False
         self._order = CloseOrder()
         self._protocol: asyncio.Protocol | None = None
         self._buffer: list[bytes | memoryview] = []
@@ -138,6 +150,8 @@ class RemoteFirstTransport(asyncio.Transport):
         self._reading_paused = False
         if not self.is_closing():
             self._watch_reader()
+            if self._came:
+                self._wait()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the marks, in bytes, at which the protocol is asked to pause and to go on."""
@@ -198,7 +212,7 @@ class RemoteFirstTransport(asyncio.Transport):
 
     # The machine and its commands.
 
-    def _receive(self, event: Event, error: OSError | None = None) -> None:
+    def _receive(self, event: Event, error: OSError | MemoryError | None = None) -> None:
         was_open = self._order.state is State.OPEN
         command = self._order.receive(event)
         if command is Command.FLUSH_UNTIL_DEADLINE:
@@ -240,21 +254,83 @@ class RemoteFirstTransport(asyncio.Transport):
             self._reader_watched = False
 
     def _on_readable(self) -> None:
+        """Something has come: it is read at once if there is time in this turn of the loop."""
+        if not self._is_waiting and (not self._turns.has_time or self._read()):
+            self._wait()
+
+    def _wait(self) -> None:
+        """Read on when it is this connection's turn."""
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._turns.wait(self._read_in_turn)
+
+    def _read_in_turn(self) -> bool:
+        self._is_waiting = self._read()
+        return self._is_waiting
+
+    def _read(self) -> bool:
+        """Hand on a slice of what has come; whether there is more of it."""
+        if self.is_closing():
+            self._came = b""
+        elif self._reading_paused and self._broken is None:
+            return False
+        if not self._came:
+            self._receive_some()
+        if not self._came or self._protocol is None:
+            return False
+        start, end = self._handed_on, self._handed_on + self._slice.size
+        piece = self._came[start:end]
+        if end < len(self._came):
+            self._handed_on = end
+        else:
+            self._came, self._handed_on = b"", 0
+        began = self._turns.clock()
         try:
-            data = self._sock.recv(READ_BYTES)
+            self._protocol.data_received(piece)
+        except MemoryError as error:
+            relieve()
+            self._receive(Event.ABANDONED, error)
+        finally:
+            seconds = self._turns.clock() - began
+            self._slice.took(len(piece), seconds)
+            self._turns.used(seconds)
+        return bool(self._came)
+
+    def _receive_some(self) -> None:
+        """Ask the socket for what has come, or how it ended."""
+        if self._order.closed_by is not None:
+            return
+        try:
+            # What comes after we are done has no reader; only the FIN behind it matters.
+            came = self._sock.recv_into(_UNWANTED) if self.is_closing() else self._recv()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._receive(_event_of(error), error)
             return
-        if data:
-            # What comes after we are done has no reader; only the FIN behind it matters.
-            if not self.is_closing() and self._protocol is not None:
-                self._protocol.data_received(data)
-        elif self._broken is not None:
+        except MemoryError as error:
+            self._receive(Event.ABANDONED, error)
+            return
+        if came:
+            return
+        if self._broken is not None:
             self._receive(_event_of(self._broken), self._broken)
         else:
             self._receive(Event.PEER_FIN)
+
+    def _recv(self) -> int:
+        """Receive what is to be handed on, and say how many bytes it is.
+
+        Raises:
+            OSError: There is nothing, or the connection is broken.
+        """
+        try:
+            self._came = self._sock.recv(READ_BYTES)
+        except MemoryError:
+            relieve()
+            self._came = self._sock.recv(LEAST_SLICE_BYTES)
+        self._handed_on = 0
+        return len(self._came)
 
     # Writing.
 

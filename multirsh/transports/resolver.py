@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from multirsh.shortage import NO_MEMORY, NO_THREAD, NoThreadError
 from multirsh.transports.lookups import Answer, Answers, Found, Lookups, Name, NotFound
 from multirsh.transports.threads import daemon_thread
 
@@ -39,11 +40,13 @@ class NameNotFound(Exception):  # noqa: N818 - what it means the dialler says
 
     Attributes:
         reason: The system's words.
+        is_ours: Whether this machine could not look it up, whatever the name.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_ours: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.is_ours = is_ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,13 @@ class Resolver:
             self._lookups.look_ahead(name)
             self._begin()
 
+    def known(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
+        """The addresses of a name whose answer is still believed; nothing is looked up."""
+        answer = self._answers.get(Name(host, family), _now())
+        return (
+            [] if answer is None or isinstance(answer, NotFound) else [one[0] for _, one in answer.addresses]
+        )
+
     def slow(self, now: float) -> int:
         """How many names are waited for that were asked for ``SLOW_S`` ago or earlier."""
         # In the order of asking, so those are the first.
@@ -124,7 +134,7 @@ class Resolver:
         name = Name(host, family)
         answer = self._answers.get(name, _now()) or await self._answered(name)
         if isinstance(answer, NotFound):
-            raise NameNotFound(answer.reason)
+            raise NameNotFound(answer.reason, is_ours=answer.is_ours)
         return [
             Address(socket.AddressFamily(family), (sockaddr[0], port, *sockaddr[2:]))
             for family, sockaddr in answer.addresses
@@ -146,8 +156,8 @@ class Resolver:
         for name in self._lookups.begin(_now()):
             try:
                 looking = daemon_thread(partial(self._look_up, name), name="multirsh-resolve")
-            except RuntimeError as error:  # no thread is left
-                self._end(name, NotFound(str(error)))
+            except NoThreadError:
+                self._end(name, NotFound(NO_THREAD, is_ours=True))
             else:
                 looking.add_done_callback(partial(self._ended, name))
         if self._timer is not None:
@@ -159,7 +169,13 @@ class Resolver:
 
     def _ended(self, name: Name, looking: asyncio.Future[Answer]) -> None:
         error = looking.exception()
-        self._end(name, looking.result() if error is None else NotFound(f"{type(error).__name__}: {error}"))
+        if error is None:
+            answer = looking.result()
+        elif isinstance(error, MemoryError):
+            answer = NotFound(NO_MEMORY, is_ours=True)
+        else:
+            answer = NotFound(f"{type(error).__name__}: {error}")
+        self._end(name, answer)
         self._begin()
 
     def _end(self, name: Name, answer: Answer) -> None:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from multirsh.errors import UsageError
+from multirsh.linux import bind_no_port, choose_port_from
 from multirsh.model import ErrorKind, Phase
 from multirsh.ports.lease import Lease
 from multirsh.ports.sockets import Endpoint
@@ -24,12 +25,6 @@ from multirsh.transports.resolver import Address
 
 SockAddr: TypeAlias = tuple[Any, ...]
 """As the socket module has it: ``(address, port)``, for IPv6 with flow label and zone."""
-
-IP_BIND_ADDRESS_NO_PORT: Final = 24
-"""include/uapi/linux/in.h; Python's socket module has it from 3.12 on."""
-
-IP_LOCAL_PORT_RANGE: Final = 51
-"""include/uapi/linux/in.h, Linux 6.3: the last port in the upper half, the first in the lower."""
 
 BY_RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER by which close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1)."""
@@ -136,11 +131,9 @@ async def connected(
             bind(sock, source, lease.port)
         else:
             if window is not None:
-                _choose_from(sock, window)
+                choose_port_from(sock, window)  # where that cannot be, the ledger's count must do
             if bind_source:
-                if sys.platform == "linux":
-                    # Else bind(2) takes a port for itself alone, whatever the destination (Linux 4.2).
-                    sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                bind_no_port(sock)
                 bind(sock, source, 0)
         await _connect(sock, address)
     except BaseException:
@@ -184,13 +177,3 @@ async def _connect(sock: socket.socket, address: Address) -> None:
         if error.errno in {errno.EADDRNOTAVAIL, errno.EADDRINUSE}:
             raise PortRefused(four_tuple=True) from None
         raise
-
-
-def _choose_from(sock: socket.socket, window: range) -> None:
-    """Narrow the kernel's choice; where it cannot be (before Linux 6.3), the ledger's count must do."""
-    try:
-        # As bytes: the number may be above what a C int holds.
-        packed = struct.pack("=I", window[-1] << 16 | window[0])
-        sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, packed)
-    except OSError:
-        return

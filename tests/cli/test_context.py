@@ -9,12 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import pytest
 
-from multirsh.cli.script import _is_its_file, script
-from multirsh.cli.stdin import with_its_file
-from multirsh.errors import UsageError
 from tests.cli.program import Program, ended, wait_until
 from tests.conftest import StartServer
 from tests.servers.namespace import Namespace
@@ -110,11 +106,12 @@ class TestScript:
         on_sshd.write("fix.py", "#!/usr/bin/env python3\nimport sys\nprint(sys.argv[1:], sys.stdin.read())\n")
         on_sshd.write("data", "input")
         words = ("a b", "", "$HOME", "-N", "two\nlines")
-        ended = on_sshd("script", *ONE, "-Idata", "fix.py", *words)
+        ended = on_sshd("script", *ONE, "--stdin-file", "data", "fix.py", *words)
         assert (ended.out, ended.err, ended.code) == (f"{list(words)!r} input\n", "", 0)
         assert on_sshd("script", *ONE, "-I", "fix.py", stdin=b"typed").out == "[] typed\n"
-        assert on_sshd("script", *ONE, "-I", "-", "fix.py", "x", stdin=b"typed").out == "['x'] typed\n"
-        assert on_sshd("script", *ONE, "fix.py", stdin=b"not for it").out == "[] \n"
+        assert on_sshd("script", *ONE, "-I", "fix.py", "x", stdin=b"typed").out == "['x'] typed\n"
+        assert on_sshd("script", *ONE, "-n", "fix.py", stdin=b"not for it").out == "[] \n"
+        assert on_sshd("script", *ONE, "fix.py", stdin=b"for whom?").code == 2
 
     def test_its_status_is_kept(self, on_sshd: Program) -> None:
         on_sshd.write("fail", "exit 3\n")
@@ -129,7 +126,7 @@ class TestScript:
     def test_standard_input_may_be_the_script(self, on_sshd: Program) -> None:
         ended = on_sshd("script", *ONE, "-", "x", stdin=b"echo $1; cat")
         assert ended.out == "x\n"
-        ended = on_sshd("script", *ONE, "-I", "-", "-", stdin=b"echo ran")
+        ended = on_sshd("script", *ONE, "-I", "-", stdin=b"echo ran")
         assert ended.code == 2
         assert "standard input is read by the script and cannot be sent to the hosts, too" in ended.err
         ended = on_sshd("script", "-f", "-", "-", stdin=b"h01\n")
@@ -174,10 +171,6 @@ class TestScript:
             (("--shell", "", "good"), "--shell has no program"),
             (("--shell", "'", "good"), '--shell "\'": No closing quotation'),
             (("--template", "good", "{x}"), "template: {x} is not known"),
-            (
-                ("-I", "good", "good"),
-                "-I good: it may be the script, or what the script is to read; write -Igood",
-            ),
             (("good", "x" * 131_000), "the command is too long"),
         ],
     )
@@ -196,26 +189,3 @@ def test_no_hosts_are_named(multirsh: Program) -> None:
     multirsh.write("good", "echo")
     ended = multirsh("script", "good")
     assert (ended.code, ended.err.splitlines()[0][:30]) == (2, "multirsh: no hosts are named; ")
-
-
-@pytest.mark.parametrize(
-    ("args", "settled"),
-    [
-        (["-I", "good"], ["--stdin=-", "good"]),
-        (["-I", "good", "arg"], ["--stdin=-", "good", "arg"]),
-        (["-I", "-", "good"], ["--stdin=-", "good"]),
-        (["-Igood", "good"], ["-Igood", "good"]),
-        (["-I", "--", "good", "good"], ["--stdin=-", "--", "good", "good"]),
-        (["-I", "-N", "good"], ["--stdin=-", "-N", "good"]),
-        (["-I"], ["--stdin=-"]),
-    ],
-)
-def test_whose_word_it_is(
-    args: Sequence[str], settled: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "good").write_text("echo")
-    monkeypatch.chdir(tmp_path)
-    assert isinstance(script, click.Command)
-    assert with_its_file(args, script, is_its_file=_is_its_file) == settled
-    with pytest.raises(UsageError, match="it may be the script"):
-        with_its_file(["-I", "good", "-N", "good"], script, is_its_file=_is_its_file)

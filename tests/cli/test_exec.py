@@ -114,11 +114,11 @@ def test_input_goes_to_all_and_output_comes_exactly(multirsh: Program) -> None:
     data = os.urandom(5_000_000)
     (multirsh.home / "data").write_bytes(data)
     digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - a sum, and no secret
-    ended = multirsh(*SH, "-w", "h[1-20]", "-I", "data", "sha1sum")
+    ended = multirsh(*SH, "-w", "h[1-20]", "--stdin-file", "data", "sha1sum")
     assert set(ended.out.splitlines()) == {f"h{number}: {digest}  -" for number in range(1, 21)}
-    assert multirsh(*SH, "-w", "h[1-20]", "-I", "data", "head -c 3 >/dev/null; exit 4").err.startswith(
-        "20 hosts: 20 failed in "
-    )
+    assert multirsh(
+        *SH, "-w", "h[1-20]", "--stdin-file", "data", "head -c 3 >/dev/null; exit 4"
+    ).err.startswith("20 hosts: 20 failed in ")
 
 
 def test_the_fanout_holds(multirsh: Program, remotes: Remotes) -> None:
@@ -204,3 +204,25 @@ def test_chroot_reaches_folders_with_a_system_in_them(multirsh: Program, tmp_pat
     )
     assert sorted(ended.out.splitlines()) == ["first: first", "second: second"]
     assert "signalled (KILL): first,second" in ended.err
+
+
+DOCUMENT = (
+    """awk 'BEGIN { printf "{\\"a\\": \\""; for (i = 0; i < 30000; i++) printf "%0100d", i;"""
+    """ printf "\\"}" }'"""
+)
+"""JSON of 3 MB on one line, which has no end."""
+
+
+def test_a_document_of_one_host_passes_without_a_prefix_byte_for_byte(multirsh: Program) -> None:
+    ended = multirsh(*LOCAL, "a", "-N", "-q", DOCUMENT)
+    assert len(json.loads(ended.out)["a"]) == 3_000_000
+    assert not ended.out.endswith("\n")
+
+
+@pytest.mark.parametrize("how", [(), ("--output-mem", "1M"), ("-b",), ("-L",), ("-N",)], ids=" ".join)
+def test_a_line_of_any_length_is_one_line_beside_others(multirsh: Program, how: tuple[str, ...]) -> None:
+    other = "case $MULTIRSH_HOST in b) exec echo short;; esac"
+    ended = multirsh(*LOCAL, "a,b", *how, "-q", f"{other}; {DOCUMENT}")
+    (line,) = [line for line in ended.out.splitlines() if len(line) > 1000]
+    assert len(json.loads(line.removeprefix("a: "))["a"]) == 3_000_000
+    assert "short" in ended.out

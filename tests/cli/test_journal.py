@@ -14,10 +14,10 @@ from typing import TypeAlias
 import click
 import pytest
 
+from multirsh.cli.attached import with_values_attached
 from multirsh.cli.main import main
 from multirsh.cli.rerun import KINDS, rerun
 from multirsh.cli.run import run
-from multirsh.cli.stdin import with_its_file
 from multirsh.journal import Entry, Journal, State
 from multirsh.journal.resuming import Which
 from multirsh.model import Status
@@ -181,7 +181,7 @@ def test_the_word_after_which_is_the_run_if_it_looks_like_one_or_is_one(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     keep(Journal(), whole("20261121T154000-abc123", "web1"))
-    assert with_its_file(line.split(), run) == [word.replace("+", " ") for word in settled.split()]
+    assert with_values_attached(line.split(), run) == [word.replace("+", " ") for word in settled.split()]
 
 
 @pytest.mark.parametrize("word", ["xyzzy", "unreachble", ""])
@@ -207,12 +207,15 @@ def test_rerun_takes_the_command_and_the_hosts_that_ended_so(user: Program) -> N
     ("args", "words"),
     [
         (("--rerun", "unreachable"), "no host of .* was unreachable; failed 1, ok 2"),
-        (("-w", "a", "--rerun", "failed"), "no selected host was failed in .*; failed 1, ok 2"),
+        (("-w", "a", "--rerun", "failed"), "no selected host of .* was failed; failed 1, ok 2"),
         (("--rerun", "ok", "20200101"), "no run is called '20200101'; the last is "),
         (("--rerun", "ok", "--resume", "last"), "use one of them"),
-        (("-w", "a,b,c,d", "--resume", "last", WORKS), "the selection has d, too"),
+        (("-w", "a,b,c,d", "--resume", "last", WORKS), "d is not in the run .*; hosts that are not in it"),
         (("--resume", "last", "true"), "the command: echo .* before, true now"),
-        (("-I", "begun", "--resume", "last"), r"standard input \(-I\): none before, sha256 [0-9a-f]{64} now"),
+        (
+            ("--stdin-file", "begun", "--resume", "last"),
+            r"standard input: none before, sha256 [0-9a-f]{64} now",
+        ),
     ],
 )
 def test_what_cannot_be_taken_up_is_2_and_says_why(
@@ -275,13 +278,13 @@ def test_a_run_that_goes_on_is_not_gone_on_with(user: Program) -> None:
 def test_a_script_and_its_input_are_known_by_their_content(user: Program) -> None:
     script = user.write("job.sh", "cat >> begun; exit 3\n")
     data = user.write("data", "x\n")
-    assert user("script", *ON, "-Idata", "-j", "1", "-k", "job.sh").code in {5, 6}
-    ended = user("script", "-R", "local", "-Idata", "--resume", "last", "job.sh")
+    assert user("script", *ON, "--stdin-file=data", "-j", "1", "-k", "job.sh").code in {5, 6}
+    ended = user("script", "-R", "local", "--stdin-file=data", "--resume", "last", "job.sh")
     assert "goes on with" in ended.err
     script.write_text("cat; exit 0\n")
     data.write_text("y\n")
-    ended = user("script", "-R", "local", "-Idata", "--resume", "last", "job.sh")
+    ended = user("script", "-R", "local", "--stdin-file=data", "--resume", "last", "job.sh")
     assert ended.code == 2
-    assert "the script's content has changed; standard input (-I): sha256" in ended.err
+    assert "the script's content has changed; standard input: sha256" in ended.err
     ended = user("-R", "local", "--resume", "last")
     assert "was no command: job.sh" in ended.err

@@ -155,6 +155,43 @@ def test_a_page_of_an_earlier_run_is_replaced_whole_and_keeps_its_mode(tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "report.html"]
 
 
+@pytest.mark.root
+def test_a_link_that_another_user_has_left_is_not_followed(tmp_path: Path) -> None:
+    folder, ours = tmp_path / "shared", tmp_path / "ours"
+    folder.mkdir()
+    ours.write_text("of ours")
+    (folder / "report.html").symlink_to(ours)
+    (folder / "by-ours").symlink_to("report.html")
+    os.chown(folder / "report.html", 4242, -1, follow_symlinks=False)
+    for name in ("report.html", "by-ours"):
+        with pytest.raises(UsageError, match="another user has left it there"):
+            saved(folder / name)
+    assert ours.read_text() == "of ours"
+
+
+@pytest.mark.root
+def test_the_mode_of_a_file_that_another_user_has_left_is_not_taken_over(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.touch()
+    page.chmod(0o666)
+    os.chown(page, 4242, -1)
+    assert saved(page) is None
+    assert (page.stat().st_mode & 0o777, page.stat().st_uid) == (0o666 & ~umask(), os.geteuid())
+
+
+def test_links_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(UsageError, match="Too many levels of symbolic links"):
+        saved(tmp_path / "a")
+
+
+def umask() -> int:
+    before = os.umask(0o022)
+    os.umask(before)
+    return before
+
+
 def test_a_new_page_has_the_mode_of_the_users_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -57,7 +57,8 @@ def test_options_after_the_first_word_belong_to_the_command(on_sshd: Program) ->
 
 
 def test_a_command_may_be_called_as_a_subcommand(on_sshd: Program) -> None:
-    assert on_sshd(*ONE, "hosts").err.startswith("h01: ")
+    for words in ((*ONE, "--", "hosts"), (*ONE, "run", "hosts"), ("run", *ONE, "hosts")):
+        assert on_sshd(*words).err.startswith("h01: ")
 
 
 # Lines.
@@ -114,7 +115,7 @@ def test_no_more_than_j_at_once(on_sshd: Program, tmp_path: Path) -> None:
 
 def test_standard_input_is_at_its_end_and_ours_is_left_alone(on_sshd: Program) -> None:
     ended = on_sshd.shell(
-        "printf 'h01\\nh02\\nh03\\n' | while read -r host; do multirsh -q -f hosts.yaml -w $host cat; "
+        "printf 'h01\\nh02\\nh03\\n' | while read -r host; do multirsh -n -q -f hosts.yaml -w $host cat; "
         "echo $host $?; done"
     )
 
@@ -247,6 +248,20 @@ def test_the_signals_name_comes_from_the_server(
 
     assert ended.code == 5
     assert "signalled (SEGV): h01\n" in ended.err
+
+
+def test_a_signals_name_is_as_long_as_a_name_may_be(
+    in_namespace: Namespace, hooked: StartHooked, multirsh: Program
+) -> None:
+    hostile = exits_by_signal("\x1b]0;x\x07" + "A" * 20_000)
+    multirsh.knows(hooked(Conduct(session=hostile), address="0.0.0.0"), 1)
+
+    ended = multirsh("-f", "hosts.yaml", "--json", "x")
+
+    shown = "?]0;x?" + "A" * 58 + "..."
+    assert f"signalled ({shown}): h01\n" in ended.err
+    assert f'"signal":"{shown}"' in ended.out
+    assert len(ended.err) < 500
 
 
 def test_the_worst_decides(on_sshd: Program) -> None:

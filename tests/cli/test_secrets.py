@@ -48,7 +48,8 @@ def user(by_password: Daemon, in_module_namespace: Namespace, multirsh: Program)
     ids=" ".join,
 )
 def test_a_password_opens_all(user: Program, source: tuple[str, str]) -> None:
-    ended = user("-f", "hosts.yaml", "-q", *source, "true", stdin=f"{PASSWORD}\n".encode())
+    piped = f"{PASSWORD}\n".encode() if source[1] in {"-", "/dev/stdin"} else b""
+    ended = user("-f", "hosts.yaml", "-q", *source, "true", stdin=piped)
 
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 

@@ -45,6 +45,14 @@ def test_xdg_config_home(user: Program) -> None:
     assert folded(user, env={"XDG_CONFIG_HOME": "elsewhere"}) == "mine"
 
 
+def test_a_transport_is_text_in_the_settings_file(multirsh: Program) -> None:
+    multirsh.write(".config/multirsh/config.toml", 'transport = "local"\n')
+
+    ended = multirsh("-w", "a", "echo here")
+
+    assert (ended.code, ended.out) == (0, "a: here\n")
+
+
 def test_nothing_is_read_from_the_current_folder(multirsh: Program) -> None:
     multirsh.write("config.toml", "nonsense")
     multirsh.write("multirsh/config.toml", "nonsense")
@@ -57,25 +65,29 @@ def test_nothing_is_read_from_the_current_folder(multirsh: Program) -> None:
     ("text", "told"),
     [
         ("fanot = 3", "no option is called 'fanot'; did you mean 'fanout'?"),
-        ("fanout == 3", "Invalid value (at line 1, column 9)"),
+        ("fanout == 3", None),  # worded by tomllib
         ('fanout = "3"', "fanout takes a number, without quotes, not '3'"),
         ("fanout = 0", "fanout: 0 is not a whole number of 1 or more"),
         ("fanout = 2.5", "fanout: 2.5 is not a whole number of 1 or more"),
         ("fanout = true", "fanout takes a number, without quotes, not True"),
         ("connect-timeout = nan", "connect-timeout: nan is not a number of seconds above 0"),
         ("quiet = 'yes'", "quiet is a switch: 'yes' is neither true nor false"),
-        ("color = 'puce'", "color: 'puce' is not one of 'auto', 'always', 'never'"),
+        ("color = 'puce'", None),  # worded by click
         ("user = 3", "user takes text, in quotes, not 3"),
         ("user = ['a']", "user takes text, in quotes, not ['a']"),
         ("file = 3", "file takes text, in quotes, not 3"),
     ],
 )
-def test_what_is_wrong_in_it_is_told_with_the_file(multirsh: Program, text: str, told: str) -> None:
+def test_what_is_wrong_in_it_is_told_with_the_file(multirsh: Program, text: str, told: str | None) -> None:
     file = multirsh.write(".config/multirsh/config.toml", text + "\n")
 
     ended = multirsh("hosts", "-w", "a")
 
-    assert (ended.code, ended.out, ended.err) == (2, "", f"multirsh: {file}: {told}\n")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"multirsh: {file}: ")
+    assert ended.err.count("\n") == 1
+    if told is not None:
+        assert ended.err == f"multirsh: {file}: {told}\n"
 
 
 def test_what_cannot_be_a_default_is_not_known(multirsh: Program) -> None:

@@ -127,7 +127,7 @@ def test_without_a_terminal_nobody_can_be_asked(user: Program) -> None:
         (["--become", "su"], "h1: there are no terminals by local; leave out --become"),
         (["--become", "sudo", "--sudo"], "--sudo and --become each say as which user"),
         (["--become", "runas"], "--become runas: 'runas' is none of sudo, doas and su"),
-        (["--become", "su:"], "no user has such a name"),
+        (["--become", "su:"], "the user of --become cannot be"),
     ],
 )
 def test_what_become_cannot_be(multirsh: Program, option: list[str], complaint: str) -> None:

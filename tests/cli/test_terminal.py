@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -258,3 +259,57 @@ def test_a_password_is_asked_for_once(
     assert screen.count(": in\r\n") == 5
     assert "code 0" in screen
     assert PASSWORD not in terminal.seen
+
+
+class TestAJumpHostsPassword:
+    """It is asked for while the run goes on, by the name of the jump host."""
+
+    JUMP = "127.9.9.9"
+
+    @pytest.fixture
+    def asked(
+        self, sshd_here: StartServer, namespace: Namespace, in_namespace: Namespace, multirsh: Program
+    ) -> Iterator[tuple[Terminal, str]]:
+        """A terminal where the question stands, and the question."""
+        server = sshd_here(options={"PasswordAuthentication": "yes", "PubkeyAuthentication": "no"})
+        multirsh.knows(server, 5)
+        with (multirsh.home / ".ssh/known_hosts").open("a") as file:
+            file.write(server.known_hosts([self.JUMP]))
+        with Terminal(multirsh) as terminal:
+            terminal.run(f"multirsh -J {self.JUMP} -f hosts.yaml --ask-pass echo in; echo code $?")
+            terminal.expect(r"Password: $")
+            terminal.type(f"{PASSWORD}\r")
+            question = f"{server.user}@{self.JUMP}'s password: "
+            terminal.expect(f"{re.escape(question)}$")
+            yield terminal, question
+
+    def test_opens_the_way_to_all_hosts(self, asked: tuple[Terminal, str]) -> None:
+        terminal, question = asked
+        terminal.type("wrong\r")
+        terminal.expect(f"{re.escape(question)}$")
+        terminal.type(f"{PASSWORD}\r")
+        screen = terminal.expect(r"^code \d+")
+
+        assert screen.count(": in\r\n") == 5
+        assert "code 0" in screen
+        assert question not in screen
+        assert PASSWORD not in terminal.seen
+        assert "wrong" not in terminal.seen
+
+    def test_ctrl_c_leaves_the_echo_on(self, asked: tuple[Terminal, str]) -> None:
+        terminal, _ = asked
+        terminal.type("\x03")
+        terminal.expect("no new hosts are started")
+        terminal.type("\x03")
+        screen = terminal.expect(r"^code \d+")
+
+        assert "code 130" in screen
+        assert terminal.echoes()
+
+    def test_the_end_of_input_is_no_answer(self, asked: tuple[Terminal, str]) -> None:
+        terminal, _ = asked
+        terminal.type("\x04")
+        screen = terminal.expect(r"^code \d+")
+
+        assert "code 4" in screen
+        assert terminal.echoes()

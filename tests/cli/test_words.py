@@ -20,15 +20,16 @@ WRONG = {
     "multirsh -f hosts.yaml uptime",
     ("web1", "uptime"): "no hosts are named; give a hosts file (-f hosts.yaml) or names (-w web1,web2), "
     "or try it out: multirsh lab uptime",
-    ("--json", "lab", "uptime"): "no hosts are named; if lab is meant as the subcommand, "
-    "put it before its options",
+    (
+        "run",
+        "lab",
+        "uptime",
+    ): "no hosts are named; give a hosts file (-f hosts.yaml) or names (-w web1,web2), "
+    "or try it out: multirsh lab uptime",
     ("-a", "uptime"): "-a needs a hosts file; name one with -f",
     ("--bogus", "x"): "there is no option --bogus; see multirsh --help",
     ("hosts", "--bogus"): "there is no option --bogus; see multirsh hosts --help",
     ("--fanuot", "3", "x"): "there is no option --fanuot; did you mean --fanout?",
-    ("hosts", "x"): "got unexpected extra argument (x); see multirsh hosts --help",
-    ("-f",): "option '-f' requires an argument; see multirsh --help",
-    ("--json=1", "x"): "option '--json' does not take a value; see multirsh --help",
     ("-f", "32", "x"): "32: there is no such file; -f names a hosts file; for the fanout use -j 32",
     ("-f", "nowhere", "x"): "nowhere: there is no such file",
     ("-f", "empty", "x"): "empty: it is empty",
@@ -94,7 +95,9 @@ WRONG = {
     ("-w", "a", "-o", "Prot=3", "x"): "-o: bad configuration option: prot; did you mean port?",
     ("-w", "a", "-o", "Port", "x"): "-o: port needs an argument",
     ("-w", "a", "-F", "nowhere", "x"): "-F nowhere: No such file or directory",
-    ("-w", "a", "-J", "-x", "x"): "jump of a: '-x' is not a jump host; a jump host is [user@]host[:port]",
+    ("-w", "a", "-J", "-x", "x"): "-J/--jump: a jump host cannot be '-x': it begins with '-', as options do; "
+    "give the name or address that the host has in the network",
+    ("-w", "a", "-J", "@b", "x"): "jump of a: '@b' is not a jump host; a jump host is [user@]host[:port]",
     ("-w", "a", "-i", "nowhere", "x"): "the key nowhere cannot be used: there is no such file",
     ("-w", "a", "--password-file", "nowhere", "x"): "the password cannot be read from nowhere: "
     "No such file or directory",
@@ -153,6 +156,26 @@ def test_wrong_words(user: Program, args: tuple[str, ...]) -> None:
     assert not (user.home / "here").exists()
 
 
+@pytest.mark.parametrize(
+    ("args", "name", "help_of"),
+    [
+        (("hosts", "x"), "x", "multirsh hosts"),
+        (("-f",), "-f", "multirsh"),
+        (("--json=1", "x"), "--json", "multirsh"),
+    ],
+)
+def test_what_click_words_names_what_is_wrong_and_where_help_is(
+    user: Program, args: tuple[str, ...], name: str, help_of: str
+) -> None:
+    ended = user(*args)
+
+    assert ended.err.startswith("multirsh: ")
+    assert name in ended.err.removeprefix("multirsh: ").removesuffix(f"; see {help_of} --help\n")
+    assert ended.err.endswith(f"; see {help_of} --help\n")
+    assert ended.err.count("\n") == 1
+    assert (ended.code, ended.out) == (2, "")
+
+
 def test_alone_it_explains_itself(multirsh: Program) -> None:
     ended = multirsh()
 
@@ -184,3 +207,53 @@ def test_a_name_that_nobody_has_is_that_hosts_failure(multirsh: Program) -> None
 
     assert (ended.code, ended.out) == (4, "")
     assert "unreachable (name): no-such-host.invalid\n" in ended.err
+
+
+WARNING = "multirsh: warning: {} is the name of a file here{}; if the shell has made it of a pattern, "
+
+
+def test_a_pattern_that_the_shell_has_expanded_is_warned_of(multirsh: Program) -> None:
+    """Files of hosts' names are here: of --outdir, for one."""
+    (multirsh.home / "out").mkdir()
+    for name in ("web1", "web2"):
+        multirsh.write(f"out/{name}", "")
+    local = "-R local --no-journal -q"
+    one = multirsh.shell(f"cd out; multirsh {local} -w web[1-3] 'echo ran'")
+    assert WARNING.format("-w web1", ", and so are the words after it: web2") in one.err
+    assert "quote that, as in -w 'web[1-3]'\n" in one.err
+
+    for line, told in (
+        ("multirsh hosts -w web[2-3]", "-w web2"),
+        ("multirsh hosts -w 'web[1-9]' -x web[2-3]", "-x web2"),
+        (f"multirsh {local} -w web[2-3] true", "-w web2"),
+        (f"multirsh script {local} -w web[2-3] ../job", "-w web2"),
+        (f"multirsh push {local} -w web[2-3] ../job x", "-w web2"),
+        (f"multirsh shell {local} -w web[2-3] </dev/null", "-w web2"),
+    ):
+        multirsh.write("job", "true\n")
+        warned = multirsh.shell(f"cd out; {line}")
+        assert (warned.code, warned.err.startswith(WARNING.format(told, "")), warned.err.count("\n")) == (
+            *(0, True, 1),
+        ), line
+
+
+def test_hosts_files_that_the_shell_has_named_are_warned_of(multirsh: Program) -> None:
+    for name in ("lists/a", "lists/b", "lists/b.sh"):
+        multirsh.write(name, "h\n")
+    run = "multirsh -R local --no-journal -q"
+    told = "multirsh: warning: the command begins with lists/b, a file beside lists/a; "
+    assert multirsh.shell(f"{run} -f lists/? echo").err.startswith(told)
+    assert "warning" not in multirsh.shell(f"{run} -f lists/a lists/b.sh").err
+
+
+@pytest.mark.parametrize("nodes", ["web[1-3]", "web1,web2", "web3", "root@web1", "out"])
+def test_a_quoted_pattern_is_not(multirsh: Program, nodes: str) -> None:
+    for name in ("web1", "web2"):
+        multirsh.write(name, "")
+    assert multirsh("hosts", "-w", nodes).err == ""
+
+
+def test_an_excluded_name_of_the_settings_is_not(multirsh: Program) -> None:
+    multirsh.write("web1", "")
+    assert multirsh("hosts", "-w", "web[1-2]", env={"MULTIRSH_EXCLUDE": "web1"}).err == ""
+    assert multirsh("hosts", "-w", "a", "-x", "b", "--missing-ok").out == "a\n"

@@ -85,3 +85,48 @@ def test_a_fifo_in_the_place_of_a_file_holds_nobody_up(stdout: Path, tmp_path: P
     (complaint,) = asyncio.run(written()).complaints
     assert f"{tmp_path}/web1 cannot be written: No such device or address" in complaint
     assert stdout.read_bytes() == b"web1: a\n"
+
+
+def test_a_link_under_a_hosts_name_is_not_followed(stdout: Path, tmp_path: Path) -> None:
+    """Another user may have put it there, in a shared folder, to have us write to a file of ours."""
+    folder, ours = tmp_path / "out", tmp_path / "ours"
+    folder.mkdir()
+    ours.write_bytes(b"of ours\n")
+    (folder / "web1").symlink_to(ours)
+    (folder / "web2").symlink_to(tmp_path / "not there")
+    (complaint,) = complaints_of(folder, "web1", "web2")
+    assert f"{folder}/web1 cannot be written: there is a symbolic link in its place" in complaint
+    assert ours.read_bytes() == b"of ours\n"
+    assert not (tmp_path / "not there").exists()
+    assert stdout.read_bytes() == b"web1: a\nweb2: a\n"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("folders_owner", "is_used"), [(0, False), (4242, True)])
+def test_a_file_that_another_user_has_left_is_not_written_to_unless_the_folder_is_that_users(
+    stdout: Path, tmp_path: Path, *, folders_owner: int, is_used: bool
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "web1").touch()
+    os.chown(folder / "web1", 4242, -1)
+    os.chown(folder, folders_owner, -1)
+    said = "".join(complaints_of(folder, "web1"))
+    assert (folder / "web1").read_bytes() == (b"a\n" if is_used else b"")
+    refusal = f"{folder}/web1 cannot be written: another user has left it there (id 4242)"
+    assert said == "" if is_used else refusal in said
+    assert stdout.read_bytes() == b"web1: a\n"
+
+
+def complaints_of(folder: Path, *hosts: str) -> list[str]:
+    """What is said where each of some hosts writes a line to its file."""
+
+    async def written() -> Writer:
+        printer = Printer(OutputOptions(folders={"stdout": folder}), began=0.0)
+        for host in hosts:
+            printer.feed(output(host, b"a\n"))
+        writer = Writer(printer)
+        await writer.write()
+        return writer
+
+    return asyncio.run(written()).complaints

@@ -107,13 +107,13 @@ async def test_who_cannot_fill_it_is_told_before_anything_connects() -> None:
 
 async def test_each_host_gets_its_own_and_is_told_of_as_it_was_asked() -> None:
     fake = FakeTransport()
-    hosts = [Host("a b", settings=Settings(user="me")), Host("c")]
+    hosts = [Host("a", settings=Settings(user="m e")), Host("c")]
     async with Fleet(hosts, transports={TransportName.SSH: fake}) as fleet:
         run = fleet.run(Command("echo {host} {index} {user}", is_template=True))
         events = [event async for event in run.events()]
         assert events[0].command == "echo {host} {index} {user}"  # type: ignore[union-attr]  # it is RunStarted
         sent = {connection.host.name: connection.commands for connection in fake.connections}
-    assert sent == {"a b": ["echo 'a b' 0 me"], "c": ["echo c 1 somebody"]}
+    assert sent == {"a": ["echo a 0 'm e'"], "c": ["echo c 1 somebody"]}
 
 
 @pytest.mark.parametrize("shell", LOGIN_SHELLS)

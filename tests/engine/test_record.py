@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Future
 
 import pytest
 
 from multirsh.engine.fleet import Fleet
+from multirsh.engine.limits import Timeouts
 from multirsh.engine.record import Record
 from multirsh.events import Event, HostFinished, HostStarted, RunFinished, RunStarted
 from multirsh.model import Host, Status, TransportName
@@ -24,6 +26,7 @@ class SlowRecord(Record):
         self.events: list[Event] = []
         self.tickets: list[Future[None]] = []
         self.is_closed = False
+        self.given_up: list[str] = []
 
     def record(self, event: Event) -> Future[None]:
         """Take it."""
@@ -36,9 +39,18 @@ class SlowRecord(Record):
         self.is_closed = True
         return self._ticket()
 
+    def give_up(self, reason: str) -> None:
+        """Have all of it done."""
+        self.given_up.append(reason)
+        for ticket in self.tickets:
+            if not ticket.done():
+                ticket.set_result(None)
+
     def _ticket(self) -> Future[None]:
         ticket: Future[None] = Future()
         ticket.set_running_or_notify_cancel()
+        if self.given_up:
+            ticket.set_result(None)
         self.tickets.append(ticket)
         return ticket
 
@@ -102,3 +114,27 @@ async def test_a_reader_that_leaves_leaves_a_whole_record() -> None:
     assert isinstance(record.events[-1], RunFinished)
     assert {event.host for event in record.events if isinstance(event, HostFinished)} == {"a", "b"}
     assert record.is_closed
+
+
+@in_virtual_time
+async def test_a_record_that_never_answers_is_given_up_and_the_run_goes_on() -> None:
+    record, transport = SlowRecord(), FakeTransport()
+    async with watching(transport, "a b", journal=record) as watched:
+        pass
+    assert watched.statuses == {"a": Status.OK, "b": Status.OK}
+    assert set(record.given_up) == {"no answer within 10 s"}
+
+
+@pytest.mark.parametrize("ends", ["by a signal", "at its deadline"])
+@in_virtual_time
+async def test_a_run_that_is_to_end_gives_a_record_up_sooner(ends: str) -> None:
+    record, transport, now = SlowRecord(), FakeTransport(), asyncio.get_running_loop().time
+    began = now()
+    timeouts = Timeouts(run=3.0 if ends == "at its deadline" else None)
+    async with watching(transport, "a b", journal=record, timeouts=timeouts) as watched:
+        if ends == "by a signal":
+            watched.run.stop(signal=15)
+    status = Status.CANCELLED if ends == "by a signal" else Status.TIMEOUT
+    assert watched.statuses == {"a": status, "b": status}
+    assert set(record.given_up) == {"no answer within 2 s"}
+    assert now() - began == pytest.approx(2.0 if ends == "by a signal" else 5.0, abs=0.1)

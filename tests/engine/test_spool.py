@@ -8,6 +8,7 @@ import os
 import pty
 import random
 import select
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,3 +175,19 @@ async def test_bytes_that_are_there() -> None:
     assert await all_of(Given(SOME)) == SOME
     assert await Given(b"").read(0) == b""
     assert await Given(SOME).size() == len(SOME)
+
+
+async def test_input_that_no_thread_can_read_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    theirs, ours = os.pipe()
+    spool = Spool(theirs)
+    try:
+        with pytest.raises(OSError, match="no thread is left"):
+            await spool.read(0)
+    finally:
+        spool.close()
+        os.close(theirs)
+        os.close(ours)

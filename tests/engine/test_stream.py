@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from multirsh.engine.stream import BoundedStream
+from multirsh.engine.stream import BATCH_ITEMS, BoundedStream
 
 
 class Tap:
@@ -88,3 +88,31 @@ async def test_a_source_that_ended_is_never_resumed() -> None:
     stream.close()
     await read_all(stream)
     assert tap.paused
+
+
+async def test_a_reader_that_takes_its_time_lets_timers_and_signals_come_in_between() -> None:
+    stream: BoundedStream[str] = BoundedStream()
+    items = [str(number) for number in range(3 * BATCH_ITEMS + 1)]
+    for item in items:
+        stream.put(item)
+    stream.close()
+    turns = 0
+    is_read = False
+
+    async def turn() -> None:
+        nonlocal turns
+        while not is_read:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(turn())
+        await asyncio.sleep(0)
+        read, at = [], []
+        async for batch in stream.batches():
+            read += batch
+            at.append(turns)
+        is_read = True
+    assert read == items
+    assert at == sorted(set(at)), "each batch comes in a turn of its own"
+    assert len(at) == 4

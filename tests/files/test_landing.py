@@ -99,3 +99,16 @@ def test_what_is_overwritten_keeps_its_mode(landing: Landing, root: Path) -> Non
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE((root / "g").stat().st_mode) == 0o777 & ~umask
+
+
+@pytest.mark.root
+def test_no_folder_is_entered_that_another_user_has_left_there(landing: Landing, root: Path) -> None:
+    (root / "h").mkdir()
+    os.chown(root / "h", 4242, -1)
+    with pytest.raises(PermissionError, match="another user has left it there"):
+        landing.store((b"h",), b".t", b"f", b"secret", PLAIN)
+    assert not list((root / "h").iterdir())
+
+    os.chown(root, 4242, -1)
+    landing.store((b"h",), b".t", b"f", b"of the folder's owner", PLAIN)
+    assert (root / "h" / "f").exists()

@@ -55,9 +55,10 @@ async def test_what_cannot_be_is_told_before_anything_connects(tmp_path: Path) -
             fleet.push([tmp_path / "nothing"], "/tmp")
         with pytest.raises(UsageError, match="nothing to pull"):
             fleet.pull([], tmp_path)
-        fake.converses = False
-        with pytest.raises(UsageError, match="no files can be copied by ssh: a"):
+        with pytest.raises(UsageError, match="no files can be copied by FakeTransport: a"):
             fleet.pull(["x"], tmp_path)
+        with pytest.raises(UsageError, match="no files can be copied by FakeTransport: a"):
+            fleet.push([__file__], "/tmp")
 
     assert not fake.connections
 
@@ -65,7 +66,9 @@ async def test_what_cannot_be_is_told_before_anything_connects(tmp_path: Path) -
 async def test_a_host_that_only_listens_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every command, reads, and says nothing."""
     monkeypatch.setattr(reach, "BEGINNING_SECONDS", 0.05)
-    async with Fleet([Host("a")], transports={TransportName.SSH: FakeTransport()}) as fleet:
+    fake = FakeTransport()
+    fake.converses = True
+    async with Fleet([Host("a")], transports={TransportName.SSH: fake}) as fleet:
         pulled = await fleet.pull(["f"], tmp_path).gather()
 
     assert pulled["a"].status is Status.FAILED

@@ -104,3 +104,67 @@ def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     assert load_error(path).message == "it is larger than 64 MiB"
+
+
+class TestIncludes:
+    """``#include FILE`` in a plain list, as pdsh has it."""
+
+    def test_the_hosts_of_a_list_stand_where_it_is_included(self, tmp_path: Path) -> None:
+        (tmp_path / "lists" / "more").mkdir(parents=True)
+        (tmp_path / "all").write_text('a\n#include lists/web\n#include "lists/d b"  # quoted\nz\n')
+        (tmp_path / "lists" / "web").write_text("web[1, 2]\n  #include more/web # from its own folder\n")
+        (tmp_path / "lists" / "more" / "web").write_text(f"web3\n#include {tmp_path}/lists/root\n")
+        (tmp_path / "lists" / "root").write_text("root@r\n")
+        (tmp_path / "lists" / "d b").write_text("db:22\n# include is a comment\n#included, too\n")
+        inventory = Inventory.load(tmp_path / "all")
+        assert [host.name for host in inventory.hosts] == ["a", "web1", "web2", "web3", "r", "db", "z"]
+        assert inventory.by_name["r"].settings.user == "root"
+        assert inventory.sources == (str(tmp_path / "all"),)
+
+    def test_what_is_included_may_be_in_yaml(self, tmp_path: Path) -> None:
+        (tmp_path / "all").write_text("#include hosts.yaml\n")
+        (tmp_path / "hosts.yaml").write_text("hosts: [a]\ngroups: {g: {hosts: [a]}}\n")
+        assert [host.name for host in Inventory.load(tmp_path / "all").members("g")] == ["a"]
+
+    def test_from_standard_input_it_is_from_the_current_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("web").write_text("web1\n")
+        loaded = Inventory.load("-", stdin=io.BytesIO(b"#include web\n"))
+        assert [host.name for host in loaded.hosts] == ["web1"]
+
+    def test_a_list_that_two_others_include_is_read_once(self, tmp_path: Path) -> None:
+        for number in range(18):
+            include = f"#include {number + 1}\n" * 2
+            (tmp_path / str(number)).write_text(f"h{number}\n{include}")
+        (tmp_path / "18").write_text("last\n")
+        assert len(Inventory.load(tmp_path / "0").hosts) == 19
+
+    @pytest.mark.parametrize(
+        ("text", "where", "message"),
+        [
+            ("a\n#include nowhere\n", (2, 10), "nowhere cannot be included: there is no such file"),
+            ("a\n #include\n", (2, 2), "#include needs the name of a list"),
+            ("#include  # web\n", (1, 1), "#include needs the name of a list"),
+            ("#include .\n", (1, 10), "cannot be included: this is a directory"),
+            ("#include all\n", (1, 10), "all includes itself"),
+            ("#include ./loop\n", (2, 10), "all includes itself"),
+            ("#include deep0\n", (1, 10), "included more than 20 deep"),
+            ("#include wrong\n", (2, 2), "';' cannot be"),
+            ("#include empty\n", (None, None), "it is empty"),
+        ],
+    )
+    def test_what_cannot_be_included_is_told_with_its_place(
+        self, tmp_path: Path, text: str, where: tuple[int | None, int | None], message: str
+    ) -> None:
+        (tmp_path / "all").write_text(text)
+        (tmp_path / "loop").write_text("b\n#include all\n")
+        (tmp_path / "wrong").write_text("b\nb;c\n")
+        (tmp_path / "empty").write_text("")
+        for number in range(30):
+            (tmp_path / f"deep{number}").write_text(f"#include deep{number + 1}\n")
+        with pytest.raises(InventoryError) as caught:
+            Inventory.load(tmp_path / "all")
+        assert message in caught.value.message
+        assert (caught.value.line, caught.value.column) == where

@@ -40,6 +40,10 @@ def result(text: str) -> list[str]:
         ("a[1-5]&a[2-9]^a3", "a2 a4 a5"),
         ("a ! b , c", "a c"),
         ("a!a", ""),
+        ("a,,b", "a b"),
+        (",a, ,b,", "a b"),
+        ("a,b,!b", "a"),
+        ("a,!b", "a"),
     ],
 )
 def test_operators_go_from_left_to_right(text: str, names: str) -> None:
@@ -102,8 +106,11 @@ def test_a_login_stands_around_a_name(text: str, user: str | None, host: str, po
         ("", 1, "no host is named"),
         ("  ", 1, "no host is named"),
         ("!web", 1, "a name is missing at '!'"),
-        ("web,", 5, "a name is missing at ','"),
-        ("a,!b", 3, "a name is missing at '!'"),
+        (",,", 1, "no host is named"),
+        (",!b", 2, "a name is missing at '!'"),
+        ("a!", 2, "a name is missing at '!'"),
+        ("a!,b", 2, "a name is missing at '!'"),
+        ("a&!b", 2, "a name is missing at '&'"),
         ("a!web[3-1]", 7, "backwards"),
         ("a,h[1-999999999]", 3, "too many"),
         ("@", 1, "a group name is missing"),
@@ -135,7 +142,7 @@ def test_an_expression_is_refused_with_its_column(text: str, column: int, messag
     ("text", "column", "message"),
     [
         ("@web", 1, "without '@'"),
-        ("web,", 5, "missing"),
+        (",", 1, "missing"),
         ("prod!web", 5, "'!' cannot be used between groups"),
         ("web,a&b", 6, "'&' cannot be used between groups"),
         ("a b", 2, "a blank cannot be"),

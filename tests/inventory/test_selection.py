@@ -59,10 +59,24 @@ def folded(inventory: Inventory, **options: Any) -> str:
         ({"nodes": "@prod", "exclude": "@web!web03"}, "db[1-2],web03"),
         ({"nodes": "web01", "exclude": "db1"}, "web01"),
         ({"pick": 99}, "db[1-2],web[01-12]"),
+        ({"exclude": "mail*"}, "db[1-2],web[01-12]"),
+        ({"nodes": "@web!mail*!@x*!@empty"}, "web[01-12]"),
+        ({"nodes": "@db!zzz", "missing_ok": True}, "db[1-2]"),
+        ({"exclude": "web*,zzz", "missing_ok": True}, "db[1-2]"),
+        ({"nodes": "db1,,db2,"}, "db[1-2]"),
+        ({"groups": "db,,rack[1, 2],"}, "db[1-2],web[01-02]"),
     ],
 )
 def test_a_selection_from_a_file(options: dict[str, Any], hosts: str) -> None:
     assert folded(LISTED, **options) == hosts
+
+
+def test_all_hosts_are_also_those_in_no_group() -> None:
+    some = read("hosts: [a, b, c]\ngroups: {few: {hosts: [a]}}")
+    for options in ({"nodes": "@*"}, {"groups": "*"}, {"nodes": "@few,@*"}):
+        assert folded(some, **options) == "a,b,c"
+    assert folded(some, nodes="@*!a") == "b,c"
+    assert folded(read("hosts: [a, b]"), nodes="@*") == "a,b"  # no group at all
 
 
 def test_hosts_come_in_the_order_of_the_file() -> None:
@@ -78,15 +92,18 @@ def test_hosts_come_in_the_order_of_the_file() -> None:
         ({"nodes": "web01,web[11-15]"}, "-w", 7, "web[13-15] are not in hosts.yaml", "drop -f"),
         ({"nodes": "x[1-100]"}, "-w", 1, "x[1-20] and 80 more are not in", None),
         ({"nodes": "prod"}, "-w", 1, "prod is not in hosts.yaml", "@prod is a group"),
-        ({"nodes": "web01!db9"}, "-w", 7, "db9 is not in", None),
+        ({"nodes": "web01!db9"}, "-w", 7, "db9 is not in", "--missing-ok passes over names"),
         ({"nodes": "mail*"}, "-w", 1, "no host of hosts.yaml matches mail*", None),
         ({"nodes": "@prd"}, "-w", 1, "there is no group prd in hosts.yaml", "did you mean prod?"),
         ({"nodes": "@zzzzz"}, "-w", 1, "there is no group zzzzz", "its groups are web, db, prod, rack1"),
         ({"nodes": "@x*"}, "-w", 1, "no group of hosts.yaml matches x*", None),
         ({"groups": "wbe"}, "-g", 1, "there is no group wbe", "did you mean web?"),
         ({"groups": "db,wbe"}, "-g", 4, "there is no group wbe", "did you mean web?"),
-        ({"exclude": "web13"}, "-x", 1, "web13 is not in", None),
-        ({"exclude": "mail*"}, "-x", 1, "no host of hosts.yaml matches mail*", None),
+        ({"exclude": "web13"}, "-x", 1, "web13 is not in", "--missing-ok passes over names"),
+        ({"exclude": "wbe01"}, "-x", 1, "wbe01 is not in", "did you mean web01? --missing-ok passes over"),
+        ({"nodes": "@web!zzz*", "exclude": "web01,zzz"}, "-x", 7, "zzz is not in", "--missing-ok"),
+        ({"nodes": "web13", "missing_ok": True}, "-w", 1, "web13 is not in", None),
+        ({"exclude": "@prd", "missing_ok": True}, "-x", 1, "there is no group prd", None),
         ({"exclude": "@prd"}, "-x", 1, "there is no group prd", "did you mean prod?"),
         ({"exclude": "root@db1"}, "-x", 1, "no meaning in -x", None),
         ({"nodes": "a@db1,b@db1"}, "-w", 7, "db1 was given another user or port before", None),
@@ -146,6 +163,10 @@ def test_hosts_given_the_same_login_share_their_settings() -> None:
         ({"nodes": "a[1-4]!a2&a[2-9]"}, "a3 a4"),
         ({"nodes": "a[1-4]", "exclude": "a[2-3]"}, "a1 a4"),
         ({"nodes": "a[1-4],b", "exclude": "a*"}, "b"),
+        ({"nodes": "a,b", "exclude": "c*"}, "a b"),
+        ({"nodes": "a,b!c", "missing_ok": True}, "a b"),
+        ({"nodes": "a,b", "exclude": "b,c", "missing_ok": True}, "a"),
+        ({"nodes": "rack[a-c]!rackb"}, "racka rackc"),
         ({"nodes": "::1,[fe80::1%eth0]"}, "::1 fe80::1%eth0"),
     ],
 )
@@ -173,8 +194,8 @@ def test_without_a_file_a_name_may_have_a_login() -> None:
         ({"nodes": "a,@web"}, "-w:3: a group needs a hosts file; name one with -f"),
         ({"nodes": "a!a"}, "no host is selected"),
         ({"nodes": "a", "exclude": "a"}, "no host is selected"),
-        ({"nodes": "a", "exclude": "b"}, "-x:1: b is not in -w"),
-        ({"nodes": "a", "exclude": "b*"}, "-x:1: no host of -w matches b*"),
+        ({"nodes": "a", "exclude": "b"}, "-x:1: b is not in -w; --missing-ok passes over names that are not"),
+        ({"nodes": "web[1-3]!wbe2"}, "-w:10: wbe2 is not in -w; did you mean web2? --missing-ok passes over"),
         ({"nodes": "a", "exclude": "@b"}, "-x:1: there is no group b in -w; a group needs a hosts file"),
         ({"nodes": "a", "exclude": "a:22"}, "-x:1: a user or a port has no meaning in -x"),
     ],

@@ -6,7 +6,8 @@ import json
 import os
 import resource
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from multirsh.events import Event, HostFinished
 from multirsh.journal import Journal, Limits, Recorder, State
 from multirsh.journal.replay import whole as completed
 from multirsh.journal.resuming import Which, standings
+from multirsh.journal.rows import line_of
 from multirsh.journal.survey import survey
 from multirsh.model import Status
 
@@ -208,3 +210,44 @@ def test_a_finished_run_is_at_a_glance_what_its_end_said(journal: Journal) -> No
         2.0,
     )
     assert entry.size == size
+
+
+def test_where_no_thread_can_be_had_the_record_is_complete_all_the_same(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    told = whole(RUN, "web1", "web2")
+    recorder = Recorder(journal)
+    for event in told:
+        ticket = recorder.record(event)
+        assert ticket is not None
+        assert ticket.done(), "it is safe at once"
+    assert recorder.close() is None
+    lines = (journal.folder / f"{RUN}.ndjson").read_text(encoding="ascii").splitlines()
+    assert [json.loads(line) for line in lines][1:] == [event.to_dict() for event in told]
+
+
+def test_output_that_there_is_no_memory_to_write_down_is_left_out_and_named(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(row: Mapping[str, object]) -> bytes:
+        if row["event"] == "stdout" and row["host"] == "web1":
+            raise MemoryError
+        return line_of(dict(row))
+
+    monkeypatch.setattr("multirsh.journal.recorder.line_of", short)
+    said: list[str] = []
+    keep(journal, whole(RUN, "web1", "web2"), warn=said.append)
+    rows = [json.loads(line) for line in (journal.folder / f"{RUN}.ndjson").read_text("ascii").splitlines()]
+    assert [(row["event"], row["host"]) for row in rows if "host" in row] == [
+        ("host_started", "web1"),
+        ("left_out", "web1"),
+        ("host_finished", "web1"),
+        ("host_started", "web2"),
+        ("stdout", "web2"),
+        ("host_finished", "web2"),
+    ]
+    assert not said

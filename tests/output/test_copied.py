@@ -8,6 +8,7 @@ import pytest
 
 from multirsh.model import Status
 from multirsh.output.batch import Outbox
+from multirsh.output.gather.store import Store
 from multirsh.output.live import LiveLines
 from multirsh.output.ndjson import encode
 from multirsh.output.options import OutputOptions, Stdio
@@ -19,7 +20,7 @@ from .events import copied, host_finished, host_started, run_finished, run_start
 
 
 def lines_of(*events: object) -> str:
-    live, outbox = LiveLines(OutputOptions()), Outbox()
+    live, outbox = LiveLines(OutputOptions(), Store()), Outbox()
     for event in events:
         outbox.put(live.feed(event))  # type: ignore[arg-type]  # they are events
     batch = outbox.take()
@@ -106,7 +107,7 @@ def test_the_event_is_json() -> None:
 
 def test_the_streams_may_be_terminals() -> None:
     options = OutputOptions(stdio=Stdio(stderr_is_terminal=True))
-    live, outbox = LiveLines(options), Outbox()
+    live, outbox = LiveLines(options, Store()), Outbox()
     outbox.put(live.feed(copied("h1", error="no")))
 
     assert b"/srv/f: no\n" in outbox.take().stderr

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.events import Event
 from multirsh.output.batch import Batch, Outbox
+from multirsh.output.gather.store import Store
+from multirsh.output.lines import LONGEST_LINE
 from multirsh.output.live import LiveLines
 from multirsh.output.options import OutputOptions, Stdio
 
-from .events import host_finished, host_started, output
+from .events import host_finished, host_started, output, run_started
 
 TERMINAL = Stdio(stdout_is_terminal=True, stderr_is_terminal=True)
 
 
 def show(options: OutputOptions, *events: Event) -> Batch:
-    live = LiveLines(options)
+    live = LiveLines(options, Store(options.memory))
     outbox = Outbox()
     for event in events:
         outbox.put(live.feed(event))
@@ -85,7 +88,7 @@ def test_a_run_that_breaks_off_keeps_unfinished_lines() -> None:
 
 
 def test_nothing_is_kept_of_a_host_that_finished() -> None:
-    live = LiveLines(OutputOptions())
+    live = LiveLines(OutputOptions(), Store())
     live.feed(output("web1", b"x"))
     live.feed(host_finished("web1"))
     assert not live._unfinished
@@ -104,11 +107,102 @@ def test_a_hosts_lines_can_be_had_back_exactly(chunks: list[tuple[str, bytes]]) 
 
 
 def test_unfinished_lines_of_many_hosts_are_bounded_together() -> None:
-    lines = LiveLines(OutputOptions(memory=1000))
+    store = Store(1000)
+    lines = LiveLines(OutputOptions(memory=1000), store)
+    outbox = Outbox()
     hosts = [f"h{number}" for number in range(100)]
-    given = fed = 0
     for host in [*hosts, *hosts]:
-        fed += 300
-        given += sum(write.data.count(b"x") for write in lines.feed(output(host, b"x" * 300)))
-        assert fed - given <= 1000
-    assert given + sum(write.data.count(b"x") for write in lines.close()) == fed
+        outbox.put(lines.feed(output(host, b"x" * 300)))
+        assert not outbox.size
+        assert lines._held + store.memory <= 2000
+    outbox.put(lines.close())
+    assert sorted(outbox.take().stdout.split(b"\n")) == sorted(
+        [b"", *(f"{host}: ".encode() + b"x" * 600 for host in hosts)]
+    )
+    assert store.memory == 0
+
+
+LONG = 3 * LONGEST_LINE + 17
+
+
+def test_a_line_of_any_length_stays_one_line_and_memory_is_bounded() -> None:
+    store = Store(100_000)
+    live, outbox = LiveLines(OutputOptions(), store), Outbox()
+    written = b""
+    for number in range(LONG // 10_000):
+        outbox.put(live.feed(output("a", b"%05d" % number * 2_000)))
+        outbox.put(live.feed(output("b", b"meanwhile\n")))
+        written += outbox.take().stdout
+        assert live._held + store.memory <= LONGEST_LINE + 110_000
+    assert written == b"b: meanwhile\n" * (LONG // 10_000)
+    outbox.put(live.feed(output("a", b"end\nnext\n")))
+    last = b""
+    while outbox:
+        last += outbox.take().stdout
+    line = b"".join(b"%05d" % number * 2_000 for number in range(LONG // 10_000))
+    assert last == b"a: " + line + b"end\na: next\n"
+    assert store.memory == 0
+
+
+def test_a_line_is_broken_only_where_neither_memory_nor_disk_has_room() -> None:
+    told: list[OSError] = []
+    store = Store(1000, folder="/nowhere", on_full=told.append)
+    live, outbox = LiveLines(OutputOptions(), store), Outbox()
+    shown = b""
+    for _ in range(50):
+        outbox.put(live.feed(output("a", b"x" * 100_000)))
+        while outbox:
+            shown += outbox.take().stdout
+        assert store.memory <= LONGEST_LINE + 200_000
+    outbox.put(live.feed(host_finished("a")))
+    while outbox:
+        shown += outbox.take().stdout
+    assert len(told) == 1
+    assert shown.count(b"x") == 50 * 100_000
+    assert set(shown.replace(b"x", b"").splitlines()) == {b"a: "}
+
+
+def test_a_long_line_without_an_end_is_shown_when_its_host_has_ended() -> None:
+    last: Event
+    for last in (host_finished("a"), host_started("a", attempt=2)):
+        live, outbox = LiveLines(OutputOptions(), Store()), Outbox()
+        outbox.put(live.feed(output("a", b"x" * LONG)))
+        outbox.put(live.feed(output("a", b"warned\n", stream="stderr")))
+        assert outbox.take().stderr == b"a: warned\n"
+        outbox.put(live.feed(last))
+        shown = b""
+        while outbox:
+            shown += outbox.take().stdout
+        assert shown == b"a: " + b"x" * LONG + b"\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_long_line_on_a_terminal_is_escaped_wherever_it_is_cut(end: bytes) -> None:
+    live, outbox = LiveLines(OutputOptions(stdio=TERMINAL), Store(1000)), Outbox()
+    for _ in range(LONG // 1000):
+        outbox.put(live.feed(output("a", "ö€\x1b😀".encode() * 100)))
+    outbox.put(live.feed(output("a", end)))
+    shown = b""
+    while outbox:
+        shown += outbox.take().stdout
+    assert shown == b"a: " + "ö€\\x1b😀".encode() * (LONG // 1000 * 100) + b"\n"
+
+
+def test_one_host_without_a_prefix_passes_through_unchanged() -> None:
+    alone = OutputOptions(prefix=False)
+    chunks = [b'{"a": 1', b"x" * LONG, b"}"]
+    events: list[Event] = [run_started("a"), *(output("a", chunk) for chunk in chunks), host_finished("a")]
+    live, outbox = LiveLines(alone, Store()), Outbox()
+    came = []
+    for event in events:
+        outbox.put(live.feed(event))
+        came.append(outbox.take().stdout)
+    assert [each for each in came if each] == chunks
+    # With a second host around, lines are kept whole, and each has its end.
+    both = show(alone, run_started("a", "b"), output("a", b"x"), output("b", b"y"), host_finished("a"))
+    assert both.stdout == b"x\ny\n"
+
+
+def test_on_a_terminal_one_host_without_a_prefix_is_escaped() -> None:
+    alone = OutputOptions(prefix=False, stdio=TERMINAL)
+    assert show(alone, run_started("a"), output("a", b"\x1b[2J")).stdout == rb"\x1b[2J" + b"\n"

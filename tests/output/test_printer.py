@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from multirsh.events import Event
 from multirsh.model import Status
 from multirsh.output import Batch, Drawing, Mode, OutputOptions, Printer, Stdio
+from multirsh.output.live import LiveLines
 
 from .events import host_finished, host_started, output, run_finished, run_started
 from .screen import Screen, differing_rows
@@ -191,3 +192,38 @@ def test_on_a_real_terminal_scrollback_is_clean(hosts: int) -> None:
     screen.write(bytes_seen)
     assert not differing_rows(screen.text(), expected_screen(events))
     assert bytes_seen.count(b"in flight") + bytes_seen.count(b"waiting for") > 0
+
+
+def test_what_there_is_no_memory_to_show_is_told_and_the_summary_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def short(_lines: object, _event: Event) -> list[object]:
+        raise MemoryError
+
+    monkeypatch.setattr(LiveLines, "_output", short)
+    printer = Printer(OutputOptions(), began=0.0)
+    for event in small_run():
+        printer.feed(event)
+    printer.finish()
+    assert printer.is_cut
+    assert printer.take(0.0).stderr == STDERR.removeprefix(b"web2: no such thing\n")
+
+
+def test_what_waits_can_be_dropped() -> None:
+    printer = Printer(OutputOptions(), began=0.0)
+    printer.feed(output("web1", b"line\n"))
+    printer.drop()
+    assert (printer.is_cut, printer.waiting_bytes, printer.has_more) == (True, 0, False)
+    assert not printer.take(0.0)
+
+
+def test_much_that_waits_is_given_in_several_batches() -> None:
+    printer = Printer(OutputOptions(prefix=False), began=0.0)
+    text = b"x" * 1023 + b"\n"
+    for _ in range(4 * 1024):
+        printer.feed(output("web1", text))
+    batches = []
+    while printer.has_more:
+        batches.append(printer.take(0.0))
+    assert len(batches) == 4
+    assert b"".join(batch.stdout for batch in batches) == text * 4 * 1024

@@ -71,6 +71,20 @@ def test_the_last_text_comes_after_the_line_is_gone_for_good() -> None:
     assert line.last(TEXT) == TEXT
 
 
+def test_it_is_not_drawn_into_a_line_that_goes_on() -> None:
+    line = status_line(WATCHED)
+    line.below(NOTHING, 1.0)
+    begun = Batch((Write("stdout", b"web1: so far"),))
+    assert line.below(begun, 2.0) == Batch((Write("stderr", CLEAR), *begun.writes))
+    assert line.below(TEXT, 3.0) == Batch((*TEXT.writes, Write("stderr", drawn(3))))
+    # What is not on the screen does not matter.
+    piped = dataclasses.replace(WATCHED, stdio=Stdio(stderr_is_terminal=True, width=lambda: 40))
+    assert status_line(piped).below(begun, 2.0).stderr == drawn(2)
+    own_lines = OutputOptions(drawing=Drawing.LINES)
+    into_stderr = Batch((Write("stderr", b"web1: so far"),))
+    assert status_line(own_lines).below(into_stderr, LINES_S + 1) == into_stderr
+
+
 def test_text_for_a_file_does_not_disturb_the_line() -> None:
     options = OutputOptions(drawing=Drawing.REDRAWN, stdio=Stdio(stderr_is_terminal=True))
     line = status_line(options)

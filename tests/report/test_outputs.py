@@ -6,9 +6,9 @@ import pytest
 
 from multirsh.model import Status
 from multirsh.output.gather.normalize import Normalizer
-from multirsh.report import outputs
+from multirsh.report import Report, outputs
 from multirsh.report.outputs import Outputs
-from tests.output.events import host_finished, host_started, output
+from tests.output.events import host_finished, host_started, output, run_finished, run_started
 
 
 @pytest.fixture
@@ -39,6 +39,19 @@ def test_what_an_earlier_attempt_wrote_is_not_shown(kept: Outputs) -> None:
     kept.feed(host_finished("a"))
     (group,) = kept.selection().shown
     assert b"".join(group.streams["stdout"].pieces()) == b"second\n"
+
+
+def test_outputs_that_differ_in_the_last_newline_alone_say_so() -> None:
+    report = Report()
+    report.feed(run_started("a", "b", "c"))
+    for host, text in (("a", b"x\n"), ("b", b"x"), ("c", b"y")):
+        report.feed(output(host, text))
+        report.feed(host_finished(host))
+    report.feed(run_finished({}))
+    page = "".join(report.html())
+    report.close()
+    assert page.count("1 B, no newline at the end of stdout</span>") == 1
+    assert page.count("no newline at the end") == 1
 
 
 def test_rules_of_comparison_are_those_of_the_run() -> None:

@@ -21,6 +21,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import asyncssh
+from asyncssh.agent import SSH_AGENT_IDENTITIES_ANSWER, SSH_AGENTC_REQUEST_IDENTITIES
+from asyncssh.constants import MSG_REQUEST_SUCCESS
+from asyncssh.packet import Byte, String, UInt32
+from asyncssh.stream import SSHUNIXStreamSession
 
 from tests.servers import keys
 from tests.servers.accounts import PASSWORD
@@ -126,6 +130,7 @@ class _Sink(asyncio.Protocol):
         self._peer_ended.set()
 
 
+Connection: TypeAlias = asyncssh.SSHServerConnection
 Process: TypeAlias = "asyncssh.SSHServerProcess[bytes]"
 Session: TypeAlias = Callable[[Process, Link], Awaitable[None]]
 """What happens once a command was accepted."""
@@ -236,6 +241,69 @@ def floods(count: int, *, line: bytes = b"y\n") -> Session:
     return session
 
 
+OPENED: Final = "opened"
+
+CHANNELS: Final[dict[str, tuple[bytes, ...]]] = {
+    "auth-agent@openssh.com": (),
+    "auth-agent": (),
+    "x11": (String("127.0.0.1"), UInt32(1)),
+    "forwarded-tcpip": (String("127.0.0.1"), UInt32(1), String("127.0.0.1"), UInt32(1)),
+    "forwarded-streamlocal@openssh.com": (String("/socket"), String("")),
+    "direct-tcpip": (String("127.0.0.1"), UInt32(22), String("127.0.0.1"), UInt32(1)),
+    "direct-streamlocal@openssh.com": (String("/socket"), String(""), UInt32(0)),
+    "tun@openssh.com": (UInt32(1), UInt32(0)),
+    "session": (),
+}
+"""Every kind of channel that either side may open, with what opens it (RFC 4254, OpenSSH's PROTOCOL)."""
+
+REQUESTS: Final[dict[str, bytes]] = {
+    "tcpip-forward": String("127.0.0.1") + UInt32(0),
+    "cancel-tcpip-forward": String("127.0.0.1") + UInt32(1),
+    "streamlocal-forward@openssh.com": String("/tmp/multirsh-never"),
+    "hostkeys-00@openssh.com": b"",
+    "no-more-sessions@openssh.com": b"",
+}
+"""Requests that concern the whole connection."""
+
+
+async def opens_what_it_can(connection: Connection) -> dict[str, str]:
+    """Ask the client for all that a server may ask for by itself: ``OPENED`` or why not, by kind."""
+    found: dict[str, str] = {}
+    for kind, details in CHANNELS.items():
+        channel = connection.create_tcp_channel()
+        try:
+            # asyncssh opens no channel of a kind that is not its own role's.
+            await channel._open_forward(asyncssh.SSHTCPSession, kind.encode(), *details)
+        except asyncssh.ChannelOpenError as error:
+            found[kind] = error.reason
+        else:
+            found[kind] = OPENED
+            channel.close()
+    for kind, argument in REQUESTS.items():
+        answer, _ = await connection._make_global_request(kind.encode(), argument)
+        found[kind] = OPENED if answer == MSG_REQUEST_SUCCESS else "refused"
+    return found
+
+
+async def keys_of_agent(connection: Connection) -> int | str:
+    """Ask the client's agent how many keys it has; or say why it cannot be asked.
+
+    By hand: asyncssh's server opens no channel to an agent that it was not offered.
+    """
+    channel = connection.create_agent_channel()
+    try:
+        session = await channel.open(SSHUNIXStreamSession)
+    except asyncssh.ChannelOpenError as error:
+        return error.reason
+    streams = cast("SSHUNIXStreamSession[bytes]", session)
+    asyncssh.SSHWriter[bytes](streams, channel).write(UInt32(1) + Byte(SSH_AGENTC_REQUEST_IDENTITIES))
+    reader = asyncssh.SSHReader[bytes](streams, channel)
+    answer = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+    channel.close()
+    kind, count = answer[0], int.from_bytes(answer[1:5], "big")
+    return count if kind == SSH_AGENT_IDENTITIES_ANSWER else "no answer"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
     """How a server behaves.
@@ -245,12 +313,16 @@ class Conduct:
         replies_to_exec: Whether the request to run a command gets an answer at all.
         replies_to_auth: Whether authentication gets anywhere; if not, it waits for ever.
         at_close: What becomes of the socket at the end.
+        takes_keys: Whether a key may get in; a password does in any case.
+        before_forwarding: Makes a jump host of the server: connections are forwarded, but this comes first.
     """
 
     session: Session = field(default=echoes)
     replies_to_exec: bool = True
     replies_to_auth: bool = True
     at_close: AtClose = AtClose.CLOSES
+    takes_keys: bool = True
+    before_forwarding: Callable[[Connection], Awaitable[None]] | None = None
 
 
 class HookedServer(Stoppable):
@@ -268,6 +340,7 @@ class HookedServer(Stoppable):
         client_key: Path of the private key that is accepted.
         host_key: The public half of the host's key: kind and base64.
         port: Where it listens.
+        passwords: The user and password of each attempt to log in with one.
         lost: What ended each connection by asyncssh's account; ``None`` is a DISCONNECT or FIN in good order.
     """
 
@@ -284,7 +357,8 @@ class HookedServer(Stoppable):
     ) -> None:
         self._conduct = Conduct() if conduct is None else conduct
         self.port = free_port(namespace, address=address) if port is None else port
-        self._by_connection: dict[asyncssh.SSHServerConnection, Link] = {}
+        self._by_connection: dict[Connection, Link] = {}
+        self.passwords: list[tuple[str, str]] = []
         self.lost: list[Exception | None] = []
         self.directory = Path(tempfile.mkdtemp(prefix="multirsh-hooked-"))
         self.client_key = keys.make_key(self.directory / "client_key")
@@ -319,10 +393,10 @@ class HookedServer(Stoppable):
         self._acceptor = await asyncssh.listen(
             address,
             self.port,
-            server_factory=lambda: _Server(self._conduct, self._by_connection, self.lost),
+            server_factory=lambda: _Server(self._conduct, self._by_connection, self.passwords, self.lost),
             process_factory=self._run_session if self._conduct.replies_to_exec else None,
             server_host_keys=[self._host_key_file],
-            authorized_client_keys=str(self.client_key) + ".pub",
+            authorized_client_keys=f"{self.client_key}.pub" if self._conduct.takes_keys else None,
             config=[],
             encoding=None,
             backlog=1024,
@@ -352,11 +426,14 @@ class _Server(asyncssh.SSHServer):
     def __init__(
         self,
         conduct: Conduct,
-        links: dict[asyncssh.SSHServerConnection, Link],
+        links: dict[Connection, Link],
+        passwords: list[tuple[str, str]],
         lost: list[Exception | None],
     ) -> None:
         self._conduct = conduct
         self._links = links
+        self._passwords = passwords
+        self._connection: Connection | None = None
         self._lost = lost
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -364,6 +441,7 @@ class _Server(asyncssh.SSHServer):
         # asyncssh has no hook for its transport on the server's side; everything it writes goes by here.
         conn._transport = link
         self._links[conn] = link
+        self._connection = conn
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost.append(exc)
@@ -377,7 +455,22 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def validate_password(self, username: str, password: str) -> bool:
+        self._passwords.append((username, password))
         return password == PASSWORD
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> bool | Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        connection, before = self._connection, self._conduct.before_forwarding
+        if connection is None or before is None:
+            return False
+
+        async def forward() -> asyncssh.SSHTCPSession[bytes]:
+            await before(connection)
+            forwarder = await connection.forward_connection(dest_host, dest_port)
+            return cast("asyncssh.SSHTCPSession[bytes]", forwarder)  # it is asyncssh's own, and typed as less
+
+        return forward()
 
     def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
         # Only asked where there is no process factory.

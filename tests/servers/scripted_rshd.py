@@ -38,7 +38,7 @@ class Back(enum.Enum):
 
     GOOD = "good"
     WRONG_PORT = "from a port above 1023"
-    WRONG_ADDRESS = "from another address"
+    OTHER_ADDRESS = "from another address"
     NONE = "not at all"
     TWICE = "twice"
 
@@ -212,7 +212,7 @@ class ScriptedRshd(Stoppable):
             with suppress(ConnectionError):
                 port = int(await ends.line(b"\0") or b"0")
                 if port and self._back is not Back.NONE:
-                    if self._back in {Back.WRONG_PORT, Back.WRONG_ADDRESS}:
+                    if self._back is Back.WRONG_PORT:
                         ends.back = await self._connect_wrongly(peer, port, talk)
                     else:
                         ends.back = await self._connect_back(peer, port)
@@ -237,7 +237,7 @@ class ScriptedRshd(Stoppable):
     async def _connect_back(self, peer: str, port: int) -> socket.socket:
         sock = socket.socket()
         sock.setblocking(False)
-        address = "127.9.9.9" if self._back is Back.WRONG_ADDRESS else self.address
+        address = "127.9.9.9" if self._back is Back.OTHER_ADDRESS else self.address
         if self._back is Back.WRONG_PORT:
             sock.bind((address, 0))
         else:

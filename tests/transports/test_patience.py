@@ -36,6 +36,21 @@ async def test_a_deadline_passes_in_its_time() -> None:
 
 
 @in_virtual_time
+async def test_a_pause_does_not_count_for_those_beside_it_either() -> None:
+    async def enter() -> None:
+        async with asyncio.timeout(5) as first, asyncio.timeout(7) as second:
+            opener, follower = Patience(first), Patience(second)
+            with follower.beside(opener):
+                with opener.paused():
+                    await asyncio.sleep(100)
+                await forever()
+
+    with pytest.raises(TimeoutError):
+        await enter()
+    assert now() == 105
+
+
+@in_virtual_time
 async def test_waiting_for_a_port_does_not_count() -> None:
     async def enter() -> None:
         async with asyncio.timeout(5) as scope:

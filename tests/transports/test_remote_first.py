@@ -14,6 +14,7 @@ import pytest
 from multirsh.model import ClosedBy
 from multirsh.transports.close_order import State
 from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.turns import LEAST_SLICE_BYTES
 from tests.servers.namespace import Namespace
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -250,3 +251,50 @@ async def test_after_the_close_writes_are_dropped_and_the_names_stay_known() -> 
         p.peer.shutdown(socket.SHUT_WR)
         assert await read_all(p.peer) == b""
         assert p.transport.get_extra_info("sockname") == local
+
+
+class Short(Recorder):
+    """A protocol that there is no memory for."""
+
+    def data_received(self, data: bytes) -> None:
+        raise MemoryError
+
+
+async def test_a_protocol_that_there_is_no_memory_for_is_told_and_the_socket_is_reset() -> None:
+    with connected_sockets() as (ours, peer):
+        told: list[ClosedBy] = []
+        transport = RemoteFirstTransport(
+            asyncio.get_running_loop(), ours, close_timeout=NEVER_S, on_closed=told.append
+        )
+        protocol = Short()
+        transport.attach(protocol)
+        peer.sendall(b"x")
+        await protocol.ended.wait()
+        assert [type(error) for error in protocol.lost] == [MemoryError]
+        assert told == [ClosedBy.RESET]
+
+
+async def test_where_memory_is_short_less_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected_sockets() as (ours, peer):
+
+        class Tight:
+            """A socket that gives no more than a small piece at once."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(ours, name)
+
+            def recv(self, count: int) -> bytes:
+                if count > LEAST_SLICE_BYTES:
+                    raise MemoryError
+                return ours.recv(count)
+
+        transport = RemoteFirstTransport(
+            asyncio.get_running_loop(), ours, close_timeout=NEVER_S, on_closed=lambda _by: None
+        )
+        monkeypatch.setattr(transport, "_sock", Tight())
+        protocol = Recorder()
+        transport.attach(protocol)
+        peer.sendall(b"x" * 10 * LEAST_SLICE_BYTES)
+        peer.close()
+        await protocol.ended.wait()
+        assert bytes(protocol.received) == b"x" * 10 * LEAST_SLICE_BYTES

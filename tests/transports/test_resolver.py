@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from multirsh.shortage import NO_MEMORY
 from multirsh.transports.lookups import Answer, Found, Name, NotFound
 from multirsh.transports.resolver import Address, NameNotFound, Resolver, look_up
 
@@ -138,9 +139,18 @@ async def test_a_name_that_cannot_be_one_is_an_error_and_no_look_up() -> None:
 
 async def test_a_resolver_that_breaks_is_an_answer_too() -> None:
     def broken(_name: Name) -> Answer:
-        raise MemoryError("no room")
+        raise ValueError("no idea")
 
-    assert (await _error(Resolver(look_up=broken), "web")).reason == "MemoryError: no room"
+    error = await _error(Resolver(look_up=broken), "web")
+    assert (error.reason, error.is_ours) == ("ValueError: no idea", False)
+
+
+async def test_a_look_up_that_there_is_no_memory_for_is_no_fault_of_the_name() -> None:
+    def short(_name: Name) -> Answer:
+        raise MemoryError
+
+    error = await _error(Resolver(look_up=short), "web")
+    assert (error.reason, error.is_ours) == (NO_MEMORY, True)
 
 
 def test_the_systems_own_resolver_knows_localhost_and_no_such_name() -> None:

@@ -6,10 +6,10 @@ its ``MULTIRSH_*`` variable; flags win over those, and those over config.toml.
 
 from multirsh.cli.options.bounds import CLOSING, RUNNING, Bounds
 from multirsh.cli.options.connection import CONNECTION, COPY_CONNECTION, Connecting
-from multirsh.cli.options.context import CONTEXT, STDIN_OPTION, TTY, Context
+from multirsh.cli.options.context import CONTEXT, STDIN, TTY, Context
 from multirsh.cli.options.course import COURSE, Course
 from multirsh.cli.options.declare import CONFIGURABLE, option, take
-from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory
+from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory, warn_of_expanded_files
 from multirsh.cli.options.output import (
     COLOR,
     COMPARED_OUTPUT,
@@ -42,7 +42,7 @@ __all__ = [
     "RUNNING",
     "SETTLED_LIMITS",
     "SHELL_OUTPUT",
-    "STDIN_OPTION",
+    "STDIN",
     "TTY",
     "Bounds",
     "Choice",
@@ -54,4 +54,5 @@ __all__ = [
     "option",
     "read_inventory",
     "take",
+    "warn_of_expanded_files",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
 
 import click
 from click.core import ParameterSource
@@ -15,14 +16,18 @@ from multirsh.cli.options.declare import Decorated, option, together
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
+from multirsh.routes import Route
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import SshOptions
 
+if TYPE_CHECKING:
+    from multirsh.journal.reached import Reached
+
 _of_connecting = partial(option, section="Connection")
 
-_USER = _of_connecting("-l", "--user", metavar="USER", help="Log in as USER.")
+_USER = _of_connecting("-l", "--user", type=values.user, metavar="USER", help="Log in as USER.")
 
 
 def _port(letter: str) -> Callable[[Decorated], Decorated]:
@@ -34,6 +39,7 @@ _CONNECTION_BUT_PORT = together(
     _of_connecting(
         "-J",
         "--jump",
+        type=values.jump,
         metavar="JUMP",
         help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
     ),
@@ -127,9 +133,22 @@ COPY_CONNECTION = together(_USER, _port("-P"), _CONNECTION_BUT_PORT)
 """As scp(1) has it: there ``-p`` keeps modes and times."""
 
 
+_HOW_TO_CONNECT: Final = (
+    "user",
+    "port",
+    "identity",
+    "jump",
+    "transport",
+    "ssh_config",
+    "ssh_options",
+    "exec_template",
+)
+"""Options that may have a host reached at another place, or in another way."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connecting:
-    """How to connect; the fields are the options."""
+    """How to connect; the fields are the options, but for ``addresses``, which a record says."""
 
     user: str | None = None
     port: int | None = None
@@ -148,6 +167,7 @@ class Connecting:
     sudo: str | None = None
     become: str | None = None
     ask_sudo_pass: bool = False
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self) -> Settings:
         """What goes before every host's own settings."""
@@ -159,6 +179,30 @@ class Connecting:
             host_keys=None if self.host_keys is None else HostKeyPolicy(self.host_keys),
         )
 
+    def as_recorded(self, reached: Reached) -> Self:
+        """The same where hosts are reached as a record says.
+
+        What this command line does not say, the record says, and not the environment or config.toml.
+
+        Args:
+            reached: What the record says.
+        """
+        return replace(
+            self,
+            user=self.user if _is_said("user") else None,
+            port=self.port if _is_said("port") else None,
+            identity=self.identity if _is_said("identity") else None,
+            jump=self.jump if _is_said("jump") else None,
+            transport=self.transport if _is_said("transport") else None,
+            ssh_config=self.ssh_config if _is_said("ssh_config") else reached.ssh_config,
+            addresses=_addresses(reached.routes),
+        )
+
+    @property
+    def is_said(self) -> bool:
+        """Whether this command line says anything of how hosts are reached."""
+        return any(map(_is_said, _HOW_TO_CONNECT))
+
     def routed(self, hosts: Sequence[Host]) -> Sequence[Host]:
         """The hosts, with the transport that ``-R`` asks for.
 
@@ -169,11 +213,8 @@ class Connecting:
             hosts = [
                 replace(host, settings=replace(host.settings, transport=self.transport)) for host in hosts
             ]
-        context = click.get_current_context(silent=True)
-        is_said = context is not None and (
-            context.get_parameter_source("exec_template") is ParameterSource.COMMANDLINE
-        )
-        if is_said and not any(host.settings.transport == TransportName.EXEC for host in hosts):
+        by_exec = any(host.settings.transport == TransportName.EXEC for host in hosts)
+        if _is_said("exec_template") and not by_exec:
             raise UsageError(
                 "--exec says how -R exec reaches hosts, and none of these is reached so", hint="add -R exec"
             )
@@ -242,4 +283,22 @@ class Connecting:
             password=password,
             ask=asker(),
             forward_agent=self.forward_agent,
+            addresses=self.addresses,
         )
+
+
+def _is_said(name: str) -> bool:
+    """Whether an option is given on the command line, and not by the environment or config.toml."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _addresses(routes: Mapping[str, Route]) -> Mapping[str, str]:
+    """What is connected to, by what ssh_config is asked about; nothing for a name of which there are two."""
+    found: dict[str, set[str]] = {}
+    for route in routes.values():
+        found.setdefault(route.target, set()).add(route.address)
+    for way in {route.way for route in routes.values()}:
+        for hop, address in way.hops:
+            found.setdefault(hop, set()).add(address)
+    return {name: addresses.pop() for name, addresses in found.items() if len(addresses) == 1}

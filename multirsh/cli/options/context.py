@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from multirsh.cli import stdin, values
+import click
+
+from multirsh.cli import values
 from multirsh.cli.options.declare import option, together
+from multirsh.cli.sections import Setting
 
 if TYPE_CHECKING:
     from multirsh.commands.command import Command
@@ -42,12 +45,28 @@ TTY = _of_running(
     help="Give the command a terminal of 80x24; its stderr then comes with stdout.",
 )
 
-STDIN_OPTION = _of_running(
-    *stdin.NAMES,
-    "stdin",
-    metavar="[FILE]",
-    configurable=False,
-    help="Standard input, or FILE, in full to every host.  [default: the commands see its end at once]",
+STDIN = together(
+    _of_running(
+        "-I",
+        "--stdin",
+        is_flag=True,
+        configurable=False,
+        help="Send standard input in full to every host.  [default: the commands see its end at once]",
+    ),
+    _of_running(
+        "--stdin-file",
+        configurable=False,
+        metavar="FILE",
+        help="Send FILE in full to every host: a file, a FIFO, <(...).",
+    ),
+    _of_running(
+        "-n",
+        "--no-stdin",
+        is_flag=True,
+        configurable=False,
+        help="Leave standard input alone, and do not ask what waits there: for loops, as in ssh.",
+    ),
+    _of_running("--stdin-default", key="stdin", cls=Setting, type=click.Choice(["none"])),
 )
 
 

@@ -18,15 +18,22 @@ CONFIGURABLE: dict[str, SectionOption] = {}
 
 
 def option(
-    *names: str, section: str = OTHER, configurable: bool = True, **settings: Any
+    *names: str,
+    section: str = OTHER,
+    configurable: bool = True,
+    key: str | None = None,
+    cls: type[SectionOption] = SectionOption,
+    **settings: Any,
 ) -> Callable[[Decorated], Decorated]:
-    """Declare an option with its heading, its environment variable and its key in config.toml."""
+    """Declare an option with its heading, its environment variable and its key in config.toml.
+
+    The key is the option's long name, if ``key`` does not give another.
+    """
     if configurable:
-        long_names = [name for name in names if name.startswith("--")]
-        key = long_names[0].lstrip("-")
+        key = key or next(name for name in names if name.startswith("--")).lstrip("-")
         settings.setdefault("envvar", f"MULTIRSH_{key.replace('-', '_').upper()}")
-        CONFIGURABLE[key] = SectionOption(names, section=section, **settings)
-    return click.option(*names, cls=SectionOption, section=section, **settings)
+        CONFIGURABLE[key] = cls(names, section=section, **settings)
+    return click.option(*names, cls=cls, section=section, **settings)
 
 
 def together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from multirsh.cli import values
-from multirsh.cli.descriptors import STDIN
+from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.options.declare import option, together
 from multirsh.inventory import Inventory
+from multirsh.inventory.selection import SHOWN
 from multirsh.model import Host
 
 _of_hosts = partial(option, section="Hosts")
@@ -37,6 +42,9 @@ CHOICE = together(
         "Without -f, any host.",
     ),
     _of_hosts("-x", "--exclude", multiple=True, metavar="NODES", help="Not these."),
+    _of_hosts(
+        "--missing-ok", is_flag=True, help="Names that are excluded need not be in the files, or in -w."
+    ),
     _of_hosts(
         "-g",
         "--group",
@@ -67,6 +75,30 @@ class Choice:
     groups: tuple[str, ...]
     everything: bool
     pick: int | None
+    missing_ok: bool
+
+    def warn_of_expansion(self, words: Sequence[str] = ()) -> None:
+        """Warn of values that a shell seems to have made of a pattern without quotes.
+
+        Where there are files ``web1`` and ``web2``, ``-w web[1-3]`` arrives as ``-w web1 web2``: web3 is left
+        out, and web2 is the command.
+
+        Args:
+            words: Of the command.
+        """
+        given = {"-w": self.nodes, "-g": self.groups}
+        context = click.get_current_context(silent=True)
+        if context is None or context.get_parameter_source("exclude") is ParameterSource.COMMANDLINE:
+            given["-x"] = self.exclude
+        for name, values_given in given.items():
+            for value in values_given:
+                if _is_here(value):
+                    more = list(itertools.takewhile(_is_here, words))
+                    after = f", and so are the words after it: {' '.join(more[:SHOWN])}" if more else ""
+                    tell(
+                        f"multirsh: warning: {name} {value} is the name of a file here{after}; if the shell"
+                        f" has made it of a pattern, quote that, as in {name} 'web[1-3]'"
+                    )
 
     @property
     def is_empty(self) -> bool:
@@ -86,7 +118,30 @@ class Choice:
             groups=self.groups,
             everything=self.everything,
             pick=self.pick,
+            missing_ok=self.missing_ok,
         )
+
+
+def warn_of_expanded_files(files: Sequence[str], words: Sequence[str]) -> None:
+    """Warn where a command begins with more hosts files: ``-f lists/*`` without quotes names the first alone.
+
+    Args:
+        files: Values of ``-f``.
+        words: Of the command.
+    """
+    if not (files and words and os.path.lexists(words[0])):
+        return
+    kinds = [(Path(word).parent, Path(word).suffix) for word in (files[-1], words[0])]
+    if kinds[0] == kinds[1] and kinds[0] != (Path(), ""):
+        tell(
+            f"multirsh: warning: the command begins with {words[0]}, a file beside {files[-1]}; if the shell"
+            " has made both of a pattern, give each file an -f of its own"
+        )
+
+
+def _is_here(word: str) -> bool:
+    """Whether a file of the current folder has this name."""
+    return "/" not in word and word not in {"", ".", ".."} and os.path.lexists(word)
 
 
 def read_inventory(files: Sequence[str]) -> Inventory:

@@ -12,6 +12,7 @@ import click
 
 from multirsh.cli import values
 from multirsh.cli.descriptors import STDIN
+from multirsh.cli.machine import fitted
 from multirsh.cli.options.declare import option, together
 from multirsh.cli.stdin import OURS
 from multirsh.errors import UsageError
@@ -173,7 +174,7 @@ class Showing:
             with_stderr=self.gather_all,
             differences=self.differences,
             normalizer=self.normalizer,
-            memory=self.output_memory,
+            memory=fitted(self.output_memory),
             folders=self._folders(),
             quiet=self.quiet,
             color=When(self.color),
@@ -190,7 +191,7 @@ class Showing:
             return None
         from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
 
-        return ReportFile(self.report, memory=self.output_memory, normalizer=self.normalizer)
+        return ReportFile(self.report, memory=fitted(self.output_memory), normalizer=self.normalizer)
 
     def _folders(self) -> dict[Stream, Path]:
         """Where hosts' files are; the folders are there then."""

@@ -57,7 +57,7 @@ AGAIN = together(
         metavar="WHICH [RUN]",
         configurable=False,
         help="Run on those that in the last run, or in RUN, were failed, unreachable, notrun, unknown or "
-        "ok; COMMAND may be left out.",
+        "ok; COMMAND may be left out. Without -f, the hosts are reached as recorded.",
     ),
     _of_record(
         "--resume",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import print_out
+from multirsh.cli.descriptors import print_out, tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.runs.show import hosts_named
 from multirsh.cli.sections import SectionCommand
@@ -16,7 +16,6 @@ from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 from multirsh.output.batch import Outbox
-from multirsh.output.escape import escape_text
 
 if TYPE_CHECKING:
     from multirsh.events import Event
@@ -109,4 +108,4 @@ def _disk_is_full(error: OSError) -> None:
 
 
 def _say(message: str) -> None:
-    click.echo(f"multirsh: {escape_text(message)}", err=True)
+    tell(f"multirsh: {message}")

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from multirsh.cli import options, values
-from multirsh.cli.descriptors import STDOUT, print_out
+from multirsh.cli.descriptors import STDOUT, print_out, tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import write_options
 from multirsh.errors import UsageError
@@ -75,15 +75,19 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
     from multirsh.journal import Journal  # noqa: PLC0415
     from multirsh.output.runs.listing import listing, listing_json  # noqa: PLC0415
 
-    found = Journal().runs()
+    journal = Journal()
+    found = journal.runs()
     stdio = Stdio.look()
     most = _most(newest, stdio, as_json=as_json)
     chosen = found[:most]
     print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
+    left_out = journal.left_out_words()
+    if left_out is not None:
+        tell(left_out)
     if not found:
-        click.echo("no run is recorded yet", err=True)
+        tell("no run is recorded yet")
     elif len(chosen) < len(found) and newest is None:
-        click.echo(f"and {len(found) - len(chosen)} older; -n 0 lists them all", err=True)
+        tell(f"and {len(found) - len(chosen)} older; -n 0 lists them all")
     return ExitCode.OK
 
 

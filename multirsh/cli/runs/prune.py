@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from multirsh.cli import options, values
-from multirsh.cli.descriptors import print_out
+from multirsh.cli.descriptors import print_out, tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.runs.group import layout
 from multirsh.cli.sections import SectionCommand
@@ -80,9 +80,8 @@ def prune(
     gone = [known[run] for run in reversed(runs) if run in known]
     print_out(listing(gone, layout(Stdio.look(), color)))
     done = "would be deleted" if dry_run else "deleted"
-    click.echo(
+    tell(
         f"{plural(len(gone), 'record')} {done}, {size_words(sum(entry.size for entry in gone))}; "
-        f"{len(known) - len(gone)} left",
-        err=True,
+        f"{len(known) - len(gone)} left"
     )
     return ExitCode.OK

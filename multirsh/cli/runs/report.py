@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
+from multirsh.cli.descriptors import tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
 from multirsh.errors import UsageError
@@ -56,7 +57,7 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
         )
     complaint = page.save()
     if complaint is not None:
-        click.echo(complaint, err=True)
+        tell(complaint)
         return ExitCode.INTERNAL
     return ExitCode.OK
 

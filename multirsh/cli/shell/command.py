@@ -8,6 +8,7 @@ import click
 
 from multirsh.cli import options
 from multirsh.cli.asked import Asked
+from multirsh.cli.descriptors import tell
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
 from multirsh.errors import UsageError
@@ -76,6 +77,6 @@ def _prompting(showing: options.Showing, selection: Selection) -> Reader:
 
     history, complaint = open_history()
     if complaint is not None:
-        click.echo(f"multirsh: {complaint}", err=True)
+        tell(f"multirsh: {complaint}")
     vocabulary = Vocabulary(tuple(selection.known.hosts), tuple(selection.known.graph.groups))
     return Prompting(history, vocabulary, color=showing.options().stderr_color)

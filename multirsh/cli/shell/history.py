@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from multirsh.errors import UsageError
 from multirsh.journal.folder import PRIVATE_FILE, make_private, state_folder
+from multirsh.journal.own_files import check_owner, open_own, within
 
 FILE: Final = "shell_history"
 
@@ -35,14 +37,25 @@ def open_history() -> tuple[History, str | None]:
     """The history, and what to tell people if it will not be kept."""
     try:
         path = state_folder() / FILE
-        make_private(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
-        try:
-            os.fchmod(descriptor, PRIVATE_FILE)
-        finally:
-            os.close(descriptor)
     except UsageError as error:
         return _InMemory(), f"the history is not kept: {error.message}"
+    try:
+        within(lambda: _make(path))
     except OSError as error:
-        return _InMemory(), f"the history is not kept: {error.filename}: {error.strerror}"
+        return _InMemory(), f"the history is not kept: {error.filename or path}: {error.strerror}"
     return _InFile(path), None
+
+
+def _make(path: Path) -> None:
+    """See to it that the file is there, and the user's alone.
+
+    Raises:
+        OSError: It cannot be made, or its name or its folder is another user's.
+    """
+    make_private(path.parent)
+    check_owner(path.parent.stat(), path.parent)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        os.fchmod(descriptor, PRIVATE_FILE)
+    finally:
+        os.close(descriptor)

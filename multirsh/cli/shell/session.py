@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from multirsh.cli.asked import Asked
-from multirsh.cli.descriptors import STDERR, print_out, write_all
+from multirsh.cli.descriptors import print_out, tell
 from multirsh.cli.drive import Drive, prepare_process, printing
 from multirsh.cli.options import Context
 from multirsh.cli.shell import words
@@ -23,7 +23,6 @@ from multirsh.errors import MultirshError
 from multirsh.events import Event, HostFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
 from multirsh.model import Status
-from multirsh.output.escape import escape_text
 from multirsh.output.words import plural
 
 
@@ -59,7 +58,7 @@ class Session:
         self._leaves_for: signal.Signals | None = None
         self._reading: asyncio.Timeout | None = None
         self._is_person = False
-        self._say: Callable[[str], None] = _say
+        self._say: Callable[[str], None] = tell
         self._pasted: list[str] = []
         self._is_line_ours = True
 
@@ -96,7 +95,7 @@ class Session:
                 if line is not None:
                     await self._do(line, fleet, signals)
             except (MultirshError, OSError) as error:
-                _say(f"multirsh: {error}")
+                tell(f"multirsh: {error}")
                 self._code = ExitCode.USAGE
                 # What follows was written for what this line would have done.
                 self._drop_ahead(reader)
@@ -126,11 +125,11 @@ class Session:
     def _drop_ahead(self, reader: Reader) -> None:
         """Forget the lines that came together with the last one, or were typed since."""
         if reader.drop_ahead():
-            _say("multirsh: not run: what was typed ahead")
+            tell("multirsh: not run: what was typed ahead")
         left = [line for line in self._pasted if line.strip()]
         self._pasted.clear()
         if left:
-            _say(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
+            tell(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
 
     def _stop(self, number: signal.Signals, signals: StopSignals) -> None:
         """A signal has come while no command runs."""
@@ -184,7 +183,7 @@ class Session:
                 )
             finally:
                 self._not_ok = not_ok
-                self._say = _say
+                self._say = tell
 
     async def _obey(self, word: Word, argument: str, fleet: Fleet) -> None:
         """Carry out an order."""
@@ -219,10 +218,6 @@ class Session:
 
 
 def _show(text: str) -> None:
-    """Words of ours, for people."""
-    write_all(STDERR, text.encode("utf-8", "surrogateescape"))
-
-
-def _say(line: str) -> None:
-    """One line of ours, which may hold others' words."""
-    _show(f"{escape_text(line)}\n")
+    """Lines of ours, for people."""
+    for line in text.splitlines():
+        tell(line)

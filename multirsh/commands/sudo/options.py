@@ -6,7 +6,9 @@ import enum
 from dataclasses import dataclass
 from typing import Final, Self
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
+from multirsh.names import check_user
 
 ROOT: Final = "root"
 
@@ -31,16 +33,16 @@ class Sudo:
         by: The program that does it.
 
     Raises:
-        UsageError: No user can have that name.
+        UsageError: The user cannot be one (``multirsh.names``).
     """
 
     user: str = ROOT
     by: Become = Become.SUDO
 
     def __post_init__(self) -> None:
-        if not self.user or not self.user.isprintable() or self.user.startswith("-"):
-            option = "--sudo=" if self.by is Become.SUDO else f"--become={self.by}:"
-            raise UsageError(f"{option}{self.user!r}: no user has such a name", hint="give a user's name")
+        check_fields(self)
+        option = "--sudo" if self.by is Become.SUDO else "--become"
+        check_user(self.user, f"the user of {option}")
 
     @classmethod
     def read(cls, text: str) -> Self:

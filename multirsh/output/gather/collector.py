@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from multirsh.events import Event, HostFinished, HostStarted, Output
 from multirsh.model import Status
@@ -14,17 +14,24 @@ from multirsh.output.gather.normalize import Normalizer
 from multirsh.output.gather.store import Keeper, Kept
 from multirsh.output.lines import LineAssembler
 
+DIGEST_BYTES: Final = 32
+
 
 class Likeness(NamedTuple):
     """What hosts have to share to stand together.
 
     Attributes:
         ending: Their status, and the exit status or signal.
-        digests: Of what they wrote, normalized, for each stream.
+        digests: Of what they wrote, normalized, for each stream. A line feed at its end is not part of the
+            digest proper, but stands after it.
     """
 
     ending: tuple[Status, int | None, str | None]
     digests: tuple[bytes, ...]
+
+    def but_for_last_newlines(self) -> Likeness:
+        """What is shared by outputs that differ in a line feed at their end alone, too."""
+        return Likeness(self.ending, tuple(digest[:DIGEST_BYTES] for digest in self.digests))
 
 
 @dataclass(slots=True)
@@ -35,11 +42,13 @@ class Written:
         hosts: Their names; the first has written just this.
         ending: How they ended.
         texts: The streams that are collected.
+        unended: Of these, those without a line feed at the end, where others differ in that alone.
     """
 
     hosts: list[str]
     ending: HostFinished
     texts: dict[Stream, Kept]
+    unended: list[Stream] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -116,21 +125,28 @@ class _Collected:
     Attributes:
         text: What it wrote.
         normalized: Makes its lines comparable; ``None`` where they are as they are.
+        is_ended: Whether it ends with a line feed so far, which is not in the digest.
     """
 
     text: Kept
     normalized: Callable[[bytes], bytes] | None
-    _hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=32))
+    is_ended: bool = False
+    _hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
     _lines: LineAssembler = field(default_factory=LineAssembler)
 
     def append(self, data: bytes) -> None:
         self.text.append(data)
-        if self.normalized is None:
-            self._hash.update(data)
-        else:
-            self._hash.update(self.normalized(self._lines.feed(data)))
+        self._compare(data if self.normalized is None else self.normalized(self._lines.feed(data)))
 
     def digest(self) -> bytes:
         if self.normalized is not None:
-            self._hash.update(self.normalized(self._lines.finish()))
-        return self._hash.digest()
+            self._compare(self.normalized(self._lines.finish()))
+        return self._hash.digest() + (b"\n" if self.is_ended else b"")
+
+    def _compare(self, data: bytes) -> None:
+        if not data:
+            return
+        if self.is_ended:
+            self._hash.update(b"\n")
+        self.is_ended = data.endswith(b"\n")
+        self._hash.update(memoryview(data)[: -1 if self.is_ended else None])

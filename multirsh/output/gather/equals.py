@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from multirsh.events import Event
-from multirsh.output.gather.collector import Collector, Likeness, Written
+from multirsh.output.gather.collector import DIGEST_BYTES, Collector, Likeness, Written
 
 
 class Equals:
@@ -31,6 +33,14 @@ class Equals:
     @property
     def groups(self) -> list[Written]:
         """Those that there are, in the order in which their first hosts ended."""
+        alike = Counter(likeness.but_for_last_newlines() for likeness in self._groups)
+        for likeness, group in self._groups.items():
+            if alike[likeness.but_for_last_newlines()] > 1:
+                group.unended = [
+                    stream
+                    for (stream, text), digest in zip(group.texts.items(), likeness.digests, strict=True)
+                    if text.size and len(digest) == DIGEST_BYTES
+                ]
         return list(self._groups.values())
 
     def clear(self) -> None:

@@ -10,7 +10,6 @@ from multirsh.model import Status
 from multirsh.output.batch import Write
 from multirsh.output.escape import escape_text
 from multirsh.output.gather.collector import Written
-from multirsh.output.lines import LineAssembler
 from multirsh.output.options import OutputOptions
 from multirsh.output.style import Style
 from multirsh.output.surface import surfaces
@@ -20,6 +19,14 @@ _RULE: Final = "----"
 _STYLES: Final = {b"+": Style.GOOD, b"-": Style.BAD, b"@": Style.STDOUT_HOST}
 _WIDEST: Final = 80
 """Columns of a rule at the most: beyond them it is only far to go for the eye."""
+
+
+def unended_words(written: Written) -> str:
+    """What tells an output from another one that looks the same; empty where there is none."""
+    if not written.unended:
+        return ""
+    which = f" of {' and '.join(written.unended)}" if len(written.texts) > 1 else ""
+    return f"no newline at the end{which}"
 
 
 class Page:
@@ -41,7 +48,7 @@ class Page:
             written: Its output.
             counted: Whether the header has the number of hosts.
         """
-        yield from self.header(written, counted=counted)
+        yield from self.header(written, counted=counted, note=unended_words(written))
         for text in written.texts.values():
             yield from self._shown(text.pieces())
 
@@ -82,12 +89,8 @@ class Page:
     def _shown(self, pieces: Iterable[bytes]) -> Iterator[Write]:
         """Exact for a pipe or a file, but for the end that a last line may lack; escaped for a terminal."""
         last = b"\n"
-        lines = LineAssembler()
-        for piece in pieces:
-            last = piece[-1:]
-            shown = self._surface.lines(lines.feed(piece)) if self._surface.is_terminal else piece
+        for shown in self._surface.pieces(pieces):
+            last = shown[-1:] or last
             yield Write("stdout", shown)
-        if self._surface.is_terminal:
-            yield Write("stdout", self._surface.lines(lines.finish()))
-        elif last != b"\n":
+        if last != b"\n":
             yield Write("stdout", b"\n")

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
+from multirsh.shortage import relieve
+
 BLOCK: Final = 64 * 1024
 """Bytes of a block of the file, and of the pieces that are read back."""
 
@@ -47,6 +49,7 @@ class Store:
 
     Attributes:
         memory: Bytes that all texts together hold in memory.
+        is_full: Whether the file could not be written.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Store:
         self._file: int | None = None
         self._free: list[int] = []
         self._blocks = 0
-        self._is_full = False
+        self.is_full = False
         self._texts: set[Text] = set()
 
     def text(self) -> Text:
@@ -88,17 +91,28 @@ class Store:
 
     def make_room(self) -> None:
         """Move the longest texts to the file until half of the memory is free."""
-        if self.memory <= self._limit or self._is_full:
+        if self.memory > self._limit:
+            self._move_out(self._limit // 2)
+
+    def _move_out(self, most: int) -> None:
+        """Move texts to the file until those in memory have at most ``most`` bytes."""
+        if self.is_full:
             return
         for text in sorted(self._texts, key=lambda text: text.held, reverse=True):
-            if self.memory <= self._limit // 2:
+            if self.memory <= most:
                 return
             try:
                 text.spill()
             except OSError as error:
-                self._is_full = True
+                self.is_full = True
                 self._on_full(error)
                 return
+
+    def shrink(self) -> None:
+        """There is no more memory: move all to the file, and hold less from now on."""
+        relieve()
+        self._limit = max(BLOCK, min(self._limit, self.memory) // 2)
+        self._move_out(0)
 
     def note(self, growth: int) -> None:
         """A text has so many more bytes in memory, or so many fewer."""
@@ -156,8 +170,16 @@ class Text:
         return len(self._tail)
 
     def append(self, data: bytes) -> None:
-        """Put ``data`` at the end."""
-        self._tail += data
+        """Put ``data`` at the end.
+
+        Raises:
+            MemoryError: There is none, not even after what is held was moved to the file.
+        """
+        try:
+            self._tail += data
+        except MemoryError:
+            self._store.shrink()
+            self._tail += data
         self.size += len(data)
         self._store.note(len(data))
         self._store.make_room()

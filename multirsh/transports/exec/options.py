@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from multirsh.arguments import check_fields
 from multirsh.model import NO_SETTINGS, Settings
 
 
@@ -19,3 +20,6 @@ class ExecOptions:
 
     template: str | None = None
     settings: Settings = NO_SETTINGS
+
+    def __post_init__(self) -> None:
+        check_fields(self)

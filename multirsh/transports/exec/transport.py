@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings
+from multirsh.names import check_word
+from multirsh.routes import Route, Way, digest
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.exec.template import WAY_OUT, Template
@@ -45,8 +47,6 @@ class ExecTransport:
         Raises:
             UsageError: It cannot, or is not.
         """
-        for host in hosts:
-            _no_option(host.target, host, "the address")
         for settings, host in _distinct(hosts):
             self._check(self._options.settings.or_else(settings), host)
         if self._template.program is not None:
@@ -60,6 +60,12 @@ class ExecTransport:
 
     async def close(self) -> None:
         """There is nothing to let go of."""
+
+    def route(self, host: Host) -> Route:
+        """Where ``host`` is and how it is entered."""
+        settings = self._options.settings.or_else(host.settings)
+        program = digest(self._options.template or "")
+        return Route(host.target, host.target, Way(settings=settings, program=program))
 
     def _user_of(self, host: Host) -> str | None:
         return self._options.settings.or_else(host.settings).user
@@ -91,21 +97,14 @@ class ExecTransport:
                 f"{host.name}: --exec has %p, and no port is said",
                 hint="give -p PORT, or port: in the hosts file",
             )
-        if settings.user is not None:
-            _no_option(settings.user, host, "the user")
+        if settings.user is not None and self._template.uses("u"):
+            # No shell of ours reads the template, but the program may be one, or start one.
+            check_word(settings.user, f"{host.name}: %u in --exec")
 
 
 def _distinct(hosts: Iterable[Host]) -> Iterable[tuple[Settings, Host]]:
     """Each of the hosts' settings once, with the first that has them."""
     return {host.settings: host for host in reversed(list(hosts))}.items()
-
-
-def _no_option(value: str, host: Host, whose: str) -> None:
-    if value.startswith("-") or "\0" in value:
-        raise UsageError(
-            f"{host.name}: {whose} {value!r} would be an option of the program's",
-            hint="it cannot begin with '-'",
-        )
 
 
 def _find(program: str) -> None:

@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from multirsh import linux
 from multirsh.transports.threads import daemon_thread
 
 
@@ -89,8 +90,10 @@ class Child:
 
     @property
     def is_ours(self) -> bool:
-        """Whether its id surely is its own: neither we have reaped it nor somebody else."""
-        return not self._is_let_go and not (self.exited.done() and self.exited.result() is None)
+        """Whether its id surely is its own: it was reaped neither here nor by other code of this process."""
+        if self.exited.done() and (self.exited.result() is None or not linux.CAN_LEAVE_UNREAPED):
+            return False
+        return not self._is_let_go
 
     def let_go(self) -> None:
         """Reap it, now or when it ends; nothing is signalled by its id any more. Idempotent."""
@@ -101,30 +104,30 @@ class Child:
             self._popen.wait()
 
     def _watch(self) -> None:
-        try:
-            self._pidfd = os.pidfd_open(self.pid)
-        except (AttributeError, OSError):
-            # Not every system and sandbox has it, nor is there always a descriptor left.
+        self._pidfd = linux.open_process(self.pid) if linux.CAN_LEAVE_UNREAPED else None
+        if self._pidfd is None:
             daemon_thread(self._wait, name="multirsh-child").add_done_callback(lambda _: self._ended())
         else:
             self._loop.add_reader(self._pidfd, self._ended)
 
     def _wait(self) -> None:
+        if not linux.CAN_LEAVE_UNREAPED:
+            self._popen.wait()  # reaps it: its number is not its own any more
+            return
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            linux.exit_status(self.pid, wait=True)
 
     def _ended(self) -> None:
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
-        try:
-            how = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        except ChildProcessError:
-            how = None
         status: int | None = None
-        if how is not None:
-            status = how.si_status if how.si_code == os.CLD_EXITED else -how.si_status
+        if not linux.CAN_LEAVE_UNREAPED:
+            status = self._popen.returncode
+        else:
+            with contextlib.suppress(ChildProcessError):
+                status = linux.exit_status(self.pid, wait=False)
         self.exited.set_result(status)
         if self._is_let_go:
             self._popen.wait()

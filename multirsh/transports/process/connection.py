@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from multirsh.errors import HostError
+from multirsh.linux import signal_name
 from multirsh.model import ClosedBy, Exited, Fate, Host, Outcome, Phase, Signalled, Status
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.passwords import Password
@@ -123,7 +124,7 @@ class ProcessConnection:
         status = running.child.exited.result()
         if status is None:
             raise HostError(self._host.name, *failures.no_status())
-        return Exited(status) if status >= 0 else Signalled(_name_of(-status))
+        return Exited(status) if status >= 0 else Signalled(signal_name(-status))
 
     async def _fed(self, running: _Running, stdin: Stdin) -> None:
         """Give the program its input until it ends, whether it reads it or not.
@@ -289,11 +290,3 @@ def _pipe(theirs: ExitStack, ours: ExitStack, *, is_input: bool) -> tuple[int, i
     ours.callback(os.close, mine)
     theirs.callback(os.close, others)
     return mine, others
-
-
-def _name_of(number: int) -> str:
-    """A signal's name without ``SIG``."""
-    try:
-        return signal.Signals(number).name.removeprefix("SIG")
-    except ValueError:  # a real-time signal: only the first and the last have names
-        return f"RTMIN+{number - signal.SIGRTMIN}"

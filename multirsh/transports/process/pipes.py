@@ -7,10 +7,15 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from multirsh.shortage import relieve
 from multirsh.transports.base import Stdin
 
 READ_BYTES: Final = 64 * 1024
 """Asked of one read(2): what a pipe holds, pipe(7)."""
+
+
+FEW_BYTES: Final = 2 * 1024
+"""The same, where there is no memory for more."""
 
 
 class Outlet:
@@ -64,7 +69,7 @@ class Outlet:
     def _read(self) -> bool:
         """Take some; whether there was any."""
         try:
-            data = os.read(self._descriptor, READ_BYTES)
+            data = self._some()
         except BlockingIOError:
             return False
         if not data:
@@ -72,6 +77,13 @@ class Outlet:
             return False
         self._take(data)
         return True
+
+    def _some(self) -> bytes:
+        try:
+            return os.read(self._descriptor, READ_BYTES)
+        except MemoryError:
+            relieve()
+            return os.read(self._descriptor, FEW_BYTES)
 
 
 class Inlet:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-PROC: Final = Path("/proc")
+from multirsh.linux import PROC
 
 INIT: Final = 1
 """Who adopts orphans, if nobody nearer does."""

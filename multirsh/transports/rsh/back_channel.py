@@ -6,12 +6,17 @@ awaits one is another listener opened. So a handful of reserved ports is
 enough for thousands of hosts. A server could only be told apart by the port
 it was given, so an address has one handshake at a time on each listener.
 
-Whoever knows a port may connect to it. Let in is who comes from an address
-that is awaited, and from a reserved port, as a privileged process there
-would (rshd(8), step 3); all others are reset at once. A host with several
-addresses may come from another one than it was reached at. That is refused,
-too, and where it can only have been meant for one handshake, that one is told
-why instead of waiting for what will not come.
+Anything that knows a port may connect to it. A connection must come from a
+reserved port, as of a privileged process (rshd(8), step 3), and from an
+address that is awaited; all others are reset at once. A host is awaited at
+the address that was dialled and at all others of its name. A server behind a
+virtual address, or with addresses that its name does not have, comes from one
+that nothing tells. It is taken where the port is the host's own, so that no
+other host can be meant: one handshake alone awaits a connection there, and
+none that was given up on may still come. That is what rcmd(3) does, which
+looks at the port alone. What is taken so is not yet believed: the command is
+sent only when the script on the host has written its key, which was told to
+that host alone, on both connections (``conversation``).
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import asyncio
 import enum
 import ipaddress
 import socket
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
@@ -55,14 +60,17 @@ class Verdict(enum.Enum):
     """From an address that is not awaited."""
 
 
-def judge(address: str, port: int, awaited: Collection[str]) -> Verdict:
+def judge(address: str, port: int, awaited: Collection[str], *, is_own: bool = False) -> Verdict:
     """Decide about a connection that came in.
 
     Args:
         address: Where it comes from, numeric, as ``plain`` gives it.
         port: And from which port.
         awaited: Addresses whose connection is awaited.
+        is_own: Whether the port that it came to is one host's own, so that it can only be that host's.
     """
+    if is_own and port in RESERVED:
+        return Verdict.LET_IN
     if address not in awaited:
         return Verdict.STRANGER
     return Verdict.LET_IN if port in RESERVED else Verdict.WRONG_PORT
@@ -109,9 +117,9 @@ class Listening(Protocol):
 class Expectation:
     """One host's place at a listener, from before it is told the port until its connection is there."""
 
-    def __init__(self, listener: _Listener, address: str) -> None:
+    def __init__(self, listener: _Listener, addresses: frozenset[str]) -> None:
         self._listener = listener
-        self._address = address
+        self._addresses = addresses
         self._arrival: asyncio.Future[RemoteFirstTransport] = asyncio.get_running_loop().create_future()
         self._is_settled = False
 
@@ -159,7 +167,7 @@ class Expectation:
                 self._arrival.result().abandon()
             self._is_settled = True
         self._arrival.cancel()
-        self._listener.leave(self._address, is_spoilt=not self._is_settled)
+        self._listener.leave(self._addresses, is_spoilt=not self._is_settled)
 
 
 class _Listener:
@@ -186,8 +194,9 @@ class _Listener:
         self._sock, self._lease = dialler.listen_reserved(source, backlog=BACKLOG, reserved=reserved)
         self.port: int = self._sock.getsockname()[1]
         self._awaited: dict[str, Expectation] = {}
-        # Their connections were given up on and may still come: they must not be taken for another's.
-        self._spoilt: set[str] = set()
+        # Connections that were given up on and may still come, each from one of several addresses: they must
+        # not be taken for another's.
+        self._spoilt: dict[str, frozenset[str]] = {}
         self._loop = asyncio.get_running_loop()
         self._watch()
 
@@ -199,16 +208,19 @@ class _Listener:
         """Whether a connection from ``address`` could be one that somebody has given up on."""
         return address in self._spoilt
 
-    def expect(self, address: str) -> Expectation:
-        """Await a connection from ``address``."""
-        expectation = self._awaited[address] = Expectation(self, address)
+    def expect(self, address: str, others: Iterable[str]) -> Expectation:
+        """Await a connection from ``address``, or from any of ``others`` that is not another host's, too."""
+        addresses = frozenset({address, *(other for other in others if self.is_free_for(other))})
+        expectation = Expectation(self, addresses)
+        self._awaited.update(dict.fromkeys(addresses, expectation))
         return expectation
 
-    def leave(self, address: str, *, is_spoilt: bool) -> None:
-        """No longer await one from ``address``."""
-        del self._awaited[address]
+    def leave(self, addresses: frozenset[str], *, is_spoilt: bool) -> None:
+        """No longer await one from ``addresses``."""
+        for address in addresses:
+            del self._awaited[address]
         if is_spoilt:
-            self._spoilt.add(address)
+            self._spoilt.update(dict.fromkeys(addresses, addresses))
         self._on_place_free()
 
     def close(self) -> None:
@@ -234,22 +246,26 @@ class _Listener:
     def _take(self, sock: socket.socket, address: str, port: int) -> None:
         is_late = self.is_spoilt_for(address) and address not in self._awaited
         if is_late and port in RESERVED:
-            self._spoilt.remove(address)  # the one that was given up on; another will not come
+            for same in self._spoilt[address]:  # the one that was given up on; another will not come
+                self._spoilt.pop(same, None)
             self._on_place_free()
-        verdict = judge(address, port, self._awaited)
+        awaited = set(self._awaited.values())
+        is_own = len(awaited) == 1 and not self._spoilt and not is_late
+        verdict = judge(address, port, self._awaited, is_own=is_own)
         if verdict is Verdict.LET_IN:
+            expectation = self._awaited.get(address) or awaited.pop()
             with suppress(OSError):  # come and gone; its server will say so on the main connection
                 # in.rshd binds one of its 512 reserved ports for this, without SO_REUSEADDR: its TIME_WAIT
                 # would stop it at 512 commands a minute.
                 transport = self._dialler.adopt(sock, spares_peer=True)
-                self._awaited[address].arrived(transport)
+                expectation.arrived(transport)
             return
         reset(sock)
         if verdict is Verdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
-        elif len(self._awaited) == 1 and port in RESERVED and not is_late:
-            ((expected, expectation),) = self._awaited.items()
-            expectation.fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
+        elif len(awaited) == 1 and port in RESERVED and not is_late:
+            expected = ", ".join(sorted(self._awaited))
+            awaited.pop().fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
 
     def _cannot_accept(self, error: OSError) -> None:
         """No descriptor or memory is left: say so to those who wait, and look again a little later."""
@@ -304,12 +320,15 @@ class BackChannels:
         finally:
             turns.release()
 
-    async def expect(self, source: str, address: str, patience: Patience) -> Expectation:
+    async def expect(
+        self, source: str, address: str, patience: Patience, *, others: Iterable[str] = ()
+    ) -> Expectation:
         """Take a place at a listener, and ``leave`` it in the end.
 
         Args:
             source: Our address towards the host: where it will connect to.
             address: The host's, where it will connect from.
+            others: More addresses of the host, where it may connect from.
             patience: Bounds the wait for a port, where no listener at ``source`` can be had for ``address``.
 
         Raises:
@@ -321,7 +340,7 @@ class BackChannels:
         while True:
             for listener in listeners:
                 if listener.is_free_for(address):
-                    return listener.expect(address)
+                    return listener.expect(address, map(plain, others))
             if len(listeners) < LISTENERS_AT_MOST and self._opened(source, listeners):
                 continue
             if not all(listener.is_spoilt_for(address) for listener in listeners):

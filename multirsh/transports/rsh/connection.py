@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from multirsh.errors import HostError
+from multirsh.linux import keep_alive
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
+from multirsh.shortage import NO_MEMORY
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
@@ -33,8 +35,8 @@ SAY_SO_S: Final = 0.02
 LAST_S: Final = 1.0
 """Seconds that the remote may take to close after KILL."""
 
-_KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""A remote that is gone without a word is found out within 30 s (tcp(7); seconds, and a number of probes).
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 15, 5, 3
+"""A remote that is gone without a word is found out within 30 s.
 
 No TCP_USER_TIMEOUT: it would also end connections whose remote lives and does not read its input for a while.
 """
@@ -281,7 +283,10 @@ class RshConnection:
             deadline, now = patience.deadline, asyncio.get_running_loop().time()
             try:
                 async with patience.within(None if deadline is None else deadline - now - SAY_SO_S):
-                    expectation = self._expectation = await channels.expect(source, remote, patience)
+                    others = self._around.dialler.known_addresses(self._plan().address)
+                    expectation = self._expectation = await channels.expect(
+                        source, remote, patience, others=others
+                    )
                     try:
                         main.write(request_stderr(expectation.port))
                         self._tell_expectation()
@@ -395,6 +400,8 @@ class _Lane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell of the end."""
+        if isinstance(exc, MemoryError):
+            exc = OSError(errno.ENOMEM, NO_MEMORY)
         self._connection.ended(self._stream, exc if isinstance(exc, OSError) else None)
 
     def pause_writing(self) -> None:
@@ -411,8 +418,4 @@ class _Lane(asyncio.Protocol):
 def _keep_alive(sock: socket.socket) -> None:
     """Have the kernel find out that the remote is gone; rsh itself has nothing for that."""
     with suppress(OSError):  # some systems have no options for a socket that was reset; the reader finds out
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            option = getattr(socket, name, None)  # not every system has all of them
-            if option is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        keep_alive(sock, idle=KEEPALIVE_IDLE_S, interval=KEEPALIVE_INTERVAL_S, probes=KEEPALIVE_PROBES)

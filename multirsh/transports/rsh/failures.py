@@ -8,6 +8,7 @@ import re
 from typing import Final, TypeAlias
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
+from multirsh.shortage import no_memory
 from multirsh.transports.words import input_failure, one_line
 
 Reason: TypeAlias = tuple[Status, Failure]
@@ -46,7 +47,7 @@ def not_rsh(words: bytes) -> Reason:
 def no_answer(error: OSError | None) -> Reason:
     """The connection ended before there was any reply."""
     if error is not None:
-        return Status.UNREACHABLE, _ended(error, Phase.AUTH, "before it answered")
+        return _broken(Status.UNREACHABLE, error, Phase.AUTH, "before it answered")
     message = (
         "the remote closed the connection without an answer, as rsh servers do if they cannot look up "
         "the name of our address"
@@ -63,7 +64,7 @@ def not_begun(words: bytes, error: OSError | None) -> Reason:
         message = f"the login shell did not run what it was given; it wrote: {text}"
         return Status.UNREACHABLE, Failure(ErrorKind.SESSION_REFUSED, Phase.AUTH, message)
     if error is not None:
-        return Status.UNREACHABLE, _ended(error, Phase.AUTH, "before the login was done")
+        return _broken(Status.UNREACHABLE, error, Phase.AUTH, "before the login was done")
     message = "the remote closed the connection before its login shell ran what it was given"
     return Status.UNREACHABLE, Failure(ErrorKind.CLOSED, Phase.AUTH, message)
 
@@ -82,7 +83,7 @@ def ended_unasked() -> Reason:
 
 def gone_before_command(error: OSError | None) -> Reason:
     """The script was there and is gone, and never got a command."""
-    return Status.UNREACHABLE, _ended(error, Phase.SESSION, "before it got the command")
+    return _broken(Status.UNREACHABLE, error, Phase.SESSION, "before it got the command")
 
 
 def no_status(error: OSError | None) -> Reason:
@@ -90,7 +91,7 @@ def no_status(error: OSError | None) -> Reason:
     if error is None:
         message = "the remote closed the connection and gave no exit status"
         return Status.LOST, Failure(ErrorKind.NO_EXIT_STATUS, Phase.RUN, message)
-    return Status.LOST, _ended(error, Phase.RUN, "while the command ran")
+    return _broken(Status.LOST, error, Phase.RUN, "while the command ran")
 
 
 def stderr_from_wrong_port(port: int) -> Reason:
@@ -141,6 +142,13 @@ def command_refused(reason: str) -> Reason:
 def no_input(error: OSError) -> Reason:
     """What the command was to read cannot be read here."""
     return Status.LOCAL, input_failure(error)
+
+
+def _broken(status: Status, error: OSError | None, phase: Phase, when: str) -> Reason:
+    """The connection broke; where that is for our own want of memory, it is not the host's fault."""
+    if error is not None and error.errno == errno.ENOMEM:
+        return Status.LOCAL, no_memory(phase)
+    return status, _ended(error, phase, when)
 
 
 def _ended(error: OSError | None, phase: Phase, when: str) -> Failure:

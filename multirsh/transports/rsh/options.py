@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from multirsh.arguments import check_fields
 from multirsh.model import NO_SETTINGS, Settings
 
 
@@ -28,3 +29,6 @@ class RshOptions:
 
     settings: Settings = NO_SETTINGS
     stderr: RshStderr = RshStderr.SEPARATE
+
+    def __post_init__(self) -> None:
+        check_fields(self)

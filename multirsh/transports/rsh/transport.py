@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings, SourcePort
+from multirsh.routes import Route, Way
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.rsh.connector import RshConnector
@@ -85,6 +87,13 @@ class RshTransport:
             remote_user=self._local_user if settings.user is None else _encoded(settings.user),
             is_merged=self._options.stderr is RshStderr.MERGED,
         )
+
+    def route(self, host: Host) -> Route:
+        """Where ``host`` is and how it is entered."""
+        settings = self._options.settings.or_else(host.settings)
+        plan = self.plan(host)
+        user = plan.remote_user.decode("utf-8", "surrogateescape")
+        return Route(host.target, host.target, Way(settings=replace(settings, user=user, port=plan.port)))
 
     def _check(self, settings: Settings, name: str) -> None:
         if settings.jump not in {None, "none"}:

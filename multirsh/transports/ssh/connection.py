@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import asyncssh
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, SourcePort, Status
+from multirsh.shortage import NoThreadError
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
@@ -23,7 +25,8 @@ from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.plan import Chain, Plan
 from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
-from multirsh.transports.ssh.session import WINDOW_BYTES, CommandSession
+from multirsh.transports.ssh.session import CommandSession
+from multirsh.transports.ssh.window import FIRST_BYTES
 from multirsh.transports.words import input_failure
 
 NO_TERMINAL: Final[dict[str, Any]] = {"request_pty": False}
@@ -48,6 +51,9 @@ class Surroundings(Protocol):
     @property
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
+
+    def warn(self, message: str) -> None:
+        """Take a line for people."""
 
     async def through(self, chain: Chain, patience: Patience) -> SshConnection:
         """The shared, open connection to the last host of ``chain``.
@@ -129,13 +135,17 @@ class SshConnection:
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
         link: PoliteConnection | None = None
+        if_denied = ""
         try:
             plan = self._plan()
+            if_denied = plan.if_denied
             self._user = plan.prepared.settings.user
-            check = plan.host_key_check()
+            check = plan.host_key_check(patience)
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
-            link = self._link = PoliteConnection(loop, options, on_phase=self._enter)
+            link = self._link = PoliteConnection(
+                loop, options, judge=check.judge, on_phase=self._enter, warn=self._warn
+            )
             try:
                 await self._carry(link, plan, patience)
                 self._connected_at = loop.time()
@@ -146,10 +156,14 @@ class SshConnection:
                 waiter.cancel()  # if it is done, asyncio then drops a failure that nobody looked at
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
+        except NoThreadError:
+            raise
         except (asyncssh.Error, OSError, ValueError) as error:
             status, failure = login_failure(error, self._phase, said=b"" if link is None else link.said)
             if check is not None and check.refusal is not None:
                 status, failure = Status.HOSTKEY, check.refusal
+            elif if_denied and failure.kind is ErrorKind.DENIED:
+                failure = replace(failure, message=f"{failure.message}; {if_denied}")
             raise HostError(self._host.name, status, failure) from error
         self._authenticated_at = loop.time()
 
@@ -179,12 +193,12 @@ class SshConnection:
         """Ask for a session as ``request`` says, and stay until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
-        session = self._session = CommandSession(sink)
+        session = self._session = CommandSession(sink, link.when_read)
         try:
             channel, _ = await link.create_session(
                 lambda: session,
                 encoding=None,
-                window=WINDOW_BYTES,
+                window=FIRST_BYTES,
                 **request,
                 **(TERMINAL if tty else NO_TERMINAL),
             )
@@ -329,6 +343,9 @@ class SshConnection:
         except TimeoutError:
             message = f"not connected within {plan.connect_timeout} s (ConnectTimeout)"
             raise DialError(Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, self._phase, message)) from None
+
+    def _warn(self, message: str) -> None:
+        self._around.warn(f"{self._host.name}: {message}")
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase

@@ -29,6 +29,9 @@ class Planner(Protocol):
     def plan_jump(self, chain: Chain) -> Plan:
         """How to reach the last host of ``chain``, which others are reached through."""
 
+    def warn(self, message: str) -> None:
+        """Take a line for people."""
+
 
 MOST_DROPS = 8
 """How often in a row a jump host may drop us before it counts as one that cannot be entered. The governor
@@ -134,6 +137,10 @@ class SshConnector:
     def _is_to_be_entered(self, chain: Chain) -> bool:
         known = self._jump_hosts.get(chain)
         return known is None or not (known.is_open or known.is_given_up)
+
+    def warn(self, message: str) -> None:
+        """Pass on what people have to know of a server."""
+        self._planner.warn(message)
 
     def connection(self, host: Host) -> SshConnection:
         """A connection to ``host``, not yet begun."""

@@ -102,7 +102,9 @@ class KeyRing:
             for path in dict.fromkeys(choice.agent for choice in new):
                 if path is not None and path not in self._agent_keys:
                     self._agent_keys[path] = await self._keys_of_agent(path)
-            await in_daemon_thread(lambda: self._load_files(new, open_usual=open_usual), name="multirsh-keys")
+            await in_daemon_thread(
+                lambda: self._load_files(new, open_usual=open_usual), name="multirsh-keys", or_here=True
+            )
             for choice in new:
                 self._offers[choice] = self._offer(choice)
 

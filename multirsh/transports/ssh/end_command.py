@@ -12,7 +12,9 @@ from multirsh.model import Fate
 from multirsh.transports.base import Stream
 from multirsh.transports.passwords import Password
 from multirsh.transports.ssh import end_script
+from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.session import CommandSession
+from multirsh.transports.ssh.window import FIRST_BYTES
 
 READY_S: Final = 5.0
 """Seconds until the second channel has a shell: a login shell may have much to read when it starts."""
@@ -26,11 +28,9 @@ CLOSE_S: Final = 1.0
 HEARD_BYTES: Final = 64 * 1024
 """What is kept of the second channel's output: more than that is no shell's start-up."""
 
-WINDOW_BYTES: Final = 64 * 1024
-
 
 async def end_command(
-    link: asyncssh.SSHClientConnection,
+    link: PoliteConnection,
     session: CommandSession,
     *,
     kill_after: float,
@@ -58,7 +58,7 @@ async def end_command(
 
 
 async def _ask(
-    link: asyncssh.SSHClientConnection, kill_after: float, password: Password | None
+    link: PoliteConnection, kill_after: float, password: Password | None
 ) -> end_script.Answer | None:
     """Let the script do it.
 
@@ -69,7 +69,7 @@ async def _ask(
         TimeoutError: The remote does not even open a channel, or the script did not come to its end.
     """
     key, ear = end_script.make_key(), Ear()
-    session = CommandSession(ear)
+    session = CommandSession(ear, link.when_read)
     ready_by = asyncio.get_running_loop().time() + READY_S
     try:
         async with asyncio.timeout_at(ready_by):
@@ -79,7 +79,7 @@ async def _ask(
                 env={},
                 send_env=[],
                 encoding=None,
-                window=WINDOW_BYTES,
+                window=FIRST_BYTES,
                 request_pty=False,
             )
     except asyncssh.ChannelOpenError:

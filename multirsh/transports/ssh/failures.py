@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncssh
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
+from multirsh.shortage import no_memory
 from multirsh.transports import words
 
 _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
@@ -29,8 +30,7 @@ def login_failure(error: BaseException, phase: Phase, *, said: bytes = b"") -> t
         case asyncssh.ConnectionLost() | OSError() if said and phase is Phase.HANDSHAKE:
             return Status.UNREACHABLE, _turned_away(said)
         case asyncssh.HostKeyNotVerifiable():
-            kind = ErrorKind.HOSTKEY_REVOKED if "is revoked" in message else ErrorKind.HOSTKEY_INVALID
-            return Status.HOSTKEY, Failure(kind, Phase.HANDSHAKE, message)
+            return Status.HOSTKEY, Failure(ErrorKind.HOSTKEY_INVALID, Phase.HANDSHAKE, message)
         case asyncssh.PermissionDenied():
             return Status.AUTH, Failure(ErrorKind.DENIED, Phase.AUTH, message)
         case asyncssh.DisconnectError() if _LOGIN_ATTEMPTS_SPENT in message:
@@ -77,6 +77,8 @@ def command_failure(error: BaseException | None, *, requested: bool) -> tuple[St
         requested: Whether the remote may have got the command: then it may or may not have run.
     """
     match error:
+        case MemoryError():
+            return Status.LOCAL, no_memory(Phase.RUN if requested else Phase.SESSION)
         case asyncssh.ChannelOpenError() if error.code == asyncssh.OPEN_REQUEST_PTY_FAILED:
             message = "the remote gives no terminal"
             return Status.UNREACHABLE, Failure(ErrorKind.SESSION_REFUSED, Phase.SESSION, message)

@@ -11,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import copy
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import asyncssh
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.passwords import Password
+from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.config import AddressFamily, Hop, SshSettings
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
+from multirsh.transports.ssh.login_passwords import LoginPassword
 
 KEEPALIVE_SECONDS: Final = 15
 """Where ServerAliveInterval is not set: a dead peer must not hold a place for ever, which asyncssh's and
@@ -46,14 +47,12 @@ class Prepared:
         settings: They.
         known_hosts: Their known_hosts files, indexed.
         key_pairs: Gives the keys to offer: fresh copies for each connection, since asyncssh changes them.
-        password: The login password, if there is one.
         base: asyncssh's options; copied, never used.
     """
 
     settings: SshSettings
     known_hosts: KnownHosts
     key_pairs: Callable[[], Sequence[asyncssh.SSHKeyPair]]
-    password: Password | None
     base: asyncssh.SSHClientConnectionOptions
 
 
@@ -65,11 +64,17 @@ class Plan:
         address: Name or IP literal to connect to.
         policy: What is done with an unknown host key.
         prepared: What it shares with others.
+        login_password: Gives the password of this host and user; ``None`` where there is none.
+        forwarded_agent: The socket of the agent that the host may use, or ``None``.
+        if_denied: What people have to know where the login is denied.
     """
 
     address: str
     policy: HostKeyPolicy
     prepared: Prepared
+    login_password: LoginPassword | None = None
+    forwarded_agent: str | None = None
+    if_denied: str = ""
 
     @property
     def port(self) -> int:
@@ -101,8 +106,12 @@ class Plan:
         """ConnectTimeout, in seconds; ``None`` where it is not set, or set to the system's own."""
         return self.prepared.settings.connect_timeout or None
 
-    def host_key_check(self) -> HostKeyCheck:
-        """Who answers for the host's key."""
+    def host_key_check(self, patience: Patience) -> HostKeyCheck:
+        """What answers for the host's key, and gives the password.
+
+        Args:
+            patience: Stands still while a person is asked for the password.
+        """
         settings = self.prepared.settings
         alias = settings.host_key_alias
         return HostKeyCheck(
@@ -111,6 +120,8 @@ class Plan:
             port=self.port if alias is None else asyncssh.DEFAULT_PORT,
             policy=self.policy,
             hash_names=settings.hash_known_hosts,
+            password=self.login_password,
+            patience=patience,
         )
 
     def options(
@@ -120,7 +131,7 @@ class Plan:
 
         Args:
             waiter: Done by asyncssh when the login is through, or has failed.
-            check: Answers for the host's key.
+            check: Answers for the host's key, and gives the password.
         """
         prepared = self.prepared
         options = copy.copy(prepared.base)
@@ -129,12 +140,10 @@ class Plan:
         options.port = self.port
         options.protocol_factory = lambda: check
         options.client_keys = list(prepared.key_pairs())
-        trust = check.trust
-        options.known_hosts = (trust.host_keys, trust.ca_keys, trust.revoked_keys, [], [], [], [])
-        if prepared.settings.host_key_algorithms is None and not trust.ca_keys:
-            options.server_host_key_algs = check.algorithms()
-        if prepared.password is not None:
-            options.password = _told_only_to(check, prepared.password)  # type: ignore[assignment]  # it may be a callable
+        options.agent_forward_path = self.forwarded_agent
+        options.server_host_key_algs = check.algorithms(prepared.settings.host_key_algorithms)
+        if self.login_password is not None:
+            options.password = check.password_auth_requested  # type: ignore[assignment]  # it may be a callable
         return options
 
 
@@ -145,14 +154,11 @@ Both are authenticated encryption that every OpenSSH since 6.2 knows (RFC 5647; 
 """
 
 
-def base_options(
-    settings: SshSettings, *, forwarded_agent: str | None
-) -> asyncssh.SSHClientConnectionOptions:
+def base_options(settings: SshSettings) -> asyncssh.SSHClientConnectionOptions:
     """Make asyncssh's options of ssh's settings; everything that would read a file or ask is off.
 
     Args:
         settings: What ssh_config and the command line say.
-        forwarded_agent: The socket of the agent that the remote may use, or ``None``.
 
     Raises:
         ValueError: asyncssh does not know an algorithm that the settings name.
@@ -170,11 +176,11 @@ def base_options(
     interval = settings.server_alive_interval
     return asyncssh.SSHClientConnectionOptions(
         config=None,
-        known_hosts=b"",
+        known_hosts=([], [], [], [], [], [], []),
         username=settings.user,
         client_keys=None,
         agent_path=None,
-        agent_forwarding=forwarded_agent or False,
+        agent_forwarding=False,
         public_key_auth=settings.pubkey_authentication,
         password_auth=settings.password_authentication,
         kbdint_auth=settings.kbdinteractive_authentication,
@@ -194,10 +200,3 @@ def base_options(
         encoding=None,
         **{name: value for name, value in wanted.items() if value is not None},
     )
-
-
-def _told_only_to(check: HostKeyCheck, password: Password) -> Callable[[], Awaitable[str | None]]:
-    async def tell() -> str | None:
-        return password.reveal() if await check.may_have_the_password() else None
-
-    return tell

@@ -1,4 +1,4 @@
-"""asyncssh's connection, made to say goodbye whenever it ends.
+"""asyncssh's connection, made to say goodbye, to give servers nothing unasked, and to log nothing.
 
 asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
 not when authentication fails and not on an error of its own: it just drops
@@ -6,24 +6,64 @@ the socket. A server that is not told keeps its end open until its login
 grace time, so the remote could never close first. This subclass sends the
 goodbye in those cases too.
 
-It leans on two private methods of asyncssh (``_force_close`` and
-``_send_disconnect``); tests/transports/ssh/test_asyncssh_facts.py fails when
-a new release changes them.
+A server may open channels by itself (RFC 4254). All that it can be given is
+the agent, where that is forwarded; everything else is refused, and what ssh
+warns of is reported.
+
+It leans on private parts of asyncssh (``_force_close``, ``_send_disconnect``,
+``_agent_forward_path`` and the methods that answer to a server's channels);
+tests/transports/ssh/test_asyncssh_facts.py fails when a new release changes
+them.
+
+asyncssh logs the command line at INFO, values of environment variables
+included, and with packet dumps also passwords and what is sent as standard
+input; the program that uses multirsh decides by its own set-up of logging
+whether that is printed, and cannot know. So connections of multirsh have a
+logger that is silent at every level. asyncssh's own logger, which other
+connections of that program may use, stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, NoReturn, Self, TypeAlias
 
 import asyncssh
+from asyncssh.logging import SSHLogger
 
 from multirsh.model import Phase
+from multirsh.shortage import relieve
 from multirsh.transports.ssh.end_script import forces_command
+
+Judge: TypeAlias = Callable[[bytes], asyncssh.SSHKey]
+"""Gives the plain key of a host's key or certificate, or raises ``asyncssh.HostKeyNotVerifiable``."""
 
 SAID_BYTES: Final = 256
 """What is kept of a remote's first words."""
+
+
+class _SilentLogger(SSHLogger):
+    """asyncssh's logger without a voice; it also formats nothing, which would be done for each message."""
+
+    def get_child(self, child: str = "", context: str = "") -> Self:  # noqa: ARG002 - asyncssh's signature
+        """Be the logger of a channel, too."""
+        return self
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """Log nothing; it is what all other methods but the three below end in."""
+
+    def debug1(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+    def debug2(self, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+    def packet(self, pktid: int | None, packet: bytes, msg: str, *args: object, **kwargs: object) -> None:
+        """Log nothing."""
+
+
+_SILENT: Final = _SilentLogger()
 
 
 class PoliteConnection(asyncssh.SSHClientConnection):
@@ -42,13 +82,34 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHClientConnectionOptions,
         *,
+        judge: Judge,
         on_phase: Callable[[Phase], None],
+        warn: Callable[[str], None],
     ) -> None:
+        """Prepare a connection.
+
+        Args:
+            loop: As of asyncssh.
+            options: As of asyncssh.
+            judge: Decides about the host's key.
+            on_phase: Called when the host's key is accepted and the login begins.
+            warn: Takes what people have to know of the server, without its name.
+        """
         super().__init__(loop, options, wait="auth")
+        self._judge = judge
         self._on_phase = on_phase
+        self._warn = warn
+        self._refused: set[str] = set()
         self._may_write = asyncio.Event()
         self._may_write.set()
+        self._is_reading = False
+        self._when_read: list[Callable[[], None]] = []
         self.is_forced = False
+
+    @property
+    def logger(self) -> SSHLogger:
+        """What asyncssh logs to, for this connection, its key exchange, its login and its channels."""
+        return _SILENT
 
     @property
     def said(self) -> bytes:
@@ -62,7 +123,33 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         """Take what the remote writes; its first words are kept."""
         if not self._is_known and len(self._first_bytes) < SAID_BYTES:
             self._first_bytes += data[: SAID_BYTES - len(self._first_bytes)]
-        super().data_received(data, datatype)
+        self._is_reading = True
+        try:
+            super().data_received(data, datatype)
+        except MemoryError:  # asyncssh handles all else itself
+            relieve()
+            self.internal_error()
+        finally:
+            self._is_reading = False
+            self._call_when_read()
+
+    def when_read(self, call: Callable[[], None]) -> bool:
+        """Call ``call`` when all is taken apart that was just read.
+
+        Returns:
+            ``False``, and it will not be called, if nothing is being read.
+        """
+        if self._is_reading:
+            self._when_read.append(call)
+        return self._is_reading
+
+    def _call_when_read(self) -> None:
+        calls, self._when_read = self._when_read, []
+        for call in calls:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - as asyncssh does with what a session raises: the connection ends
+                self.internal_error()
 
     def pause_writing(self) -> None:
         """The transport holds more than it should: asyncssh itself goes on writing."""
@@ -78,12 +165,46 @@ class PoliteConnection(asyncssh.SSHClientConnection):
 
     def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
         """Check the host's key; what comes after it the first time is the login."""
-        key = super().validate_server_host_key(key_data)
+        key = self._judge(key_data)
         if not self._is_known:  # else it is asked for again in a rekey
             self._is_known = True
             self._first_bytes = b""
             self._on_phase(Phase.AUTH)
         return key
+
+    def withhold_agent(self, reason: str) -> None:
+        """Do not forward the agent after all.
+
+        Args:
+            reason: Why, for people.
+        """
+        if self._agent_forward_path:
+            self._agent_forward_path = None
+            self._warn(f"the ssh agent is not forwarded: {reason}")
+
+    def _process_auth_agent_at_openssh_dot_com_open(self, packet: Any) -> Any:
+        if not self._agent_forward_path:
+            self._refuse("use the ssh agent")
+        return super()._process_auth_agent_at_openssh_dot_com_open(packet)
+
+    def _process_x11_open(self, _packet: Any) -> NoReturn:
+        self._refuse("open a window on the X11 display")
+
+    def _process_forwarded_tcpip_open(self, _packet: Any) -> NoReturn:
+        self._refuse("forward a TCP connection")
+
+    def _process_forwarded_streamlocal_at_openssh_dot_com_open(self, _packet: Any) -> NoReturn:
+        self._refuse("forward a Unix-domain connection")
+
+    def _refuse(self, attempt: str) -> NoReturn:
+        """Refuse a channel that nothing here has asked for, and warn once, as ssh does (clientloop.c)."""
+        if attempt not in self._refused:
+            self._refused.add(attempt)
+            self._warn(
+                f"the server tried to {attempt}, which was not offered to it, and was refused; "
+                "this is probably an attempt to break in"
+            )
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "not offered")
 
     def take_remark(self, remark: str) -> None:
         """Take what the server says for the record (SSH_MSG_DEBUG)."""

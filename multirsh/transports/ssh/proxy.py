@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 
+from multirsh.shortage import NoThreadError, relieve
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
 
@@ -39,7 +40,14 @@ def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
         ours.close()
         raise
     # Not asyncio's subprocess: that one belongs to the loop, and the program may outlive it by a moment.
-    threading.Thread(target=program.wait, name="multirsh-proxy", daemon=True).start()
+    try:
+        threading.Thread(target=program.wait, name="multirsh-proxy", daemon=True).start()
+    except (RuntimeError, MemoryError):
+        relieve()
+        ours.close()
+        program.kill()
+        program.wait()
+        raise NoThreadError from None
     transport = dialler.adopt_pipe(ours)
     transport.closed.add_done_callback(lambda _closed_by: program.terminate())
     return transport

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import TypeAlias
 
 import asyncssh
 
 from multirsh.model import Exited, Outcome, Signalled
 from multirsh.transports.base import Sink, Stdin, Stream
+from multirsh.transports.ssh.window import Window, fit
+from multirsh.transports.words import LONGEST_SIGNAL, one_line
 
-WINDOW_BYTES: Final = 512 * 1024
-"""The channel's receive window: what a remote may send unasked, so the most that asyncssh buffers for a
-host that is held back. A fanout of 64 is then bounded by 32 MiB."""
+WhenRead: TypeAlias = Callable[[Callable[[], None]], bool]
+"""Has a function called when the connection has taken apart all that it has just read, and returns ``True``;
+or returns ``False`` where nothing is being read."""
+
+
+def _reads_nothing(_call: Callable[[], None]) -> bool:
+    return False
 
 
 class CommandSession(asyncssh.SSHClientSession[bytes]):
@@ -24,6 +30,8 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
     UTF-8 ends the connection), they never send end of file for empty input, and a status that never came
     looks like a result. Here everything is bytes, and what did not come is ``None``.
 
+    Output that comes in many packets at once is handed to the sink as one piece.
+
     Attributes:
         requested: Whether the channel is open, so that the command has been asked for and may have run.
         ended: Done when the channel is closed, by whichever side and for whatever reason.
@@ -32,8 +40,18 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         output_ended: Whether the remote said that it will write no more: all output is here.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, when_read: WhenRead = _reads_nothing) -> None:
+        """Have no channel yet.
+
+        Args:
+            sink: Takes the output.
+            when_read: The connection's, so that output can be gathered as long as it reads.
+        """
         self._sink = sink
+        self._when_read = when_read
+        self._window = Window()
+        self._stream: Stream = "stdout"
+        self._pieces: list[bytes] = []
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._may_pause = True
         self._may_write = asyncio.Event()
@@ -50,9 +68,24 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         self.requested = True
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Pass output on."""
+        """Take output, to be passed on once all is taken that was read with it."""
         stream: Stream = "stderr" if datatype == asyncssh.EXTENDED_DATA_STDERR else "stdout"
-        self._sink.write(stream, data)
+        if stream != self._stream:
+            self._pass_on()
+            self._stream = stream
+        self._pieces.append(data)
+        self._window.took(len(data))
+        if self._channel is not None:
+            with contextlib.suppress(OSError):  # it is closed, and what it kept is handed on
+                fit(self._channel, self._window.size)
+        if len(self._pieces) == 1 and not self._when_read(self._pass_on):
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the sink what was taken."""
+        pieces, self._pieces = self._pieces, []
+        if pieces:
+            self._sink.write(self._stream, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def eof_received(self) -> bool:
         """The remote will write no more; what it is told of *our* end is not tied to that."""
@@ -102,7 +135,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
         """A signal ended the command."""
-        self.outcome = Signalled(signal)
+        self.outcome = Signalled(one_line(signal, longest=LONGEST_SIGNAL))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, or its connection is gone."""
@@ -110,6 +143,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         try:
             # While output is held back asyncssh keeps what came; when the *connection* dies it would drop it.
             self.resume()
+            self._pass_on()
         finally:
             # asyncssh swallows what is raised here; whoever waits must not wait for ever.
             if not self.ended.done():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from multirsh.errors import UsageError
-from multirsh.model import NO_SETTINGS, Host, HostKeyPolicy, Settings
+from multirsh.model import NO_SETTINGS, Host, Settings, SourcePort, TransportName
+from multirsh.routes import Route, Way, digest
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.passwords import Password
 from multirsh.transports.ssh.config import (
     Directive,
+    Hop,
+    IdentitySource,
     Place,
     SshConfig,
     SshSettings,
@@ -25,14 +28,35 @@ from multirsh.transports.ssh.config.directives import values_of
 from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.known_hosts import KnownHosts
+from multirsh.transports.ssh.login_passwords import AskedPassword, GivenPassword, LoginPassword
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
+from multirsh.transports.words import one_line
 
 DEEPEST_JUMP = 8
 """Hosts behind hosts behind hosts: beyond this, ssh_config names a jump host as its own."""
 
-_HOSTS_OWN = frozenset({"hostname", "port", "proxycommand", "proxyjump", "user"})
+NOT_FOR_JUMP_HOSTS = (
+    "the password that was given is for the hosts and not for the jump host: "
+    "give the jump host a key, or run at a terminal to be asked for its password"
+)
+
+_HOSTS_OWN = frozenset({"hostkeyalias", "hostname", "port", "proxycommand", "proxyjump", "user"})
+
+
+class _JumpHost(NamedTuple):
+    """One host on the way.
+
+    Attributes:
+        name: What ssh_config is asked about.
+        address: What is connected to.
+        settings: What ssh_config says.
+    """
+
+    name: str
+    address: str
+    settings: SshSettings
 
 
 class SshTransport:
@@ -46,12 +70,16 @@ class SshTransport:
             warn: Takes warnings for people.
         """
         self._options = options
-        self._warn = warn
+        self.warn = warn
         self._config: SshConfig | None = None
         self._jump_config: SshConfig | None = None
         self._said = NO_SETTINGS
+        self._is_host_name_said = False
+        self._ways: dict[tuple[int, SourcePort | None], Way] = {}
+        self._on_the_way: dict[Chain, tuple[_JumpHost, ...]] = {}
         self._keys = KeyRing()
-        self._password: Password | None = None
+        self._password: GivenPassword | None = None
+        self._jump_passwords: dict[tuple[str, str, int], AskedPassword] = {}
         self._known_hosts: dict[tuple[object, ...], KnownHosts] = {}
         self._prepared: dict[SshSettings, Prepared] = {}
 
@@ -83,29 +111,38 @@ class SshTransport:
             CredentialError: A key, the password, or a known_hosts file.
         """
         options = self._options
-        self._config = await asyncio.to_thread(
-            read_config, file=options.config_file, options=options.overrides
+        self._config = await in_daemon_thread(
+            lambda: read_config(file=options.config_file, options=options.overrides),
+            name="multirsh-ssh-config",
+            or_here=True,
         )
-        self._said = _settings_of(read_options(options.overrides, ignored=[]))
+        said = list(read_options(options.overrides, ignored=[]))
+        self._said = _settings_of(said)
+        self._is_host_name_said = any(directive.keyword == "hostname" for directive in said)
         on_the_way = _for_jump_hosts(options.overrides)
         self._jump_config = self._config
         if on_the_way != options.overrides:
-            self._jump_config = await asyncio.to_thread(
-                read_config, file=options.config_file, options=on_the_way
+            self._jump_config = await in_daemon_thread(
+                lambda: read_config(file=options.config_file, options=on_the_way),
+                name="multirsh-ssh-config",
+                or_here=True,
             )
         settings: dict[SshSettings, None] = {}
         # In a thread: Match exec runs the user's commands.
-        await in_daemon_thread(lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config")
-        self._password = await in_daemon_thread(
-            lambda: options.password.read(options.ask), name="multirsh-password"
+        await in_daemon_thread(
+            lambda: self._collect_all(hosts, settings), name="multirsh-ssh-config", or_here=True
         )
+        password = await in_daemon_thread(
+            lambda: options.password.read(options.ask), name="multirsh-password", or_here=True
+        )
+        self._password = None if password is None else GivenPassword(password)
         is_batch = any(found.batch_mode for found in settings)
         self._keys = KeyRing(ask=None if is_batch else options.ask)
         await self._keys.load(map(KeyChoice.of, settings), open_usual=self._password is None)
         for found in settings:
             self._prepared[found] = self._prepare(found)
         for warning in (*self._config.warnings, *self._keys.warnings, *self._known_hosts_warnings()):
-            self._warn(warning)
+            self.warn(warning)
 
     def connector(self, dialler: Dialler) -> SshConnector:
         """Begin a run."""
@@ -116,20 +153,89 @@ class SshTransport:
         await self._keys.close()
 
     def plan(self, host: Host) -> Plan:
-        """How to reach ``host``."""
-        settings = self._settings(host)
-        return self._planned(_target(self._config, host, settings), settings.host_keys)
-
-    def plan_jump(self, chain: Chain) -> Plan:
-        """How to reach the last host of ``chain``, which others are reached through."""
-        return self._planned(self._jump_target(chain), self._options.settings.host_keys)
-
-    def _planned(self, target: SshTarget, host_keys: HostKeyPolicy | None) -> Plan:
+        """How to reach ``host``: with the password that is given for hosts, and the agent if it asked for."""
+        said = self._settings(host)
+        target = self._target(host, said)
+        settings = target.settings
         return Plan(
             address=target.hostname,
-            policy=host_keys or target.settings.strict_host_key_checking,
-            prepared=self._prepared[target.settings],
+            policy=said.host_keys or settings.strict_host_key_checking,
+            prepared=self._prepared[settings],
+            login_password=self._password,
+            forwarded_agent=settings.identity_agent if self._options.forward_agent else None,
         )
+
+    def plan_jump(self, chain: Chain) -> Plan:
+        """How to reach the last host of ``chain``, which others are reached through.
+
+        It is on the way and not one of the hosts that a command is run on, so it gets neither their password
+        nor the agent.
+        """
+        target = self._jump_target(chain)
+        settings = target.settings
+        password = self._jump_password(chain[-1].host, target)
+        return Plan(
+            address=target.hostname,
+            policy=self._options.settings.host_keys or settings.strict_host_key_checking,
+            prepared=self._prepared[settings],
+            login_password=password,
+            if_denied=NOT_FOR_JUMP_HOSTS if password is None and self._password is not None else "",
+        )
+
+    def _jump_password(self, name: str, target: SshTarget) -> LoginPassword | None:
+        """The password of a jump host's user, which a person is asked for by their names if it is wanted.
+
+        Only in a run that has a password for its hosts: without one, nobody may sit at the terminal.
+        """
+        settings, ask = target.settings, self._options.ask
+        if ask is None or self._password is None or settings.batch_mode:
+            return None
+        key = (settings.user, target.hostname, settings.port)
+        if key not in self._jump_passwords:
+            prompt = one_line(f"{settings.user}@{name}'s password:")
+            self._jump_passwords[key] = AskedPassword(ask, f"{prompt} ")
+        return self._jump_passwords[key]
+
+    def route(self, host: Host) -> Route:
+        """Where ``host`` is and how it is entered."""
+        settings = self._settings(host)
+        target = self._target(host, settings)
+        key = (id(target.settings), settings.source_port)  # equal ones are one object
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._way(target.settings, settings)
+        return Route(host.target, target.hostname, way)
+
+    def _way(self, found: SshSettings, said: Settings) -> Way:
+        hops = self._hops(found.proxy_jump)
+        program = hops[0].settings.proxy_command if hops else found.proxy_command
+        jump = ",".join(str(Hop(hop.settings.user, hop.name, hop.settings.port)) for hop in hops)
+        return Way(
+            settings=Settings(
+                user=found.user,
+                port=found.port,
+                identity=_absolute_identity(found),
+                # That there is none is said, unless a ProxyCommand takes its place.
+                jump=jump or ("none" if program is None else None),
+                transport=TransportName.SSH.value,
+                source_port=said.source_port,
+            ),
+            hops=tuple((hop.name, hop.address) for hop in hops),
+            program=None if program is None else digest(program),
+        )
+
+    def _hops(self, chain: Chain) -> tuple[_JumpHost, ...]:
+        """The hosts on the way through ``chain``, nearest to us first, and before them those to its first."""
+        if chain and chain not in self._on_the_way:
+            found = [self._jump_target(chain[: place + 1]) for place in range(len(chain))]
+            self._on_the_way[chain] = (
+                *self._hops(found[0].settings.proxy_jump),
+                *(
+                    _JumpHost(hop.host, target.hostname, target.settings)
+                    for hop, target in zip(chain, found, strict=True)
+                ),
+            )
+        return self._on_the_way.get(chain, ())
 
     def _settings(self, host: Host) -> Settings:
         return self._options.settings.or_else(self._said).or_else(host.settings)
@@ -137,7 +243,11 @@ class SshTransport:
     def _jump_target(self, chain: Chain) -> SshTarget:
         """A host on the way: ``-l``, ``-p``, ``-i`` and ``-J`` are not meant for it, as in ssh."""
         host = host_of(chain)
-        return _target(self._jump_config, host, host.settings)
+        return _target(self._jump_config, host, host.settings, self._options.addresses)
+
+    def _target(self, host: Host, settings: Settings) -> SshTarget:
+        addresses = {} if self._is_host_name_said else self._options.addresses
+        return _target(self._config, host, settings, addresses)
 
     def _collect_all(self, hosts: Iterable[Host], found: dict[SshSettings, None]) -> None:
         for host in hosts:
@@ -149,7 +259,7 @@ class SshTransport:
         Raises:
             UsageError: A host is reached through itself.
         """
-        settings = _target(self._config, host, self._settings(host)).settings
+        settings = self._target(host, self._settings(host)).settings
         if settings not in found:
             self._collect_jumps(settings.proxy_jump, found)
             found[settings] = None
@@ -176,41 +286,51 @@ class SshTransport:
             self._known_hosts[files] = KnownHosts.read(files[0], files[1], revoked_file=files[2])
         choice = KeyChoice.of(settings)
         try:
-            base = base_options(settings, forwarded_agent=self._forwarded_agent(settings))
+            base = base_options(settings)
         except ValueError as error:
             raise UsageError(f"ssh_config: {error}") from error
         return Prepared(
             settings=settings,
             known_hosts=self._known_hosts[files],
             key_pairs=lambda: self._keys.pairs(choice),
-            password=self._password,
             base=base,
         )
-
-    def _forwarded_agent(self, settings: SshSettings) -> str | None:
-        """The agent that remotes may use: none unless *we* were told so, whatever ssh_config says."""
-        return settings.identity_agent if self._options.forward_agent else None
 
     def _known_hosts_warnings(self) -> Iterator[str]:
         for known_hosts in self._known_hosts.values():
             yield from known_hosts.warnings
 
 
-def _target(config: SshConfig | None, host: Host, settings: Settings) -> SshTarget:
-    """What ssh_config makes of ``host`` where ``settings`` are said before it."""
+def _target(
+    config: SshConfig | None, host: Host, settings: Settings, addresses: Mapping[str, str]
+) -> SshTarget:
+    """What ssh_config makes of ``host`` where ``settings`` and ``addresses`` are said before it."""
     if config is None:
         raise RuntimeError("prepare() comes first")
-    return config.target(
+    ask = partial(
+        config.target,
         host.target,
         user=settings.user,
         port=settings.port,
         identities=() if settings.identity is None else (settings.identity,),
         jump=None if settings.jump is None else read_jump(settings.jump, Place(f"jump of {host.name}")),
     )
+    found = ask()
+    address = addresses.get(host.target, found.hostname)
+    # Only where they differ: hosts for which nothing but the same lines is said share their settings.
+    return found if address == found.hostname else ask(address=address)
+
+
+def _absolute_identity(settings: SshSettings) -> str | None:
+    """The key that was named by an option or for the host, wherever multirsh is started the next time."""
+    first = next(iter(settings.identity_files), None)
+    if first is None or first.source is not IdentitySource.OPTION:
+        return None
+    return os.path.abspath(first.path)  # noqa: PTH100 - links stay as they are
 
 
 def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
-    """Those ``-o`` that hold on the way, too: all but who, where and by what way, which are the hosts' own.
+    """Those ``-o`` that hold on the way, too: all but those that say which host, which user and by what way.
 
     ssh passes none of them on (ssh(1), -J); but one known_hosts file, or one key, is meant for a whole run.
     """
@@ -228,11 +348,11 @@ def _settings_of(options: Iterable[Directive]) -> Settings:
     for directive in options:
         for name, value in values_of(directive):
             said.setdefault(name, value)
-    identity, jump = said.get("identityfile"), said.get("proxyjump")
+    user, identity, jump = said.get("user"), said.get("identityfile"), said.get("proxyjump")
     if identity is not None and identity.text.lower() == "none":
         identity = None  # no key of ssh_config's; the hosts file may still name one
     return Settings(
-        user=said.get("user"),
+        user=None if user is None else user.name,
         port=said.get("port"),
         identity=None if identity is None else identity.text,
         jump=None if jump is None else ",".join(map(str, jump.hops)) or "none",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,17 @@ def test_what_begins_with_a_blank_comes_back_nowhere(
         assert "s3cret" not in (state / "multirsh" / FILE).read_text()
         again, _ = open_history()
         assert list(again.load_history_strings()) == ["one\ntwo", "uptime"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["fifo", "folder"])
+def test_a_history_that_is_no_file_is_not_waited_for_and_the_lines_are_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "multirsh").mkdir()
+    make(tmp_path / "multirsh" / FILE)
+    history, complaint = open_history()
+    assert complaint is not None
+    assert complaint.startswith(f"the history is not kept: {tmp_path}/multirsh/{FILE}: ")
+    history.append_string("uptime")
+    assert history.get_strings() == ["uptime"]

@@ -57,6 +57,45 @@ def test_the_largest_group_first_and_the_odd_ones_last() -> None:
     assert out == b"---- web[2-3,10] (3)\na\n---- db1 (1)\nb\n"
 
 
+def test_outputs_that_differ_in_the_last_newline_alone_say_so() -> None:
+    out, _ = shown(GROUPS, a_run(ok("a", b"x\ny\n"), ok("b", b"x\ny"), ok("c", b"x\ny\n\n"), ok("d", b"z")))
+    assert out == (
+        b"---- a (1)\nx\ny\n---- b (1, no newline at the end)\nx\ny\n---- c (1)\nx\ny\n\n---- d (1)\nz\n"
+    )
+
+
+def test_so_do_they_with_stderr_and_with_diff() -> None:
+    def both(host: str, out: bytes, err: bytes) -> list[Event]:
+        return [output(host, out), output(host, err, stream="stderr"), host_finished(host, exit_status=0)]
+
+    run = a_run(both("a", b"x\n", b"y\n"), both("b", b"x", b"y\n"), both("c", b"x", b"y"))
+    out, _ = shown(dataclasses.replace(GROUPS, with_stderr=True), run)
+    headers = [line for line in out.splitlines() if line.startswith(b"----")]
+    assert headers == [
+        b"---- a (1)",
+        b"---- b (1, no newline at the end of stdout)",
+        b"---- c (1, no newline at the end of stdout and stderr)",
+    ]
+    out, _ = shown(dataclasses.replace(GROUPS, differences=True), a_run(ok("a", b"x\n"), ok("b", b"x")))
+    assert out.endswith(b"-x\n+x\n\\ No newline at end of file\n")
+
+
+def test_nothing_and_a_newline_are_two() -> None:
+    assert shown(GROUPS, a_run(ok("a", b""), ok("b", b"\n"))) == (b"---- b (1)\n\n", b"")
+
+
+@given(st.lists(st.binary(max_size=6).map(lambda raw: raw.replace(b"0", b"\n")), max_size=5))
+def test_equals_are_found_however_their_bytes_come(pieces: list[bytes]) -> None:
+    """Bytes that come one by one are the same output, and so are none at all."""
+    text = b"".join(pieces)
+    apart: list[Event] = [host_started("a"), *(output("a", piece) for piece in pieces)]
+    bytewise = [output("b", bytes([byte])) for byte in text]
+    whole = [*apart, host_finished("a", exit_status=0)]
+    events = a_run(whole, [host_started("b"), *bytewise, host_finished("b", exit_status=0)])
+    out, _ = shown(GROUPS, events)
+    assert out.startswith(b"---- a,b (2)\n" if text else b"")
+
+
 def test_hosts_that_wrote_nothing_have_no_block() -> None:
     assert shown(GROUPS, a_run(ok("a", b""), ok("b", b""))) == (b"", b"")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from hypothesis import strategies as st
@@ -119,4 +120,28 @@ def test_a_disk_that_fills_half_way_through_a_text_keeps_it_whole(monkeypatch: p
     text.append(written)
     assert content(text) == written
     assert text.held == len(written) - 2 * BLOCK
+    store.close()
+
+
+class Tight(bytearray):
+    """Memory that cannot grow as long as it holds more than a block."""
+
+    def __iadd__(self, other: Any) -> Self:  # type: ignore[misc]  # it adds as bytearray does
+        if len(self) + len(other) > BLOCK:
+            raise MemoryError
+        self.extend(other)
+        return self
+
+
+def test_where_memory_is_short_what_is_held_moves_out_and_nothing_is_lost() -> None:
+    store = Store(100 * BLOCK)
+    text = store.text()
+    text._tail = Tight()
+    for _ in range(20):
+        text.append(b"0123456789abcdef" * (BLOCK // 32))
+    assert content(text) == b"0123456789abcdef" * (20 * (BLOCK // 32))
+    assert store.memory <= BLOCK
+    other = store.text()
+    other.append(b"x" * 4 * BLOCK)
+    assert other.held <= BLOCK, "and from then on less is held"
     store.close()

@@ -37,10 +37,10 @@ async def test_what_a_host_does_not_say_is_asked_for_by_name() -> None:
     assert "a: exec cannot go through a jump host (b)" in await refusal("sh %c", Host("a"), jump="b")
 
 
-@pytest.mark.parametrize("template", ["sh %c", "sh -c %c %h"])
-async def test_no_value_becomes_an_option(template: str) -> None:
-    assert "'--help' would be an option" in await refusal(template, Host("a", address="--help"))
-    assert "'-rf' would be an option" in await refusal(template, Host("a"), user="-rf")
+async def test_a_user_is_nothing_to_a_shell_that_the_program_may_be() -> None:
+    refused = await refusal("sh -c 'echo %u' %c", Host("a"), user="a$HOME")
+    assert "a: %u in --exec cannot be 'a$HOME': it holds '$'" in refused
+    await ExecTransport(ExecOptions(template="sh %c", settings=Settings(user="WEB$"))).prepare([Host("a")])
 
 
 async def test_a_program_that_differs_by_host_is_not_looked_for() -> None:

@@ -122,6 +122,19 @@ def test_who_is_let_in(address: str, port: int, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "port", "verdict"),
+    [
+        ("10.0.0.2", 512, Verdict.LET_IN),
+        ("10.0.0.2", 1023, Verdict.LET_IN),
+        ("10.0.0.2", 1024, Verdict.STRANGER),
+        ("10.0.0.1", 1024, Verdict.WRONG_PORT),
+    ],
+)
+def test_who_is_let_in_at_a_port_of_the_hosts_own(address: str, port: int, verdict: Verdict) -> None:
+    assert judge(address, port, ["10.0.0.1"], is_own=True) is verdict
+
+
+@pytest.mark.parametrize(
     ("address", "spelling"),
     [("::ffff:10.0.0.1", "10.0.0.1"), ("fe80::1%eth0", "fe80::1"), ("10.0.0.1", "10.0.0.1")],
 )
@@ -253,7 +266,54 @@ async def test_from_another_port_it_is_refused(channels: BackChannels) -> None:
     expectation.leave()
 
 
-async def test_from_another_address_it_is_refused(channels: BackChannels) -> None:
+async def test_from_another_address_it_is_taken_where_the_port_is_the_hosts_own(
+    channels: BackChannels,
+) -> None:
+    """As from a server behind a virtual address."""
+    expectation = await channels.expect(HERE, HERE, Patience())
+    with closing(connected(expectation.port, host="127.7.7.7", source_port=700)):
+        transport = await expectation.connection()
+        assert transport.get_extra_info("peername") == ("127.7.7.7", 700)
+        expectation.leave()
+        transport.abandon()
+    assert (await channels.expect(HERE, HERE, Patience())).port == expectation.port
+
+
+async def test_a_port_that_hosts_share_needs_an_address_of_the_host(channels: BackChannels) -> None:
+    """Which are that it was reached at, and those of its name that no other host may come from."""
+    first = await channels.expect(HERE, HERE, Patience(), others=["127.7.7.7", "127.7.7.8"])
+    second = await channels.expect(HERE, "127.0.0.2", Patience(), others=["127.7.7.8", "127.7.7.9"])
+    assert first.port == second.port
+    with closing(connected(first.port, host="127.7.7.6", source_port=700)) as theirs:
+        await asyncio.to_thread(_until_reset, theirs)
+    for expectation, address in ((second, "127.7.7.9"), (first, "127.7.7.8")):
+        with closing(connected(expectation.port, host=address, source_port=700)):
+            transport = await expectation.connection()
+            assert transport.get_extra_info("peername") == (address, 700)
+            expectation.leave()
+            transport.abandon()
+
+
+async def test_one_of_several_addresses_that_comes_late_is_awaited_at_none_of_them(
+    channels: BackChannels,
+) -> None:
+    late = await channels.expect(HERE, "127.0.0.2", Patience(), others=["127.0.0.3"])
+    late.leave()
+    elsewhere = await channels.expect(HERE, "127.0.0.3", Patience())
+    assert elsewhere.port != late.port
+    elsewhere.main_ended(None)
+    elsewhere.leave()
+    expectation = await channels.expect(HERE, HERE, Patience())
+    with closing(connected(late.port, host="127.0.0.3", source_port=700)) as theirs:
+        await asyncio.to_thread(_until_reset, theirs)
+    assert not expectation._arrival.done()
+    assert (await channels.expect(HERE, "127.0.0.2", Patience())).port == late.port
+
+
+async def test_from_another_address_it_is_refused_while_one_may_come_that_was_given_up_on(
+    channels: BackChannels,
+) -> None:
+    (await channels.expect(HERE, "127.0.0.9", Patience())).leave()
     expectation = await channels.expect(HERE, HERE, Patience())
     with closing(connected(expectation.port, host="127.7.7.7", source_port=700)) as theirs:
         with pytest.raises(NoStderr, match=r"from 127\.7\.7\.7 and not from 127\.0\.0\.1"):

@@ -59,7 +59,7 @@ async def test_what_is_said_for_all_goes_before_the_hosts_own() -> None:
         ({"jump": "bastion"}, r"old1: rsh cannot go through a jump host \(bastion\)"),
         ({"source_port": SourcePort.EPHEMERAL}, "old1: rsh needs a reserved port"),
         ({"user": "a-name-of-17-bytes"}, "old1: the user 'a-name-of-17-bytes': .* 16 bytes"),
-        ({"user": ""}, "cannot be empty"),
+        ({"user": ""}, "the user cannot be '': it is empty"),
     ],
 )
 async def test_what_cannot_be_meant(settings: dict[str, Any], words: str) -> None:
@@ -84,3 +84,12 @@ async def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(UsageError, match="has none"):
         await prepared(host())
+
+
+async def test_a_route_names_the_user_and_the_port_that_are_not_said() -> None:
+    transport, _ = await prepared(host())
+    way = transport.route(host()).way
+    assert way.settings == Settings(user="alice", port=514, transport=TransportName.RSH)
+    transport, _ = await prepared(host(user="bob"), settings=Settings(port=1514))
+    way = transport.route(host(user="bob")).way
+    assert (way.settings.user, way.settings.port) == ("bob", 1514)

@@ -71,6 +71,18 @@ class TestInRshd:
         remote_closed(ending, sockets=SOCKETS[stderr])
         nothing_left(in_module_namespace, ending)
 
+    async def test_a_server_with_several_addresses_connects_back_from_another(
+        self, rshd: RshServer, in_module_namespace: Namespace
+    ) -> None:
+        """On loopback every server connects from 127.0.0.1, whichever address it was reached at."""
+        hosts = [rsh_host("127.0.0.2"), rsh_host("127.0.0.3")]
+        finished, run, events, _ = await run_rsh("echo out; echo err >&2", hosts=hosts, fanout=1)
+        assert {ending.status for ending in finished.values()} == {Status.OK}
+        for host in hosts:
+            came = [(e.stream, e.data) for e in events if isinstance(e, Output) and e.host == host.name]
+            assert sorted(came) == [("stderr", b"err\n"), ("stdout", b"out\n")]
+        assert run.ports.closed_by == {ClosedBy.REMOTE: 4}
+
     async def test_output_is_bytes_exactly_and_the_streams_are_told_apart(
         self, rshd: RshServer, in_module_namespace: Namespace
     ) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncssh
 import pytest
+from asyncssh.public_key import decode_ssh_public_key
 
 from multirsh.model import Phase
 from multirsh.transports.ssh.config import read_config
@@ -56,7 +57,7 @@ NO_HOST_KEYS: Final[KnownHostsMatch] = ([], [], [], [], [], [], [])
 def ready_made(user: str = "root") -> asyncssh.SSHClientConnectionOptions:
     """The options that the transport makes once for many connections."""
     settings = read_config(file="none", options=[f"User={user}"]).target("127.0.0.1").settings
-    return base_options(settings, forwarded_agent=None)
+    return base_options(settings)
 
 
 @dataclass
@@ -94,7 +95,20 @@ def stock(
 def polite(
     loop: asyncio.AbstractEventLoop, options: asyncssh.SSHClientConnectionOptions
 ) -> asyncssh.SSHClientConnection:
-    return PoliteConnection(loop, options, on_phase=lambda _phase: None)
+    return polite_telling(lambda _phase: None)(loop, options)
+
+
+def polite_telling(on_phase: Callable[[Phase], None]) -> Constructor:
+    """Ours, which takes any host key."""
+
+    def constructor(
+        loop: asyncio.AbstractEventLoop, options: asyncssh.SSHClientConnectionOptions
+    ) -> asyncssh.SSHClientConnection:
+        return PoliteConnection(
+            loop, options, judge=decode_ssh_public_key, on_phase=on_phase, warn=lambda _message: None
+        )
+
+    return constructor
 
 
 @asynccontextmanager
@@ -292,10 +306,9 @@ class TestTheGoodbye:
         server = hooked(Conduct(replies_to_auth=False))
         async with attempt(
             server.port,
-            constructor=lambda loop, options: PoliteConnection(loop, options, on_phase=phases.append),
-        ) as made:
+            constructor=polite_telling(phases.append),
+        ):
             await until(lambda: bool(phases))
-            assert made.client.asked_about == [host_key_of(server)]
         assert phases == [Phase.AUTH]
 
 
@@ -344,7 +357,7 @@ class TestOptionsMadeOnce:
     async def test_known_hosts_may_be_the_match_itself_and_revoked_keys_are_refused(
         self, hooked: StartHooked
     ) -> None:
-        """``HostKeyCheck`` says what the files say; ``failures`` reads the words of a revoked key."""
+        """``base_options`` gives an empty one: keys are judged by us, and no file is read."""
         server = hooked(Conduct())
         revoked: KnownHostsMatch = ([], [], [host_key_of(server)], [], [], [], [])
         async with attempt(server.port, known_hosts=revoked, client_keys=keys_of(server)) as made:
@@ -413,12 +426,42 @@ settings = read_config(file="none").target("host").settings
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 if sys.argv[1:]:
-    base_options(settings, forwarded_agent=None)
+    base_options(settings)
 else:
     asyncssh.SSHClientConnectionOptions()
 print(*opened, sep="\\n")
 """
 """Prints what was opened while options were made; audit events are those of Python's own audit table."""
+
+
+class TestWhatAServerMayOpen:
+    """``PoliteConnection`` answers for each kind of channel by a method of this name."""
+
+    def test_each_kind_of_channel_has_a_method(self) -> None:
+        kinds = {
+            name.removeprefix("_process_").removesuffix("_open")
+            for name in dir(asyncssh.SSHClientConnection)
+            if name.startswith("_process_") and name.endswith("_open")
+        }
+        refused_by_asyncssh = {
+            "session",
+            "direct_tcpip",
+            "direct_streamlocal_at_openssh_dot_com",
+            "tun_at_openssh_dot_com",
+        }
+        answered_by_us = {
+            "auth_agent_at_openssh_dot_com",
+            "forwarded_tcpip",
+            "forwarded_streamlocal_at_openssh_dot_com",
+            "x11",
+        }
+        assert kinds - {"channel"} == refused_by_asyncssh | answered_by_us
+        assert {f"_process_{kind}_open" for kind in answered_by_us} <= vars(PoliteConnection).keys()
+
+    async def test_the_agents_socket_may_be_set_for_each_connection(self, hooked: StartHooked) -> None:
+        server = hooked(Conduct())
+        async with attempt(server.port, agent_forward_path="/socket") as made:
+            assert made.link._agent_forward_path == "/socket"
 
 
 class TestHostKeyAlgorithms:

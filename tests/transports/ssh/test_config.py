@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,9 @@ from multirsh.transports.ssh.config import (
     Local,
     SshConfig,
     SshTarget,
-    local_user,
     read_config,
 )
+from tests.transports.ssh.config.judge import differences, judged
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="needs openssh-client, to compare with")
 
@@ -58,83 +57,9 @@ def configure(home: Local, tmp_path: Path) -> Configure:
     return make
 
 
-# ---------------------------------------------------------------- the judge
-
-
-def judged(path: Path, host: str, options: Sequence[str] = ()) -> dict[str, list[str]] | None:
-    """What ``ssh -G`` says: keyword to lines; ``None`` where ssh refuses."""
-    argv = ["ssh", "-G", "-F", str(path)]
-    for option in options:
-        argv += ["-o", option]
-    ended = subprocess.run([*argv, "--", host], capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    if ended.returncode != 0:
-        return None
-    said: dict[str, list[str]] = {}
-    for line in ended.stdout.decode("utf-8", "surrogateescape").splitlines():
-        keyword, _, value = line.partition(" ")
-        said.setdefault(keyword, []).append(value)
-    return said
-
-
-def yes_no(value: object) -> list[str]:
-    return ["yes" if value else "no"]
-
-
-def at_home(paths: Sequence[str]) -> list[str]:
-    """Expand as ssh does, later than -G."""
-    return [
-        path.replace("~/", local_user().home + "/", 1) if path.startswith("~/") else path for path in paths
-    ]
-
-
-def listed(words: Sequence[str]) -> list[str]:
-    return [] if words in ([], ["none"]) else words[0].split()
-
-
-def same(ours: SshTarget, theirs: dict[str, list[str]]) -> None:
+def same(host: str, ours: SshTarget, theirs: dict[str, list[str]]) -> None:
     """Assert that each field which ``ssh -G`` prints has our value."""
-    got = ours.settings
-    policy = {
-        "true": HostKeyPolicy.STRICT,
-        "ask": HostKeyPolicy.STRICT,
-        "accept-new": HostKeyPolicy.ACCEPT_NEW,
-        "false": HostKeyPolicy.OFF,
-    }
-    assert theirs["hostname"] == [ours.hostname]
-    assert theirs["user"] == [got.user]
-    assert theirs["port"] == [str(got.port)]
-    assert theirs["addressfamily"] == [got.address_family.value]
-    assert theirs["batchmode"] == yes_no(got.batch_mode)
-    assert theirs.get("bindaddress") == (None if got.bind_address is None else [got.bind_address])
-    assert theirs["compression"] == yes_no(got.compression)
-    assert theirs["connecttimeout"] == ["none" if got.connect_timeout is None else str(got.connect_timeout)]
-    assert theirs["forwardagent"] == yes_no(got.forward_agent_asked)
-    assert listed(theirs["globalknownhostsfile"]) == list(got.global_known_hosts_files)
-    assert listed(theirs["userknownhostsfile"]) == list(got.user_known_hosts_files)
-    assert theirs["hashknownhosts"] == yes_no(got.hash_known_hosts)
-    assert theirs.get("hostkeyalias") == (None if got.host_key_alias is None else [got.host_key_alias])
-    assert theirs["identitiesonly"] == yes_no(got.identities_only)
-    named = [path for path in theirs.get("identityfile", []) if path.lower() != "none"]
-    assert at_home(named) == [identity.path for identity in got.identity_files]
-    assert at_home(theirs.get("certificatefile", [])) == list(got.certificate_files)
-    assert theirs["kbdinteractiveauthentication"] == yes_no(got.kbdinteractive_authentication)
-    assert theirs["passwordauthentication"] == yes_no(got.password_authentication)
-    assert (theirs["pubkeyauthentication"] != ["false"]) == got.pubkey_authentication
-    methods = None if got.preferred_authentications is None else [",".join(got.preferred_authentications)]
-    assert theirs.get("preferredauthentications") == methods
-    assert theirs["rekeylimit"] == [f"{got.rekey_bytes} {got.rekey_seconds}"]
-    assert list(dict.fromkeys(theirs.get("sendenv", []))) == list(got.send_env)
-    assert theirs.get("setenv", []) == [f"{name}={value}" for name, value in got.set_env]
-    assert theirs["serveralivecountmax"] == [str(got.server_alive_count_max)]
-    assert theirs["serveraliveinterval"] == [str(got.server_alive_interval or 0)]
-    assert policy[theirs["stricthostkeychecking"][0]] == got.strict_host_key_checking
-    assert theirs["tcpkeepalive"] == yes_no(got.tcp_keepalive)
-    jump = ",".join(str(hop) for hop in got.proxy_jump)
-    assert theirs.get("proxyjump", [""])[0].replace("[", "").replace("]", "") == jump.replace(
-        "[", ""
-    ).replace("]", "")
-    if "%" not in "".join(theirs.get("proxycommand", [])):
-        assert theirs.get("proxycommand", [None])[0] == got.proxy_command
+    assert differences(host, ours, theirs) == {}
 
 
 TABLE: dict[str, str] = {
@@ -233,7 +158,7 @@ def test_as_ssh_reads_it(name: str, host: str, tmp_path: Path) -> None:
         assert theirs is None
     else:
         assert theirs is not None
-        same(ours, theirs)
+        same(host, ours, theirs)
 
 
 @needs_ssh
@@ -267,7 +192,7 @@ def test_options_come_first_as_in_ssh(options: list[str], tmp_path: Path) -> Non
         assert theirs is None
     else:
         assert theirs is not None
-        same(ours, theirs)
+        same("web1", ours, theirs)
 
 
 @needs_ssh
@@ -288,7 +213,7 @@ def test_includes_as_ssh_reads_them(tmp_path: Path) -> None:
     for host in ("web1", "db1", "other"):
         theirs = judged(path, host)
         assert theirs is not None
-        same(read_config(file=str(path)).target(host), theirs)
+        same(host, read_config(file=str(path)).target(host), theirs)
 
 
 names = st.sampled_from(["web1", "web2", "db1", "Web1", "a.example.com", "10.0.0.1", "x"])
@@ -349,7 +274,7 @@ def test_generated_files_as_ssh_reads_them(text: str, host: str, tmp_path: Path)
         assert theirs is None
     else:
         assert theirs is not None
-        same(ours, theirs)
+        same(host, ours, theirs)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +19,6 @@ from tests.servers.namespace import Namespace
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 HOST = "127.1.2.3"
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Path]:
-    """A real ssh-agent without keys: its socket."""
-    path = tmp_path / "agent.sock"
-    agent = subprocess.Popen(
-        ["ssh-agent", "-D", "-a", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert agent.stdout is not None
-    assert agent.stdout.readline().startswith("SSH_AUTH_SOCK="), "it tells its socket once that is there"
-    yield path
-    agent.send_signal(signal.SIGTERM)
-    agent.communicate(timeout=5)
 
 
 def quietly(*argv: str, **environ: str) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import asyncssh
 import pytest
 
+from multirsh.model import HostKeyPolicy
+from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.config import read_config
+from multirsh.transports.ssh.host_keys import HostKeyCheck
+from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.plan import KEEPALIVE_SECONDS, base_options
 
 
 def options_for(*overrides: str) -> asyncssh.SSHClientConnectionOptions:
     settings = read_config(file="none", options=overrides).target("host").settings
-    return base_options(settings, forwarded_agent=None)
+    return base_options(settings)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +50,26 @@ def test_ciphers_that_cost_least_come_first_and_all_others_after_them() -> None:
     assert ours[:2] == [b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com"]
     assert set(ours) >= {b"chacha20-poly1305@openssh.com", b"aes256-ctr"}
     assert len(ours) == len(set(ours))
+
+
+async def test_host_key_algorithms_change_the_usual_order_or_replace_it(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    key = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode()
+    file.write_text(f"host {key}@cert-authority other {key}")
+    check = HostKeyCheck(
+        KnownHosts.read([str(file)]),
+        name="host",
+        port=22,
+        policy=HostKeyPolicy.STRICT,
+        hash_names=False,
+        password=None,
+        patience=Patience(),
+    )
+    known, certified = "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256-cert-v01@openssh.com"
+    usual = check.algorithms(None)
+    assert usual[:2] == [certified, known], "the known kind first, and its certificate before it"
+    assert {"ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"} < set(usual), "the others, too"
+    assert check.algorithms("+ssh-dss") == [*usual, "ssh-dss"]
+    assert check.algorithms("^ssh-ed25519")[:3] == ["ssh-ed25519", certified, known]
+    assert check.algorithms("-ecdsa-*") == [kind for kind in usual if not kind.startswith("ecdsa-")]
+    assert check.algorithms("ssh-ed25519,ssh-rsa") == ["ssh-ed25519", "ssh-rsa"]

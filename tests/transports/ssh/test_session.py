@@ -10,6 +10,7 @@ import pytest
 
 from multirsh.transports.base import Stream
 from multirsh.transports.ssh.session import CommandSession
+from multirsh.transports.ssh.window import FIRST_BYTES
 
 
 @dataclass
@@ -26,6 +27,7 @@ class HeldBack(asyncssh.SSHClientChannel[bytes]):
 
     def __init__(self, session: CommandSession) -> None:
         self._held_for = session
+        self._recv_window = FIRST_BYTES
 
     def resume_reading(self) -> None:
         """Hand on."""

@@ -16,7 +16,7 @@ from multirsh.transports.ssh.config.directives import (
     Template,
     check_keyword,
     ignored_keywords,
-    template,
+    split_criteria,
     values_of,
 )
 from multirsh.transports.ssh.patterns import PatternList
@@ -125,36 +125,40 @@ def _read_criterion(name: str, place: Place) -> Criterion:
         raise place.error(f"Match has no criterion {name!r}") from None
 
 
-def _read_test(word: str, following: Iterator[str], place: Place) -> Test:
-    """Read one criterion; its argument stands after ``=``, or is the next word."""
-    negated = word.startswith("!")
-    name, equals, argument = word.removeprefix("!").partition("=")
-    criterion = _read_criterion(name.lower(), place)
+def _read_test(criterion: Criterion, words: Iterator[str], place: Place, *, negated: bool) -> Test:
+    """Read what one criterion asks; its argument, where it has one, is the next word."""
     if criterion in _BARE:
-        if equals:
-            raise place.error(f"Match {criterion.value} takes no argument")
         return Test(criterion, negated)
-    if not equals:
-        argument = next(following, "")
+    argument = next(words, "")
     if (not argument and criterion is not Criterion.TAGGED) or argument.startswith("#"):
         raise place.error(f"Match {criterion.value} needs an argument")
     if criterion is Criterion.EXEC:
-        return Test(
-            criterion, negated, command=template(argument, place, tokens=EXEC_TOKENS, variables=False)
-        )
+        return Test(criterion, negated, command=Template(argument, place, EXEC_TOKENS, variables=False))
     fold = criterion in {Criterion.HOST, Criterion.ORIGINALHOST}
     return Test(criterion, negated, patterns=PatternList.split(argument, fold_case=fold))
 
 
 def _read_match(directive: Directive) -> tuple[Test, ...]:
-    """Read the criteria of a ``Match`` line."""
-    words = iter(directive.words)
-    tests = tuple(_read_test(word, words, directive.place) for word in words)
+    """Read the criteria of a ``Match`` line.
+
+    Source: match_cfg_line() of OpenSSH 9.2 readconf.c.
+    """
+    words = split_criteria(directive.rest)
+    tests: list[Test] = []
+    while (word := next(words, "")) and not word.startswith("#"):
+        criterion = _read_criterion(word.removeprefix("!").lower(), directive.place)
+        if criterion is Criterion.ALL:
+            tests.append(Test(criterion, word.startswith("!")))
+            word = next(words, "")
+            if len(tests) > 2 or (word and not word.startswith("#")):  # noqa: PLR2004 - one may stand before it
+                raise directive.place.error("Match all stands alone")
+            break
+        tests.append(_read_test(criterion, words, directive.place, negated=word.startswith("!")))
     if not tests:
         raise directive.place.error("Match needs a criterion")
-    if any(test.criterion is Criterion.ALL for test in (*tests[:-1], *tests[2:])):
-        raise directive.place.error("Match all stands alone")  # though ssh lets one criterion stand before it
-    return tests
+    if not word and any(words):
+        raise directive.place.error('Match ends at ""')
+    return tuple(tests)
 
 
 def _read_host(directive: Directive) -> PatternList:

@@ -17,9 +17,11 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from multirsh.errors import UsageError
 from multirsh.model import HostKeyPolicy
+from multirsh.names import MAX_PORT, check_host, check_user, check_word
 from multirsh.transports.ssh.patterns import PatternList
 
 _BLANKS: Final = " \t\r\n"
@@ -101,25 +103,33 @@ PATH_TOKENS: Final = "%CLdhijklnpru"
 HOSTNAME_TOKENS: Final = "%h"
 PROXY_TOKENS: Final = "%hknpr"
 EXEC_TOKENS: Final = PATH_TOKENS
+NAME_TOKENS: Final = frozenset("hjknr")
+"""Tokens that stand for names of hosts and users: what others than this machine's owner may have chosen."""
 STEADY_TOKENS: Final = frozenset("%Ldijlpru")
 """Tokens that mean the same for all hosts to which the same lines apply."""
 
-_TOKEN: Final = re.compile(r"%(.?)", re.DOTALL)
-_VARIABLE: Final = re.compile(r"\$\{([^}]*)(\}?)", re.DOTALL)
+_TOKEN: Final = re.compile(r"%(?P<token>.?)", re.DOTALL)
+_TOKEN_OR_VARIABLE: Final = re.compile(r"%(?P<token>.?)|\$\{(?P<name>[^}]*)(?P<closed>\}?)", re.DOTALL)
+"""Both at once, so that what a variable holds is not expanded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """A value with ``%`` tokens, and ``${VARIABLES}`` where ssh allows them.
 
+    As in ssh, a token without a meaning is an error where the value is used, and not where it is
+    read: a block that does not apply to a host does not stop it.
+
     Attributes:
         text: As written.
         place: Where it was written, for errors.
+        tokens: What may follow a ``%``.
         variables: Whether ``${NAME}`` is replaced.
     """
 
     text: str
     place: Place
+    tokens: str
     variables: bool = True
 
     @property
@@ -127,54 +137,55 @@ class Template:
         """Whether the value can differ between hosts to which the same lines apply."""
         return any(found not in STEADY_TOKENS for found in _TOKEN.findall(self.text))
 
+    def for_shell(self, tokens: Mapping[str, str]) -> str:
+        """Put values in place of tokens, in a command that a shell is going to read.
+
+        Raises:
+            UsageError: As ``check``; or a name would mean more to the shell than itself.
+        """
+        expanded = self.expand(tokens, {})
+        for letter in sorted(NAME_TOKENS.intersection(_TOKEN.findall(self.text))):
+            if tokens[letter]:  # %j is nothing where there is no jump host
+                check_word(tokens[letter], f"{self.place}: %{letter} in a command")
+        return expanded
+
     def expand(self, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
         """Put values in place of tokens and variables.
 
         Raises:
-            UsageError: A variable has no value.
+            UsageError: A token has no meaning here; a variable is not complete, or has no value.
         """
         if "%" not in self.text and "$" not in self.text:
             return self.text
-        if not self.variables:
-            return _TOKEN.sub(lambda found: tokens[found[1]], self.text)
-        # One pass over both, so that what a variable holds is not expanded again.
-        out: list[str] = []
-        position = 0
-        text = self.text
-        for found in re.finditer(r"%(?P<token>.)|\$\{(?P<name>[^}]*)\}", text, re.DOTALL):
-            out.append(text[position : found.start()])
-            position = found.end()
-            if found["token"] is not None:
-                out.append(tokens[found["token"]])
-            elif (value := environ.get(found["name"])) is not None:
-                out.append(value)
-            else:
-                raise self.place.error(f"the environment variable {found['name']} has no value")
-        out.append(text[position:])
-        return "".join(out)
+
+        def value(found: re.Match[str]) -> str:
+            token = found["token"]
+            if token is None:
+                return self._variable(found, environ)
+            if not token or token not in self.tokens:
+                known = " ".join("%" + letter for letter in self.tokens)
+                raise self.place.error(f"%{token} has no meaning here; the tokens are {known}")
+            return tokens[token]
+
+        return (_TOKEN_OR_VARIABLE if self.variables else _TOKEN).sub(value, self.text)
+
+    def _variable(self, found: re.Match[str], environ: Mapping[str, str]) -> str:
+        if not found["name"] or not found["closed"]:
+            raise self.place.error("a ${VARIABLE} is not complete")
+        value = environ.get(found["name"])
+        if value is None:
+            raise self.place.error(f"the environment variable {found['name']} has no value")
+        return value
 
 
-def template(text: str, place: Place, *, tokens: str, variables: bool) -> Template:
-    """Check that ``text`` holds only ``tokens`` and whole variables.
-
-    Raises:
-        UsageError: It does not.
-    """
-    for found in _TOKEN.findall(text):
-        if not found or found not in tokens:
-            raise place.error(
-                f"%{found} has no meaning here; the tokens are " + " ".join("%" + t for t in tokens)
-            )
-    if variables:
-        for name, closed in _VARIABLE.findall(text):
-            if not closed or not name:
-                raise place.error("a ${VARIABLE} is not complete")
-    return Template(text, place, variables)
+def literal(text: str, place: Place) -> Template:
+    """Make a template of text in which ``%`` and ``$`` mean themselves."""
+    return Template(text.replace("%", "%%"), place, "%", variables=False)
 
 
 # ---------------------------------------------------------------- lines
 
-_KEYWORD: Final = re.compile(r'"([^"]*)"[ \t\r\n]*|([^ \t\r\n"=]+)[ \t\r\n]*=?[ \t\r\n]*')
+_DELIMITER: Final = re.compile(r'"|=[ \t\r\n]*|[ \t\r\n]+(?:=[ \t\r\n]*)?')
 
 
 def split_words(text: str) -> list[str]:
@@ -216,22 +227,54 @@ def split_words(text: str) -> list[str]:
     return words
 
 
+def _delimited(text: str) -> tuple[str | None, str]:
+    """Split off a word as ssh does for keywords and for ``Match``: at blanks, or at one ``=``.
+
+    A double quote begins a stretch that ends at the next one, and the word with it. Single quotes and
+    backslashes stand for themselves.
+
+    Returns:
+        The word, ``None`` where a quote is not closed; and what comes after it.
+
+    Source: strdelim() of OpenSSH 9.2 misc.c.
+    """
+    found = _DELIMITER.search(text)
+    if found is None:
+        return text, ""
+    word, rest = text[: found.start()], text[found.end() :]
+    if found[0] != '"':
+        return word, rest
+    inside, closed, rest = rest.partition('"')
+    return (word + inside if closed else None), rest.lstrip(_BLANKS)
+
+
+def split_criteria(text: str) -> Iterator[str]:
+    """Split the arguments of ``Match`` as ssh does; a quote that is not closed ends them.
+
+    ssh 9.9 and later split them like all other arguments, and want no blanks beside ``=``.
+    """
+    while text:
+        word, text = _delimited(text)
+        if word is None:
+            return
+        yield word
+
+
 def read_line(line: str, place: Place) -> Directive | None:
     """Read one line; ``None`` for a blank one or a comment.
 
     Raises:
         UsageError: It has no argument, or a quote is not closed.
     """
-    stripped = line.strip(_BLANKS + "\f")
-    if not stripped or stripped.startswith("#"):
+    word, rest = _delimited(line.rstrip(_BLANKS + "\f"))
+    if not word and word is not None:  # blanks before the keyword, or an "=" or "" that ssh passes over
+        word, rest = _delimited(rest)
+    if word is None:
+        raise place.error("a quote is not closed")  # ssh passes over such a line
+    if not word or word.startswith("#"):
         return None
-    found = _KEYWORD.match(stripped)
-    if found is None:
-        raise place.error("a line begins with a keyword")
-    keyword = (found[1] if found[1] is not None else found[2]).lower()
-    rest = stripped[found.end() :]
-    if not keyword:
-        raise place.error("a line begins with a keyword")
+    keyword = word.lower()
+    rest = rest.lstrip(_BLANKS)
     if not rest:
         raise place.error(f"{keyword} needs an argument")
     try:
@@ -286,14 +329,18 @@ def _choice(choices: Mapping[str, Any]) -> Reader:
 _YES_NO: Final[Mapping[str, bool]] = {"yes": True, "no": False, "true": True, "false": False}
 
 
+_WHOLE: Final = re.compile(r"\s*\+?0*[0-9]{1,10}", re.ASCII)
+"""What strtonum() of OpenSSH takes, below 10,000,000,000."""
+
+
 def _count(directive: Directive) -> int:
     word = _one(directive)
-    if not re.fullmatch(r"[0-9]{1,10}", word) or int(word) > _LARGEST:
+    if not _WHOLE.fullmatch(word) or int(word) > _LARGEST:
         raise directive.place.error(f"{directive.keyword} is a whole number, not {word!r}")
     return int(word)
 
 
-_TIME: Final = re.compile(r"([0-9]{1,10})([smhdw]?)", re.IGNORECASE)
+_TIME: Final = re.compile(r"\s*\+?([0-9]{1,10})([smhdw]?)", re.IGNORECASE | re.ASCII)
 _SECONDS: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -317,8 +364,8 @@ def _time(directive: Directive) -> int | None:
 
 def read_port(word: str) -> int | None:
     """Read a port, a number from 1 to 65535 or a service's name; ``None`` if it is neither."""
-    if re.fullmatch(r"[0-9]+", word):
-        return int(word) if len(word) < 10 and 0 < int(word) <= 65535 else None  # noqa: PLR2004 - named above
+    if _WHOLE.fullmatch(word):
+        return int(word) if 0 < int(word) <= MAX_PORT else None
     try:
         return socket.getservbyname(word, "tcp")
     except (OSError, UnicodeError, ValueError):
@@ -334,7 +381,7 @@ def _port(directive: Directive) -> int:
 
 def _template(tokens: str, *, variables: bool) -> Reader:
     def read(directive: Directive) -> Template:
-        return template(_one(directive), directive.place, tokens=tokens, variables=variables)
+        return Template(_one(directive), directive.place, tokens, variables)
 
     return read
 
@@ -345,14 +392,14 @@ def _known_hosts_files(directive: Directive) -> tuple[Template, ...]:
         raise directive.place.error(f"{directive.keyword} none stands alone")
     if words and words[0].lower() == "none":
         return ()
-    tokens, variables = (PATH_TOKENS, True) if directive.keyword == "userknownhostsfile" else ("", False)
-    if not tokens:  # the system's files are plain paths, in which % means itself
-        return tuple(Template(word.replace("%", "%%"), directive.place, variables=False) for word in words)
-    return tuple(template(word, directive.place, tokens=tokens, variables=variables) for word in words)
+    if directive.keyword != "userknownhostsfile":  # the system's files are paths without tokens
+        return tuple(literal(word, directive.place) for word in words)
+    return tuple(Template(word, directive.place, PATH_TOKENS) for word in words)
 
 
-_SIZE: Final = re.compile(r"([0-9]{1,18})([bkmgt]?)", re.IGNORECASE)
-_BYTES: Final[Mapping[str, int]] = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE: Final = re.compile(r"\s*\+?([0-9]{1,18})(?:\.([0-9]{0,9}))?([bkmgtpe]?)", re.IGNORECASE | re.ASCII)
+_BYTES: Final = " BKMGTPE"
+"""What each is to the next is 1024 (scan_scaled(3))."""
 _SMALLEST_REKEY: Final = 16
 
 
@@ -365,7 +412,11 @@ def _rekey_bytes(directive: Directive) -> int:
     found = _SIZE.fullmatch(words[0])
     if found is None:
         raise directive.place.error(f"rekeylimit is an amount such as 1G, not {words[0]!r}")
-    amount = int(found[1]) * _BYTES[found[2].lower()]
+    unit = 1 << 10 * max(0, _BYTES.index(found[3].upper() or " ") - 1)
+    fraction = int((found[2] or "").ljust(9, "0")) if found[3] else 0
+    amount = int(found[1]) * unit + fraction * unit // 10**9
+    if amount >= 2**63:
+        raise directive.place.error("rekeylimit is too large")
     if amount and amount < _SMALLEST_REKEY:
         raise directive.place.error("rekeylimit is too small")
     return amount
@@ -392,19 +443,22 @@ def _set_env(directive: Directive) -> tuple[tuple[str, str], ...]:
     return tuple(pairs.items())
 
 
-_ENV_NAME: Final = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+_ENV_NAME: Final = re.compile(r"\$[A-Za-z0-9_]+")
 
 
 def _agent(directive: Directive) -> Template:
     word = _one(directive)
     if word.startswith("$") and not word.startswith("${") and not _ENV_NAME.fullmatch(word):
         raise directive.place.error(f"{word!r} is not the name of an environment variable")
-    return template(word, directive.place, tokens=PATH_TOKENS, variables=True)
+    return Template(word, directive.place, PATH_TOKENS)
 
 
 def _words_of_forward_agent(directive: Directive) -> bool:
     """Read ``ForwardAgent``: yes, no, or a socket, which means yes."""
-    return _YES_NO.get(_one(directive).lower(), True)
+    word = _one(directive).lower()
+    if word not in _YES_NO:
+        _agent(directive)
+    return _YES_NO.get(word, True)
 
 
 def _names(directive: Directive) -> tuple[str, ...]:
@@ -414,14 +468,24 @@ def _names(directive: Directive) -> tuple[str, ...]:
 # ---------------------------------------------------------------- jump hosts
 
 
+_DOMAIN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.))*")
+"""What may be the host of a URI (valid_domain() of OpenSSH misc.c)."""
+
+
 def read_hop(text: str) -> Hop | None:
-    """Read ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; ``None`` if it is neither."""
+    """Read ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; ``None`` if it is neither.
+
+    Whether user and host can be such is looked at where the hop is used (``Jump.checked``).
+    """
     scheme = "ssh://"
-    if text.startswith(scheme):
-        text = text[len(scheme) :].removesuffix("/")
-        if "/" in text:
-            return None
-    user, at, address = text.rpartition("@")
+    is_uri = text.startswith(scheme)
+    if is_uri:
+        login, at, address = text[len(scheme) :].removesuffix("/").partition("@")
+        if not at:
+            login, address = "", login
+        user = unquote(login.partition(";")[0])
+    else:
+        user, at, address = text.rpartition("@")
     if at and not user:
         return None
     if address.startswith("["):
@@ -433,10 +497,9 @@ def read_hop(text: str) -> Hop | None:
         host, _, port_text = address.partition(":")
         if ":" in port_text:
             return None
-    # A leading dash would be an option to whoever passes the name on; the rest has no place in a name.
-    if not host or host.startswith("-") or re.search(r"[\s/'\"`$\\;&<>|(){},]", host):
+    if not host or (is_uri and not _DOMAIN.fullmatch(host)):
         return None
-    port = read_port(port_text) if port_text else None
+    port = None if not port_text or port_text[0] in _BLANKS else read_port(port_text)
     if port_text and port is None:
         return None
     return Hop(user or None, host, port)
@@ -464,10 +527,49 @@ def read_jump(text: str, place: Place) -> tuple[Hop, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """``User``, as written.
+
+    Attributes:
+        name: The user.
+        place: Where it was written.
+    """
+
+    name: str
+    place: Place
+
+    def checked(self) -> str:
+        """The user.
+
+        Raises:
+            UsageError: It cannot be one (``multirsh.names``).
+        """
+        return check_user(self.name, f"{self.place}: the user")
+
+
+@dataclass(frozen=True, slots=True)
 class Jump:
-    """``ProxyJump``: through these hosts; none of them says "directly"."""
+    """``ProxyJump``: through these hosts; none of them says "directly".
+
+    Attributes:
+        hops: The first to connect to stands first.
+        place: Where it was written.
+    """
 
     hops: tuple[Hop, ...]
+    place: Place
+
+    def checked(self) -> tuple[Hop, ...]:
+        """The hosts.
+
+        Raises:
+            UsageError: A host or a user of them cannot be one (``multirsh.names``).
+        """
+        for hop in self.hops:
+            check_host(hop.host, f"{self.place}: a jump host")
+            if hop.user is not None:
+                check_user(hop.user, f"{self.place}: the user of a jump host")
+        return self.hops
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,7 +580,13 @@ class Command:
 
 
 def _jump(directive: Directive) -> Jump:
-    return Jump(read_jump(directive.rest.partition("#")[0].strip(_BLANKS), directive.place))
+    text = directive.rest.partition("#")[0].strip(_BLANKS).lstrip(_BLANKS + "=")
+    hops = read_jump(text, directive.place)
+    return Jump(hops, directive.place)
+
+
+def _login(directive: Directive) -> Login:
+    return Login(_one(directive), directive.place)
 
 
 def _command(directive: Directive) -> Command:
@@ -487,7 +595,7 @@ def _command(directive: Directive) -> Command:
         raise directive.place.error(f"{directive.keyword} needs an argument")
     if text.lower() == "none":
         return Command(None)
-    return Command(template(text, directive.place, tokens=PROXY_TOKENS, variables=False))
+    return Command(Template(text, directive.place, PROXY_TOKENS, variables=False))
 
 
 # ---------------------------------------------------------------- keywords
@@ -544,7 +652,7 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "stricthostkeychecking": (("stricthostkeychecking", _choice(_STRICTNESS)),),
     "tag": (("tag", _one),),
     "tcpkeepalive": (("tcpkeepalive", _choice(_YES_NO)),),
-    "user": (("user", _one),),
+    "user": (("user", _login),),
     "userknownhostsfile": (("userknownhostsfile", _known_hosts_files),),
 }
 """Keywords that are honoured: which values each gives, by name, and how they are read."""
@@ -595,7 +703,7 @@ def values_of(directive: Directive) -> tuple[tuple[str, Any], ...]:
     Raises:
         UsageError: An argument is missing, of the wrong kind, or one too many.
     """
-    if not directive.words:
+    if not directive.words and directive.keyword != "proxycommand":  # which goes to a shell, "#" and all
         raise directive.place.error(f"{directive.keyword} needs an argument")
     return tuple(
         (name, value) for name, read in READERS[directive.keyword] if (value := read(directive)) is not None

@@ -9,13 +9,7 @@ kept by it.
 Pure, but for ``Match exec``, whose commands are run by the callable that
 ``SshConfig`` was given, once for each distinct command.
 
-Differences from ssh, all on purpose:
-
-- ``StrictHostKeyChecking ask`` is strict: nobody can be asked about each host.
-- ``CanonicalizeHostname`` does not look names up. Where it would, that is an error.
-- ``Match localnetwork``, ``version``, ``command`` and ``sessiontype`` are errors.
-- ``IgnoreUnknown`` holds for the lines after it, in whichever block it stands.
-- ``ForwardAgent`` is reported and never acted on.
+docs/ssh-config.md names each difference from ssh, with its reason.
 
 Source: ssh_config(5); the order of things from OpenSSH 9.2 ssh.c and readconf.c.
 """
@@ -29,6 +23,7 @@ from typing import Any, Final
 
 from multirsh.errors import UsageError
 from multirsh.model import HostKeyPolicy
+from multirsh.names import check_host
 from multirsh.transports.ssh.config.blocks import (
     STEERING,
     Block,
@@ -45,8 +40,10 @@ from multirsh.transports.ssh.config.directives import (
     Directive,
     Hop,
     Jump,
+    Login,
     Place,
     Template,
+    literal,
     values_of,
 )
 from multirsh.transports.ssh.config.paths import expand_tilde, numeric_address
@@ -64,7 +61,8 @@ from multirsh.transports.ssh.config.settings import (
 from multirsh.transports.ssh.patterns import PatternList
 
 _SHA1_FOR_SSH: Final = "sha1"
-_NO_JUMP: Final = Jump(())
+_SAID_HERE: Final = Place("the command line or the hosts file")
+_NO_JUMP: Final = Jump((), _SAID_HERE)
 
 
 def _set_first(merged: dict[str, Any], values: Iterable[tuple[str, Any]]) -> None:
@@ -133,8 +131,10 @@ class _Walk:
         if criterion in {Criterion.FINAL, Criterion.CANONICAL}:
             return self.final
         if test.command is not None:
-            tokens = self._config.tokens(self._name, self.connects_to(), self.said)
-            return self._config.run(test.command.expand(tokens, {}))
+            host = self.connects_to()
+            tokens = self._config.tokens(self._name, host, self.said)
+            tokens["k"] = self.said.get("hostkeyalias", host)  # as ssh has it while it still reads
+            return self._config.run(test.command.for_shell(tokens))
         if test.patterns is None:
             raise AssertionError(criterion)
         return test.patterns.matches(self._subject(criterion))
@@ -146,7 +146,7 @@ class _Walk:
         if criterion is Criterion.ORIGINALHOST:
             return self._name.lower()
         if criterion is Criterion.USER:
-            return str(self.said.get("user", local.user))
+            return self._config.user(self.said)
         if criterion is Criterion.TAGGED:
             return str(self.said.get("tag", ""))
         return local.user
@@ -201,6 +201,11 @@ class SshConfig:
             self._ran[command] = self._run(command)
         return self._ran[command]
 
+    def user(self, said: Mapping[str, Any]) -> str:
+        """The login name, as far as it is said."""
+        login: Login | None = said.get("user")
+        return self.local.user if login is None else login.name
+
     def tokens(self, name: str, host: str, said: Mapping[str, Any]) -> dict[str, str]:
         """Make the values of ``%`` tokens for a host (ssh_config(5), TOKENS).
 
@@ -212,8 +217,9 @@ class SshConfig:
         local = self.local
         hops = said.get("proxyjump", _NO_JUMP).hops
         jump = hops[-1].host if hops else ""
+        alias: str | None = said.get("hostkeyalias")
         port = str(said.get("port", DEFAULT_PORT))
-        user = said.get("user", local.user)
+        user = self.user(said)
         digest = hashlib.new(_SHA1_FOR_SSH, usedforsecurity=False)
         for part in (local.hostname, host, port, user, jump):
             digest.update(part.encode(errors="surrogateescape"))
@@ -225,7 +231,7 @@ class SshConfig:
             "h": host,
             "i": str(local.uid),
             "j": jump,
-            "k": said.get("hostkeyalias", name),
+            "k": name if alias is None else alias.lower(),
             "l": local.hostname,
             "n": name,
             "p": port,
@@ -241,6 +247,7 @@ class SshConfig:
         port: int | None = None,
         identities: tuple[str, ...] = (),
         jump: tuple[Hop, ...] | None = None,
+        address: str | None = None,
     ) -> SshTarget:
         """Say where a host is and how to enter it.
 
@@ -250,20 +257,26 @@ class SshConfig:
             port: Likewise, ``-p``.
             identities: Likewise, ``-i``; ssh_config's keys follow them.
             jump: Likewise, ``-J``; empty for "directly", ``None`` for "not said".
+            address: Likewise, in place of ``HostName``: where the host was when it was reached before.
 
         Raises:
-            UsageError: A variable in a value is not set, a ``~user`` does not exist, or name
-                canonicalisation would have to look the name up.
+            UsageError: A value has a token without a meaning or a variable that is not set, a ``~user`` does
+                not exist, a user, host or jump host cannot be one, or would be more than a name to the shell
+                that reads it, or name canonicalisation would have to look the name up.
         """
         said: dict[str, Any] = {}
         if user is not None:
-            said["user"] = user
+            said["user"] = Login(user, _SAID_HERE)
         if port is not None:
             said["port"] = port
         if jump is not None:
-            said["proxyjump"] = Jump(jump)
+            said["proxyjump"] = Jump(jump, _SAID_HERE)
             if not jump:
                 said["proxycommand"] = Command(None)  # "directly" means it
+        if address is not None:
+            said["hostname"] = Template(
+                address.replace("%", "%%"), Place("the record"), tokens="%", variables=False
+            )
         before = tuple(said.items())
         _set_first(said, self._options)
         walk = _Walk(self, name, said)
@@ -300,7 +313,10 @@ class SshConfig:
     def _hostname(name: str, merged: Mapping[str, Any]) -> str:
         """Apply ``HostName``; names become lower case, addresses are written in full."""
         template: Template | None = merged.get("hostname")
-        host = name if template is None else template.expand({"h": name, "%": "%"}, {})
+        if template is None:
+            host = check_host(name, "the name of a host")
+        else:
+            host = check_host(template.expand({"h": name, "%": "%"}, {}), f"{template.place}: HostName")
         return numeric_address(host) or host.lower()
 
     @staticmethod
@@ -339,17 +355,17 @@ class SshConfig:
         def paths(key: str, default: tuple[str, ...]) -> tuple[str, ...]:
             named = get(key)
             if named is None:
-                named = tuple(Template(path, Place("default")) for path in default)
+                named = tuple(literal(path, Place("default")) for path in default)
             return tuple(expand(path) for path in named)
 
-        hops = get("proxyjump", _NO_JUMP).hops
+        hops = get("proxyjump", _NO_JUMP).checked()
         command = None if hops else get("proxycommand", Command(None)).template
         if command is not None and command.varies:
             steady = False
         alias = get("hostkeyalias")
         revoked = get("revokedhostkeys")
         settings = SshSettings(
-            user=get("user", self.local.user),
+            user=get("user", Login(self.local.user, Place("the user database"))).checked(),
             port=get("port", DEFAULT_PORT),
             identity_files=self._identities(identities, get("identityfile"), expand),
             certificate_files=paths("certificatefile", ()),
@@ -362,7 +378,7 @@ class SshConfig:
             hash_known_hosts=get("hashknownhosts", False),
             revoked_host_keys=None if revoked is None or revoked.text.lower() == "none" else expand(revoked),
             proxy_jump=hops,
-            proxy_command=None if command is None else command.expand(tokens, {}),
+            proxy_command=None if command is None else command.for_shell(tokens),
             bind_address=get("bindaddress"),
             address_family=get("addressfamily", AddressFamily.ANY),
             connect_timeout=get("connecttimeout"),
@@ -397,11 +413,10 @@ class SshConfig:
         found: dict[str, Identity] = {}
         if templates is None and not named:
             for path in DEFAULT_IDENTITIES:
-                expanded = expand(Template(path, Place("default")))
+                expanded = expand(literal(path, Place("default")))
                 found[expanded] = Identity(expanded, IdentitySource.DEFAULT)
         for path in named:
-            place = Template(path.replace("%", "%%"), Place("-i"), variables=False)
-            expanded = expand(place)
+            expanded = expand(literal(path, Place("-i")))
             found.setdefault(expanded, Identity(expanded, IdentitySource.OPTION))
         for written in templates or ():
             if written.text.lower() != "none":

@@ -22,6 +22,8 @@ from multirsh.transports.ssh.config.directives import (
     MISSED,
     STRUCTURE,
     Directive,
+    Jump,
+    Login,
     Place,
     check_keyword,
     ignored_keywords,
@@ -87,7 +89,8 @@ def read_options(options: Iterable[str], *, ignored: list[str]) -> Iterator[Dire
         ignored: Patterns of ``IgnoreUnknown``; added to.
 
     Raises:
-        UsageError: One of them is no option of ssh, or its value is not right.
+        UsageError: One of them is no option of ssh, its value is not right, or a user or a jump host in it
+            cannot be one.
     """
     place = Place("-o")
     for option in options:
@@ -101,7 +104,9 @@ def read_options(options: Iterable[str], *, ignored: list[str]) -> Iterator[Dire
         elif directive.keyword in MISSED:
             raise place.error(f"{directive.keyword} is not supported")
         elif check_keyword(directive, PatternList(ignored)):
-            values_of(directive)
+            for _, value in values_of(directive):
+                if isinstance(value, Jump | Login):
+                    value.checked()  # it holds for every host, so what is wrong with it is said first
             yield directive
 
 

@@ -32,6 +32,7 @@ from multirsh.transports.ssh.known_hosts.index import (
     file_name,
     hashed_name,
 )
+from multirsh.transports.ssh.known_hosts.keys import NamedKey, read_key
 from multirsh.transports.ssh.known_hosts.verdict import KnownKey, Trust, Verdict, VerdictKind, judge
 
 LOCK_PATIENCE_S: Final = 10.0
@@ -85,7 +86,7 @@ class KnownHosts:
         self._written = user_files[0] if user_files else None
         self._revoked_file = revoked_file
         self._revoked: tuple[KnownKey, ...] = () if revoked_file is None else _read_revoked(revoked_file)
-        self._keys: dict[str, asyncssh.SSHKey | None] = {}
+        self._keys: dict[str, NamedKey | None] = {}
         self._writing = threading.Lock()
         self._indexing = threading.RLock()
         self._load()
@@ -217,13 +218,15 @@ class KnownHosts:
             if entry.marker is not marker:
                 continue
             if entry.key not in self._keys:
-                self._keys[entry.key] = _import_key(entry.key)
+                self._keys[entry.key] = read_key(entry.key)
                 if self._keys[entry.key] is None:
                     passed = (entry.line, "the key cannot be read")
                     self._passed_over.setdefault(entry.source, []).append(passed)
-            key = self._keys[entry.key]
-            if key is not None:
-                imported.append(KnownKey(key, entry.source, entry.line))
+            named = self._keys[entry.key]
+            if named is not None:
+                imported.append(
+                    KnownKey(named.key, entry.source, entry.line, is_certificate=named.is_certificate)
+                )
         return tuple(imported)
 
     # ------------------------------------------------------------ writing
@@ -293,13 +296,6 @@ def _write_whole(descriptor: int, text: bytes) -> None:
     """Write in one call, or not at all: a part of a line is of no use."""
     if os.write(descriptor, text) != len(text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _import_key(text: str) -> asyncssh.SSHKey | None:
-    try:
-        return asyncssh.import_public_key(text)
-    except (asyncssh.KeyImportError, ValueError):
-        return None
 
 
 def _export_key(key: asyncssh.SSHKey) -> str:
@@ -387,8 +383,8 @@ def _read_revoked(path: str) -> tuple[KnownKey, ...]:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        key = _import_key(text)
-        if key is None:
+        named = read_key(text)
+        if named is None:
             raise CredentialError(f"RevokedHostKeys {path}:{number}: this is no public key")
-        revoked.append(KnownKey(key, path, number))
+        revoked.append(KnownKey(named.key, path, number))
     return tuple(revoked)

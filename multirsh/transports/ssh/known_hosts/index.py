@@ -16,6 +16,7 @@ import binascii
 import enum
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,11 @@ SALT_BYTES: Final = 20
 _HASH: Final = "sha1"
 _HASH_MARK: Final = "|1|"
 _NAME_BREAKERS: Final = frozenset("@?*#[]|'\"\\,! \t")
+BLANKS: Final = re.compile("[ \t]+")
+"""What parts the fields of a line. Other white space is a part of the field that it stands in, as for ssh."""
+_LONGEST_NAME: Final = 1022
+"""In bytes: OpenSSH takes a list with a longer name to match nothing (match.c, match_pattern_list)."""
+_ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 class Marker(enum.Enum):
@@ -65,14 +71,13 @@ def parse_entry(text: str, *, source: str, line: int, number: int) -> Entry | No
     Raises:
         ValueError: It is neither of these nor an entry; the text says why.
     """
-    fields = text.split()
-    if not fields or fields[0].startswith("#"):
+    if "\0" in text:
+        raise ValueError("it holds a null byte")
+    rest = text.strip(" \t")
+    if not rest or rest.startswith("#"):
         return None
-    marker = Marker.NONE
-    if fields[0].startswith("@"):
-        if fields[0] not in _MARKERS:
-            raise ValueError(f"{fields[0]} is no marker")
-        marker = _MARKERS[fields.pop(0)]
+    marker, rest = _marker(rest)
+    fields = BLANKS.split(rest, 3)
     if len(fields) < 3:  # noqa: PLR2004 - names, type, key
         raise ValueError("a line is names, a key's type and the key")
     names, kind, key = fields[:3]
@@ -81,9 +86,54 @@ def parse_entry(text: str, *, source: str, line: int, number: int) -> Entry | No
     return Entry(number, source, line, marker, names, f"{kind} {key}")
 
 
+def _marker(text: str) -> tuple[Marker, str]:
+    """Part a line's marker from what follows it (hostfile.c, check_markers).
+
+    OpenSSH ends the marker at the line's first space, wherever that is, and at a tab only in a line without
+    any space. So a line whose marker is followed by a tab is no entry if a space comes later.
+
+    Raises:
+        ValueError: There is a marker that OpenSSH does not know, or a second one.
+    """
+    if not text.startswith("@"):
+        return Marker.NONE, text
+    word, _, rest = text.partition(" " if " " in text else "\t")
+    if word not in _MARKERS:
+        marker = BLANKS.split(word, 1)[0]
+        raise ValueError(
+            f"a space must follow {marker}, not a tab" if marker in _MARKERS else f"{marker} is no marker"
+        )
+    rest = rest.lstrip(" \t")
+    if rest.startswith("@"):
+        raise ValueError("a line has one marker at most")
+    return _MARKERS[word], rest
+
+
+def lower(text: str) -> str:
+    """Write the letters A to Z in lower case; ssh knows no others (misc.c, lowercase)."""
+    return text.translate(_ASCII_LOWER)
+
+
+def is_canonical_base64(text: str) -> bool:
+    """Whether ``text`` is base64 as it is written, with nothing left out, added or altered."""
+    try:
+        raw = binascii.a2b_base64(text)
+    except ValueError:
+        return False
+    return binascii.b2a_base64(raw, newline=False).decode() == text
+
+
+def _has_too_long_a_name(names: str) -> bool:
+    """Whether OpenSSH gives up on a list; few are long enough to look."""
+    return len(names) > _LONGEST_NAME // 4 and any(
+        len(name.removeprefix("!").encode(errors="surrogateescape")) > _LONGEST_NAME
+        for name in names.split(",")
+    )
+
+
 def file_name(name: str, port: int | None) -> str:
     """Write a host as known_hosts does: in lower case, with any port but 22."""
-    name = name.lower()
+    name = lower(name)
     return name if port is None or port == 22 else f"[{name}]:{port}"  # noqa: PLR2004 - ssh's port
 
 
@@ -106,12 +156,12 @@ def hashed_name(name: str, salt: bytes) -> str:
 
 
 def _parse_hash(names: str) -> tuple[bytes, bytes]:
-    salt, bar, digest = names.removeprefix(_HASH_MARK).partition("|")
-    try:
-        raw = binascii.a2b_base64(salt), binascii.a2b_base64(digest)
-    except ValueError:
-        raise ValueError("the hashed name is not base64") from None
-    if not bar or not names.startswith(_HASH_MARK) or {len(part) for part in raw} != {SALT_BYTES}:
+    """Read a hashed name. OpenSSH compares it as text, so that only one way of writing it counts."""
+    salt, _, digest = names.removeprefix(_HASH_MARK).partition("|")
+    if not names.startswith(_HASH_MARK) or not (is_canonical_base64(salt) and is_canonical_base64(digest)):
+        raise ValueError("the hashed name is not |1|salt|hash")
+    raw = binascii.a2b_base64(salt), binascii.a2b_base64(digest)
+    if {len(part) for part in raw} != {SALT_BYTES}:
         raise ValueError("the hashed name is not |1|salt|hash")
     return raw
 
@@ -160,14 +210,16 @@ class Index:
         if names.startswith("|"):
             salt, digest = _parse_hash(names)
             self._hashed.append((*_pads(salt), digest, entry))
+        elif _has_too_long_a_name(names):
+            raise ValueError("a name is too long")
         elif any(char in names for char in "*?!"):
-            pattern = PatternList.split(names, fold_case=True)
+            pattern = PatternList.split(lower(names))
             self._by_pattern.append((pattern, entry))
             for name, found in self._found.items():
                 if pattern.matches(name):
                     found.entries.append(entry)
         else:
-            for name in dict.fromkeys(names.lower().split(",")):
+            for name in dict.fromkeys(lower(names).split(",")):
                 self._by_name.setdefault(name, []).append(entry)
                 if name in self._found:
                     self._found[name].entries.append(entry)

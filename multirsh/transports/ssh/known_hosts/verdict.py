@@ -9,14 +9,23 @@ check_hostkeys_by_key_or_type; 9.2):
 - Where nothing is known of ``[name]:port``, a key known for ``name`` is trusted; but other keys of ``name``
   are not held against the host: another port may be another machine.
 
-Stricter than OpenSSH: a key marked ``@revoked`` is refused even where checking
-is off, and one that is revoked for ``name`` is revoked for all its ports.
+- A certificate is judged first. One that does not hold, or that no known authority has signed, counts for
+  nothing: then its plain key is judged as if it had come alone.
+- A certificate is for the host's name, or its HostKeyAlias, without a port, and is compared with its
+  principals letter by letter: ``*`` in a principal stands for itself.
+
+Stricter than OpenSSH, each on purpose:
+
+- A key marked ``@revoked`` is refused even where checking is off.
+- A key that is revoked for ``name`` is revoked for all its ports.
+- A plain key that contradicts one known for ``[name]:port`` is refused even if it came in a certificate and
+  is known for ``name``.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import asyncssh
@@ -32,11 +41,14 @@ class KnownKey:
         key: The key.
         source: Path of the file.
         line: From 1.
+        is_certificate: Whether the line names a certificate and ``key`` is the key in it. As in ssh, it then
+            can revoke that key, or name it as an authority, and cannot make it known for a host.
     """
 
     key: asyncssh.SSHKey
     source: str
     line: int
+    is_certificate: bool = False
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line}"
@@ -63,15 +75,20 @@ class Trust:
         """Keys that the host may have."""
         return [known.key for known in self.known or self.known_elsewhere]
 
-    @property
-    def ca_keys(self) -> list[asyncssh.SSHKey]:
-        """Keys that may sign its certificate."""
-        return [known.key for known in self.authorities]
 
-    @property
-    def revoked_keys(self) -> list[asyncssh.SSHKey]:
-        """Keys that it must not have, as its own or as the signer's."""
-        return [known.key for known in self.revoked]
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a host's certificate says.
+
+    Attributes:
+        key: The key that it certifies.
+        authority: The key that signed it.
+        flaw: What makes it worthless for this host, whoever has signed it; empty if nothing does.
+    """
+
+    key: asyncssh.SSHKey
+    authority: asyncssh.SSHKey
+    flaw: str = ""
 
 
 class VerdictKind(enum.Enum):
@@ -101,11 +118,14 @@ class Verdict:
 
     Attributes:
         kind: What to do.
-        entry: The line of a file that decided: the same key, the revoked one, or the one that it contradicts.
+        entry: The line of a file that decided: the same key, the authority, the revoked key, or the key that
+            it contradicts.
+        remark: Why its certificate counts for nothing; empty where it has none, or none that is needed.
     """
 
     kind: VerdictKind
     entry: KnownKey | None = None
+    remark: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -120,19 +140,40 @@ _WITHOUT_KNOWLEDGE: Final = {
 }
 
 
-def judge(trust: Trust, key: asyncssh.SSHKey, policy: HostKeyPolicy) -> Verdict:
-    """Decide what to think of the key that a host shows.
+def judge_certificate(trust: Trust, certificate: Certificate, policy: HostKeyPolicy) -> Verdict:
+    """Decide what to think of the certificate that a host shows; or, failing that, of the key in it.
 
     Args:
         trust: What the files say of the host.
-        key: The host's plain key: from a certificate without a trusted signer, the key in it.
+        certificate: What the host shows.
+        policy: What is done with unknown keys.
+    """
+    for revoked in trust.revoked:
+        if revoked.key in (certificate.key, certificate.authority):
+            return Verdict(VerdictKind.REVOKED, revoked)
+    authority = next((known for known in trust.authorities if known.key == certificate.authority), None)
+    if authority is None:
+        remark = "its certificate is signed by an authority that no @cert-authority line names"
+    elif certificate.flaw:
+        remark = f"its certificate does not count, as {certificate.flaw}"
+    else:
+        return Verdict(VerdictKind.TRUSTED, authority)
+    return replace(judge(trust, certificate.key, policy), remark=remark)
+
+
+def judge(trust: Trust, key: asyncssh.SSHKey, policy: HostKeyPolicy) -> Verdict:
+    """Decide what to think of the plain key that a host shows.
+
+    Args:
+        trust: What the files say of the host.
+        key: The key.
         policy: What is done with unknown keys.
     """
     for revoked in trust.revoked:
         if revoked.key == key:
             return Verdict(VerdictKind.REVOKED, revoked)
     for known in (*trust.known, *trust.known_elsewhere):
-        if known.key == key:
+        if known.key == key and not known.is_certificate:
             return Verdict(VerdictKind.TRUSTED, known)
     if trust.known:
         contradicted = next(

@@ -1,0 +1,140 @@
+"""Whether what a program gives to the library is what its annotations say: refused at the call, by its name.
+
+Without this, a wrong type comes to light far from the call: as an
+AttributeError of a module that the caller has never heard of, or as a host
+that ends as ``internal``. What is made once a run or once a fleet is checked
+when it is made; what is made once a host, when a fleet is made of it.
+
+Values are never shown: a wrong one may be a secret.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def check_call(function: Callable[..., Any], given: Mapping[str, object]) -> None:
+    """Check arguments by the annotations of a function.
+
+    Args:
+        function: The one that was called.
+        given: Its arguments by their names, such as ``locals()`` at its beginning.
+
+    Raises:
+        TypeError: One is of another type than its annotation says.
+    """
+    for name, hint in _hints(function).items():
+        if name in given:
+            check_argument(name, given[name], hint)
+
+
+def check_keywords(known: type, given: Mapping[str, object]) -> None:
+    """Check ``**keywords`` by the TypedDict that they are annotated with.
+
+    Raises:
+        TypeError: One has a name that is not known, or is of another type than its annotation says.
+    """
+    hints = _hints(known)
+    for name, value in given.items():
+        if name not in hints:
+            raise TypeError(f"there is no parameter {name!r}")
+        check_argument(name, value, hints[name])
+
+
+def check_fields(instance: object) -> None:
+    """Check the fields of a dataclass by their annotations; for its ``__post_init__``.
+
+    Raises:
+        TypeError: One is of another type than its annotation says.
+    """
+    kind: Callable[..., Any] = type(instance)
+    hints = _hints(kind)
+    for field in dataclasses.fields(instance):  # type: ignore[arg-type]  # a dataclass, says the caller
+        check_argument(f"{kind.__name__}.{field.name}", getattr(instance, field.name), hints[field.name])
+
+
+@cache
+def _hints(owner: Callable[..., Any]) -> Mapping[str, Any]:
+    hints = get_type_hints(owner)
+    hints.pop("return", None)
+    return hints
+
+
+def check_argument(name: str, value: object, hint: Any) -> None:
+    """Check one argument.
+
+    Args:
+        name: What the error calls it.
+        value: What was given.
+        hint: Its annotation.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    if _matches(value, hint):
+        return
+    if isinstance(value, collections.abc.Sequence) and not isinstance(value, str | bytes):
+        for sequence in filter(_is_list, get_args(hint) if _is_union(hint) else (hint,)):
+            (hint,) = get_args(sequence)
+            index, value = next((i, one) for i, one in enumerate(value) if not _matches(one, hint))
+            name = f"{name}[{index}]"
+            break
+    raise TypeError(f"{name} must be {_worded(hint)}, not {_type_name(type(value))}")
+
+
+def _matches(value: object, hint: Any) -> bool:
+    arguments = get_args(hint)
+    if hint is Any or isinstance(hint, str):
+        return True
+    if _is_union(hint):
+        return any(_matches(value, one) for one in arguments)
+    if _is_list(hint):
+        return (
+            isinstance(value, collections.abc.Sequence)
+            and not isinstance(value, str | bytes)
+            and all(_matches(one, arguments[0]) for one in value)
+        )
+    kind = get_origin(hint) or hint
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_matches(one, arguments[0]) for one in value)
+    if kind is collections.abc.Mapping:
+        return isinstance(value, Mapping) and all(
+            _matches(key, arguments[0]) and _matches(one, arguments[1]) for key, one in value.items()
+        )
+    if kind in {int, float}:
+        # True is an int to Python, and a mistake here; an int is a float to the typing of Python (PEP 484).
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if getattr(kind, "_is_protocol", False) and kind.__module__.startswith("multirsh."):
+        return all(hasattr(value, member) for member in vars(kind) if not member.startswith("_"))
+    return isinstance(value, kind)
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in {Union, types.UnionType}
+
+
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint) is collections.abc.Sequence
+
+
+def _worded(hint: Any) -> str:
+    if _is_union(hint):
+        *first, last = [_worded(one) for one in get_args(hint)]
+        return f"{', '.join(first)} or {last}"
+    if _is_list(hint):
+        return f"a sequence of {_worded(get_args(hint)[0])}"
+    kind = get_origin(hint) or hint
+    if kind is tuple:
+        return f"a tuple of {_worded(get_args(hint)[0])}"
+    if kind is collections.abc.Mapping:
+        return "a mapping of {} to {}".format(*map(_worded, get_args(hint)))
+    return "a callable" if kind is collections.abc.Callable else _type_name(kind)
+
+
+def _type_name(kind: Any) -> str:
+    return "None" if kind is types.NoneType else str(getattr(kind, "__name__", kind))

@@ -1,0 +1,27 @@
+"""What may be used of that which is there already, in a folder where other users may leave something.
+
+The kernel has such a rule for folders that all may write to and that are sticky,
+such as /tmp (``fs.protected_regular`` and ``fs.protected_symlinks`` of
+proc_sys_fs(5)). Here it holds for every folder that output of hosts goes to:
+what is there belongs to the user, or to the owner of the folder, who may do
+with the user's files there as they like anyway.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+def check_owner(found: os.stat_result, folder: os.stat_result) -> None:
+    """See to it that something in a folder may be used.
+
+    Args:
+        found: What is there.
+        folder: The folder.
+
+    Raises:
+        PermissionError: Another user has left it there.
+    """
+    if found.st_uid not in {os.geteuid(), folder.st_uid}:
+        raise PermissionError(errno.EPERM, f"another user has left it there (id {found.st_uid})")
