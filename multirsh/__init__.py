@@ -23,7 +23,7 @@ from multirsh.version import __version__
 if TYPE_CHECKING:
     from multirsh.commands.command import Command
     from multirsh.commands.script import Script
-    from multirsh.commands.sudo.options import Sudo
+    from multirsh.commands.sudo.options import Become, Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.keep import KeptConnection
@@ -79,6 +79,7 @@ from multirsh.transports.ssh.options import SshOptions
 __all__ = [
     "Answer",
     "Batches",
+    "Become",
     "ClosedBy",
     "Command",
     "Copied",
@@ -142,7 +143,7 @@ __all__ = [
 
 _ROOMS = {
     "multirsh.commands.command": ("Command",),
-    "multirsh.commands.sudo.options": ("Sudo",),
+    "multirsh.commands.sudo.options": ("Become", "Sudo"),
     "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),

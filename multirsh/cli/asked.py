@@ -12,7 +12,6 @@ import click
 from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.stdin import Stdin, is_ours
-from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule, exit_code
 from multirsh.inventory import Inventory
@@ -106,10 +105,13 @@ class Asked:
             self.stdin.check(read_by_others=self.readers)
 
     def by(self, sudo: str | None) -> Self:
-        """The same with ``--sudo``, where that is not given."""
-        if self.connecting.sudo is not None or sudo is None:
+        """The same with ``--sudo`` or ``--become`` as it was recorded, where neither is given."""
+        if self.connecting.sudo is not None or self.connecting.become is not None or sudo is None:
             return self
-        return replace(self, connecting=replace(self.connecting, sudo=sudo))
+        connecting = self.connecting
+        if ":" in sudo:
+            return replace(self, connecting=replace(connecting, become=sudo))
+        return replace(self, connecting=replace(connecting, sudo=sudo))
 
     def again(self) -> Again | None:
         """The run that this one repeats or goes on with; ``None`` if it is a new one.
@@ -177,10 +179,11 @@ class Asked:
         connecting, bounds, course = self._connecting(again), self.bounds, self.course
         stdin = None if self.stdin is None else self.stdin.name
         login = connecting.password()
+        as_user = connecting.as_user()
         plan = plan_of(
             command,
             kind="copy" if job is not None else "run" if command.script is None else "script",
-            sudo=connecting.sudo,
+            sudo=None if as_user is None else as_user.told,
             stdin=stdin,
             copy=None if job is None else job.options,
         )
@@ -203,7 +206,7 @@ class Asked:
             bind_address=bounds.bind_address,
             stdin=None if self.stdin is None else self.stdin.open(),
             asks_of_stdin=self.stdin is not None and self.stdin.asks(self.readers),
-            sudo=None if connecting.sudo is None else Sudo(connecting.sudo),
+            sudo=as_user,
             sudo_password=connecting.sudo_password(login),
             ssh=connecting.ssh(login),
             rsh=connecting.rsh(),

@@ -21,12 +21,35 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from multirsh.commands import context, delivery, portable, template
 from multirsh.commands.command import Command
 from multirsh.commands.stdin import Led
-from multirsh.model import Assignment, Host, Outcome
+from multirsh.model import Assignment, Exited, Host, Outcome
 from multirsh.sh_text import quoted_anywhere
 from multirsh.transports.base import Connection, Sink, Stdin
 
-Wrap: TypeAlias = Callable[[str], str]
-"""Makes POSIX text that runs POSIX text in another way, such as by sudo."""
+
+class Wrapped(NamedTuple):
+    """A job as it is run in another way, such as by sudo.
+
+    Attributes:
+        text: For POSIX sh.
+        stdin: Its standard input, or ``None``.
+        tty: Whether it needs a pseudo-terminal.
+    """
+
+    text: str
+    stdin: Stdin | None
+    tty: bool
+
+
+Wrap: TypeAlias = Callable[[context.Job, Stdin | None, bool], Wrapped]
+"""Has a job run in another way; it is given the job, its input, and whether the user wants a terminal."""
+
+_MARKS_BYTES: Final = 200
+"""More than the marks add that say that our line was read."""
+
+_UNREADABLE: Final = (
+    b"multirsh: the login shell reads no command line as sh, csh or fish would; without --env, --cwd and a"
+    b" script, a command is sent as it is\n"
+)
 
 _LONG_ID: Final = "x" * 64
 """Longer than a run's id, or a user's name, ever is."""
@@ -39,11 +62,13 @@ class Order(NamedTuple):
         line: For its login shell.
         stdin: Its standard input, or ``None``.
         tty: Whether it gets a pseudo-terminal.
+        is_ours: Whether the line is ours and not the user's.
     """
 
     line: str
     stdin: Stdin | None
     tty: bool
+    is_ours: bool = False
 
 
 def check(command: Command, hosts: Sequence[Host], *, wrap: Wrap | None = None) -> None:
@@ -65,9 +90,9 @@ def check(command: Command, hosts: Sequence[Host], *, wrap: Wrap | None = None) 
         measured = hosts
     else:
         measured = sorted(hosts, key=lambda host: len(host.name))[-1:]
-    if command.is_template or _has_context(command) or wrap is not None:
-        for host in measured:
-            order(command, Assignment(host, len(hosts), _LONG_ID), None, user=_LONG_ID, wrap=wrap)
+    for host in measured:
+        made = order(command, Assignment(host, len(hosts), _LONG_ID), None, user=_LONG_ID, wrap=wrap)
+        portable.check_length(made.line + " " * (_MARKS_BYTES if made.is_ours else 0))
 
 
 def order(
@@ -93,10 +118,22 @@ def order(
     filled = _filled(command, assignment, user or "") if command.is_template else command
     if wrap is None and not _has_context(filled):
         return Order(filled.text, stdin, filled.tty)
-    text = _posix(filled, assignment)
+    job = context.Job(filled.told_as, _posix(filled, assignment) if _has_context(filled) else None)
     if filled.script is not None:
         stdin = Led(delivery.content(filled.script.content), stdin)
-    return Order(portable.line(text if wrap is None else wrap(text)), stdin, filled.tty)
+    if wrap is None:
+        return Order(portable.line(job.text), stdin, filled.tty, is_ours=True)
+    return wrapped_order(job, stdin, wrap, tty=filled.tty)
+
+
+def wrapped_order(job: context.Job, stdin: Stdin | None, wrap: Wrap, *, tty: bool) -> Order:
+    """Make what a host is given where the job is run in another way.
+
+    Raises:
+        UsageError: It is too long.
+    """
+    text, stdin, tty = wrap(job, stdin, tty)
+    return Order(portable.line(text), stdin, tty)
 
 
 class Runner(Protocol):
@@ -119,7 +156,11 @@ class Runner(Protocol):
 
 
 class Plainly:
-    """The ``Runner`` that sends an order and adds nothing."""
+    """The ``Runner`` that sends an order and adds nothing to what the user asked for.
+
+    A line of ours is for login shells of sh's, csh's and fish's kin. Others, such as Python, complain of it;
+    in place of that complaint, which repeats the line, the host's ending says what is wrong.
+    """
 
     async def run(
         self,
@@ -130,7 +171,21 @@ class Plainly:
     ) -> Outcome:
         """Send it."""
         made = make(None)
-        return await connection.run(made.line, sink, made.stdin, tty=made.tty)
+        if not made.is_ours:
+            return await connection.run(made.line, sink, made.stdin, tty=made.tty)
+        from multirsh.commands.sudo import conversation, wrapping  # noqa: PLC0415 - most runs need neither
+
+        marks = wrapping.new_marks()
+        made = make(lambda job, stdin, tty: Wrapped(wrapping.announced(job, marks), stdin, tty))
+        talk = conversation.Conversation(sink, None, marks)
+        try:
+            outcome = await connection.run(made.line, talk, made.stdin, tty=made.tty)
+        finally:
+            talk.end()
+        if not talk.repeats or talk.has_begun or outcome == Exited(0):
+            return outcome
+        sink.write("stderr", _UNREADABLE)
+        return Exited(context.NOT_BEGUN)
 
 
 PLAINLY: Final = Plainly()

@@ -7,7 +7,7 @@ user's command, as sshd would start it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from multirsh.commands.command import OURS
 from multirsh.model import Assignment
@@ -18,6 +18,40 @@ NOT_BEGUN: Final = 125
 
 MENTION: Final = "MULTIRSH_"
 """A command in which this stands finds the variables that begin with it."""
+
+
+class Job(NamedTuple):
+    """What is to be run on a host, and what logs call it.
+
+    Attributes:
+        told: The user's command; a script by its name and arguments.
+        script: POSIX text that runs it; ``None`` if ``told`` is all that the login shell is given.
+    """
+
+    told: str
+    script: str | None = None
+
+    @property
+    def text(self) -> str:
+        """POSIX text that runs it."""
+        return login_shell(self.told) if self.script is None else self.script
+
+
+LOGIN_SHELL: Final = (
+    "case ${SHELL:=/bin/sh} in */nologin|*/false)SHELL=/bin/sh;;esac;"
+    # sshd sets none. A shell counts itself, and not all of them take that back when they become another.
+    "unset SHLVL;"
+    'set -- -c "$1";'
+    "case ${SHELL##*/} in"
+    " sh|ash|bash|dash|ksh|ksh93|lksh|mksh|oksh|pdksh|posh|rbash|rksh|yash|zsh)"
+    'set -- "$@" "${SHELL##*/}";;esac;'
+    'exec %s"$SHELL" "$@"'
+)
+"""Become the login shell with ``$1`` as its command; in the place of ``%s`` stand words that go before it.
+
+sshd starts a login shell by its path, and tells it that its name is the last part of that. A shell of sh's
+kin learns such a name from the word behind the command; to others that word would be an argument. Users that
+cannot log in, but as which sudo may run a command, get /bin/sh."""
 
 
 def about(assignment: Assignment) -> dict[str, str]:
@@ -47,21 +81,8 @@ def setting(environment: Mapping[str, str]) -> str:
 def login_shell(text: str, *, before: str = "") -> str:
     """Become the login shell with ``text`` as its command.
 
-    sshd starts it by its path, and tells it that its name is the last part of that. A shell of sh's kin
-    learns such a name from the word behind the command; to others that word would be an argument. Users that
-    nobody can log in as, whom sudo may run a command as, get /bin/sh.
-
     Args:
         text: The user's.
         before: Words that go before the shell's, such as those of ``setting``.
     """
-    return (
-        "case ${SHELL:=/bin/sh} in */nologin|*/false)SHELL=/bin/sh;;esac\n"
-        # sshd sets none. A shell counts itself, and not all of them take that back when they become another.
-        "unset SHLVL\n"
-        f"set -- -c {quoted(text)}\n"
-        "case ${SHELL##*/} in"
-        " sh|ash|bash|dash|ksh|ksh93|lksh|mksh|oksh|pdksh|posh|rbash|rksh|yash|zsh)"
-        'set -- "$@" "${SHELL##*/}";;esac\n'
-        f'exec {before}"$SHELL" "$@"'
-    )
+    return f"set -- {quoted(text)}\n" + LOGIN_SHELL.replace("%s", before)

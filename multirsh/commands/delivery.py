@@ -9,11 +9,10 @@ the line), so that what follows is the script's own input::
     \.                           ──────────▶ the end: no such piece looks so
     the user's standard input    ──────────▶ left for the script
 
-It goes into a file that only its owner can read, and that has lost its name before the
-first byte of it came: descriptor 8 writes it, 9 reads it, and the interpreter
-is given ``/dev/fd/9``. So nothing is left behind, however it ends. A host
-without /dev/fd keeps the name until the script has ended; then sh waits for
-it, and removes the file.
+It goes into a file that only its owner can read and run, in the first folder that has room for it: ``$0`` can
+be run again, by ``exec sudo "$0"`` or by Python's multiprocessing, which descriptors and files without a name
+do not survive. The shell that has received it waits for the script, removes the file, and ends as the script
+has ended.
 """
 
 from __future__ import annotations
@@ -28,38 +27,53 @@ from multirsh.sh_text import escaped, quoted
 _PIECE: Final = 2048
 """Bytes of the script in one line; as lines they may be five times as many."""
 
-_END: Final = b"\\.\n"
+END: Final = b"\\.\n"
+"""Behind the last line: no piece looks so."""
 
-_RECEIVE: Final = f"""\
-__f=
-for __d in "${{TMPDIR:-/tmp}}" /tmp /var/tmp /dev/shm "$HOME" .;do
-if (umask 077;set -C;: >"$__d/$__n") 2>/dev/null;then __f=$__d/$__n;break;fi
-done
-if [ -z "$__f" ];then echo "multirsh: no folder for a temporary file, not even /tmp">&2;exit {NOT_BEGUN};fi
-exec 8>"$__f" 9<"$__f"
-__p=/dev/fd/9
-if [ -r $__p ];then rm -f "$__f"
-else
-__p=$__f
-trap 'rm -f "$__f"' 0
-for __s in 1 2 15;do trap "exit $((128+__s))" $__s;done
-fi
-if (
+_RECEIVE: Final = rf"""
+__f=$(
 LC_ALL=C
+f= k=0
+trap 'rm -f "$f"' 0
+for s in 1 2 15;do trap "exit $((128+s))" $s;done
+set -- "${{TMPDIR:-/tmp}}" /tmp /var/tmp /dev/shm "$HOME" .
 while IFS= read -r l;do
-case $l in '\\.')exit 0;;esac
-printf %b "$l"||exit 1
+case $l in \\.)trap - 0;echo "$f";exit 0;;esac
+until [ -n "$f" ]&&printf %b "$l" 2>/dev/null >>"$f";do
+g=$f f=
+while [ -z "$f" ];do
+if [ $# = 0 ];then rm -f "$g";exit 2;fi
+f=$1/$__n
+shift
+if (umask 077;set -C;: >"$f") 2>/dev/null;then
+[ -z "$g" ]||dd bs={_PIECE} count=$k <"$g" >>"$f" 2>/dev/null||{{ rm -f "$f";f=;}}
+else f=;fi
+done
+[ -z "$g" ]||rm -f "$g"
+done
+k=$((k+1))
 done
 exit 1
-)>&8;then exec 8>&-;else echo "multirsh: the script has not come in full">&2;exit {NOT_BEGUN};fi
+)
+case $? in
+0);;
+2)echo "multirsh: no folder has room for a temporary file, not even /tmp">&2;exit {NOT_BEGUN};;
+*)echo "multirsh: the script has not come in full">&2;exit {NOT_BEGUN};;
+esac
+trap 'rm -f "$__f"' 0
+for __s in 1 2 15;do trap "exit $((128+__s))" $__s;done
+chmod 700 "$__f"
 """
 
-# Of ksh, only descriptors that a command is given by name reach it.
 _RUN: Final = """\
-case $__p in /dev/fd/9)exec "$@" 9<&9;;esac
-exec 9<&-
 "$@"
-exit $?"""
+__s=$?
+rm -f "$__f"
+trap - 0 1 2 15
+case $((__s-128)) in 1|2|3|4|6|8|9|11|13|14|15)ulimit -c 0;kill -$((__s-128)) $$;;esac
+exit $__s"""
+"""A signal that ended the script ends the shell, too; what an exit status says of it are the signals by which
+programs are ended, by the same numbers everywhere."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,7 +83,7 @@ def content(script: bytes) -> bytes:
     Args:
         script: The content, without NUL bytes.
     """
-    return b"".join((*_lines(script), _END))
+    return b"".join((*_lines(script), END))
 
 
 def receiving(runner: Sequence[str], arguments: Sequence[str], *, before: str, name: str) -> str:
@@ -82,9 +96,14 @@ def receiving(runner: Sequence[str], arguments: Sequence[str], *, before: str, n
         name: A file name that nobody else uses.
     """
     first, last = (" ".join(map(quoted, words)) for words in (runner, arguments))
-    return f'__n={quoted(name)}\n{_RECEIVE}set -- {before}{first} "$__p" {last}\n{_RUN}'
+    return f'__n={quoted(name)}\n{_RECEIVE}set -- {before}{first} "$__f" {last}\n{_RUN}'
 
 
 def _lines(script: bytes) -> Iterator[bytes]:
     for start in range(0, len(script), _PIECE):
-        yield escaped(script[start : start + _PIECE]) + b"\n"
+        yield escaped_line(script[start : start + _PIECE])
+
+
+def escaped_line(piece: bytes) -> bytes:
+    """``piece`` as one line, which ``printf %b`` makes bytes of again."""
+    return escaped(piece) + b"\n"

@@ -47,13 +47,23 @@ def line(script: str) -> str:
         raise UsageError("a command cannot hold a NUL byte")
     words = _words(escaped_for_quotes(to_bytes(script + _END)))
     made = " ".join([_BEGINNING, *(f"'{word.decode('ascii')}'" for word in words)])
-    if len(made) > LONGEST_ARGUMENT:
+    check_length(made)
+    return made
+
+
+def check_length(line: str) -> None:
+    """See to it that a server can give ``line`` to a login shell, as one argument.
+
+    Raises:
+        UsageError: It is too long.
+    """
+    length = len(to_bytes(line))
+    if length > LONGEST_ARGUMENT:
         raise UsageError(
-            f"the command is too long: {len(made):,} bytes as it would be sent, and"
+            f"the command is too long: {length:,} bytes as it would be sent, and"
             f" a shell takes {LONGEST_ARGUMENT:,} at the most",
             hint="put it into a file and use 'multirsh script FILE', or give data as standard input (-I)",
         )
-    return made
 
 
 def _words(text: bytes) -> Iterator[bytes]:

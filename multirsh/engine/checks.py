@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from multirsh.arguments import check_fields
-from multirsh.commands.command import Command
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
 from multirsh.model import Host, TransportName
@@ -18,20 +17,25 @@ def transport_of(host: Host) -> str:
     return host.settings.transport or TransportName.SSH
 
 
-def check_terminals(transports: Mapping[str, Transport], command: Command, hosts: Sequence[Host]) -> None:
-    """See to it that every host can have what ``command`` asks for.
+def check_terminals(transports: Mapping[str, Transport], hosts: Sequence[Host], option: str | None) -> None:
+    """See to it that every host can have a pseudo-terminal.
+
+    Args:
+        transports: By name.
+        hosts: All of the run's.
+        option: What asks for one; ``None`` if nothing does.
 
     Raises:
-        UsageError: A pseudo-terminal, where there are none.
+        UsageError: There are none.
     """
-    if not command.tty:
+    if option is None:
         return
     for host in hosts:
         name = transport_of(host)
         if not transports[name].has_terminals:
             raise UsageError(
                 f"{host.name}: there are no terminals by {name}",
-                hint="leave out --tty, or such hosts with -x",
+                hint=f"leave out {option}, or such hosts with -x",
             )
 
 

@@ -237,7 +237,8 @@ class Fleet:
         means = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
-        check_terminals(means.transports, asked, chosen)
+        needs_tty = sudo is not None and sudo.needs_tty
+        check_terminals(means.transports, chosen, "--tty" if asked.tty else "--become" if needs_tty else None)
         runner = self._runner(sudo, chosen)
         assemble.check(asked, chosen, wrap=runner.sample if isinstance(runner, Elevation) else None)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
@@ -331,6 +332,10 @@ class Fleet:
         for words in job.left_out:
             self._warn(words)
         sudo = course.get("sudo")
+        if sudo is not None and sudo.needs_tty:
+            raise UsageError(
+                f"no files can be copied by {sudo.by}, which needs a terminal", hint="use --sudo"
+            )
         rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
         return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
 
@@ -415,7 +420,7 @@ class Fleet:
     def _begin(
         self, title: str, work_for: Callable[[Assignment], Work], hosts: Sequence[Host], course: Course
     ) -> Run:
-        gate, ask = course.get("gate"), course.get("ask")
+        gate, ask, sudo = course.get("gate"), course.get("ask"), course.get("sudo")
         rolling = course.get("rolling") or RollingPlan()
         plan = RunPlan(
             command=title,
@@ -428,7 +433,8 @@ class Fleet:
             fail_fast=course.get("fail_fast", False),
             barrier=course.get("barrier", False),
             record=course.get("journal", NO_RECORD),
-            sudo_password=no_password if course.get("sudo") is None else self._proven_password,
+            # Of doas and su it is no answer to the sudo that ends commands: su's is another user's.
+            sudo_password=self._proven_password if sudo is not None and not sudo.needs_tty else no_password,
         )
         run = Run(self._entered(), hosts, plan)
         self._runs = [known for known in self._runs if not known.is_over]

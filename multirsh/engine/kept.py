@@ -26,6 +26,7 @@ from multirsh.transports.base import (
     Connection,
     Destination,
     HasSubsystems,
+    Killable,
     Lasting,
     Sink,
     Stdin,
@@ -212,6 +213,10 @@ class _Use:
             # A channel that is refused on a connection that lives is the remote's answer.
             self.is_stale = self._is_reused and is_first and never_began and not self._inner.is_open
             raise
+
+    def kill_command(self) -> bool:
+        """Kill what was asked for, where the connection can."""
+        return isinstance(self._inner, Killable) and self._inner.kill_command()
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
         """End what was given up on."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.commands import portable
-from multirsh.commands.assemble import PLAINLY, Order, Runner, Wrap
+from multirsh.commands.assemble import PLAINLY, Order, Runner, Wrap, wrapped_order
+from multirsh.commands.context import Job
 from multirsh.errors import HostError
 from multirsh.files.host_shell import SHELL
 from multirsh.files.options import CopyOptions, Via
@@ -59,7 +60,9 @@ class Reach:
 
         def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:
             def make(wrap: Wrap | None) -> Order:
-                return Order(portable.line(script if wrap is None else wrap(script)), stdin, tty=False)
+                if wrap is None:
+                    return Order(portable.line(script), stdin, tty=False)
+                return wrapped_order(Job("multirsh: files", script), stdin, wrap, tty=False)
 
             return self.rights.runner.run(self.connection, sink, self.host, make)
 

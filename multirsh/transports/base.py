@@ -156,6 +156,21 @@ class HasSubsystems(Protocol):
 
 
 @runtime_checkable
+class Killable(Protocol):
+    """A connection whose remote kills a command on request."""
+
+    def kill_command(self) -> bool:
+        """Send KILL, and no TERM before it, to the command's own process group; there is no answer.
+
+        It is for programs that do harm when they end in order, such as a sudo that counts an unanswered
+        prompt as a failed attempt.
+
+        Returns:
+            Whether it was sent.
+        """
+
+
+@runtime_checkable
 class Lasting(Protocol):
     """A connection that can be used again once what it was opened for is done."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from tests.servers.namespace import Namespace
 from tests.servers.processes import naming
 
 
-def _reads_script(pid: int) -> bool:
-    """Whether a process writes a script into a file that has no name any more."""
-    own = Path(f"/proc/{pid}/fd")
+def _received(pid: int) -> Path | None:
+    """The file into which a process writes a script, once some of it is there."""
     with contextlib.suppress(OSError):
-        return (own / "9").readlink().name.endswith(" (deleted)") and (own / "8").stat().st_size > 0
-    return False
+        named = re.search(rb"multirsh-[0-9a-f]{16}", Path(f"/proc/{pid}/cmdline").read_bytes())
+        if named is not None:
+            file = Path("/tmp", named[0].decode())
+            return file if file.stat().st_size > 0 else None
+    return None
 
 
 ONE = ("-f", "hosts.yaml", "-w", "h01", "-N", "-q")
@@ -145,12 +148,17 @@ class TestScript:
         there = on_sshd.home / mark  # near the beginning of the line, which is parted into words
         there.mkdir()
         process = on_sshd.start("script", *ONE, "--cwd", there, "large")
-        wait_until(
-            lambda: any(_reads_script(pid) for pid in naming(mark)), what="the host reads it", timeout_s=60
-        )
+        files: set[Path] = set()
+
+        def is_read() -> bool:
+            files.update(file for pid in naming(mark) if (file := _received(pid)) is not None)
+            return bool(files)
+
+        wait_until(is_read, what="the host reads it", timeout_s=60)
         process.kill()
         assert ended(process).out == ""
         wait_until(lambda: naming(mark) == set(), what="nothing of it runs")
+        wait_until(lambda: not any(file.exists() for file in files), what="nothing is left")
 
     @pytest.mark.parametrize(
         ("args", "complaint"),

@@ -17,6 +17,8 @@ from tests.commands.guests import HOST, fleet_as_guest, lines, told
 from tests.conftest import StartServer
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
+from tests.servers.requirement import program
+from tests.servers.sshd import start_sshd
 
 on_servers = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -31,6 +33,21 @@ PRINTS = """printf "%s|" "$A" "$EMPTY" "$PATH"; env | grep "^UID=" """
 
 async def environment(fleet: Fleet, command: Command | str) -> list[str]:
     return sorted(line for line in lines(await told(fleet, command)) if line and not line.startswith(OWN))
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("no_leaks")
+async def test_a_login_shell_that_reads_something_else(
+    module_namespace: Namespace, in_module_namespace: Namespace, tmp_path: Path
+) -> None:
+    with start_sshd(namespace=module_namespace, shell=program("perl", package="perl-base")) as server:
+        async with fleet_as_guest(server, tmp_path) as fleet:
+            result = await told(fleet, Command("print(1)", environment={"A": "1"}))
+            assert (result.exit_status, result.stdout) == (125, b"")
+            assert (
+                b"multirsh: the login shell reads no command line as sh, csh or fish would" in result.stderr
+            )
+            assert b"printf" not in result.stderr
 
 
 class TestAroundACommand:

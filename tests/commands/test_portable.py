@@ -9,9 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from multirsh.commands import portable
+from multirsh.commands import assemble, portable
+from multirsh.commands.command import Command
 from multirsh.errors import UsageError
-from multirsh.sh_text import quoted
+from multirsh.model import Host
+from multirsh.sh_text import LONGEST_ARGUMENT, quoted
 from tests.commands.shells import LOGIN_SHELLS, at
 
 ANY_TEXT = st.binary(max_size=3000).map(
@@ -69,6 +71,15 @@ def test_what_is_too_long_is_said_before_it_is_sent() -> None:
     with pytest.raises(UsageError, match=r"too long: 13\d,\d{3} bytes") as caught:
         portable.line("x" * 131_000)
     assert "script" in (caught.value.hint or "")
+
+
+def test_a_plain_command_is_measured_too() -> None:
+    hosts = [Host("a")]
+    assemble.check(Command("x" * LONGEST_ARGUMENT), hosts)
+    with pytest.raises(UsageError, match="too long: 131,072 bytes"):
+        assemble.check(Command("x" * (LONGEST_ARGUMENT + 1)), hosts)
+    with pytest.raises(UsageError, match="too long"):
+        assemble.check(Command("ü" * 70_000), hosts)
 
 
 def test_a_nul_byte_has_no_place() -> None:

@@ -146,9 +146,7 @@ def test_what_is_written_in_place_stays_the_file_that_it_is(landing: Landing, ro
 
 
 @pytest.mark.root
-def test_nothing_is_written_in_place_into_a_file_that_another_user_has_left(
-    landing: Landing, root: Path
-) -> None:
+def test_a_file_that_another_user_has_left_is_not_written_to_in_place(landing: Landing, root: Path) -> None:
     (root / "f").write_text("theirs")
     os.chown(root / "f", 4242, -1)
     with pytest.raises(PermissionError, match="another user has left it there"):

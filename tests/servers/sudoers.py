@@ -8,6 +8,7 @@ folder of ours, too. The machine's own stay as they are.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.servers.accounts import PASSWORD, Person, hashed
-from tests.servers.requirement import program
+from tests.servers.requirement import program, require
 
 TRUSTED: Final = Person("mrtrusted", 64101)
 """May do everything, and is asked for the password."""
@@ -26,11 +27,25 @@ STRANGER: Final = Person("mrstranger", 64103)
 OTHER: Final = Person("mrother", 64104)
 """Whom others become."""
 
-PEOPLE: Final = (TRUSTED, FREE, STRANGER, OTHER)
+BASH: Final = Person("mrbash", 64105, "/bin/bash")
+"""May do everything, and has a start-up file (bash reads it for commands by ssh, too)."""
+FREE_BASH: Final = Person("mrfreebash", 64106, "/bin/bash")
+"""Likewise, and is asked for nothing."""
+
+PEOPLE: Final = (TRUSTED, FREE, STRANGER, OTHER, BASH, FREE_BASH)
+
+_SUDO_RS: Final = Path(__file__).parents[2] / ".sudo-rs/sudo"
 
 RULES: Final = f"""\
 {TRUSTED.name} ALL=(ALL) ALL
 {FREE.name} ALL=(ALL) NOPASSWD: ALL
+{BASH.name} ALL=(ALL) ALL
+{FREE_BASH.name} ALL=(ALL) NOPASSWD: ALL
+"""
+
+_MAILER: Final = """\
+#!/bin/sh
+cat >>{directory}/mails
 """
 
 _PAM: Final = """\
@@ -50,18 +65,37 @@ class SudoRules:
 
     Attributes:
         directory: Where its files are.
+        is_rs: Whether it is sudo-rs, which knows fewer settings, and keeps no log of its own.
     """
 
     directory: Path
+    is_rs: bool = False
 
     def replaced(self) -> dict[str, Path]:
         """What the server is to see, by path."""
-        return {
+        program = {"/usr/bin/sudo": self.directory / "sudo-rs"} if self.is_rs else {}
+        etc = self.directory / "etc"
+        return {**({"/etc": etc} if etc.exists() else {}), **program} | {
             "/etc/passwd": self.directory / "passwd",
             "/etc/shadow": self.directory / "shadow",
             "/etc/sudoers": self.directory / "sudoers",
-            "/etc/pam.d/sudo": self.directory / "pam",
+            **{f"/etc/pam.d/{name}": self.directory / "pam" for name in ("sudo", *self._others)},
         }
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        return ("doas", "su") if (self.directory / "etc").exists() else ()
+
+    def permit(self, text: str) -> None:
+        """Let doas go by ``text``, as of doas.conf(5); before the server is started.
+
+        There is no such file on the machine that another could stand for, so the server sees another /etc.
+        """
+        program("doas", package="opendoas")
+        etc = self.directory / "etc"
+        shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
+        (etc / "doas.conf").write_text(text)
+        (etc / "doas.conf").chmod(0o600)
 
     def rule(self, text: str = "") -> None:
         """Let it go by ``text`` besides, from now on; in place, since the servers see the files themselves.
@@ -71,23 +105,42 @@ class SudoRules:
         settings = (
             f"Defaults logfile={self.directory}/log, timestampdir={self.directory}/ts, !syslog\n"
             f"Defaults lecture_status_dir={self.directory}/lectured, lecture=never, !use_pty\n"
+            f'Defaults mailerpath="{self.directory}/mailer", mailto=root, mail_badpass\n'
         )
+        if self.is_rs:
+            settings = "Defaults timestamp_timeout=0, !use_pty\n"
         (self.directory / "sudoers").write_text(settings + RULES + text)
         for noted in ("ts", "lectured", "faillock"):
             shutil.rmtree(self.directory / noted, ignore_errors=True)
         (self.directory / "log").unlink(missing_ok=True)
+        (self.directory / "mails").write_text("")
+        (self.directory / "mails").chmod(0o666)  # Debian's sudo sends mail as the user
 
-    def set_password(self, password: str, *, changed: int = 19_000, expires: str = "") -> None:
+    def authenticate(self, stack: str = _PAM) -> None:
+        """Let PAM go by ``stack`` from now on; ``{directory}`` stands for the folder of these files."""
+        (self.directory / "pam").write_text(stack.format(directory=self.directory))
+
+    @property
+    def mails(self) -> int:
+        """How many mails sudo has sent; the folder must be one that everybody may enter."""
+        return (self.directory / "mails").read_text().count("Subject: ")
+
+    def set_password(
+        self, password: str, *, changed: int = 19_000, expires: str = "", is_locked: bool = False
+    ) -> None:
         """Give everybody ``password``.
 
         Args:
             password: In clear.
             changed: Days since 1970 of its last change; 0 makes them change it.
             expires: Days since 1970 at which the accounts end; empty for never.
+            is_locked: Whether they are locked, as by ``passwd -l``.
         """
-        lines = Path("/etc/shadow").read_text()
+        # The machine's own, but that root has this password, too: su wants it.
+        lines = re.sub("(?m)^root:[^:]*", f"root:{hashed(password)}", Path("/etc/shadow").read_text())
         for person in PEOPLE:
-            lines += f"{person.name}:{hashed(password)}:{changed}:0:99999:7::{expires}:\n"
+            hash_of = "!" * is_locked + hashed(password)
+            lines += f"{person.name}:{hash_of}:{changed}:0:99999:7::{expires}:\n"
         (self.directory / "shadow").write_text(lines)
 
     @property
@@ -108,19 +161,26 @@ class SudoRules:
         return sum(line.rstrip().endswith("V") for line in told.stdout.splitlines()[2:])
 
 
-def make_rules(directory: Path) -> SudoRules:
+def make_rules(directory: Path, *, is_rs: bool = False) -> SudoRules:
     """Make the files.
 
     Args:
         directory: An empty folder that only root may enter, or everybody.
+        is_rs: Whether sudo is to be sudo-rs.
     """
     program("sudo", package="sudo")
-    rules = SudoRules(directory)
+    rules = SudoRules(directory, is_rs)
+    if is_rs:
+        require(_SUDO_RS.exists(), "needs sudo-rs (.ci/setup --test unpacks it)")
+        shutil.copyfile(_SUDO_RS, directory / "sudo-rs")
+        (directory / "sudo-rs").chmod(0o4755)
     lines = Path("/etc/passwd").read_text()
     for person in PEOPLE:
         lines += f"{person.name}:x:{person.uid}:{person.uid}:multirsh test:/:{person.shell}\n"
     (directory / "passwd").write_text(lines)
-    (directory / "pam").write_text(_PAM.format(directory=directory))
+    (directory / "mailer").write_text(_MAILER.format(directory=directory))
+    (directory / "mailer").chmod(0o755)
+    rules.authenticate()
     rules.rule()
     rules.set_password(PASSWORD)
     (directory / "passwd").chmod(0o644)

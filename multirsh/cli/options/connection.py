@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from multirsh.cli import values
 from multirsh.cli.options.declare import Decorated, option, together
+from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.routes import Route
@@ -102,11 +103,18 @@ _CONNECTION_BUT_PORT = together(
         help="Run the command by sudo, as root or USER.",
     ),
     _of_connecting(
+        "--become",
+        metavar="PROGRAM[:USER]",
+        configurable=False,
+        help="Run the command by sudo, doas or su, as root or USER; doas and su give it a terminal.",
+    ),
+    _of_connecting(
         "-K",
         "--ask-sudo-pass",
         is_flag=True,
         configurable=False,
-        help="Ask for sudo's password, once for all hosts.  [default: the login's, where one is given]",
+        help="Ask for the password of sudo, doas or su, once for all hosts.  "
+        "[default: the login's, where one is given]",
     ),
     _of_connecting("--ask-pass", is_flag=True, help="Ask for the login password, once for all hosts."),
     _of_connecting(
@@ -157,6 +165,7 @@ class Connecting:
     password_file: Path | None = None
     password_command: str | None = None
     sudo: str | None = None
+    become: str | None = None
     ask_sudo_pass: bool = False
     addresses: Mapping[str, str] = field(default_factory=dict)
 
@@ -233,13 +242,27 @@ class Connecting:
             )
         return PasswordSource(ask=self.ask_pass, file=self.password_file, command=self.password_command)
 
+    def as_user(self) -> Sudo | None:
+        """As which user commands run, and by what; ``None`` for the login's.
+
+        Raises:
+            UsageError: Twice, or it cannot be meant.
+        """
+        if self.become is None:
+            return None if self.sudo is None else Sudo(self.sudo)
+        if self.sudo is not None:
+            raise UsageError(
+                "--sudo and --become each say as which user commands run", hint="use one of them"
+            )
+        return Sudo.read(self.become)
+
     def sudo_password(self, login: PasswordSource) -> PasswordSource | None:
         """Where sudo's password comes from: it is the login's, if -K does not ask for another.
 
         Raises:
             UsageError: There is no sudo.
         """
-        if self.sudo is None:
+        if self.sudo is None and self.become is None:
             if self.ask_sudo_pass:
                 raise UsageError("-K asks for sudo's password, and there is no sudo", hint="give --sudo, too")
             return None

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
-from multirsh.commands.assemble import Order, Wrap
+from multirsh.commands.assemble import Order, Wrap, Wrapped
+from multirsh.commands.context import Job
 from multirsh.commands.sudo import failures
-from multirsh.commands.sudo.conversation import Conversation, Stage
-from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.conversation import IS_OVER, Conversation, Stage
+from multirsh.commands.sudo.options import Become, Sudo
 from multirsh.commands.sudo.trial import Answer, Trial, Verdict
 from multirsh.commands.sudo.trial import Stage as TrialStage
-from multirsh.commands.sudo.wrapping import new_marks, wrapped
+from multirsh.commands.sudo.wrapping import Marks, OnTerminal, new_marks, wrapped
 from multirsh.errors import HostError
 from multirsh.model import Outcome
 from multirsh.transports.awake import awake_timeout
-from multirsh.transports.base import Connection, Sink, Warn
+from multirsh.transports.base import Connection, Killable, Sink, Stdin, Warn
 from multirsh.transports.passwords import Password
 
 TURN_S: Final = 10.0
@@ -26,14 +27,23 @@ TURN_S: Final = 10.0
 LOGIN_S: Final = 120.0
 """Seconds from sudo's start to the command's, at the most: somebody may have to press a button on a phone."""
 
+START_S: Final = 30.0
+"""Seconds from the command's request to sudo's start: a login shell may have much to read when it starts, but
+one that reads standard input waits for ever."""
+
+ASKS_S: Final = 1.0
+"""Seconds without output after which a line that has no end is a question."""
+
 GOODBYE_S: Final = 10.0
 """Seconds that sudo has to end once its answer is no."""
 
 SECONDS: Final[Mapping[Stage, float | None]] = {
-    Stage.QUIET: LOGIN_S,
+    Stage.QUIET: START_S,
+    Stage.STARTED: LOGIN_S,
     Stage.ASKED: LOGIN_S,
     Stage.ANSWERED: LOGIN_S,
     Stage.REFUSED: GOODBYE_S,
+    Stage.MORE: GOODBYE_S,
     Stage.WITHHELD: GOODBYE_S,
     Stage.BEGUN: None,
 }
@@ -57,17 +67,17 @@ class Turns:
         self._changed = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def ask(self, host: str) -> Answer:
+    def ask(self, host: str, *, has_probed: bool = False) -> Answer:
         """Whether ``host`` may have it now; after ``YES``, ``tell`` has to follow."""
-        answer = self.trial.ask(host)
+        answer = self.trial.ask(host, has_probed=has_probed)
         if answer is Answer.YES and host not in self._timers:
             loop = asyncio.get_running_loop()
             self._timers[host] = loop.call_later(TURN_S, self._overdue, host)
         return answer
 
-    async def turn(self, host: str) -> Answer:
+    async def turn(self, host: str, *, has_probed: bool = False) -> Answer:
         """Wait until that is known; the one after the other, each for ``TURN_S`` at the longest."""
-        while (answer := self.ask(host)) is Answer.WAIT:
+        while (answer := self.ask(host, has_probed=has_probed)) is Answer.WAIT:
             await self._changed.wait()
         return answer
 
@@ -98,28 +108,29 @@ class Turns:
 
 
 class Elevation:
-    """A ``Runner`` (``commands.assemble``): runs commands by sudo on the hosts of one run."""
+    """A ``Runner`` (``commands.assemble``): runs commands as another user on the hosts of one run."""
 
     def __init__(self, sudo: Sudo, password: Password | None, turns: Turns) -> None:
         """Take what all hosts share.
 
         Args:
-            sudo: As whom.
-            password: What sudo is answered; ``None`` where it is not known.
+            sudo: As which user, and by what.
+            password: What is answered; ``None`` where it is not known.
             turns: The fleet's.
         """
-        self._user = sudo.user
+        self._sudo = sudo
         self._password = password
         self._turns = turns
 
-    def sample(self, text: str) -> str:
-        """``text`` as it will be wrapped, for its length."""
-        return wrapped(text, self._user, new_marks(), may_ask=True)
+    def sample(self, job: Job, stdin: Stdin | None, tty: bool) -> Wrapped:  # noqa: FBT001 - as ``Wrap``
+        """``job`` as it will be wrapped, for its length."""
+        return self._wrapped(job, stdin, new_marks(), tty=tty)
 
     async def run(self, connection: Connection, sink: Sink, host: str, make: Make) -> Outcome:
-        """Run what ``make`` makes, by sudo.
+        """Run what ``make`` makes.
 
-        A host whose turn has not come is asked to run it without a password first: it may need none.
+        A host whose turn has not come waits, and has not touched sudo yet. Where the password is given to no
+        host any more, sudo is asked all the same, for it may need none; at its prompt it is killed.
 
         Args:
             connection: Open.
@@ -132,17 +143,37 @@ class Elevation:
         """
         if self._password is None:
             return self._judged(host, *await self._attempt(connection, sink, host, make))
-        if self._turns.ask(host) is not Answer.YES:
-            talk, outcome = await self._attempt(connection, sink, host, make, holds=True)
-            if talk.has_begun or outcome == failures.NOT_FOUND:
-                talk.release()
+        answer = await self._turns.turn(host)
+        if answer is not Answer.YES:
+            talk, outcome = await self._attempt(connection, sink, host, make)
+            if talk.stage is not Stage.WITHHELD or answer is Answer.NO:
                 return self._judged(host, talk, outcome)
-            if await self._turns.turn(host) is Answer.NO:
+            # At the prompt it was killed, so nothing has begun.
+            if await self._turns.turn(host, has_probed=True) is Answer.NO:
                 raise HostError(host, *failures.not_tried(self._turns.trial))
         try:
-            return self._judged(host, *await self._attempt(connection, sink, host, make, may_ask=True))
+            return self._judged(host, *await self._attempt(connection, sink, host, make, answer=self._answer))
         finally:
             self._turns.tell(host, Verdict.NONE)  # if it has not told anything else
+
+    def _wrapped(self, job: Job, stdin: Stdin | None, marks: Marks, *, tty: bool) -> Wrapped:
+        text = wrapped(
+            job,
+            self._sudo,
+            marks,
+            may_ask=self._may_ask,
+            has_input=stdin is not None,
+            tty=tty,
+        )
+        needs_tty = self._sudo.needs_tty
+        if needs_tty and not tty and stdin is not None:
+            stdin = OnTerminal(stdin)
+        return Wrapped(text, stdin, tty or needs_tty)
+
+    @property
+    def _may_ask(self) -> bool:
+        # su has no option that keeps it from asking.
+        return self._password is not None or self._sudo.by is Become.SU
 
     async def _attempt(
         self,
@@ -151,28 +182,29 @@ class Elevation:
         host: str,
         make: Make,
         *,
-        may_ask: bool = False,
-        holds: bool = False,
+        answer: Callable[[], Password | None] = lambda: None,
     ) -> tuple[Conversation, Outcome]:
         """Run it once, and give the conversation with how it ended."""
         marks = new_marks()
-        order = make(lambda text: wrapped(text, self._user, marks, may_ask=may_ask))
+        order = make(lambda job, stdin, tty: self._wrapped(job, stdin, marks, tty=tty))
         progress = _Progress(lambda verdict: self._turns.tell(host, verdict))
         talk = Conversation(
             sink,
             order.stdin,
             marks,
-            answer=self._answer,
+            answer=answer,
             moved=progress.moved,
+            kill=lambda: isinstance(connection, Killable) and connection.kill_command(),
             tty=order.tty,
-            holds=holds,
+            by_mark=self._sudo.by is Become.SUDO,
+            user=connection.user,
         )
         scope: asyncio.Timeout | None = None
         try:
-            async with awake_timeout(LOGIN_S) as scope:
-                with progress.bounding(scope):
+            async with awake_timeout(SECONDS[Stage.QUIET]) as scope:
+                with progress.bounding(scope, talk):
                     # Without a password sudo reads nothing, and what is there is the command's.
-                    stdin = talk if may_ask else order.stdin
+                    stdin = talk if self._may_ask else order.stdin
                     outcome = await connection.run(order.line, talk, stdin, tty=order.tty)
         except TimeoutError:
             if scope is None or not scope.expired():
@@ -189,11 +221,18 @@ class Elevation:
         """Why the command has not begun."""
         match talk.stage:
             case Stage.REFUSED:
-                return failures.refused()
+                return failures.refused(whose=talk.of_another)
+            case Stage.MORE if talk.wants_change:
+                return failures.must_change()
+            case Stage.MORE:
+                return failures.asks_more(talk.label)
+            case Stage.WITHHELD if self._password is None:
+                return failures.not_given()
             case Stage.WITHHELD:
                 return failures.not_tried(self._turns.trial)
-            case _:
-                return failures.not_begun(talk.last_words, LOGIN_S)
+            case stage:
+                seconds = SECONDS[stage] or 0.0
+                return failures.not_begun(talk.last_words, seconds, has_started=stage is not Stage.QUIET)
 
     def _judged(self, host: str, talk: Conversation, outcome: Outcome) -> Outcome:
         """The outcome, if it is the command's own.
@@ -203,13 +242,22 @@ class Elevation:
         """
         if talk.has_begun:
             return outcome
+        if talk.wants_change:
+            self._turns.tell(host, Verdict.ACCEPTED)  # accounts are looked at when the password was right
+        if talk.stage in IS_OVER:
+            raise HostError(host, *self._unfinished(talk))
+        if talk.stage is Stage.QUIET:
+            if talk.repeats:
+                raise HostError(host, *failures.unreadable(talk.last_words))
+            raise HostError(host, *failures.unseen(talk.last_words, outcome))
+        if talk.repeats:
+            self._turns.tell(host, Verdict.NONE)
+            raise HostError(host, *failures.no_shell(talk.last_words))
         if talk.stage is Stage.ANSWERED:
-            verdict = failures.verdict(talk.tail)
+            verdict = failures.verdict(talk.tail, outcome)
             self._turns.tell(host, verdict)
             if verdict is Verdict.REFUSED:
-                raise HostError(host, *failures.refused())
-        if talk.stage in {Stage.REFUSED, Stage.WITHHELD}:
-            raise HostError(host, *self._unfinished(talk))
+                raise HostError(host, *failures.refused(talk.last_words, whose=talk.of_another))
         raise HostError(host, *failures.denied(talk.last_words, outcome))
 
 
@@ -218,26 +266,39 @@ class _Progress:
 
     def __init__(self, tell: Callable[[Verdict], None]) -> None:
         self._tell = tell
-        self._was_answered = False
+        self._stage = Stage.QUIET
         self._scope: asyncio.Timeout | None = None
+        self._talk: Conversation | None = None
+        self._asking: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def bounding(self, scope: asyncio.Timeout) -> Iterator[None]:
+    def bounding(self, scope: asyncio.Timeout, talk: Conversation) -> Iterator[None]:
         """Move ``scope``'s deadline meanwhile; output that comes later does not."""
-        self._scope = scope
+        self._scope, self._talk = scope, talk
         try:
             yield
         finally:
-            self._scope = None
+            self._scope = self._talk = None
+            self._wait_no_more()
 
     def moved(self, stage: Stage) -> None:
-        """The conversation is at ``stage``."""
+        """The conversation is at ``stage``, or has come no further but has got output."""
+        self._wait_no_more()
+        if stage is self._stage:
+            if self._talk is not None and self._talk.question:
+                self._asking = asyncio.get_running_loop().call_later(ASKS_S, self._talk.ask_more)
+            return
         if self._scope is not None and not self._scope.expired():
             seconds = SECONDS[stage]
             now = asyncio.get_running_loop().time()
             self._scope.reschedule(None if seconds is None else now + seconds)
-        if stage is Stage.BEGUN and self._was_answered:
-            self._tell(Verdict.ACCEPTED)
+        if stage is Stage.BEGUN:
+            self._tell(Verdict.ACCEPTED if self._stage is Stage.ANSWERED else Verdict.FREE)
         elif stage is Stage.REFUSED:
             self._tell(Verdict.REFUSED)
-        self._was_answered = stage is Stage.ANSWERED
+        self._stage = stage
+
+    def _wait_no_more(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None

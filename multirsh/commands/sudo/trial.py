@@ -4,7 +4,9 @@ A wrong password is an attempt against an account, which may be locked for it;
 with one directory behind all hosts, each host's is one against the same
 account. So a password is on trial until a host has accepted it: one host is
 asked, and the others wait, without asking sudo to ask. If that host refuses
-it, no other is given it.
+it, no other is given it. Hosts that ask for no password need not wait for that:
+once one of them has been found, the others are probed side by side. A probe
+that is asked for the password is killed at the prompt, which nothing counts.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ class Answer(enum.Enum):
 
     YES = "yes"
     WAIT = "wait"
+    PROBE = "probe"
+    """Another host has it; but hosts have been found that ask for none, and so may this one be."""
     NO = "no"
 
 
@@ -42,8 +46,10 @@ class Verdict(enum.Enum):
     REFUSED = "refused"
     DOUBTED = "doubted"
     """It was sent, and the host did not let us in, and not say that it was the password."""
+    FREE = "free"
+    """The host did not ask, and the command has begun."""
     NONE = "none"
-    """Nothing that says something of it: the host did not ask, or was lost."""
+    """Nothing that says something of it, as where the host was lost."""
 
 
 class Trial:
@@ -60,9 +66,15 @@ class Trial:
         self.refused_on: list[str] = []
         self.doubted_on: list[str] = []
         self._on_trial: str | None = None
+        self._has_free = False
 
-    def ask(self, host: str) -> Answer:
-        """Whether ``host`` may be given it; after ``YES``, ``tell`` has to follow."""
+    def ask(self, host: str, *, has_probed: bool = False) -> Answer:
+        """Whether ``host`` may be given it; after ``YES``, ``tell`` has to follow.
+
+        Args:
+            host: Which.
+            has_probed: Whether it is known to ask.
+        """
         if self.stage is Stage.PROVEN:
             return Answer.YES
         if self.stage is Stage.STOPPED:
@@ -70,7 +82,7 @@ class Trial:
         if self._on_trial is None or self._on_trial == host:
             self._on_trial = host
             return Answer.YES
-        return Answer.WAIT
+        return Answer.PROBE if self._has_free and not has_probed else Answer.WAIT
 
     def overdue(self, host: str) -> None:
         """``host`` takes too long: let another one have it, too. Its verdict counts when it comes."""
@@ -83,6 +95,8 @@ class Trial:
         match verdict:
             case Verdict.ACCEPTED if self.stage is Stage.UNPROVEN:
                 self.stage = Stage.PROVEN
+            case Verdict.FREE:
+                self._has_free = True
             case Verdict.REFUSED:
                 self.refused_on.append(host)
             case Verdict.DOUBTED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -148,6 +149,17 @@ class ProcessConnection:
             ending.cancel()
         if failure.done():
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
+
+    def kill_command(self) -> bool:
+        """Kill the program's process group."""
+        running = self._running
+        if running is None or running.child.exited.done():
+            return False
+        try:
+            os.killpg(running.child.pid, signal.SIGKILL)
+        except OSError:
+            return False
+        return True
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - see below
         """End the program that was given up on, with all that it started.

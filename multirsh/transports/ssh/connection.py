@@ -249,6 +249,16 @@ class SshConnection:
         if failure.done():
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
+    def kill_command(self) -> bool:
+        """Ask the server for KILL (RFC 4254, section 6.9)."""
+        if self._session is None or self._link is None or self._link.is_forced:
+            return False
+        try:
+            self._session.signal("KILL")
+        except (asyncssh.Error, OSError):
+            return False
+        return True
+
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
         """End the command that was given up on, with all that it started."""
         link, session = self._link, self._session

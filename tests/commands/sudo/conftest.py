@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from tests.servers.sudoers import PEOPLE, SudoRules, make_rules
 
 
 @pytest.fixture(scope="module")
-def rules_of_all(tmp_path_factory: pytest.TempPathFactory) -> SudoRules:
+def rules_of_all() -> Iterator[SudoRules]:
     """The rules of the file's server."""
-    return make_rules(tmp_path_factory.mktemp("sudo"))
+    with tempfile.TemporaryDirectory(prefix="multirsh-sudo-") as folder:
+        Path(folder).chmod(0o711)
+        yield make_rules(Path(folder))
 
 
 @pytest.fixture(scope="module")

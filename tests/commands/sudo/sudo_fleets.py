@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from multirsh.commands.command import Command
-from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.options import Become, Sudo
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.results import HostResult
@@ -47,10 +47,11 @@ class Fleets:
         command: str | Command = "id -un",
         password: str | None = PASSWORD,
         user: str = "root",
+        by: Become = Become.SUDO,
         stdin: bytes | None = None,
         fanout: int = 64,
     ) -> list[HostResult]:
-        """Run ``command`` by sudo."""
+        """Run ``command`` as ``user``."""
         async with self.of(*people, password=password, fanout=fanout) as fleet:
-            results = await fleet.run(command, sudo=Sudo(user), stdin=stdin).gather()
+            results = await fleet.run(command, sudo=Sudo(user, by), stdin=stdin).gather()
         return [results[host.name] for host in fleet.hosts]

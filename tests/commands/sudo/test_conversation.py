@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.commands.sudo.conversation import HELD_BYTES, TABLE, Conversation, Event, Stage
+from multirsh.commands.sudo.conversation import TABLE, Conversation, Event, Stage
 from multirsh.commands.sudo.wrapping import new_marks
 from multirsh.engine.spool import Given
 from multirsh.errors import IllegalTransition
@@ -130,7 +130,6 @@ async def test_what_is_not_known_is_not_answered() -> None:
 async def test_no_other_prompt_is_answered(text: bytes) -> None:
     talk = conversation(Seen())
     talk.write("stderr", text)
-    talk.write("stdout", MARKS.prompt)  # not where sudo asks
     assert await waits(talk, 0)
     assert talk.stage is Stage.QUIET
 
@@ -157,28 +156,9 @@ async def test_on_a_terminal_the_line_end_of_the_answer_is_not_shown() -> None:
     assert seen.of("stdout") == b"\nout"
 
 
-async def test_held_output_is_shown_when_the_command_begins() -> None:
-    seen = Seen()
-    talk = conversation(seen, holds=True)
-    talk.write("stdout", b"banner ")
-    talk.write("stderr", b"words ")
-    assert seen.pieces == []
-    talk.write("stderr", MARKS.ready + b"of it")
-    talk.write("stdout", b"out")
-    assert (seen.of("stdout"), seen.of("stderr")) == (b"banner out", b"words of it")
-
-
-async def test_no_more_is_held_than_fits() -> None:
-    seen = Seen()
-    talk = conversation(seen, holds=True)
-    talk.write("stderr", b"x" * (HELD_BYTES + 1))
-    assert len(seen.of("stderr")) == HELD_BYTES + 1
-
-
 def test_the_table_is_whole() -> None:
     for stage in Stage:
         assert ((stage, Event.READY) in TABLE) is (stage is not Stage.BEGUN)
-        assert ((stage, Event.PROMPT) in TABLE) is (stage is not Stage.BEGUN)
     with pytest.raises(IllegalTransition):
         conversation(Seen())._step(Event.ANSWER)
 
@@ -199,5 +179,46 @@ def test_whatever_comes_in_whatever_pieces(parts: list[bytes], data: st.DataObje
     assert (talk.stage, talk.tail, cut.of("stderr")) == (same.stage, same.tail, at_once.of("stderr"))
     _, begun, after = b"".join(parts).partition(MARKS.ready)
     assert talk.has_begun is bool(begun)
-    assert cut.of("stderr").endswith(after)
+    # The mark comes on both streams, which may be one.
+    assert cut.of("stderr").endswith(after.replace(MARKS.ready, b"", 1))
     assert MARKS.prompt not in talk.tail
+
+
+@pytest.mark.parametrize("stars", [b"", b"******\b \b\b \b\x1b[0K\r"], ids=["0.2.5", "0.2.15 on a terminal"])
+async def test_nothing_of_sudo_rs_is_shown(stars: bytes) -> None:
+    for chunks in every_cut(
+        b"hello\n[sudo: "
+        + MARKS.prompt
+        + b"] Password: "
+        + stars
+        + b"\n"
+        + MARKS.ready
+        + MARKS.ready
+        + b"out"
+    ):
+        seen = Seen()
+        talk = conversation(seen, tty=bool(stars))
+        for chunk in chunks:
+            talk.write("stdout", chunk)
+        assert (seen.of("stdout"), talk.stage) == (b"hello\nout", Stage.BEGUN)
+
+
+async def test_a_second_prompt_without_a_complaint_is_no_refusal() -> None:
+    talk = conversation(Seen())
+    talk.write("stderr", MARKS.prompt)
+    assert await talk.read(0) == b"s3cret\n"
+    talk.write("stderr", MARKS.prompt)
+    assert talk.stage is Stage.MORE
+
+
+async def test_what_waits_for_an_answer_is_killed_before_its_input_ends() -> None:
+    kills = 0
+
+    def kill() -> bool:
+        nonlocal kills
+        kills += 1
+        return False
+
+    talk = Conversation(Seen(), None, MARKS, kill=kill)
+    talk.write("stderr", MARKS.prompt)
+    assert (await talk.read(0), kills, talk.stage) == (b"", 1, Stage.WITHHELD)

@@ -18,13 +18,16 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 @pytest.mark.parametrize("via", [Via.SFTP, Via.SCP])
 async def test_those_who_may_copy_as_root(fleets: Fleets, tmp_path: Path, via: Via) -> None:
-    """Asked without a password first, the conversation begins anew with one."""
+    """Where a host is probed without the password, the conversation begins anew with it."""
     tree = plant(tmp_path / "tree", files=5)
     (tree / "broken").unlink()
     (tree / "link").unlink()
     (tree / "sub" / "up").unlink()
     there = fleets.server.directory / f"there-{via}"
     there.mkdir(mode=0o700)
+    # The hosts are one, and scp(1) fails where another makes the folder that it has just not found.
+    for folder in (tree, *(path for path in tree.rglob("*") if path.is_dir())):
+        (there / folder.relative_to(tree.parent)).mkdir()
     options = CopyOptions(recursive=True, via=via)
 
     async with fleets.of(TRUSTED, FREE, TRUSTED, STRANGER) as fleet:

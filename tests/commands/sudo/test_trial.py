@@ -35,7 +35,17 @@ def test_once_accepted_three_refusals_stop_it() -> None:
     assert trial.blamed == ["b", "c", "d"]
 
 
-@pytest.mark.parametrize("verdict", [Verdict.NONE, Verdict.DOUBTED])
+def test_once_a_host_needs_none_the_others_are_probed() -> None:
+    trial = Trial()
+    assert [trial.ask(host) for host in "ab"] == [Answer.YES, Answer.WAIT]
+    trial.tell("a", Verdict.FREE)
+    assert [trial.ask(host) for host in "bcd"] == [Answer.YES, Answer.PROBE, Answer.PROBE]
+    assert trial.ask("c", has_probed=True) is Answer.WAIT
+    trial.tell("b", Verdict.REFUSED)
+    assert trial.ask("c", has_probed=True) is Answer.NO
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NONE, Verdict.DOUBTED, Verdict.FREE])
 def test_who_says_nothing_of_it_lets_the_next_one_try(verdict: Verdict) -> None:
     trial = Trial()
     trial.ask("a")
@@ -71,6 +81,7 @@ class Course(RuleBasedStateMachine):
         self.trial = Trial()
         self.told_yes: set[str] = set()
         self.overdue: set[str] = set()
+        self.has_free = False
 
     @rule(host=st.sampled_from("abcdef"))
     def ask(self, host: str) -> None:
@@ -83,7 +94,8 @@ class Course(RuleBasedStateMachine):
         elif stage is Stage.PROVEN:
             assert answer is Answer.YES
         else:
-            assert answer is (Answer.WAIT if others else Answer.YES)
+            waits = Answer.PROBE if self.has_free else Answer.WAIT
+            assert answer is (waits if others else Answer.YES)
         if answer is Answer.YES:
             self.told_yes.add(host)
 
@@ -101,6 +113,7 @@ class Course(RuleBasedStateMachine):
         self.told_yes.discard(host)
         self.overdue.discard(host)
         self.trial.tell(host, verdict)
+        self.has_free |= verdict is Verdict.FREE
 
     @invariant()
     def too_many_refusals_never_go_on(self) -> None:

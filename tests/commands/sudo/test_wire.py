@@ -81,13 +81,12 @@ async def test_a_wrong_password_is_one_attempt_of_one_host(
         f"the password was refused on {refused.host.name}, and was not tried here",
     )
     assert {result.error for result in results[:45] if result is not refused} == {untried}
-    assert rules.log.count("incorrect password attempt") == 1
-    assert " 1 incorrect password attempt" in rules.log
     assert fleets.warnings == [
         f"sudo: the password was refused on {refused.host.name}; it is not tried on other hosts"
     ]
-    # One for the password, and one that PAM counts for the prompt that was not answered.
-    assert rules.failures(TRUSTED) == 2
+    # sudo is killed at the prompt that is not answered, which would count as another attempt.
+    assert rules.failures(TRUSTED) == 1
+    assert TRUSTED.name not in rules.log
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ async def test_a_wrong_password_is_one_attempt_of_one_host(
         pytest.param(
             STRANGER,
             f"{STRANGER.name} ALL=(ALL) /bin/ls\n",
-            "Sorry, user mrstranger is not allowed to execute '/bin/sh -c",
+            "sudo allows no shell here (/bin/sh); programs that its rules allow are run with: multirsh",
             id="shell not allowed",
         ),
         pytest.param(FREE, "Defaults rootpw, targetpw\n", None, id="NOPASSWD"),
@@ -235,8 +234,7 @@ async def test_a_wrong_password_on_a_terminal(fleets: Fleets, rules: SudoRules) 
     (result,) = await fleets.run(TRUSTED, password=CANARY, command=Command("id", tty=True))
 
     assert result.error == Failure(ErrorKind.DENIED, Phase.SUDO, "the password was refused")
-    assert rules.log.count("incorrect password attempt") == 1
-    assert " 1 incorrect password attempt" in rules.log
+    assert rules.failures(TRUSTED) == 1
 
 
 async def test_around_it_are_a_context_and_a_script(fleets: Fleets) -> None:
@@ -320,7 +318,7 @@ async def test_the_password_is_in_no_log_and_shown_by_no_object(
     assert "Password(***)" in shown
     assert CANARY not in shown
     assert repr(CANARY) not in shown
-    assert "Sending" in caplog.text
+    assert "Sending" not in caplog.text  # asyncssh's own log is silent, whatever its level
     assert CANARY not in caplog.text
 
 
