@@ -18,7 +18,7 @@ from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.retry import RetryPolicy
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished
 from multirsh.files.options import CopyOptions
-from multirsh.model import ClosedBy, Host, Status
+from multirsh.model import ClosedBy, Host, HostKeyPolicy, Status
 from multirsh.ports.budget import PortBudget
 from multirsh.ports.kernel import read_table
 from multirsh.ports.sockets import TcpState
@@ -115,7 +115,7 @@ async def test_a_second_command_costs_two_round_trips(
     server = sshd_here()
     with SlowRelay(server.port, delay_s=0.02, namespace=in_namespace) as relay:
         name = "127.0.0.1"
-        hosts = hosts_on(server, [name], port=relay.port, host_keys="off")
+        hosts = hosts_on(server, [name], port=relay.port, host_keys=HostKeyPolicy.OFF)
         kept = Kept(server, [name], tmp_path, hosts=hosts)
         async with kept.fleet as fleet:
             await told(fleet, "true")
@@ -245,8 +245,8 @@ async def test_what_an_abandoned_run_left_to_drain_is_waited_for_at_the_end(
     mute = hooked(Conduct(session=goes_mute(b"up\n"), at_close=AtClose.IGNORES))
     well = sshd_here()
     hosts = [
-        *hosts_on(mute, ["127.0.0.1"], host_keys="off"),
-        *hosts_on(well, ["127.0.0.2"], host_keys="off"),
+        *hosts_on(mute, ["127.0.0.1"], host_keys=HostKeyPolicy.OFF),
+        *hosts_on(well, ["127.0.0.2"], host_keys=HostKeyPolicy.OFF),
     ]
     timeouts = Timeouts(connect=NEVER_S, close=0.3, kill_after=0.2)
     kept = Kept(well, ["127.0.0.2"], tmp_path, hosts=hosts, timeouts=timeouts)
@@ -313,7 +313,9 @@ async def test_who_waits_for_a_local_port_gets_that_of_a_connection_in_no_use(
 ) -> None:
     server = sshd_here()
     names = [f"web{number}" for number in range(6)]
-    hosts = [replace(host, address="127.0.0.1") for host in hosts_on(server, names, host_keys="off")]
+    hosts = [
+        replace(host, address="127.0.0.1") for host in hosts_on(server, names, host_keys=HostKeyPolicy.OFF)
+    ]
     kept = Kept(server, names, tmp_path, hosts=hosts, limits=Limits(fanout=3, ports=PortBudget(count=2)))
     async with kept.fleet as fleet:
         for _ in range(2):

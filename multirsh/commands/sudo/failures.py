@@ -171,5 +171,4 @@ def _denied(message: str) -> Ending:
 
 
 def _blame(trial: Trial) -> str:
-    how = "was refused" if trial.refused_on else "has let nobody in"
-    return f"the password {how} on {fold(trial.blamed)}"
+    return f"the password was refused on {fold(trial.refused_on)}"

@@ -44,8 +44,6 @@ class Verdict(enum.Enum):
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    DOUBTED = "doubted"
-    """It was sent, and the host did not let us in, and not say that it was the password."""
     FREE = "free"
     """The host did not ask, and the command has begun."""
     NONE = "none"
@@ -58,13 +56,11 @@ class Trial:
     Attributes:
         stage: How it stands.
         refused_on: The hosts that refused it, in order.
-        doubted_on: The hosts that did not say why they let nobody in, in order.
     """
 
     def __init__(self) -> None:
         self.stage = Stage.UNPROVEN
         self.refused_on: list[str] = []
-        self.doubted_on: list[str] = []
         self._on_trial: str | None = None
         self._has_free = False
 
@@ -99,16 +95,6 @@ class Trial:
                 self._has_free = True
             case Verdict.REFUSED:
                 self.refused_on.append(host)
-            case Verdict.DOUBTED:
-                self.doubted_on.append(host)
-        is_enough = len(self.refused_on) >= ENOUGH
-        if self.stage is Stage.UNPROVEN:
-            # A password may be right where sudo allows nothing to its owner; but not on host after host.
-            is_enough = bool(self.refused_on) or len(self.doubted_on) >= ENOUGH
-        if is_enough:
+        enough = 1 if self.stage is Stage.UNPROVEN else ENOUGH
+        if len(self.refused_on) >= enough:
             self.stage = Stage.STOPPED
-
-    @property
-    def blamed(self) -> list[str]:
-        """The hosts for which it was stopped."""
-        return self.refused_on or self.doubted_on
