@@ -366,15 +366,18 @@ class SftpPush:
 
     async def _agreed(self, entry: Entry, partial: bytes, size: int) -> int:
         """How many bytes of a partial file are known to be those of the source; the host sums them up."""
-        # The server may have written what came last before what came earlier: the end is written again.
-        count = (min(size, entry.size) - self.flight.size) // MEBIBYTE
-        if count <= 0:
-            return 0
-        said = await self.shell.ask(f"own_sum {quoted(partial)} {count}")
-        theirs = said[-1].partition(" ")[0] if said else None
-        if theirs is None or theirs != await self.blocks.sum(entry, count * MEBIBYTE):
-            return 0
-        return count * MEBIBYTE
+        # A server may have written what came last before what came earlier, and the end has holes: then less.
+        for less in (0, self.flight.size):
+            count = (min(size, entry.size) - less) // MEBIBYTE
+            if count <= 0:
+                break
+            said = await self.shell.ask(f"own_sum {quoted(partial)} {count}")
+            theirs = said[-1].partition(" ")[0] if said else None
+            if theirs is None:
+                break
+            if theirs == await self.blocks.sum(entry, count * MEBIBYTE):
+                return count * MEBIBYTE
+        return 0
 
     async def _write_and_name(
         self, entry: Entry, handle: bytes, temporary: bytes, target: bytes, old: Attrs | None, *, start: int
