@@ -15,7 +15,7 @@ import dataclasses
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 
 def check_call(function: Callable[..., Any], given: Mapping[str, object]) -> None:
@@ -78,13 +78,28 @@ def check_argument(name: str, value: object, hint: Any) -> None:
     """
     if _matches(value, hint):
         return
-    if isinstance(value, collections.abc.Sequence) and not isinstance(value, str | bytes):
-        for sequence in filter(_is_list, get_args(hint) if _is_union(hint) else (hint,)):
-            (hint,) = get_args(sequence)
+    for several in get_args(hint) if _is_union(hint) else (hint,):
+        kind = get_origin(several)
+        if kind is collections.abc.Mapping and isinstance(value, Mapping):
+            _check_items(name, value, *get_args(several))
+        elif (_is_list(several) or (kind is tuple and isinstance(value, tuple))) and _is_list_like(value):
+            hint = get_args(several)[0]
             index, value = next((i, one) for i, one in enumerate(value) if not _matches(one, hint))
             name = f"{name}[{index}]"
             break
     raise TypeError(f"{name} must be {_worded(hint)}, not {_type_name(type(value))}")
+
+
+def _check_items(name: str, mapping: Mapping[Any, object], key_hint: Any, hint: Any) -> None:
+    """Check a mapping's keys, then its values.
+
+    Raises:
+        TypeError: One is of another type.
+    """
+    for key in mapping:
+        check_argument(f"a key of {name}", key, key_hint)
+    for key, value in mapping.items():
+        check_argument(f"{name}[{key!r}]", value, hint)
 
 
 def _matches(value: object, hint: Any) -> bool:
@@ -94,11 +109,7 @@ def _matches(value: object, hint: Any) -> bool:
     if _is_union(hint):
         return any(_matches(value, one) for one in arguments)
     if _is_list(hint):
-        return (
-            isinstance(value, collections.abc.Sequence)
-            and not isinstance(value, str | bytes)
-            and all(_matches(one, arguments[0]) for one in value)
-        )
+        return _is_list_like(value) and all(_matches(one, arguments[0]) for one in value)
     kind = get_origin(hint) or hint
     if kind is tuple:
         return isinstance(value, tuple) and all(_matches(one, arguments[0]) for one in value)
@@ -120,6 +131,10 @@ def _is_union(hint: Any) -> bool:
 
 def _is_list(hint: Any) -> bool:
     return get_origin(hint) is collections.abc.Sequence
+
+
+def _is_list_like(value: object) -> TypeGuard[collections.abc.Sequence[Any]]:
+    return isinstance(value, collections.abc.Sequence) and not isinstance(value, str | bytes)
 
 
 def _worded(hint: Any) -> str:

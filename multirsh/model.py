@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
+from multirsh.arguments import check_fields
 from multirsh.names import check_host, check_jump, check_name, check_port, check_user
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -65,6 +66,7 @@ class Settings:
 
     Raises:
         UsageError: The user, the port or a jump host cannot be one (``multirsh.names``).
+        TypeError: One of them is of another type.
     """
 
     user: str | None = None
@@ -76,12 +78,16 @@ class Settings:
     host_keys: HostKeyPolicy | None = None
 
     def __post_init__(self) -> None:
-        if self.user is not None:
-            check_user(self.user, "the user")
-        if self.port is not None:
-            check_port(self.port, "the port")
-        if self.jump is not None:
-            check_jump(self.jump)
+        try:
+            if self.user is not None:
+                check_user(self.user, "the user")
+            if self.port is not None:
+                check_port(self.port, "the port")
+            if self.jump is not None:
+                check_jump(self.jump)
+        except (TypeError, AttributeError):
+            check_fields(self)  # which says what is of the wrong type
+            raise
 
     def or_else(self, fallback: Settings) -> Settings:
         """Fill what is not said here from ``fallback``; what is said stays."""
@@ -111,6 +117,7 @@ class Host:
 
     Raises:
         UsageError: The name or the address cannot be a host's (``multirsh.names``).
+        TypeError: One of them is of another type.
     """
 
     name: str
@@ -119,9 +126,13 @@ class Host:
     vars: Mapping[str, Scalar] = field(default_factory=lambda: NO_VARS, hash=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_name(self.name, "the name of a host")
-        if self.address is not None:
-            check_host(self.address, f"the address of {self.name}")
+        try:
+            check_name(self.name, "the name of a host")
+            if self.address is not None:
+                check_host(self.address, f"the address of {self.name}")
+        except (TypeError, AttributeError):
+            check_fields(self)  # which says what is of the wrong type
+            raise
 
     @property
     def target(self) -> str:

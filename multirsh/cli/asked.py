@@ -123,7 +123,7 @@ class Asked:
             return None
         from multirsh.cli.again import Again  # noqa: PLC0415 - not needed for --help
 
-        says_how = bool(self.files or self.choice.nodes or self.connecting.is_said)
+        says_how = bool(self.files) or self.choice.says_login or self.connecting.is_said
         return Again.look(self.keeping, may_differ=says_how)
 
     def hosts(self, again: Again | None = None) -> Sequence[Host]:

@@ -11,6 +11,8 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
+from multirsh.cli.sections import Setting
+
 _LIKENESS: Final = 0.6
 """From which on a spelling is worth a suggestion; below, suggestions are noise."""
 
@@ -42,7 +44,7 @@ def _near(error: click.NoSuchOption) -> str | None:
         name.lstrip("-"): name
         for parameter in error.ctx.command.params
         for name in parameter.opts
-        if name.startswith("--")
+        if name.startswith("--") and not isinstance(parameter, Setting)
     }
     found = difflib.get_close_matches(error.option_name.lstrip("-"), names, n=1, cutoff=_LIKENESS)
     return names[found[0]] if found else None

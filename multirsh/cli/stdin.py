@@ -72,7 +72,8 @@ class Stdin:
             raise UsageError("-I and --stdin-file each give the commands their input", hint="use one of them")
         sends_ours = self.name is not None and is_ours(self.name)
         if sends_ours and self.no_stdin:
-            raise UsageError("-I sends standard input, and -n does not", hint="use one of them")
+            option = "-I" if self.stdin else f"--stdin-file {self.stdin_file}"
+            raise UsageError(f"{option} sends standard input, and -n does not", hint="use one of them")
         if sends_ours and read_by_others:
             raise UsageError(
                 f"standard input is read by {read_by_others[0]} and cannot be sent to the hosts, too",
@@ -119,9 +120,9 @@ def bytes_wait() -> bool:
             fcntl.ioctl(STDIN, termios.FIONREAD, count)  # pipe(7), unix(7), tcp(7)
             return count[0] > 0
         if stat.S_ISREG(found.st_mode):
-            place = os.lseek(STDIN, 0, os.SEEK_CUR)
-            # The files of /proc have a size of 0, whatever is in them; pread(2) leaves the place as it is.
-            return found.st_size > place or (not found.st_size and bool(os.pread(STDIN, 1, place)))
+            # Its size would not say: it is 0 for files of /proc, and a log that is open for writing alone has
+            # one. pread(2) leaves the place as it is.
+            return bool(os.pread(STDIN, 1, os.lseek(STDIN, 0, os.SEEK_CUR)))
     except OSError:  # open for writing alone, a socket that listens: there is nothing that could be read
         pass
     return False

@@ -127,6 +127,8 @@ def test_another_program_than_the_recorded_one_is_refused_unless_it_is_given(use
     assert (ended.code, ended.out) == (2, "")
     assert "web[1,3]: the command that carries the connection is another one" in ended.err
     assert len(journal_of(user).runs()) == runs, "what did not begin is not the last run"
+    ended = user("--rerun", "ok", "-w", "web1", env={"MULTIRSH_EXEC": "echo elsewhere %h %c"})
+    assert (ended.code, ended.out) == (2, ""), "-w chooses among the hosts, and says nothing of their ways"
     ended = user("--rerun", "ok", "--exec", "echo elsewhere %h %c")
     assert (ended.code, len(ended.out.splitlines())) == (0, 2)
     assert "web[1,3]: the command that carries the connection is another one" in ended.err

@@ -78,6 +78,15 @@ def test_every_subcommand_that_runs_a_command_asks(multirsh: Program, args: Sequ
     assert multirsh(*args, stdin=b"x") == Ended(2, "", WAITING)
 
 
+def test_a_file_that_is_open_for_writing_alone_holds_nothing_for_the_commands(multirsh: Program) -> None:
+    log = multirsh.write("log", "what others have written\n")
+    descriptor = os.open(log, os.O_WRONLY)
+    try:
+        assert run_with(multirsh, descriptor, *HERE, "echo ran") == Ended(0, "ran\n", "")
+    finally:
+        os.close(descriptor)
+
+
 def test_a_copy_reads_no_input_and_does_not_ask(multirsh: Program) -> None:
     multirsh.write("a", "a")
     assert (
@@ -218,7 +227,10 @@ def test_the_word_after_the_flag_is_the_commands(multirsh: Program) -> None:
             "-I and --stdin-file each give the commands their input; use one of them",
         ),
         (("-I", "-n", "cat"), "-I sends standard input, and -n does not; use one of them"),
-        (("-n", "--stdin-file", "-", "cat"), "-I sends standard input, and -n does not; use one of them"),
+        (
+            ("-n", "--stdin-file", "-", "cat"),
+            "--stdin-file - sends standard input, and -n does not; use one of them",
+        ),
         (
             ("-f", "-", "-I", "cat"),
             (

@@ -29,6 +29,7 @@ WRONG = {
     ("-a", "uptime"): "-a needs a hosts file; name one with -f",
     ("--bogus", "x"): "there is no option --bogus; see multirsh --help",
     ("hosts", "--bogus"): "there is no option --bogus; see multirsh hosts --help",
+    ("--stdin-default", "none", "x"): "there is no option --stdin-default; did you mean --stdin-file?",
     ("--fanuot", "3", "x"): "there is no option --fanuot; did you mean --fanout?",
     ("-f", "32", "x"): "32: there is no such file; -f names a hosts file; for the fanout use -j 32",
     ("-f", "nowhere", "x"): "nowhere: there is no such file",

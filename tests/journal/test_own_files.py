@@ -16,6 +16,7 @@ from multirsh.errors import UsageError
 from multirsh.journal import Journal, Recorder, State
 from multirsh.journal import own_files as files
 from multirsh.journal.claim import claim
+from multirsh.journal.folder import make_private
 from multirsh.journal.own_files import open_own, read_own, within
 from multirsh.journal.record_file import RecordFile
 
@@ -135,6 +136,19 @@ def test_a_folder_of_another_user_is_neither_written_nor_read(
     assert list(journal.folder.iterdir()) == []
     with pytest.raises(UsageError, match="cannot be read: it belongs to another user"):
         journal.runs()
+
+
+@pytest.mark.parametrize(
+    "put",
+    [os.mkfifo, Path.touch, lambda path: path.symlink_to("nowhere")],
+    ids=["a FIFO", "a file", "a link to nothing"],
+)
+def test_what_stands_in_the_place_of_the_folder_is_called_no_folder(
+    put: Callable[[Path], object], tmp_path: Path
+) -> None:
+    put(tmp_path / "runs")
+    with pytest.raises(NotADirectoryError, match="Not a directory"):
+        make_private(tmp_path / "runs")
 
 
 def test_a_call_that_does_not_return_is_an_error_in_time_and_others_are_as_they_are(

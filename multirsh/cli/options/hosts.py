@@ -16,6 +16,7 @@ from multirsh.cli import values
 from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.options.declare import option, together
 from multirsh.inventory import Inventory
+from multirsh.inventory.nodeset import parse
 from multirsh.inventory.selection import SHOWN
 from multirsh.model import Host
 
@@ -99,6 +100,16 @@ class Choice:
                         f"multirsh: warning: {name} {value} is the name of a file here{after}; if the shell"
                         f" has made it of a pattern, quote that, as in {name} 'web[1-3]'"
                     )
+
+    @property
+    def says_login(self) -> bool:
+        """Whether ``-w`` says as which user, or at which port, hosts are entered.
+
+        Raises:
+            NodeSetError: An expression cannot be read.
+        """
+        operands = [term.operand for text in self.nodes for term in parse(text)]
+        return any(operand.user is not None or operand.port is not None for operand in operands)
 
     @property
     def is_empty(self) -> bool:
