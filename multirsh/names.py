@@ -34,7 +34,7 @@ _NOT_IN_A_USER: Final = frozenset("'`\";&<>|(){}")
 _NOT_IN_A_COMMAND: Final = frozenset("$*?[")
 """What a shell expands even where ssh lets it stand in a user."""
 
-_WORD_BEGINS: Final = re.compile(r"(?:^|\s)([~#])")
+_NOT_FIRST_IN_A_COMMAND: Final = ("~", "#")
 _BLANK_AND_DASH: Final = re.compile(r"\s-")
 _LONGEST_SHOWN: Final = 80
 
@@ -72,8 +72,10 @@ def user_fault(text: str) -> str | None:
 def word_fault(text: str) -> str | None:
     """Say why ``text``, a name, cannot be put into a shell command; ``None`` if it can."""
     fault = user_fault(text)
-    if fault is None and (found := _WORD_BEGINS.search(text)):
-        return f"a word of it begins with {found[1]!r}"
+    if fault is None and text.startswith(_NOT_FIRST_IN_A_COMMAND):
+        return f"it begins with {text[0]!r}"
+    if fault is None and " " in text:
+        return "it holds a blank"
     return fault or _forbidden(text, _NOT_IN_A_COMMAND)
 
 
