@@ -31,8 +31,8 @@ def check_owner(found: os.stat_result, folder: os.stat_result) -> None:
 def check_file(found: os.stat_result, folder: os.stat_result) -> None:
     """See to it that a file in a folder may be written to; as ``check_owner``.
 
-    A file of the user's that has another name, too, may be any: where the kernel does not forbid it, all who may
-    write to the folder can make a hard link there.
+    A file of the user's that has another name, too, may be any: where the kernel does not forbid it, all who
+    may write to the folder can make a hard link there.
 
     Raises:
         PermissionError: Another user has left it there, or may have.
