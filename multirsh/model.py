@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Final, NamedTuple, TypeAlias
 
+from multirsh.arguments import check_fields
 from multirsh.names import check_host, check_jump, check_name, check_port, check_user
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -64,6 +65,7 @@ class Settings:
         host_keys: Policy for unknown host keys.
 
     Raises:
+        TypeError: The user, the port or the jump hosts are of another type.
         UsageError: The user, the port or a jump host cannot be one (``multirsh.names``).
     """
 
@@ -76,6 +78,10 @@ class Settings:
     host_keys: HostKeyPolicy | None = None
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.user, str | None) and isinstance(self.jump, str | None)):
+            check_fields(self)
+        if type(self.port) not in {int, NoneType}:
+            check_fields(self)
         if self.user is not None:
             check_user(self.user, "the user")
         if self.port is not None:
@@ -110,6 +116,7 @@ class Host:
         vars: The user's variables; shared between hosts, never changed.
 
     Raises:
+        TypeError: The name or the address is of another type.
         UsageError: The name or the address cannot be a host's (``multirsh.names``).
     """
 
@@ -119,6 +126,9 @@ class Host:
     vars: Mapping[str, Scalar] = field(default_factory=lambda: NO_VARS, hash=False, compare=False)
 
     def __post_init__(self) -> None:
+        # Hosts come by the 100,000, so what is right is seen at a glance.
+        if type(self.name) is not str or not isinstance(self.address, str | None):
+            check_fields(self)
         check_name(self.name, "the name of a host")
         if self.address is not None:
             check_host(self.address, f"the address of {self.name}")

@@ -145,7 +145,7 @@ def check_port(port: int, what: str) -> int:
     Raises:
         UsageError: It is refused.
     """
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 < port <= MAX_PORT:
+    if not 0 < port <= MAX_PORT:
         raise UsageError(f"{what}: {port!r} is not a port", hint=f"ports are 1 to {MAX_PORT}")
     return port
 
