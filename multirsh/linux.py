@@ -5,14 +5,17 @@ runs anywhere: each function says what happens where the system is without,
 and ``missing`` lists what that is. mypy holds the rest to this, as it reads
 the code for macOS too (``mypy --platform darwin``).
 
-Sources: fdatasync(2), pidfd_open(2), waitid(2), signal(7), ip(7), netdevice(7), netlink(7), proc(5).
+Sources: fdatasync(2), pidfd_open(2), waitid(2), signal(7), ip(7), netdevice(7), netlink(7), mallopt(3),
+proc(5).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 import struct
@@ -31,6 +34,9 @@ _IP_BIND_ADDRESS_NO_PORT: Final = 24
 _IP_LOCAL_PORT_RANGE: Final = 51
 """include/uapi/linux/in.h, Linux 6.3: the last port in the upper half, the first in the lower."""
 
+_M_ARENA_MAX: Final = -8
+"""glibc's malloc.h: how many arenas malloc(3) makes, each of 64 MiB of addresses."""
+
 _SIOCGIFFLAGS: Final = 0x8913
 """include/uapi/linux/sockios.h; other systems number their requests otherwise."""
 
@@ -44,6 +50,7 @@ def missing() -> tuple[str, ...]:
         (hasattr(os, "pidfd_open"), "pidfd_open(2): each local program takes a thread"),
         (hasattr(os, "waitid"), "waitid(2): what a local program left behind when it ended is not ended"),
         (has_processes, "processes in /proc: the fate of a local command that was given up on is unknown"),
+        (has_processes, "/proc/self/statm: what ulimit -v leaves is unknown, and output is not fitted to it"),
         (has_sockets, "netlink(7), /proc/net/tcp: who holds a port, and what is in TIME_WAIT, is unknown"),
         (IS_LINUX, "IP_BIND_ADDRESS_NO_PORT: with --bind a port serves one destination at a time"),
         (IS_LINUX, "IP_LOCAL_PORT_RANGE: --ports bounds how many ports are used, but not which"),
@@ -61,6 +68,28 @@ def sync_data(descriptor: int) -> None:
         os.fdatasync(descriptor)
     else:
         os.fsync(descriptor)
+
+
+def address_bytes() -> int | None:
+    """Read how many bytes of addresses this process uses (proc_pid_statm(5)); ``None`` where none tells."""
+    try:
+        pages = int((PROC / "self" / "statm").read_text("ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * resource.getpagesize()
+
+
+def use_one_arena() -> None:
+    """Have malloc(3) take the addresses of one arena and not of one for each thread (mallopt(3)).
+
+    Only glibc's makes several.
+    """
+    if not IS_LINUX:
+        return
+    import ctypes  # noqa: PLC0415 - hardly any run needs it
+
+    with contextlib.suppress(AttributeError, OSError):  # another C library's malloc has no arenas
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def open_process(pid: int) -> int | None:

@@ -29,12 +29,14 @@ MAX_PORT: Final = 65535
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A name with nothing in it to look at more closely."""
 
-_NOT_IN_A_HOST: Final = frozenset("'`\"$\\;&<>|(){}[]*?!,@#~")
+_NOT_IN_A_HOST: Final = frozenset("'`\"$\\;&<>|(){}[]*?!,@#~ ")
 _NOT_IN_A_USER: Final = frozenset("'`\";&<>|(){}")
-_NOT_IN_A_COMMAND: Final = frozenset("$*?[")
-"""What a shell expands even where ssh lets it stand in a user."""
+_NOT_IN_A_COMMAND: Final = frozenset("$*?[ #!")
+"""What a shell expands, or ends a word at, even where ssh lets it stand in a user.
 
-_WORD_BEGINS: Final = re.compile(r"(?:^|\s)([~#])")
+``Match exec`` is read by ``$SHELL``: for csh, a comment begins in ``a#b``, and ``!`` calls up its history.
+"""
+
 _BLANK_AND_DASH: Final = re.compile(r"\s-")
 _LONGEST_SHOWN: Final = 80
 
@@ -43,10 +45,7 @@ def host_fault(text: str) -> str | None:
     """Say why ``text`` cannot be what a host is connected to by; ``None`` if it can."""
     if _ORDINARY.fullmatch(text):
         return None
-    fault = _fault(text, _NOT_IN_A_HOST)
-    if fault is None and " " in text:
-        return "it holds a blank"
-    return fault
+    return _fault(text, _NOT_IN_A_HOST)
 
 
 def name_fault(text: str) -> str | None:
@@ -72,8 +71,8 @@ def user_fault(text: str) -> str | None:
 def word_fault(text: str) -> str | None:
     """Say why ``text``, a name, cannot be put into a shell command; ``None`` if it can."""
     fault = user_fault(text)
-    if fault is None and (found := _WORD_BEGINS.search(text)):
-        return f"a word of it begins with {found[1]!r}"
+    if fault is None and text.startswith("~"):
+        return "it begins with '~'"
     return fault or _forbidden(text, _NOT_IN_A_COMMAND)
 
 
@@ -172,7 +171,7 @@ def _fault(text: str, forbidden: frozenset[str]) -> str | None:
 def _forbidden(text: str, forbidden: frozenset[str]) -> str | None:
     for character in text:
         if character in forbidden:
-            return f"it holds {character!r}"
+            return "it holds a blank" if character == " " else f"it holds {character!r}"
         if not character.isprintable():
             return f"it holds the character U+{ord(character):04X}"
     return None

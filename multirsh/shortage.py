@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import resource
-from pathlib import Path
 from typing import Final
 
+from multirsh import linux
 from multirsh.model import ErrorKind, Failure, Phase
 
 RESERVE_BYTES: Final = 8 * 1024 * 1024
@@ -79,15 +79,9 @@ def has_room(count: int) -> bool:
 
 
 def room_bytes() -> int | None:
-    """How many more bytes of addresses this process may use; ``None`` where there is no limit, or none tells.
-
-    Source: proc_pid_statm(5).
-    """
+    """How many more bytes of addresses this process may use; ``None`` if there is no limit, or none tells."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    return max(0, limit - pages * resource.getpagesize())
+    used = linux.address_bytes()
+    return None if used is None else max(0, limit - used)

@@ -8,6 +8,7 @@ import sys
 import threading
 from typing import Final
 
+from multirsh import linux
 from multirsh.shortage import is_limited, keep_reserve, part_of_room, relieve
 
 ENOUGH: Final = 1 << 20
@@ -31,9 +32,6 @@ def raise_descriptor_limit() -> None:
 STACK_BYTES: Final = 1024 * 1024
 """A thread's, where addresses are few; they are 8 MiB as a rule (pthread_attr_setstacksize(3))."""
 
-_M_ARENA_MAX: Final = -8
-"""mallopt(3): how many arenas malloc(3) makes. Each thread has one of 64 MiB of addresses otherwise."""
-
 OUTPUT_PART: Final = 8
 """Output may take one part in so many of the addresses that are left."""
 
@@ -43,10 +41,7 @@ def spare_addresses() -> None:
     if not is_limited():
         return
     threading.stack_size(STACK_BYTES)
-    import ctypes  # noqa: PLC0415 - hardly any run needs it
-
-    with contextlib.suppress(AttributeError, OSError):  # another C library's malloc has no arenas
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    linux.use_one_arena()
     keep_reserve()
 
 

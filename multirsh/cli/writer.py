@@ -12,7 +12,7 @@ from typing import Final
 
 from multirsh.cli.descriptors import STDERR, STDOUT, write_all
 from multirsh.output import Batch, HostFile, Printer, Target, Write
-from multirsh.shared_folders import check_owner
+from multirsh.shared_folders import check_file
 from multirsh.transports.threads import daemon_thread
 
 LAST_WORDS_S: Final = 1.0
@@ -106,7 +106,7 @@ class Writer:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
             descriptor = os.open(path, flags, 0o666)
             try:
-                check_owner(os.fstat(descriptor), file.folder.stat())
+                check_file(os.fstat(descriptor), file.folder.stat())
                 write_all(descriptor, data)
             finally:
                 os.close(descriptor)

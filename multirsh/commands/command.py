@@ -29,7 +29,7 @@ class Command:
 
     Attributes:
         text: For the login shell, what ssh would be given; empty for a script.
-        environment: Variables that it finds set, by name.
+        environment: Variables that it finds set, by name; not in the repr, as values may be secrets.
         directory: Where it runs, as seen from where a login begins; ``None`` for there.
         tty: Whether it gets a pseudo-terminal; its stderr then comes with stdout.
         is_template: Whether ``{host}`` and its kin are filled in: in ``text``, quoted for the shell, and in a
@@ -41,7 +41,7 @@ class Command:
     """
 
     text: str = ""
-    environment: Mapping[str, str] = field(default_factory=lambda: NO_ENVIRONMENT, kw_only=True)
+    environment: Mapping[str, str] = field(default_factory=lambda: NO_ENVIRONMENT, kw_only=True, repr=False)
     directory: str | None = field(default=None, kw_only=True)
     tty: bool = field(default=False, kw_only=True)
     is_template: bool = field(default=False, kw_only=True)

@@ -61,7 +61,7 @@ class TestOnSshd:
 
 
 def test_where_there_is_not_even_memory_to_begin_it_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails(error: BaseException) -> Callable[..., None]:
         def main(**_options: object) -> None:
@@ -72,7 +72,7 @@ def test_where_there_is_not_even_memory_to_begin_it_is_told_in_one_line(
     for error in (MemoryError(), BaseExceptionGroup("of a task", [MemoryError()])):
         monkeypatch.setattr(cli.group, "main", fails(error))
         assert cli._run([]) == 1
-        assert capsys.readouterr().err == f"multirsh: {NO_MEMORY}\n"
+        assert capfd.readouterr().err == f"multirsh: {NO_MEMORY}\n"
     monkeypatch.setattr(cli.group, "main", fails(BaseExceptionGroup("ours", [MemoryError(), KeyError()])))
     with pytest.raises(BaseExceptionGroup):
         cli._run([])

@@ -102,6 +102,26 @@ def test_a_link_under_a_hosts_name_is_not_followed(stdout: Path, tmp_path: Path)
 
 
 @pytest.mark.root
+@pytest.mark.parametrize(
+    ("folders_owner", "mode", "is_used"), [(0, 0o775, True), (0, 0o1777, False), (4242, 0o755, False)]
+)
+def test_a_hard_link_is_not_written_to_where_others_could_have_made_it(
+    stdout: Path, tmp_path: Path, *, folders_owner: int, mode: int, is_used: bool
+) -> None:
+    folder, ours = tmp_path / "out", tmp_path / "ours"
+    folder.mkdir()
+    ours.touch()
+    (folder / "web1").hardlink_to(ours)
+    folder.chmod(mode)
+    os.chown(folder, folders_owner, -1)
+    said = "".join(complaints_of(folder, "web1"))
+    assert ours.read_bytes() == (b"a\n" if is_used else b"")
+    refusal = f"{folder}/web1 cannot be written: there is a hard link in its place"
+    assert said == "" if is_used else refusal in said
+    assert stdout.read_bytes() == b"web1: a\n"
+
+
+@pytest.mark.root
 @pytest.mark.parametrize(("folders_owner", "is_used"), [(0, False), (4242, True)])
 def test_a_file_that_another_user_has_left_is_not_written_to_unless_the_folder_is_that_users(
     stdout: Path, tmp_path: Path, *, folders_owner: int, is_used: bool

@@ -201,3 +201,7 @@ async def test_what_is_too_long_with_its_context_is_told_before_anything_connect
         with pytest.raises(UsageError, match="too long"):
             fleet.run(Command("echo " + "x" * 131_000, environment={"A": "b"}))
     assert fake.connections == []
+
+
+def test_the_values_of_variables_are_not_in_its_repr() -> None:
+    assert "secret" not in repr(Command("x", environment={"TOKEN": "secret"}))
