@@ -128,7 +128,6 @@ def test_another_users_program_is_named_by_its_user(namespace: Namespace, in_nam
         (("0",), "PORT: '0' is not a whole number from 1 to 65535"),
         (("70000",), "PORT: '70000' is not a whole number from 1 to 65535"),
         (("abc",), "PORT: 'abc' is not a whole number from 1 to 65535"),
-        (("80", "81"), "got unexpected extra argument (81); see multirsh ports --help"),
         (("--watch", "0"), "--watch: '0' is not a number of seconds above 0"),
         (
             ("--watch", "8080"),
@@ -139,6 +138,14 @@ def test_another_users_program_is_named_by_its_user(namespace: Namespace, in_nam
 def test_what_cannot_be_meant(multirsh: Program, args: tuple[str, ...], said: str) -> None:
     end = multirsh("ports", *args)
     assert (end.code, end.out, end.err) == (2, "", f"multirsh: {said}\n")
+
+
+def test_two_ports_are_one_too_many(multirsh: Program) -> None:
+    """The words are click's."""
+    end = multirsh("ports", "80", "81")
+    assert (end.code, end.out) == (2, "")
+    assert "81" in end.err
+    assert end.err.endswith("; see multirsh ports --help\n")
 
 
 def test_it_explains_itself(multirsh: Program) -> None:
