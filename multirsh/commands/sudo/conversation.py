@@ -363,6 +363,7 @@ class Conversation:
         if not self._by_mark and self.stage is not Stage.QUIET:  # what has no line's end may be a prompt
             lines, end, self._line = (self._line + data).rpartition(b"\n")
             data = (lines + end).lstrip(b"\r\n")
+            stream = "stderr"  # the terminal is ours; what doas or su says is none of the command's output
         if data:
             self._sink.write(stream, data)
 

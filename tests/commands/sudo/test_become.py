@@ -97,6 +97,8 @@ async def test_a_wrong_password_is_one_attempt(fleets: Fleets, rules: SudoRules,
     kinds = sorted(result.error.kind for result in results if result.error)
     assert kinds == [ErrorKind.DENIED, *[ErrorKind.UNTRIED] * 5]
     assert rules.failures(TRUSTED if by is Become.DOAS else TRUSTED._replace(name="root")) == 1
+    assert {result.stdout for result in results} == {b""}
+    assert b"".join(result.stderr for result in results).startswith(f"{by}: Authentication fail".encode())
 
 
 @BOTH
