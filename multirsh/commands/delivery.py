@@ -9,10 +9,11 @@ the line), so that what follows is the script's own input::
     \.                           ──────────▶ the end: no such piece looks so
     the user's standard input    ──────────▶ left for the script
 
-It goes into a file that only its owner can read and run, in the first folder that has room for it: ``$0`` can
-be run again, by ``exec sudo "$0"`` or by Python's multiprocessing, which descriptors and files without a name
-do not survive. The shell that has received it waits for the script, removes the file, and ends as the script
-has ended.
+It goes into a file that only its owner can read and run, in the first folder that has room for it and whose
+files can be run: ``$0`` can be run again, by ``exec sudo "$0"`` or by Python's multiprocessing, which
+descriptors and files without a name do not survive. Where all folders are mounted noexec, the first that has
+room is used, since the interpreter only reads the file. The shell that has received it waits for the script,
+removes the file, and ends as the script has ended.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ f= k=0
 trap 'rm -f "$f"' 0
 for s in 1 2 15;do trap "exit $((128+s))" $s;done
 set -- "${{TMPDIR:-/tmp}}" /tmp /var/tmp /dev/shm "$HOME" .
+set -- "$@" "$@"
 while IFS= read -r l;do
 case $l in \\.)trap - 0;echo "$f";exit 0;;esac
 until [ -n "$f" ]&&printf %b "$l" 2>/dev/null >>"$f";do
@@ -46,7 +48,8 @@ if [ $# = 0 ];then rm -f "$g";exit 2;fi
 f=$1/$__n
 shift
 if (umask 077;set -C;: >"$f") 2>/dev/null;then
-[ -z "$g" ]||dd bs={_PIECE} count=$k <"$g" >>"$f" 2>/dev/null||{{ rm -f "$f";f=;}}
+if [ $# -gt 5 ]&&{{ chmod 700 "$f";! "$f" </dev/null;}} 2>/dev/null;then rm -f "$f";f=
+elif [ -n "$g" ];then dd bs={_PIECE} count=$k <"$g" >>"$f" 2>/dev/null||{{ rm -f "$f";f=;}};fi
 else f=;fi
 done
 [ -z "$g" ]||rm -f "$g"
@@ -64,16 +67,19 @@ trap 'rm -f "$__f"' 0
 for __s in 1 2 15;do trap "exit $((128+__s))" $__s;done
 chmod 700 "$__f"
 """
+"""The folders are gone through twice: at first those count in which an empty file can be run."""
 
 _RUN: Final = """\
-"$@"
+exec 9>&2 2>/dev/null
+(exec 2>&9 9>&-;exec "$@")
 __s=$?
 rm -f "$__f"
 trap - 0 1 2 15
 case $((__s-128)) in 1|2|3|4|6|8|9|11|13|14|15)ulimit -c 0;kill -$((__s-128)) $$;;esac
 exit $__s"""
 """A signal that ended the script ends the shell, too; what an exit status says of it are the signals by which
-programs are ended, by the same numbers everywhere."""
+programs are ended, by the same numbers everywhere; no POSIX shell tells ``exit 143`` from the signal. What
+shells say of signals on stderr ("Killed") is discarded, since it would be read as the script's output."""
 
 
 @functools.lru_cache(maxsize=1)

@@ -312,6 +312,58 @@ class TestHere:
         assert (name.startswith(b"/tmp/multirsh-"), int(size), done.stderr) == (True, len(content), b"")
         assert not Path(name.decode()).exists()
 
+    @pytest.mark.root
+    @pytest.mark.parametrize("shell", ["dash", "bash", "ash", "ksh", "mksh", "zsh"])
+    def test_a_folder_whose_files_cannot_be_run_is_left_for_the_next_one(
+        self, shell: str, tmp_path: Path
+    ) -> None:
+        content = b'#!/bin/sh\n[ "$1" ] || exec "$0" again\necho "$0"\ncat\n'
+        sh = Path(at(shell, tmp_path)).resolve()
+        barred = tmp_path / "barred"
+        barred.mkdir()
+        mount = (
+            f'mount --bind "{sh}" "$(readlink -f /bin/sh)"; mount -t tmpfs -o noexec none {barred};'
+            f' TMPDIR={barred} /bin/sh -c "$0"; ls {barred}'
+        )
+        done = subprocess.run(
+            [*own_mounts(), "bash", "-c", mount, line_for(Script(content))],
+            input=delivery.content(content) + b"in\n",
+            capture_output=True,
+            check=True,
+        )
+        name, given = done.stdout.decode().splitlines()
+        assert (name.startswith("/tmp/multirsh-"), given, done.stderr) == (True, "in", b"")
+        assert not Path(name).exists()
+
+    @pytest.mark.root
+    def test_where_no_file_can_be_run_the_interpreter_reads_it(self, tmp_path: Path) -> None:
+        barred = "for d in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o noexec none $d; done"
+        mount = f'{barred}; cd /tmp; exec /bin/sh -c "$0"'
+        done = subprocess.run(
+            [*own_mounts(), "sh", "-c", mount, line_for(Script(b"echo $0"))],
+            input=delivery.content(b"echo $0"),
+            capture_output=True,
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            check=True,
+        )
+        assert done.stdout.startswith(b"/tmp/multirsh-")
+        assert done.stderr == b""
+
+    @pytest.mark.root
+    @pytest.mark.parametrize("shell", ["dash", "bash", "ash", "ksh", "mksh", "zsh"])
+    @pytest.mark.parametrize("signal", ["TERM", "KILL", "SEGV", "INT"])
+    def test_a_signal_adds_nothing_to_its_output(self, shell: str, signal: str, tmp_path: Path) -> None:
+        content = f"echo own >&2; kill -{signal} $$".encode()
+        sh = Path(at(shell, tmp_path)).resolve()
+        mount = f'mount --bind "{sh}" "$(readlink -f /bin/sh)"; exec /bin/sh -c "$0"'
+        done = subprocess.run(
+            [*own_mounts(), "bash", "-c", mount, line_for(Script(content, interpreter=("/bin/bash",)))],
+            input=delivery.content(content),
+            capture_output=True,
+            check=False,
+        )
+        assert done.stderr == b"own\n"
+
     def test_where_there_is_no_room_it_says_so(self, tmp_path: Path) -> None:
         limited = f"ulimit -f 0; trap '' XFSZ; {line_for(Script(b'echo ran'))}"
         done = subprocess.run(

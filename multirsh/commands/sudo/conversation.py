@@ -52,8 +52,14 @@ LONGEST_NAME: Final = 256
 _QUESTION: Final = re.compile(b"(:|\xef\xbc\x9a)\\s?\\Z")
 """The end of a prompt, in whatever language (U+FF1A is a colon, too): doas's, su's, and those of PAM."""
 
-_COMPLAINT: Final = re.compile(rb"\A\r?(sudo|doas|su|[a-z]*sh): ?\Z")
-"""The beginning of an error message (err(3)), whose rest is written by itself."""
+_COMPLAINT: Final = re.compile(rb"\A\r?(sudo|doas|su|[a-z]*sh): ?")
+"""The beginning of an error message (err(3)), whose parts, each with a colon at its end, may come apart."""
+
+_ONE_TIME: Final = re.compile(
+    rb"\A(?!\r?doas \().*\b(one.time|otp|token|verification|passcode|yubikey|pin|code)\b", re.IGNORECASE
+)
+"""A question for something else than the password: pam_oath(8), pam_google_authenticator(8), pam_yubico(8)
+and others may ask before it. doas's own prompt has the user's name in it, which may be anything."""
 
 _MUST_CHANGE: Final = re.compile(
     r"(current|old|new)\b.*password|password.*expired|must.*change", re.IGNORECASE
@@ -200,6 +206,11 @@ class Conversation:
         return "" if self._user is None or self.whose == self._user else self.whose
 
     @property
+    def has_answered(self) -> bool:
+        """Whether the password was given."""
+        return self._answer_bytes > 0
+
+    @property
     def has_begun(self) -> bool:
         """Whether the command runs, or has run."""
         return self.stage is Stage.BEGUN
@@ -237,6 +248,11 @@ class Conversation:
         """What is asked by a prompt that is not ours; empty where nothing is, as far as can be seen."""
         if self.stage is not Stage.ANSWERED or any(skipped is not None for skipped in self._skips.values()):
             return ""
+        return self._unended
+
+    @property
+    def _unended(self) -> str:
+        """The line that has no end yet, or nothing."""
         for tail in (self._tails["stderr"], self._tails["stdout"]):
             line = tail.rpartition(b"\n")[2].strip(b"\r")
             if line.strip():
@@ -245,7 +261,7 @@ class Conversation:
 
     def ask_more(self) -> None:
         """It waits for something else than the password, as nothing more has come for a while."""
-        self.label = self.question
+        self.label = self._unended
         self._step(Event.QUESTION)
 
     def _found(self, stream: Stream, word: bytes) -> None:
@@ -301,6 +317,8 @@ class Conversation:
         line = self._tails[stream].rpartition(b"\n")[2]
         if self._by_mark or _COMPLAINT.match(line) or not _QUESTION.search(line):
             self._moved(self.stage)
+        elif self.stage is Stage.STARTED and _ONE_TIME.match(line):
+            self.ask_more()
         elif self.stage is Stage.STARTED:
             self._tails[stream] = self._line = b""
             self._skips[stream] = _ECHO
@@ -345,6 +363,7 @@ class Conversation:
         if not self._by_mark and self.stage is not Stage.QUIET:  # what has no line's end may be a prompt
             lines, end, self._line = (self._line + data).rpartition(b"\n")
             data = (lines + end).lstrip(b"\r\n")
+            stream = "stderr"  # the terminal is ours; what doas or su says is none of the command's output
         if data:
             self._sink.write(stream, data)
 

@@ -210,7 +210,8 @@ class Elevation:
             if scope is None or not scope.expired():
                 raise
             raise HostError(host, *self._unfinished(talk)) from None
-        talk.end()
+        finally:
+            talk.end()  # where it was given up on, too: what was held back is the command's
         return talk, outcome
 
     def _answer(self) -> Password | None:
@@ -225,14 +226,16 @@ class Elevation:
             case Stage.MORE if talk.wants_change:
                 return failures.must_change()
             case Stage.MORE:
-                return failures.asks_more(talk.label)
+                return failures.asks_more(talk.label, is_first=not talk.has_answered)
             case Stage.WITHHELD if self._password is None:
                 return failures.not_given()
             case Stage.WITHHELD:
                 return failures.not_tried(self._turns.trial)
             case stage:
                 seconds = SECONDS[stage] or 0.0
-                return failures.not_begun(talk.last_words, seconds, has_started=stage is not Stage.QUIET)
+                if stage is Stage.QUIET:
+                    return failures.silent(talk.last_words, seconds, program=self._sudo.by)
+                return failures.not_begun(talk.last_words, seconds)
 
     def _judged(self, host: str, talk: Conversation, outcome: Outcome) -> Outcome:
         """The outcome, if it is the command's own.

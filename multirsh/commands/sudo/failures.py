@@ -66,13 +66,16 @@ def must_change() -> Ending:
     return _denied("the password is right and must be changed there first: log in and run passwd")
 
 
-def asks_more(label: str) -> Ending:
+def asks_more(label: str, *, is_first: bool = False) -> Ending:
     """It wants more than the password.
 
     Args:
         label: What it asked; empty if that was not said.
+        is_first: Whether it was asked for before the password, which was not given then.
     """
     asked = f" ({label})" if label else ""
+    if is_first:
+        return _denied(f"something else than the password is asked for{asked}, which multirsh cannot answer")
     return _denied(f"after the password a second factor is asked for{asked}, which multirsh cannot answer")
 
 
@@ -131,22 +134,33 @@ def unreadable(words: str) -> Ending:
     return _denied(f"the login shell does not read the command as sh, csh or fish would{said}")
 
 
-def not_begun(words: str, seconds: float, *, has_started: bool) -> Ending:
-    """The command has not begun, and nothing has ended.
+def not_begun(words: str, seconds: float) -> Ending:
+    """The program was started, and has neither ended nor let the command begin.
 
     Args:
         words: The last line that was said, or nothing.
         seconds: Waited for.
-        has_started: Whether sudo was started.
     """
-    message = f"the command did not begin within {seconds:g} s"
-    if not has_started:
-        message = (
-            f"sudo was not started within {seconds:g} s: a start-up file of the login shell may read standard"
-            " input, or discard all output"
-        )
-    if words:
-        message += f", and the last that was said is: {words}"
+    return _timeout(f"the command did not begin within {seconds:g} s", words)
+
+
+def silent(words: str, seconds: float, *, program: str) -> Ending:
+    """Nothing says that the program was started, and nothing has ended.
+
+    Args:
+        words: The last line that was said, or nothing.
+        seconds: Waited for.
+        program: Such as sudo.
+    """
+    return _timeout(
+        f"nothing has said within {seconds:g} s that {program} was started: a start-up file may read standard"
+        " input; or all output is discarded or held back, and the command may have run",
+        words,
+    )
+
+
+def _timeout(message: str, words: str) -> Ending:
+    message += f"; the last that was said is: {words}" if words else ""
     return Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, Phase.SUDO, message)
 
 

@@ -111,9 +111,17 @@ def _said(mark: str) -> str:
     return f"printf {mark};printf {mark}>&2"
 
 
+_BEGINNING: Final = b"\\:\n"
+"""Before the first line; what a terminal holds before it is not the command's. The other user's login shell,
+which su starts, may have a start-up file that writes what looks like a prompt, and reads no answer."""
+
+
 def _decoding(run: str) -> str:
     """``run`` with the input that ``OnTerminal`` writes; no quotes, as it stands between some."""
-    return r'while IFS= read -r l;do case $l in \\.)exit;;esac;printf %b "$l"||exit;done|{ ' + run + ";}"
+    skip = r"while IFS= read -r l;do case $l in \\:)break;;esac;done;"
+    return (
+        skip + r'while IFS= read -r l;do case $l in \\.)exit;;esac;printf %b "$l"||exit;done|{ ' + run + ";}"
+    )
 
 
 class OnTerminal:
@@ -137,10 +145,11 @@ class OnTerminal:
         if self._has_ended:
             return b""
         data = await self._stdin.read(self._offset)
+        beginning = b"" if self._offset else _BEGINNING
         self._offset += len(data)
         self._has_ended = not data
         pieces = (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
-        return b"".join(map(escaped_line, pieces)) or END
+        return beginning + (b"".join(map(escaped_line, pieces)) or END)
 
     async def size(self) -> int:
         """It is not known before it is read.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +11,16 @@ from pathlib import Path
 import pytest
 
 from multirsh.commands.command import Command
+from multirsh.commands.context import Job
 from multirsh.commands.script import Script
 from multirsh.commands.sudo.options import Become, Sudo
+from multirsh.commands.sudo.wrapping import OnTerminal, new_marks, wrapped
+from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
-from multirsh.model import ErrorKind, Failure, Phase, Status
+from multirsh.events import Output
+from multirsh.model import ErrorKind, Failure, Fate, Phase, Status
+from multirsh.transports.passwords import Password
+from multirsh.transports.ssh.connection import SshConnection
 from tests.commands.sudo.sudo_fleets import Fleets
 from tests.commands.sudo.test_passwords import FAILLOCK, OATH
 from tests.servers.accounts import PASSWORD
@@ -89,6 +97,8 @@ async def test_a_wrong_password_is_one_attempt(fleets: Fleets, rules: SudoRules,
     kinds = sorted(result.error.kind for result in results if result.error)
     assert kinds == [ErrorKind.DENIED, *[ErrorKind.UNTRIED] * 5]
     assert rules.failures(TRUSTED if by is Become.DOAS else TRUSTED._replace(name="root")) == 1
+    assert {result.stdout for result in results} == {b""}
+    assert b"".join(result.stderr for result in results).startswith(f"{by}: Authentication fail".encode())
 
 
 @BOTH
@@ -134,3 +144,70 @@ async def test_no_files_are_copied_so(fleets: Fleets, tmp_path: Path) -> None:
     async with fleets.of(TRUSTED) as fleet:
         with pytest.raises(UsageError, match="no files can be copied by doas"):
             fleet.push([Path(__file__)], tmp_path, sudo=Sudo(by=Become.DOAS))
+
+
+FIRST = """\
+auth requisite pam_oath.so usersfile={directory}/oath window=10 digits=6
+auth required pam_unix.so
+account required pam_unix.so
+session required pam_permit.so
+"""
+
+
+@BOTH
+async def test_a_question_before_the_password_is_not_answered_with_it(
+    fleets: Fleets, rules: SudoRules, by: Become
+) -> None:
+    rules.authenticate(FIRST)
+    oath = rules.directory / "oath"
+    oath.write_text(
+        "".join(
+            f"HOTP {name} - 3132333435363738393031323334353637383930\n" for name in (TRUSTED.name, "root")
+        )
+    )
+    oath.chmod(0o600)
+
+    results = await fleets.run(TRUSTED, TRUSTED, by=by)
+
+    for result in results:
+        assert result.error
+        assert result.error.message.startswith(
+            "something else than the password is asked for (One-time password"
+        )
+
+
+async def test_what_the_terminal_held_before_is_not_the_commands_to_read() -> None:
+    """As where su asks for nothing, and the other's shell has written what looked like a prompt."""
+    text = wrapped(
+        Job("cat"), Sudo(by=Become.DOAS), new_marks(), may_ask=True, has_input=True, tty=False
+    ).partition("\nexec doas -u 'root' -- ")[2]
+    given = OnTerminal(Given(b"\\:\nin\n"))
+    pieces = [PASSWORD.encode() + b"\n"]
+    while piece := await given.read(0):
+        pieces.append(piece)
+
+    done = await asyncio.to_thread(
+        subprocess.run, ["/bin/sh", "-c", text], input=b"".join(pieces), capture_output=True, check=True
+    )
+
+    assert done.stdout.partition(b":")[2] == b"\\:\nin\n"
+
+
+@pytest.mark.parametrize("by", Become)
+async def test_only_sudos_password_is_given_to_the_sudo_that_ends_commands(
+    fleets: Fleets, monkeypatch: pytest.MonkeyPatch, by: Become
+) -> None:
+    given: list[bool] = []
+
+    async def end_command(_: object, *, kill_after: float, password: Password | None) -> Fate:
+        given.append(password is not None)
+        return Fate.UNKNOWN
+
+    async with fleets.of(TRUSTED) as fleet:
+        run = fleet.run("echo up; exec sleep 20", sudo=Sudo(by=by))
+        monkeypatch.setattr(SshConnection, "end_command", end_command)
+        async for event in run.events():
+            if isinstance(event, Output):
+                run.stop()
+
+    assert given == [by is Become.SUDO]

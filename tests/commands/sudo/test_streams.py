@@ -9,6 +9,8 @@ import pytest
 
 from multirsh.commands.sudo.conversation import Stage
 from multirsh.commands.sudo.elevation import SECONDS
+from multirsh.commands.sudo.options import Sudo
+from multirsh.events import Output
 from multirsh.model import ErrorKind, Failure, Phase, Status
 from tests.commands.sudo.sudo_fleets import Fleets
 from tests.servers.accounts import Person
@@ -141,9 +143,25 @@ async def test_a_start_up_file_that_reads_the_input_is_named(
     assert result.error == Failure(
         ErrorKind.TIMEOUT,
         Phase.SUDO,
-        "sudo was not started within 2 s: a start-up file of the login shell may read standard input, or"
-        " discard all output, and the last that was said is: hello",
+        "nothing has said within 2 s that sudo was started: a start-up file may read standard input; or all"
+        " output is discarded or held back, and the command may have run; the last that was said is: hello",
     )
+
+
+async def test_what_looked_like_a_mark_is_not_lost_where_it_is_given_up_on(
+    fleets: Fleets, start_up: StartUp
+) -> None:
+    start_up.say("exec 2>/dev/null\n")
+
+    async with fleets.of(FREE_BASH) as fleet:
+        run = fleet.run("printf 'sum'; exec sleep 1000", sudo=Sudo())
+        output = b""
+        async for event in run.events():
+            if isinstance(event, Output):
+                output += event.data
+                run.stop()
+
+    assert output == b"sum"
 
 
 async def test_without_sudo_the_way_out_is_named(fleets: Fleets, start_up: StartUp) -> None:
