@@ -55,7 +55,15 @@ own_sum() { [ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && sum "$1" "$2"; }
 set_time() { touch "$1" -d "@$2" -- "$3" 2>/dev/null || echo lost; }
 times_of() { stat -L -c '%X %Y' -- "$1" 2>/dev/null || stat -L -f '%a %m' -- "$1" 2>/dev/null; }
 try_to_write() { LC_ALL=C dd if=/dev/zero of="$1" bs=65536 count=1 2>&1; rm -f -- "$1"; }
-tidy() { (cd -- "$1" && find . ! -name . -prune -name "$2" -mtime +0 -exec rm -f -- {} +) 2>/dev/null; }
+tidy() (
+  cd -- "$1" 2>/dev/null || return
+  pattern=$2 IFS=
+  for found in $pattern; do
+    [ -f "$found" ] || return
+    find . ! -name . -prune -name "$pattern" -mtime +0 -exec rm -f -- {} + 2>/dev/null
+    return
+  done
+)
 """
 """POSIX text: what scripts on hosts use.
 
