@@ -206,20 +206,22 @@ class SftpPull:
             self.tally.copied(found.path, len(data), notes)
             return
         start = 0
+        temporary = partial_name(name, size, 0 if attrs.times is None else attrs.times[1])
         if self.options.partial:
-            temporary = partial_name(name, size, 0 if attrs.times is None else attrs.times[1])
             start = await self._agreed(found, folder, temporary, size)
-            if not start:
+        async with contextlib.aclosing(self._pieces(handle, start, size)) as pieces:
+            piece = await anext(pieces, b"")  # before a file is emptied: what cannot be read changes nothing
+            if not self.options.partial:
+                temporary = await disk(landing.begin, folder, name, finish)
+            elif not start:
                 await disk(landing.create, folder, temporary)
-        else:
-            temporary = await disk(landing.begin, folder, name, finish)
-        async with self._removed_on_failure(folder, temporary, name):
-            written = start
-            async with contextlib.aclosing(self._pieces(handle, start, size)) as pieces:
-                async for piece in pieces:
+            async with self._removed_on_failure(folder, temporary, name):
+                written = start
+                while piece:
                     await disk(landing.write, folder, temporary, written, piece)
                     written += len(piece)
-            notes = await disk(landing.finish, folder, temporary, name, finish)
+                    piece = await anext(pieces, b"")
+                notes = await disk(landing.finish, folder, temporary, name, finish)
         self.tally.copied(found.path, written - start, notes)
 
     async def _agreed(self, found: Found, folder: Parts, partial: bytes, size: int) -> int:

@@ -326,3 +326,17 @@ def test_a_folder_that_is_read_only_stays_so(on_internal: Program, tmp_path: Pat
         assert (made / "closed" / "file").read_text() == "x"
         assert stat.S_IMODE((made / "closed").stat().st_mode) == 0o555
         assert stat.S_IMODE(made.stat().st_mode) == 0o755
+
+
+def test_what_cannot_be_read_on_the_host_empties_no_file_in_place(
+    on_internal: Program, tmp_path: Path
+) -> None:
+    """A file of no size that is read to its end is begun before anything is known of it."""
+    target = tmp_path / "h01" / "mem"
+    target.parent.mkdir()
+    target.write_text("old")
+
+    done = on_internal("pull", "-f", "hosts.yaml", "-w", "h01", "--inplace", "/proc/self/mem", tmp_path)
+
+    assert done.code == 5, done.err
+    assert target.read_text() == "old"

@@ -34,21 +34,26 @@ RENAMER: Final = (
         FUNCTIONS
         + """
 is_free() {
-  if [ -L "$2" ]; then rm -f -- "$2"
+  if [ -L "$2" ]; then return 0
   elif [ -d "$2" ]; then rm -f -- "$1"; echo "$3 - a folder has its name"; return 1
   elif [ -e "$2" ] && [ ! -f "$2" ]; then rm -f -- "$1"; echo "$3 - SPECIAL"; return 1
   fi
 }
-rename() { w=$(mv -f -- "$1" "$2" 2>&1 </dev/null) || { rm -f -- "$1"; echo "$3 - $w (IN_PLACE)"; }; }
+rename() {
+  # mv(1) would move it into the folder that a link leads to.
+  if [ -L "$2" ] && [ -d "$2" ]; then rm -f -- "$2"; fi
+  w=$(mv -f -- "$1" "$2" 2>&1 </dev/null) || { rm -f -- "$1"; echo "$3 - $w (IN_PLACE)"; }
+}
 move_link() { if is_free "$@"; then rename "$@"; fi; }
-move() {
+move() (
   is_free "$@" || return
+  hold "$1" || { rm -f -- "$1"; echo "$3 - its temporary file is gone, or another"; return; }
   mode=0$4
-  if [ -f "$2" ]; then
-    old=$(facts "$2") owner=${old% *} now=$(facts "$1")
+  if [ -f "$2" ] && [ ! -L "$2" ]; then
+    old=$(facts "$2") owner=${old% *} now=$(facts "$held")
     if [ "${now% *}" != "$owner" ]; then
-      chown -- "$owner" "$1" 2>/dev/null || chgrp -- "${owner#*:}" "$1" 2>/dev/null
-      now=$(facts "$1")
+      chown -- "$owner" "$held" 2>/dev/null || chgrp -- "${owner#*:}" "$held" 2>/dev/null
+      now=$(facts "$held")
       [ "${now% *}" = "$owner" ] || echo "$3 + its owner is ${now% *} and not $owner"
     fi
     [ -z "$(keep_acl "$2" "$1")" ] || echo "$3 + ACL_LOST"
@@ -61,13 +66,15 @@ move() {
     mode=$((mode & ~$(umask)))
   fi
   mode=$(printf %04o "$((mode))")
-  if ! chmod "$mode" "$1" 2>/dev/null; then
+  if ! chmod "$mode" "$held" 2>/dev/null; then
     [ "$5" = usual ] || { rm -f -- "$1"; echo "$3 - its mode cannot be set; -p asks for it"; return; }
     echo "$3 + its mode is not $mode"
   fi
   rename "$@"
+)
+facts() {
+  stat -L -c '%u:%g %a' -- "$1" 2>/dev/null || stat -L -f '%u:%g %Lp' -- "$1" 2>/dev/null || echo "? 600"
 }
-facts() { stat -c '%u:%g %a' -- "$1" 2>/dev/null || stat -f '%u:%g %Lp' -- "$1" 2>/dev/null || echo "? 600"; }
 keep_times() {
   [ -z "$(set_time -a "$2" "$1"; set_time -m "$3" "$1")" ] || echo "$4 + its times are not kept"
 }
