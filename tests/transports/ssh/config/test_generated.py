@@ -89,3 +89,10 @@ def test_what_differs_is_on_the_page(name: str, tmp_path: Path) -> None:
 )
 def test_what_only_we_refused_or_read_otherwise(text: str, tmp_path: Path) -> None:
     assert difference(Lookup(text, included="User inner", host="web1"), tmp_path) is None
+
+
+@pytest.mark.parametrize("keyword", ["IdentityFile", "CertificateFile", "GlobalKnownHostsFile"])
+def test_a_user_that_does_not_exist_is_refused_before_the_connection(keyword: str, tmp_path: Path) -> None:
+    found = difference(plain(f"{keyword} ~no-such-user/x"), tmp_path)
+    assert found is not None
+    assert name_of(found) == "What `ssh -G` leaves to the connection"
