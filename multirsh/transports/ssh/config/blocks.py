@@ -162,8 +162,8 @@ def _read_match(directive: Directive) -> tuple[Test, ...]:
 
 
 def _read_host(directive: Directive) -> PatternList:
-    """Read the patterns of a ``Host`` line."""
-    if not directive.words or "" in directive.words:
+    """Read the patterns of a ``Host`` line; where a comment is all that follows, it matches no host."""
+    if "" in directive.words:
         raise directive.place.error("host has an empty argument")
     return PatternList(directive.words)
 
@@ -224,7 +224,7 @@ def parse_blocks(
             yield block.build()
             block = _BlockBuilder(_read_host(directive) if keyword == "host" else _read_match(directive))
         elif keyword == "include":
-            if not directive.words or "" in directive.words:
+            if "" in directive.words:
                 raise directive.place.error("include has an empty argument")
             block.include(include(directive))
         elif keyword == "ignoreunknown":

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from multirsh.errors import UsageError
 from multirsh.model import HostKeyPolicy
@@ -453,12 +453,14 @@ def _agent(directive: Directive) -> Template:
     return Template(word, directive.place, PATH_TOKENS)
 
 
-def _words_of_forward_agent(directive: Directive) -> bool:
+def _forward_agent(directive: Directive) -> bool:
     """Read ``ForwardAgent``: yes, no, or a socket, which means yes."""
-    word = _one(directive).lower()
-    if word not in _YES_NO:
-        _agent(directive)
-    return _YES_NO.get(word, True)
+    return _YES_NO.get(_one(directive).lower(), True)
+
+
+def _forwarded_agent(directive: Directive) -> Template | None:
+    """Read the socket that ``ForwardAgent`` names, if it names one."""
+    return None if _one(directive).lower() in _YES_NO else _agent(directive)
 
 
 def _names(directive: Directive) -> tuple[str, ...]:
@@ -470,6 +472,8 @@ def _names(directive: Directive) -> tuple[str, ...]:
 
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.))*")
 """What may be the host of a URI (valid_domain() of OpenSSH misc.c)."""
+_URL_ENCODED: Final = re.compile(r"(?:[^%]|%(?!00)[0-9A-Fa-f]{2})*")
+"""What may be the user of a URI (urldecode() of OpenSSH misc.c)."""
 
 
 def read_hop(text: str) -> Hop | None:
@@ -483,7 +487,10 @@ def read_hop(text: str) -> Hop | None:
         login, at, address = text[len(scheme) :].removesuffix("/").partition("@")
         if not at:
             login, address = "", login
-        user = unquote(login.partition(";")[0])
+        encoded = login.partition(";")[0]
+        if not _URL_ENCODED.fullmatch(encoded):
+            return None
+        user = unquote_plus(encoded)
     else:
         user, at, address = text.rpartition("@")
     if at and not user:
@@ -621,7 +628,8 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "ciphers": (("ciphers", _one),),
     "compression": (("compression", _choice({"yes": True, "no": False})),),
     "connecttimeout": (("connecttimeout", _time),),
-    "forwardagent": (("forwardagent", _words_of_forward_agent),),
+    # Two values, as in ssh: a socket is looked at even where an earlier line says no.
+    "forwardagent": (("forwardagent", _forward_agent), ("forwardedagent", _forwarded_agent)),
     "globalknownhostsfile": (("globalknownhostsfile", _known_hosts_files),),
     "hashknownhosts": (("hashknownhosts", _choice(_YES_NO)),),
     "hostkeyalgorithms": (("hostkeyalgorithms", _one),),

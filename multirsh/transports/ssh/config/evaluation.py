@@ -362,6 +362,9 @@ class SshConfig:
         command = None if hops else get("proxycommand", Command(None)).template
         if command is not None and command.varies:
             steady = False
+        forwarded = get("forwardedagent")
+        if forwarded is not None:
+            expand(forwarded)  # ssh refuses what means nothing in it; the socket itself is not used
         alias = get("hostkeyalias")
         revoked = get("revokedhostkeys")
         settings = SshSettings(

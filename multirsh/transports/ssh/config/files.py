@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import pwd
+import re
 import socket
 import stat
 import subprocess
@@ -147,6 +148,7 @@ class _Reader:
             word = f"{self._local.home if home == '~' else tilde_home(home[1:], place)}/{rest}"
         elif not word.startswith("/"):
             word = f"{self._directory}/{word}"
+        word = re.sub(r"\\(.)", lambda found: glob.escape(found[1]), word)  # glob(3) reads \* as a plain *
         return sorted(glob.glob(word))  # noqa: PTH207 - Path cannot take a pattern with a root
 
     @staticmethod

@@ -322,8 +322,8 @@ NAMED: Final[Mapping[str, Callable[[Difference], bool]]] = {
     "A quote in a keyword": lambda found: _error(found, "a quote is not closed|is Keyword=value"),
     "Text after an amount": lambda found: _error(found, "rekeylimit is an amount"),
     "What `ssh -G` leaves to the connection": lambda found: (
-        _error(found, "no meaning here|is not complete|has no value")
-        and _holds(found, "identityfile|certificatefile|proxycommand|revokedhostkeys")
+        _error(found, "no meaning here|is not complete|has no value|there is no user")
+        and _holds(found, "identityfile|certificatefile|proxycommand|revokedhostkeys|globalknownhostsfile")
     ),
     "`IgnoreUnknown` in a block that does not apply": lambda found: (
         found.is_refused_by_ssh and _holds(found, "ignoreunknown")

@@ -159,5 +159,8 @@ def _agent(written: str) -> str | None:
 
 
 def _jump(text: str) -> str:
-    """The hops as we write them; ``none`` stays where a comment stood behind it."""
-    return "" if text.lower() == "none" else text
+    """The hops as we write them; ``none`` stays where a comment stood behind it.
+
+    ssh prints all but the last hop as they stand in the file, with a colon that no port follows.
+    """
+    return "" if text.lower() == "none" else re.sub(":(?=,|$)", "", text)

@@ -68,7 +68,31 @@ def test_what_differs_is_on_the_page(name: str, tmp_path: Path) -> None:
         'Port +5\n= User one\n""\n',
         "RekeyLimit 1.5G\nPort 5\n",
         '"ProxyJump" =gate\nPort 5\n',
+        "ForwardAgent yes%\n",
+        "ForwardAgent no\nForwardAgent /%x\n",
+        "ForwardAgent ~no-such-user/s\n",
+        "ForwardAgent /%h\nPort 5\n",
+        "Host db1\n ForwardAgent /%x\nHost web1\n Port 5\n",
+        "ProxyJump ssh://a%4:1@b\n",
+        "ProxyJump ssh://a%00@b\n",
+        "ProxyJump ssh://a+b@gate\n",
+        "ProxyJump ssh://a%41;%zz@b\n",
+        "ProxyJump non:,a:\n",
+        "ProxyJump [::1]:,a\n",
+        "Include #x\nPort 5\n",
+        "Include @/\\inne?\n",
+        "Include @/inne\\?\nPort 5\n",
+        "Include @/inner\\",
+        "User one\nHost #0.* db1\n Port 5\n",
+        "Host db1 #0.* web1\n Port 5\n",
     ],
 )
 def test_what_only_we_refused_or_read_otherwise(text: str, tmp_path: Path) -> None:
-    assert difference(plain(text), tmp_path) is None
+    assert difference(Lookup(text, included="User inner", host="web1"), tmp_path) is None
+
+
+@pytest.mark.parametrize("keyword", ["IdentityFile", "CertificateFile", "GlobalKnownHostsFile"])
+def test_a_user_that_does_not_exist_is_refused_before_the_connection(keyword: str, tmp_path: Path) -> None:
+    found = difference(plain(f"{keyword} ~no-such-user/x"), tmp_path)
+    assert found is not None
+    assert name_of(found) == "What `ssh -G` leaves to the connection"
