@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from multirsh.files.blocks import sum_of
 from multirsh.files.modes import ACL_LOST, NONE_BESIDE, NOT_RENAMED, OWNERS, PERMISSIONS, kept_mode
-from multirsh.files.names import DAY_SECONDS, SLOTS, partials_prefix, temporary_name
+from multirsh.files.names import DAY_SECONDS, SLOTS, is_partial, partials_prefix, temporary_name
 from multirsh.shared_folders import check_owner
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -69,6 +69,7 @@ class Landing:
             root: The user's own folder: links that lead to it are followed.
         """
         self._root = root
+        self._listed: tuple[Parts, list[bytes]] | None = None
 
     def make_folder(self, parts: Parts, mode: int = NEW_FOLDER) -> bool:
         """See to it that there is a folder, and those above it.
@@ -261,9 +262,14 @@ class Landing:
         """Remove half files of other versions of ``name`` that are older than a day."""
         prefix = partials_prefix(name)
         with contextlib.suppress(OSError), self._opened(folder) as here:
-            for other in os.listdir(here):  # noqa: PTH208 - by a descriptor
-                if os.fsencode(other).startswith(prefix):
-                    _remove_old(here, os.fsencode(other))
+            listed = self._listed
+            if listed is None or listed[0] != folder:
+                # Once a folder, for many files of it: what comes later is not older than a day.
+                found = map(os.fsencode, os.listdir(here))  # noqa: PTH208 - by a descriptor
+                listed = self._listed = folder, [other for other in found if is_partial(other)]
+            for other in listed[1]:
+                if other.startswith(prefix):
+                    _remove_old(here, other)
 
     @contextlib.contextmanager
     def _opened(self, parts: Parts, *, make: bool = False) -> Iterator[int]:

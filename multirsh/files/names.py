@@ -45,6 +45,14 @@ def temporary_name(name: bytes, salt: str) -> bytes:
     return _beside(name, salt.encode("ascii"))
 
 
+def kept_name(name: bytes, salt: str) -> bytes:
+    """What a file is called while another takes its place, on servers that replace nothing in one step.
+
+    No pattern of half files matches it: if the connection dies in that moment, it is the only copy.
+    """
+    return _beside(name, b"kept-" + salt.encode("ascii"))
+
+
 def partial_name(name: bytes, size: int, mtime: int) -> bytes:
     """What a file is called that may be continued: the same for the same size and time, and for no other.
 
@@ -60,6 +68,11 @@ def partial_name(name: bytes, size: int, mtime: int) -> bytes:
 def partials_pattern(name: bytes) -> bytes:
     """A pattern of what half files of all versions are called, as sh and find(1) read it."""
     return re.sub(rb"[*?\[\\]", rb"\\\g<0>", partials_prefix(name)) + b"?" * _DIGEST
+
+
+def is_partial(name: bytes) -> bool:
+    """Whether a file is called as half files are, of whatever file and version."""
+    return name.startswith(b".") and _MARK + b"partial-" in name
 
 
 def partials_prefix(name: bytes) -> bytes:

@@ -31,7 +31,7 @@ from multirsh.files.modes import (
     kept_mode,
     opening_mode,
 )
-from multirsh.files.names import DAY_SECONDS, SLOTS, partial_name, partials_pattern, temporary_name
+from multirsh.files.names import DAY_SECONDS, SLOTS, kept_name, partial_name, partials_pattern, temporary_name
 from multirsh.files.options import CopyOptions
 from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
 from multirsh.files.sftp.packets import LATEST, Attrs, Code, Open
@@ -403,8 +403,8 @@ class SftpPush:
                 await self.sftp.close(handle)
 
     async def _rename(self, temporary: bytes, target: bytes) -> None:
-        folder, name = posixpath.split(temporary)
-        aside = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
+        folder, name = posixpath.split(target)
+        aside = posixpath.join(folder, kept_name(name, secrets.token_hex(4)))
         try:
             await self.sftp.rename(temporary, target, aside)
         except SftpError as error:

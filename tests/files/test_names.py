@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 
 import pytest
@@ -11,12 +12,16 @@ from hypothesis import strategies as st
 from multirsh.errors import UsageError
 from multirsh.files.names import (
     base_name,
+    is_partial,
+    kept_name,
     objection,
     partial_name,
+    partials_pattern,
     remote_path,
     stays_inside,
     temporary_name,
 )
+from multirsh.files.scp.push import TEMPORARY
 
 names = st.binary(min_size=1, max_size=300)
 parts = st.sampled_from([b"..", b".", b"", b"a", b"b", b"link"])
@@ -47,6 +52,16 @@ def test_half_files_have_names_of_their_own(name: bytes, size: int, mtime: int) 
         assert objection(made) is None
         assert made.startswith(b".")
         assert made != name
+
+
+@given(names.filter(lambda name: objection(name) is None))
+def test_what_another_file_takes_the_place_of_is_not_tidied_away(name: bytes) -> None:
+    """It may be the only copy."""
+    kept = kept_name(name, "0123abcd")
+    assert objection(kept) is None
+    for pattern in (*TEMPORARY, partials_pattern(name)):
+        assert not fnmatch.fnmatchcase(kept, pattern)
+    assert not is_partial(kept)
 
 
 def test_a_partial_file_is_of_one_version() -> None:

@@ -93,7 +93,8 @@ kept, one of NUMBER, ``+`` and words.
 
 _OVER: Final = b"over"
 
-_TEMPORARY: Final = (b".?*.multirsh-?", b".?*.multirsh-????????")
+TEMPORARY: Final = (b".?*.multirsh-?", b".?*.multirsh-????????")
+"""What is tidied away when it is older than a day: temporary files of whatever file."""
 
 _PRIVATE: Final = 0o600
 """Of a temporary file: what is overwritten may be for its owner's eyes alone."""
@@ -317,7 +318,7 @@ class ScpPush:
                 asked.append(item)
                 lines.append(_finished(len(asked) - 1, item))
         for folder in {posixpath.dirname(item.temporary): None for item in asked}:
-            lines += [f"tidy {quoted(folder or b'.')} {quoted(pattern)}\n" for pattern in _TEMPORARY]
+            lines += [f"tidy {quoted(folder or b'.')} {quoted(pattern)}\n" for pattern in TEMPORARY]
         lines.append(f"echo {_OVER.decode()}\n")
         *told, last = (await self._shell(SHELL, "".join(lines))).splitlines() or [b""]
         if last != _OVER:

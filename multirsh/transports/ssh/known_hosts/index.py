@@ -73,12 +73,12 @@ def parse_entry(text: str, *, source: str, line: int, number: int) -> Entry | No
     """
     if "\0" in text:
         raise ValueError("it holds a null byte")
-    rest = text.strip(" \t")
+    rest = text.lstrip(" \t")  # a space at the end is one, too, for the marker
     if not rest or rest.startswith("#"):
         return None
     marker, rest = _marker(rest)
     fields = BLANKS.split(rest, 3)
-    if len(fields) < 3:  # noqa: PLR2004 - names, type, key
+    if len(fields) < 3 or not fields[2]:  # noqa: PLR2004 - names, type, key
         raise ValueError("a line is names, a key's type and the key")
     names, kind, key = fields[:3]
     if kind.isdigit():
