@@ -101,8 +101,12 @@ WALL_CLOCKS: Final = {
 """Who reads these is moved by whoever sets the clock: ntpd, an administrator, daylight saving."""
 
 
-DATED: Final = {"cli/report_file.py", "cli/runs/group.py", "journal/journal.py", "journal/recorder.py"}
-"""Who tells people when something was, and which records are old; nothing waits by these."""
+DATED: Final = {
+    *("cli/report_file.py", "cli/runs/group.py", "journal/journal.py", "journal/recorder.py"),
+    *("files/landing.py", "files/pull.py", "transports/ssh/host_keys.py"),
+}
+"""What says when something was, which records and half files are old, and whether a certificate is still valid;
+nothing waits by these."""
 
 
 def test_nothing_is_due_by_a_clock_that_may_be_set() -> None:
