@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -363,5 +363,12 @@ NAMED: Final[Mapping[str, Callable[[Difference], bool]]] = {
 
 
 def name_of(found: Difference) -> str | None:
-    """Which of the differences that are meant this is; ``None`` where it is none of them."""
-    return next((name for name, is_it in NAMED.items() if is_it(found)), None)
+    """Which of the differences that are meant this is; ``None`` where it is none of them.
+
+    One look-up may have two of them: then an address that is only written in another way comes off first.
+    """
+    name = next((name for name, is_it in NAMED.items() if is_it(found)), None)
+    if name is None and len(found.values) > 1 and _is_one_address(*found.values.get("hostname", ("", ""))):
+        others = {keyword: both for keyword, both in found.values.items() if keyword != "hostname"}
+        return name_of(replace(found, values=others))
+    return name

@@ -53,6 +53,13 @@ def test_what_differs_is_on_the_page(name: str, tmp_path: Path) -> None:
     assert f"| **{name}** |" in PAGE.read_text(encoding="utf-8")
 
 
+def test_two_that_are_meant_may_come_together(tmp_path: Path) -> None:
+    found = difference(plain("HostName FE80::A\nProxyCommand nc a b", jump="none"), tmp_path)
+    assert found is not None
+    assert found.values.keys() == {"hostname", "proxycommand"}
+    assert name_of(found) == "`-J none`"
+
+
 @pytest.mark.parametrize(
     "text",
     [
