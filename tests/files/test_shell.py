@@ -28,18 +28,24 @@ def said_by(shell: list[str], text: str, folder: Path) -> str:
     return subprocess.run(shell, input=text, cwd=folder, capture_output=True, check=True, text=True).stdout
 
 
-@pytest.mark.root
-def test_an_acl_is_not_given_to_what_a_link_in_the_place_of_the_new_file_leads_to(
-    shell: list[str], tmp_path: Path
-) -> None:
+def with_a_link(tmp_path: Path) -> tuple[Path, Path]:
+    """Make a private file, and a folder in which a link to it has taken the place of the temporary file."""
     secret = tmp_path / "secret"
     secret.touch(mode=0o600)
     folder = tmp_path / "there"
     folder.mkdir()
     (folder / "target").touch()
     (folder / "target").chmod(0o666)
-    give_acl(folder / "target")
     (folder / NEW).symlink_to(secret)
+    return secret, folder
+
+
+@pytest.mark.root
+def test_an_acl_is_not_given_to_what_a_link_in_the_place_of_the_new_file_leads_to(
+    shell: list[str], tmp_path: Path
+) -> None:
+    secret, folder = with_a_link(tmp_path)
+    give_acl(folder / "target")
 
     said = said_by(shell, f"{FUNCTIONS}\nkeep_acl target {NEW}\n", folder)
 
@@ -62,14 +68,8 @@ def test_an_acl_is_given_to_a_new_file(shell: list[str], tmp_path: Path) -> None
 def test_a_link_in_the_place_of_a_file_sent_by_scp_gives_nothing_away(
     shell: list[str], tmp_path: Path
 ) -> None:
-    secret = tmp_path / "secret"
-    secret.touch(mode=0o600)
-    folder = tmp_path / "there"
-    folder.mkdir()
-    (folder / "target").touch()
-    (folder / "target").chmod(0o666)
+    secret, folder = with_a_link(tmp_path)
     os.chown(folder / "target", 1234, 1234)
-    (folder / NEW).symlink_to(secret)
 
     said = said_by(shell, f"{RENAMER}\nmove {NEW} target 0 0644 usual\n", folder)
 
