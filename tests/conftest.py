@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import pytest
 import pytest_asyncio
@@ -31,6 +32,31 @@ from tests.servers.rshd import RshServer
 from tests.servers.scripted import RefusingPort, Script, ScriptedServer
 from tests.servers.scripted_rshd import Back, ScriptedRshd, Step
 from tests.servers.sshd import start_sshd
+
+
+def _restore_signals() -> None:
+    """Give this process, and so its children, the dispositions and the mask that a shell gives to a command.
+
+    A background job of a shell without job control is started with SIGINT ignored, and nohup(1) ignores
+    SIGHUP. multirsh respects that, as every program does, so tests that press Ctrl-C would wait for ever.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    ignored_by_python = {
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+    }  # subprocess.Popen restores these two for its children
+    for number in signal.valid_signals() - ignored_by_python:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _IN_PLACE_OF_IGNORED.get(number, signal.SIG_DFL))
+
+
+_IN_PLACE_OF_IGNORED: Final = {
+    signal.SIGINT: signal.default_int_handler,
+    # nohup(1) is meant for the tests: they go on. A handler, unlike SIG_IGN, is not inherited through exec.
+    signal.SIGHUP: lambda _number, _frame: None,
+}
+
+_restore_signals()
 
 # Inputs decide, not how busy the machine is; and in CI the same inputs each time.
 settings.register_profile("unhurried", deadline=None, derandomize="CI" in os.environ)
