@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 
+from tests.program import Program
 from tests.servers.daemon import Daemon
 from tests.servers.dropbear import start_dropbear
 from tests.servers.hooked import Conduct, HookedServer
@@ -43,6 +44,12 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture
+def multirsh(tmp_path: Path) -> Program:
+    """The program, in a home with nothing in it."""
+    return Program(tmp_path / "home")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -376,7 +376,7 @@ def test_tests_that_pages_name_are_there() -> None:
 
 def test_the_wire_test_of_the_contributors_page_is_the_real_one() -> None:
     (example,) = [block.text for block in blocks(ROOT / "docs" / "contributing.md") if block.kind == "python"]
-    assert example in (ROOT / "tests" / "servers" / "test_example.py").read_text(encoding="utf-8")
+    assert example in (ROOT / "tests" / "servers" / "test_daemon.py").read_text(encoding="utf-8")
 
 
 def test_every_module_has_its_room_on_the_map() -> None:

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cli.program import MULTIRSH, Program
 from tests.files.homes import many_homes
 from tests.files.trees import leftovers
+from tests.program import MULTIRSH, Program
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.servers.processes import descendants

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.observed import observe
-from tests.cli.program import wait_until
 from tests.few_ports import FromFewPorts, Told, light_rshd
+from tests.program import wait_until
 from tests.servers.namespace import Namespace, SocketRow
 from tests.servers.requirement import program
 from tests.servers.rshd import GUEST, PORT, RshServer

@@ -23,8 +23,8 @@ from multirsh.journal import Journal
 from multirsh.journal.entry import stamp_of
 from multirsh.journal.rows import FORMAT, line_of
 from multirsh.model import Status
-from tests.cli.program import MULTIRSH
 from tests.journal.records import finished, host_finished, host_started, output, started
+from tests.program import MULTIRSH
 
 RUNS: Final = 1000
 HOSTS: Final = 1000

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.cli.program import MULTIRSH, Program
 from tests.fleets import addresses
+from tests.program import MULTIRSH, Program
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.servers.sshd import start_sshd

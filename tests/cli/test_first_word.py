@@ -12,7 +12,7 @@ from multirsh.cli.main import group
 from multirsh.cli.names import SUBCOMMANDS
 from multirsh.errors import UsageError
 from multirsh.inventory.suggest import is_one_edit_away
-from tests.cli.program import Program
+from tests.program import Program
 
 
 def load(name: str) -> click.Command:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import multirsh as package
-from tests.cli.program import Program
+from tests.program import Program
 
 LOADED = """
 import sys

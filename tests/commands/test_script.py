@@ -24,9 +24,9 @@ from multirsh.engine.fleet import Fleet
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.model import Assignment, Fate, Host, Status
-from tests.cli.program import wait_until
 from tests.commands.guests import HOST, fleet_as_guest, lines, told
 from tests.commands.shells import at
+from tests.program import wait_until
 from tests.servers.daemon import Daemon
 from tests.servers.mounts import own_mounts
 from tests.servers.namespace import Namespace

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program
+from tests.program import Program
 from tests.servers.daemon import Daemon
 from tests.servers.dropbear import start_dropbear
 from tests.servers.namespace import Namespace
@@ -70,12 +70,6 @@ def server(
     """Each of them in turn."""
     by_name = dict(zip(WAYS, (internal, external, switched_off, bear, scp_only), strict=True))
     return by_name[request.param]
-
-
-@pytest.fixture
-def multirsh(tmp_path: Path) -> Program:
-    """The program, in a home with nothing in it."""
-    return Program(tmp_path / "home")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from multirsh.files.scp.push import RENAMER
 from multirsh.files.shell import FUNCTIONS, quoted
-from tests.files.test_what_is_there import acl_of, give_acl
+from tests.files.test_wire_existing import acl_of, give_acl
 
 NEW = ".target.multirsh-1"
 

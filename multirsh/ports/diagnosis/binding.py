@@ -12,7 +12,7 @@ The rules do not know SO_REUSEPORT or SO_BINDTODEVICE; and kernels before Linux
 Source: Linux net/ipv4/inet_connection_sock.c (``inet_csk_get_port``,
 ``inet_bind_conflict``, ``ipv6_rcv_saddr_equal``, ``ipv4_rcv_saddr_equal``),
 net/ipv6/af_inet6.c (``__inet6_bind``); held against the kernel itself by
-tests/ports/test_bind_rules.py.
+tests/ports/diagnosis/test_binding.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from multirsh.exit_code import ExitCode
 from multirsh.model import ClosedBy, ErrorKind, Exited, Phase, Status
 from multirsh.transports.rsh.options import RshStderr
 from multirsh.transports.rsh.transport import WARNING
-from tests.cli.program import Program
+from tests.program import Program
 from tests.servers.namespace import Namespace
 from tests.servers.rshd import PORT, STRANGER, RshServer
 from tests.transports.rsh.rsh_fleets import (
