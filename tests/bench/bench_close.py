@@ -6,7 +6,8 @@ One sshd in a network namespace with ``tcp_tw_reuse`` off is every host. The
 tools take turns, so that what disturbs the machine disturbs all of them.
 Times are medians of the rounds, as ratios to multirsh's. Tools that are not
 there are named with how to get them; parallel-ssh is a library, for which
-``PARALLEL_SSH_PYTHON`` names a Python that has it. Needs root.
+``PARALLEL_SSH_PYTHON`` names a Python that has it. ``MULTIRSH_BEFORE`` names
+another checkout of multirsh, to compare this one with. Needs root.
 """
 
 from __future__ import annotations
@@ -134,18 +135,26 @@ class Tool:
     environ: Callable[[Setting], Mapping[str, str]] = field(default=lambda _setting: {})
 
 
+def multirsh(setting: Setting) -> list[str]:
+    """Word our own command line."""
+    return [
+        *(sys.executable, "-P", "-m", "multirsh", "-f", str(setting.hosts), "-F", str(setting.config)),
+        *("-j", str(setting.fanout), COMMAND),
+    ]
+
+
 def tools() -> list[Tool]:
     """All of them, multirsh first."""
     parallel_ssh = os.environ.get("PARALLEL_SSH_PYTHON")
+    before = os.environ.get("MULTIRSH_BEFORE")
     return [
+        Tool("multirsh", sys.executable, "", multirsh),
         Tool(
-            "multirsh",
-            sys.executable,
-            "",
-            lambda s: [
-                *(sys.executable, "-m", "multirsh", "-f", str(s.hosts), "-F", str(s.config)),
-                *("-j", str(s.fanout), COMMAND),
-            ],
+            "multirsh before",
+            before,
+            "MULTIRSH_BEFORE=another checkout",
+            multirsh,
+            lambda _: {"PYTHONPATH": str(before)},
         ),
         Tool(
             "xargs -P, ssh -n",
