@@ -1,6 +1,6 @@
 """Two texts compared line by line, in bounded time, and shown as ``diff -u`` shows them.
 
-Lines are compared as ``--normalize`` made them comparable, and shown as they are. Only a line feed ends a
+TextLines are compared as ``--normalize`` made them comparable, and shown as they are. Only a line feed ends a
 line.
 
 The time that difflib takes grows with how often items are repeated: ten thousand lines of a hundred kinds
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 
-class Change(NamedTuple):
+class Edit(NamedTuple):
     """``old[old_start:old_end]`` has become ``new[new_start:new_end]``; one of them may be empty.
 
     Attributes:
@@ -35,7 +35,7 @@ class Change(NamedTuple):
     new_end: int
 
 
-def changes(old: Sequence[Hashable], new: Sequence[Hashable], *, most: int) -> list[Change] | None:
+def shortest_edits(old: Sequence[Hashable], new: Sequence[Hashable], *, most: int) -> list[Edit] | None:
     """The shortest way from ``old`` to ``new``, in order, no two changes touching each other.
 
     Args:
@@ -51,19 +51,19 @@ def changes(old: Sequence[Hashable], new: Sequence[Hashable], *, most: int) -> l
     reached = _reached(ours, theirs, most)
     if reached is None:
         return None
-    found: list[Change] = []
+    found: list[Edit] = []
     for change in _steps_back(reached, len(ours), len(theirs)):
         if found and (change.old_end, change.new_end) == (found[-1].old_start, found[-1].new_start):
             last = found.pop()
-            found.append(Change(change.old_start, last.old_end, change.new_start, last.new_end))
+            found.append(Edit(change.old_start, last.old_end, change.new_start, last.new_end))
         else:
             found.append(change)
     return found[::-1]
 
 
-def hunks(found: Sequence[Change], *, context: int) -> Iterator[list[Change]]:
+def hunks(found: Sequence[Edit], *, context: int) -> Iterator[list[Edit]]:
     """Changes that stand together, since fewer than two contexts are between them."""
-    hunk: list[Change] = []
+    hunk: list[Edit] = []
     for change in found:
         if hunk and change.old_start - hunk[-1].old_end > 2 * context:
             yield hunk
@@ -97,7 +97,7 @@ def _reached(old: list[int], new: list[int], most: int) -> list[list[int]] | Non
     return None
 
 
-def _steps_back(reached: list[list[int]], old_place: int, new_place: int) -> Iterator[Change]:
+def _steps_back(reached: list[list[int]], old_place: int, new_place: int) -> Iterator[Edit]:
     """The steps of the way that ends at these places, the last first."""
     for steps in range(len(reached) - 1, 0, -1):
         row = reached[steps]
@@ -106,7 +106,7 @@ def _steps_back(reached: list[list[int]], old_place: int, new_place: int) -> Ite
         puts_in = diagonal == -steps or (diagonal != steps and row[at - 1] < row[at + 1])
         old_place = row[at + 1] if puts_in else row[at - 1]
         new_place = old_place - (diagonal + 1 if puts_in else diagonal - 1)
-        yield Change(old_place, old_place + (not puts_in), new_place, new_place + puts_in)
+        yield Edit(old_place, old_place + (not puts_in), new_place, new_place + puts_in)
 
 
 LONGEST_BYTES: Final = 2 * 1024 * 1024
@@ -120,7 +120,7 @@ CONTEXT: Final = 3
 _NO_END: Final = b"\\ No newline at end of file\n"
 
 
-class Lines(NamedTuple):
+class TextLines(NamedTuple):
     """A text.
 
     Attributes:
@@ -132,7 +132,9 @@ class Lines(NamedTuple):
     compared: Sequence[bytes]
 
 
-def lines_of(texts: Iterable[bytes], normalized: Callable[[bytes], bytes] | None = None) -> Lines | None:
+def split_lines(
+    texts: Iterable[bytes], normalized: Callable[[bytes], bytes] | None = None
+) -> TextLines | None:
     """Part texts that stand one behind the other; ``None`` where they are too long to be compared.
 
     Args:
@@ -149,16 +151,16 @@ def lines_of(texts: Iterable[bytes], normalized: Callable[[bytes], bytes] | None
     if size > LONGEST_BYTES or len(shown) > LONGEST_LINES:
         return None
     if normalized is None:
-        return Lines(shown, shown)
-    return Lines(shown, [normalized(line if line.endswith(b"\n") else line + b"\n") for line in shown])
+        return TextLines(shown, shown)
+    return TextLines(shown, [normalized(line if line.endswith(b"\n") else line + b"\n") for line in shown])
 
 
-def differences(old: Lines, new: Lines) -> list[Change] | None:
+def line_edits(old: TextLines, new: TextLines) -> list[Edit] | None:
     """What has to be changed of ``old`` to have ``new``; ``None`` where that is too much."""
-    return changes(old.compared, new.compared, most=MOST_CHANGED)
+    return shortest_edits(old.compared, new.compared, most=MOST_CHANGED)
 
 
-def worded(found: Sequence[Change], old: Lines, new: Lines) -> Iterator[bytes]:
+def unified_diff(found: Sequence[Edit], old: TextLines, new: TextLines) -> Iterator[bytes]:
     """Changes as diff -u has them, in lines with ends; lines that are equal are shown as in ``new``."""
     for hunk in hunks(found, context=CONTEXT):
         for line in _hunk(hunk, old.shown, new.shown):
@@ -169,7 +171,7 @@ def worded(found: Sequence[Change], old: Lines, new: Lines) -> Iterator[bytes]:
                 yield _NO_END
 
 
-def _hunk(hunk: Sequence[Change], old: Sequence[bytes], new: Sequence[bytes]) -> Iterator[bytes]:
+def _hunk(hunk: Sequence[Edit], old: Sequence[bytes], new: Sequence[bytes]) -> Iterator[bytes]:
     first, last = hunk[0], hunk[-1]
     before = min(CONTEXT, first.new_start)
     after = min(CONTEXT, len(new) - last.new_end)
@@ -186,7 +188,7 @@ def _hunk(hunk: Sequence[Change], old: Sequence[bytes], new: Sequence[bytes]) ->
 
 
 def _range(start: int, end: int) -> bytes:
-    """Lines, as a hunk's header has them: the first, from 1, and how many; of none, the line before."""
+    """TextLines, as a hunk's header has them: the first, from 1, and how many; of none, the line before."""
     count = end - start
     if count == 1:
         return b"%d" % (start + 1)
@@ -194,7 +196,7 @@ def _range(start: int, end: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class LineChange:
+class TextChange:
     """What became of a text.
 
     Attributes:
@@ -209,7 +211,7 @@ class LineChange:
 
 def compare_texts(
     before: bytes, after: bytes, normalized: Callable[[bytes], bytes] | None = None
-) -> LineChange | None:
+) -> TextChange | None:
     """Compare two texts; ``None`` where they are too long for that, or have too little in common.
 
     Args:
@@ -217,8 +219,8 @@ def compare_texts(
         after: The same, later.
         normalized: Makes a line comparable; ``None`` where lines are as they are.
     """
-    old, new = lines_of([before], normalized), lines_of([after], normalized)
-    found = None if old is None or new is None else differences(old, new)
+    old, new = split_lines([before], normalized), split_lines([after], normalized)
+    found = None if old is None or new is None else line_edits(old, new)
     if old is None or new is None or found is None:
         return None
     identity = hashlib.blake2b(digest_size=32)
@@ -230,4 +232,4 @@ def compare_texts(
         for sign, lines in ((b"-", went), (b"+", came)):
             for line in lines:
                 identity.update(b"%b%d %b" % (sign, len(line), line))
-    return LineChange(tuple(worded(found, old, new)), identity.digest())
+    return TextChange(tuple(unified_diff(found, old, new)), identity.digest())

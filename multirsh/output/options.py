@@ -5,7 +5,7 @@ is a terminal" and would animate in a log file.
 
 - **Colour**, for each stream: ``--color always|never`` > ``NO_COLOR`` (not empty) > ``FORCE_COLOR``
   (not empty) > the stream is a terminal that is not dumb.
-- **Progress**: ``-q`` > ``--progress always|never`` > stderr is a terminal that is not dumb, stdout is no
+- **RunProgress**: ``-q`` > ``--progress always|never`` > stderr is a terminal that is not dumb, stdout is no
   pipe, and ``CI`` is not set: a terminal there is a log. Whoever reads that pipe (``| grep``, ``| tee``) may
   write to the same terminal, where we could not clear the line away before they do.
 

@@ -39,18 +39,18 @@ from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream, Write
 from multirsh.output.diff import LONGEST_BYTES, compare_texts
 from multirsh.output.escape import escape_text
-from multirsh.output.formatting import ending_words, plural, size
-from multirsh.output.gather import Collector, Likeness, Page, Written
+from multirsh.output.formatting import format_ending, plural, size
+from multirsh.output.gather import BlockFormatter, CollectedOutput, Collector, GroupKey
 from multirsh.output.ndjson import safe
 from multirsh.output.normalize import Normalizer
-from multirsh.output.store import Store, Text
+from multirsh.output.store import OutputStore, StoredBuffer
 
 _BEFORE_THE_COMMAND: Final = frozenset(
     {Status.NOT_RUN, Status.UNREACHABLE, Status.AUTH, Status.HOSTKEY, Status.LOCAL}
 )
 
 
-class Ended(NamedTuple):
+class Ending(NamedTuple):
     """How a host ended, as far as it counts.
 
     Attributes:
@@ -68,7 +68,7 @@ class Ended(NamedTuple):
     phase: str | None
 
     @classmethod
-    def of(cls, finished: HostFinished) -> Ended:
+    def of(cls, finished: HostFinished) -> Ending:
         """Take from an ending what counts."""
         error = finished.error
         return cls(
@@ -92,11 +92,11 @@ class StreamChange:
 
     before: int
     after: int
-    diff: Text | None
+    diff: StoredBuffer | None
 
 
 @dataclass(slots=True)
-class Change:
+class HostChange:
     """What changed, the same for several hosts.
 
     Attributes:
@@ -116,11 +116,11 @@ class Change:
     @property
     def is_of_ending(self) -> bool:
         """Whether it ended otherwise."""
-        return Ended.of(self.before) != Ended.of(self.after)
+        return Ending.of(self.before) != Ending.of(self.after)
 
 
 @dataclass(slots=True)
-class Changes:
+class RunDifferences:
     """All that is different.
 
     Attributes:
@@ -135,7 +135,7 @@ class Changes:
     before: RunStarted | None = None
     after: RunStarted | None = None
     same: list[str] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[HostChange] = field(default_factory=list)
     only_before: list[str] = field(default_factory=list)
     only_after: list[str] = field(default_factory=list)
 
@@ -144,32 +144,32 @@ class Changes:
         return bool(self.changes or self.only_before or self.only_after)
 
 
-class _Side(NamedTuple):
+class _HostInRun(NamedTuple):
     """How a host ended and what it wrote, in one run.
 
     Attributes:
         ended: What counts of the ending.
-        likeness: Fingerprints of what it wrote.
+        key: Fingerprints of what it wrote.
         written: That itself.
     """
 
-    ended: Ended
-    likeness: Likeness
-    written: Written
+    ended: Ending
+    key: GroupKey
+    written: CollectedOutput
 
     @property
     def has_not_run(self) -> bool:
         """Whether there was no command that could have written anything."""
         return self.written.ending.status in _BEFORE_THE_COMMAND and self.written.is_empty
 
-    def is_like(self, other: _Side) -> bool:
+    def is_like(self, other: _HostInRun) -> bool:
         """Whether nothing that counts is different."""
-        return (self.ended, self.likeness.digests) == (other.ended, other.likeness.digests)
+        return (self.ended, self.key.digests) == (other.ended, other.key.digests)
 
 
-def changes_between(
-    before: Iterable[Event], after: Iterable[Event], store: Store, normalizer: Normalizer | None = None
-) -> Changes:
+def compare_runs(
+    before: Iterable[Event], after: Iterable[Event], store: OutputStore, normalizer: Normalizer | None = None
+) -> RunDifferences:
     """Compare two runs.
 
     Args:
@@ -184,16 +184,16 @@ def changes_between(
 class _Comparison:
     """Two runs, of which the first is read before the second."""
 
-    def __init__(self, store: Store, normalizer: Normalizer | None) -> None:
+    def __init__(self, store: OutputStore, normalizer: Normalizer | None) -> None:
         self._store = store
         self._normalizer = normalizer
-        self._found = Changes()
-        self._pairs: dict[tuple[object, ...], tuple[list[str], _Side, _Side]] = {}
+        self._found = RunDifferences()
+        self._pairs: dict[tuple[object, ...], tuple[list[str], _HostInRun, _HostInRun]] = {}
 
-    def of(self, before: Iterable[Event], after: Iterable[Event]) -> Changes:
+    def of(self, before: Iterable[Event], after: Iterable[Event]) -> RunDifferences:
         """Read both, and word what is different."""
         found = self._found
-        olds: dict[str, _Side] = {}
+        olds: dict[str, _HostInRun] = {}
         for one in self._sides(before):
             if isinstance(one, RunStarted):
                 found.before = one
@@ -210,23 +210,23 @@ class _Comparison:
         self._fold()
         return found
 
-    def _sides(self, events: Iterable[Event]) -> Iterator[RunStarted | _Side]:
+    def _sides(self, events: Iterable[Event]) -> Iterator[RunStarted | _HostInRun]:
         collector = Collector(self._store, STREAMS, self._normalizer)
         for event in events:
             if isinstance(event, RunStarted):
                 yield event
             elif taken := collector.feed(event):
-                likeness, written = taken
-                yield _Side(Ended.of(written.ending), likeness, written)
+                key, written = taken
+                yield _HostInRun(Ending.of(written.ending), key, written)
 
-    def _meet(self, old: _Side | None, new: _Side) -> None:
+    def _meet(self, old: _HostInRun | None, new: _HostInRun) -> None:
         """A host of the second run has ended."""
         (host,) = new.written.hosts
         if old is None:
             self._found.only_after.append(host)
             new.written.drop()
             return
-        pair = (old.ended, old.likeness.digests, new.ended, new.likeness.digests)
+        pair = (old.ended, old.key.digests, new.ended, new.key.digests)
         if old.is_like(new):
             self._found.same.append(host)
         elif pair in self._pairs:
@@ -239,7 +239,7 @@ class _Comparison:
 
     def _fold(self) -> None:
         """Compare what is left, and put equal changes together."""
-        folded: dict[tuple[object, ...], Change] = {}
+        folded: dict[tuple[object, ...], HostChange] = {}
         for hosts, old, new in self._pairs.values():
             streams: dict[Stream, StreamChange] = {}
             identities: list[tuple[Stream, bytes]] = []
@@ -261,17 +261,19 @@ class _Comparison:
                     if change.diff is not None:
                         change.diff.drop()
             else:
-                folded[key] = Change(hosts, old.written.ending, new.written.ending, streams)
+                folded[key] = HostChange(hosts, old.written.ending, new.written.ending, streams)
         self._found.changes = sorted(
             folded.values(), key=lambda change: (-len(change.hosts), min(map(natural_key, change.hosts)))
         )
 
-    def _stream_change(self, place: int, old: _Side, new: _Side) -> tuple[StreamChange, bytes] | None:
+    def _stream_change(
+        self, place: int, old: _HostInRun, new: _HostInRun
+    ) -> tuple[StreamChange, bytes] | None:
         """What became of a stream, and what is the same for the same change; ``None`` where nothing did."""
-        digests = old.likeness.digests[place], new.likeness.digests[place]
+        digests = old.key.digests[place], new.key.digests[place]
         if digests[0] == digests[1] or old.has_not_run or new.has_not_run:
             return None
-        before, after = old.written.texts[STREAMS[place]], new.written.texts[STREAMS[place]]
+        before, after = old.written.buffers[STREAMS[place]], new.written.buffers[STREAMS[place]]
         sizes = before.size, after.size
         compared = None
         if sum(sizes) <= LONGEST_BYTES:
@@ -281,31 +283,31 @@ class _Comparison:
             return StreamChange(*sizes, None), b"".join(digests)
         if not compared.lines:
             return None
-        diff = self._store.text()
+        diff = self._store.buffer()
         diff.append(b"".join(compared.lines))
         return StreamChange(*sizes, diff), compared.identity
 
 
-def changes_report(changes: Changes, page: Page) -> Iterator[Write]:
+def diff_report(changes: RunDifferences, formatter: BlockFormatter) -> Iterator[Write]:
     """What is different, the change of most hosts first, and at the end how many did the same.
 
     The lines that name the two runs are the caller's.
     """
     for change in changes.changes:
-        yield page.rule(change.hosts, _facts(change))
+        yield formatter.rule(change.hosts, _facts(change))
         for stream in STREAMS:
             if stream in change.streams:
-                yield from _stream(change.streams[stream], page, is_stderr=stream == "stderr")
+                yield from _stream(change.streams[stream], formatter, is_stderr=stream == "stderr")
     for words, hosts in (
         ("only in the first run", changes.only_before),
         ("only in the second run", changes.only_after),
     ):
         if hosts:
-            yield page.line(f"{words}: {escape_text(fold(hosts))}")
-    yield page.line(_counts(changes))
+            yield formatter.line(f"{words}: {escape_text(fold(hosts))}")
+    yield formatter.line(_counts(changes))
 
 
-def changes_json(changes: Changes, before: str, after: str) -> Iterator[Write]:
+def diff_json(changes: RunDifferences, before: str, after: str) -> Iterator[Write]:
     """The same as objects: the two runs, each change, then hosts that are in one run only, and the others.
 
     Args:
@@ -333,12 +335,12 @@ def changes_json(changes: Changes, before: str, after: str) -> Iterator[Write]:
             yield _object({"kind": kind, "hosts": hosts})
 
 
-def _facts(change: Change) -> list[str]:
+def _facts(change: HostChange) -> list[str]:
     as_in = [f"shown as in {escape_text(change.hosts[0])}"] if change.has_other_texts else []
     return [str(len(change.hosts)), *_endings(change), *as_in]
 
 
-def _endings(change: Change) -> list[str]:
+def _endings(change: HostChange) -> list[str]:
     if change.is_of_ending:
         before, after = _words(change.before), _words(change.after)
         if before == after:  # only the error's kind or phase tells them apart
@@ -348,7 +350,7 @@ def _endings(change: Change) -> list[str]:
 
 
 def _words(finished: HostFinished) -> str:
-    return ending_words(finished)
+    return format_ending(finished)
 
 
 def _with_error(finished: HostFinished) -> str:
@@ -356,11 +358,11 @@ def _with_error(finished: HostFinished) -> str:
     return f"{_words(finished)}: " + (f"{error.phase.value} {error.kind.value}" if error else "no error")
 
 
-def _stream(change: StreamChange, page: Page, *, is_stderr: bool) -> Iterator[Write]:
+def _stream(change: StreamChange, formatter: BlockFormatter, *, is_stderr: bool) -> Iterator[Write]:
     if is_stderr:
-        yield page.line("stderr:")
+        yield formatter.line("stderr:")
     if change.diff is None:
-        yield page.line(
+        yield formatter.line(
             f"{size(change.before)} before, {size(change.after)} after: too long to be compared line by line"
         )
         return
@@ -368,10 +370,10 @@ def _stream(change: StreamChange, page: Page, *, is_stderr: bool) -> Iterator[Wr
     for piece in change.diff.pieces():
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
-            yield page.change(line + b"\n")
+            yield formatter.diff_line(line + b"\n")
 
 
-def _counts(changes: Changes) -> str:
+def _counts(changes: RunDifferences) -> str:
     changed = sum(len(change.hosts) for change in changes.changes)
     parts = [f"{plural(len(changes.same), 'host')} did the same", f"{changed} changed"]
     only = len(changes.only_before) + len(changes.only_after)

@@ -24,12 +24,12 @@ from multirsh.output.formatting import (
     TROUBLES,
     Style,
     columns,
-    copied_words,
     cut,
     duration,
+    format_copied,
+    format_status,
     paint,
     plural,
-    status_words,
 )
 from multirsh.output.ndjson import safe
 
@@ -102,7 +102,7 @@ def short(run: str) -> str:
     return run.rpartition("-")[2]
 
 
-def began_words(began: float, now: float) -> str:
+def format_began(began: float, now: float) -> str:
     """A time as ``ls -l`` tells it, where we are: with the hour, or with the year."""
     there = time.localtime(began)
     is_near = 0 <= now - began < _HALF_A_YEAR_S
@@ -112,7 +112,7 @@ def began_words(began: float, now: float) -> str:
     )
 
 
-def hosts_words(entry: Entry, *, in_full: bool = True) -> str:
+def format_hosts(entry: Entry, *, in_full: bool = True) -> str:
     """How many hosts ended how.
 
     Args:
@@ -123,7 +123,7 @@ def hosts_words(entry: Entry, *, in_full: bool = True) -> str:
     ended = sum(counts.values())
     told = [(Status.OK, counts.get(Status.OK, 0))]
     told += [(trouble, counts.get(trouble, 0)) for trouble in TROUBLES]
-    parts = [f"{count} {status_words(status)}" for status, count in told if count]
+    parts = [f"{count} {format_status(status)}" for status, count in told if count]
     if not in_full:
         ok = told[0][1]
         parts = [f"{ok} ok"] if ok or not ended else []
@@ -138,9 +138,9 @@ def _row(entry: Entry, now: float, *, in_full: bool) -> tuple[_Cell, ...]:
         took = max(0.0, now - entry.began)
     return (
         _Cell(short(entry.run)),
-        _Cell(began_words(entry.began, now)),
+        _Cell(format_began(entry.began, now)),
         _Cell("" if took is None else duration(took)),
-        _Cell(hosts_words(entry, in_full=in_full)),
+        _Cell(format_hosts(entry, in_full=in_full)),
         _exit(entry),
     )
 
@@ -186,10 +186,10 @@ def facts(
         lines.append(f"it goes on with run {entry.resumes}: {plural(done_before, 'host')} done before")
     match entry.state:
         case State.RUNNING:
-            lines.append(f"it is still running: {hosts_words(entry)} so far")
+            lines.append(f"it is still running: {format_hosts(entry)} so far")
         case State.BROKEN:
             lines.append(
-                f"the record breaks off: {hosts_words(entry)}; --resume {short(entry.run)} goes on with it"
+                f"the record breaks off: {format_hosts(entry)}; --resume {short(entry.run)} goes on with it"
             )
         case State.FINISHED:
             pass
@@ -215,7 +215,7 @@ def with_copies_told(events: Iterable[Event]) -> Iterator[Event]:
     """Put a line of stderr behind each file that was not copied, as it is shown while a run goes on."""
     for event in events:
         yield event
-        words = copied_words(event) if isinstance(event, Copied) else None
+        words = format_copied(event) if isinstance(event, Copied) else None
         if isinstance(event, Copied) and words is not None:
             yield Output(
                 run=event.run, t=event.t, host=event.host, stream="stderr", data=f"{words}\n".encode()

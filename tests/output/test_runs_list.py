@@ -14,9 +14,9 @@ from multirsh.model import Status
 from multirsh.output.formatting import columns
 from multirsh.output.runs_list import (
     Layout,
-    began_words,
     facts,
-    hosts_words,
+    format_began,
+    format_hosts,
     listing,
     listing_json,
     titles,
@@ -149,16 +149,16 @@ def test_for_programs_an_object_a_run() -> None:
 
 
 def test_hosts_are_told_by_status_or_shortly() -> None:
-    assert hosts_words(MIXED) == "495 ok, 3 failed, 2 lost"
-    assert hosts_words(MIXED, in_full=False) == "495 ok, 5 not"
-    assert hosts_words(entry(counts={Status.AUTH: 500}), in_full=False) == "500 not"
-    assert hosts_words(BROKEN, in_full=False) == "120 ok of 500"
+    assert format_hosts(MIXED) == "495 ok, 3 failed, 2 lost"
+    assert format_hosts(MIXED, in_full=False) == "495 ok, 5 not"
+    assert format_hosts(entry(counts={Status.AUTH: 500}), in_full=False) == "500 not"
+    assert format_hosts(BROKEN, in_full=False) == "120 ok of 500"
 
 
 def test_a_time_is_told_as_ls_does() -> None:
-    assert began_words(NOW, NOW) == "Nov 21 18:00"
-    assert began_words(NOW - 200 * 86400, NOW) == "May  5  2026"
-    assert began_words(NOW + 60, NOW) == "Nov 21  2026"
+    assert format_began(NOW, NOW) == "Nov 21 18:00"
+    assert format_began(NOW - 200 * 86400, NOW) == "May  5  2026"
+    assert format_began(NOW + 60, NOW) == "Nov 21  2026"
 
 
 STARTED = RunStarted(run="r", t=0.0, command="uptime", hosts=("h1", "h2"), fanout=64, version="0.1.0")
