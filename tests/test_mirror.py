@@ -1,4 +1,4 @@
-"""The tests have the package's shape: ``tests/output/test_lines.py`` tests ``multirsh/output/lines.py``.
+"""The tests have the package's shape: ``tests/output/test_live.py`` tests ``multirsh/output/live.py``.
 
 A test file is named after the module or package that it tests, in the same
 folder, and may add what it looks at: ``test_ledger_against_kernel.py`` tests

@@ -17,9 +17,9 @@ from rich.text import Text
 from multirsh.cli.descriptors import print_out
 from multirsh.linux import missing
 from multirsh.output.port_report import port_report
+from multirsh.output.ports_formatting import rendered
 from multirsh.output.ports_json import port_json, survey_json
-from multirsh.output.ports_words import rendered
-from multirsh.output.survey_report import survey_report
+from multirsh.output.ports_survey import survey_report
 from multirsh.ports.diagnosis import Holder, Holders, diagnose_port, survey, usual_attempts
 from multirsh.ports.diagnosis.probe import probe
 from multirsh.ports.diagnosis.values import RESERVED

@@ -1,26 +1,25 @@
-r"""What a terminal may be shown of bytes that somebody else wrote.
+r"""Remote bytes and messages made safe for a terminal, and where bytes may be cut.
 
-A remote's output can move the cursor, rewrite what stands above, set the
-clipboard (OSC 52), answer as if typed, or reverse the order of letters. Here
-such characters lose their power and become visible:
+A remote's output can move the cursor, rewrite the lines above, set the clipboard (OSC 52), send answers as if
+typed, or reverse the order of letters. The escaped text shows such characters instead:
 
 ========================================  =================
-a byte below 0x20 other than tab, DEL     ``\x1b``, ``\x7f``
-a byte that is not UTF-8                  ``\xff``
-a C1 control, U+0080-U+009F               ``\u009b``
-a bidirectional control                   ``\u202e``
+a byte below 0x20 other than tab, DEL     ``\x1b``, ``\x7f`` a byte that is not UTF-8
+``\xff`` a C1 control, U+0080-U+009F               ``\u009b`` a bidirectional control
+``\u202e``
 ========================================  =================
 
-So ``\x`` stands for one byte and ``\u`` for one character. A backslash that
-the remote wrote is left alone: clean text is shown unchanged, and who must
-tell the two apart reads a file or ``--json``, where bytes are exact.
+So ``\x`` stands for one byte and ``\u`` for one character. A backslash that the remote wrote is left alone:
+clean text is shown unchanged. To tell the two apart, write to a file or use ``--json``, where bytes are
+exact.
 
-Sources: ECMA-48 (C0, C1, CSI, OSC); Unicode Standard Annex 9, section 2
-(explicit and implicit directional formatting characters).
+Sources: ECMA-48 (C0, C1, CSI, OSC); Unicode Standard Annex 9, section 2 (explicit and implicit directional
+formatting characters); RFC 3629 (UTF-8).
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 
@@ -72,3 +71,33 @@ def _visible(match: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 - where PEP 383 puts a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}"
+
+
+_LONGEST_TAIL: Final = 3
+"""A character has four bytes at the most (RFC 3629 section 3)."""
+_FIRST_LEAD: Final = 0xC2
+"""The least byte that begins a character of several bytes (RFC 3629 section 4)."""
+_FIRST_NON_ASCII: Final = 0x80
+
+
+def torn_tail(text: bytes) -> int:
+    """Count the bytes at the end that begin a character and do not finish it.
+
+    Args:
+        text: Any bytes. What can never become UTF-8 is not waited for, with one exception: CPython's
+            decoder, which is asked, waits for the last byte of an encoded surrogate before it says no.
+
+    Returns:
+        0-3; the text without so many bytes ends between characters.
+    """
+    for length in range(1, min(_LONGEST_TAIL, len(text)) + 1):
+        byte = text[-length]
+        if byte < _FIRST_NON_ASCII:
+            return 0
+        if byte >= _FIRST_LEAD:
+            try:
+                _, used = codecs.utf_8_decode(text[-length:], "strict", False)
+            except UnicodeDecodeError:
+                return 0
+            return length - used
+    return 0

@@ -1,30 +1,107 @@
-"""Live lines: ``host: line``, whole, as they arrive; stdout to stdout, stderr to stderr.
+"""Output as it arrives: whole lines ``host: line`` on our streams, and exact bytes in a file a host.
 
-On a terminal a remote's bytes are escaped; into a pipe or a file they go
-exactly, but for a line feed after a last line that has none.
+On a terminal a remote's bytes are escaped; into a pipe or a file they go exactly, but for a line feed after a
+last line that has none.
 
-A line of any length stays one line, since the lines of other hosts stand around
-it. An unfinished line that becomes long is kept in the store, which moves it to
-disk where memory is short, and is shown when it has ended. Where one host alone
-runs without a prefix, nothing can tear its lines: into a pipe or a file its
-stdout goes as it comes, without a line feed more. A line is broken only where
-the disk is full, too.
+A line of any length stays one line, since the lines of other hosts stand around it. An unfinished line that
+becomes long moves to the store, which keeps it on disk where memory is short, and is shown when it has ended.
+Where a single host runs without a prefix, nothing can tear its lines: its stdout goes into a pipe or a file
+as it comes, with no line feed added. A line is broken only where the disk is full, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import assert_never
+from pathlib import Path
+from typing import Final, assert_never
 
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
-from multirsh.output.batch import STREAMS, Stream, Write
-from multirsh.output.escape import escape_text
-from multirsh.output.gather.store import Store, Text
-from multirsh.output.lines import LONGEST_LINE, LineAssembler
+from multirsh.inventory.file_name import file_name
+from multirsh.output.batch import STREAMS, HostFile, Stream, Write
+from multirsh.output.escape import escape_text, torn_tail
+from multirsh.output.formatting import copied_words, surfaces
 from multirsh.output.options import OutputOptions
-from multirsh.output.surface import surfaces
-from multirsh.output.words import copied_words
+from multirsh.output.store import Store, Text
+
+LONGEST_LINE: Final = 1 << 20
+"""Bytes, the line feed not counted."""
+
+
+class LineAssembler:
+    """The unfinished line of one stream of one host.
+
+    What it gives out, all calls joined, does not depend on how the stream was
+    cut into chunks.
+
+    Args:
+        longest: Bytes of the longest line given out whole; at least 4, so that a character fits. ``None`` for
+            no bound.
+    """
+
+    __slots__ = ("_held", "_longest", "_size")
+
+    def __init__(self, *, longest: int | None = LONGEST_LINE) -> None:
+        self._longest = sys.maxsize if longest is None else longest
+        self._held: list[bytes] = []
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the unfinished line, which are held."""
+        return self._size
+
+    def feed(self, chunk: bytes) -> bytes:
+        r"""Take the next chunk.
+
+        Returns:
+            The lines it completed, each ended by ``\n``; empty where it completed none.
+        """
+        self._held.append(chunk)
+        self._size += len(chunk)
+        if b"\n" not in chunk and self._size <= self._longest:
+            return b""
+        text = b"".join(self._held)
+        if self._size <= self._longest:
+            end = text.rfind(b"\n") + 1
+            whole, rest = text[:end], text[end:]
+        else:
+            *ended, rest = text.split(b"\n")
+            pieces = [piece for line in ended for piece in self._cut(line)]
+            *more, rest = self._cut(rest)
+            whole = b"".join(piece + b"\n" for piece in (*pieces, *more))
+        self._held = [rest]
+        self._size = len(rest)
+        return whole
+
+    def finish(self) -> bytes:
+        r"""End the stream.
+
+        Returns:
+            The last line if its end never came, with the missing ``\n``; else empty.
+        """
+        rest = self.release()
+        return rest and rest + b"\n"
+
+    def release(self) -> bytes:
+        """Give out the unfinished line as it is."""
+        rest = b"".join(self._held)
+        self._held = []
+        self._size = 0
+        return rest
+
+    def _cut(self, line: bytes) -> list[bytes]:
+        """The pieces of a line, the last no longer than the longest; one piece where it is short."""
+        pieces: list[bytes] = []
+        start = 0
+        while len(line) - start > self._longest:
+            end = start + self._longest
+            end -= torn_tail(line[end - 3 : end])
+            pieces.append(line[start:end])
+            start = end
+        pieces.append(line[start:])
+        return pieces
 
 
 class LiveLines:
@@ -148,3 +225,24 @@ def _joined(parts: Sequence[Iterable[Write]]) -> Iterable[Write]:
     if any(isinstance(part, Iterator) for part in parts):
         return chain.from_iterable(parts)
     return tuple(write for part in parts for write in part)
+
+
+class Folders:
+    """Passes output on to hosts' files.
+
+    Args:
+        folders: Where the files of a stream are.
+    """
+
+    def __init__(self, folders: Mapping[Stream, Path]) -> None:
+        self._folders = folders
+
+    def feed(self, event: Event) -> tuple[Write, ...]:
+        """Take the next event."""
+        if not isinstance(event, Output) or event.stream not in self._folders:
+            return ()
+        return (Write(HostFile(self._folders[event.stream], file_name(event.host)), event.data),)
+
+    def close(self) -> tuple[Write, ...]:
+        """There is nothing held back."""
+        return ()

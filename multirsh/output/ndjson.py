@@ -22,8 +22,7 @@ from typing import Final
 
 from multirsh.events import Event, HostFinished, HostStarted, Output
 from multirsh.output.batch import STREAMS, Stream, Write
-from multirsh.output.escape import TERMINAL_CONTROLS
-from multirsh.output.utf8 import torn_tail
+from multirsh.output.escape import TERMINAL_CONTROLS, torn_tail
 
 _UNSAFE: Final = re.compile(f"[{TERMINAL_CONTROLS}\u2028\u2029\ud800-\udfff]")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.output.batch import Stream
-from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.output.normalize import Normalizer
+from multirsh.output.store import USUAL_MEMORY
 
 USUAL_WIDTH: Final = 80
 USUAL_HEIGHT: Final = 24

@@ -22,19 +22,13 @@ from contextlib import contextmanager
 from multirsh.events import Event, RunFinished
 from multirsh.output.batch import STREAMS, Batch, Outbox, Renderer, Stream, Write
 from multirsh.output.escape import escape_text
-from multirsh.output.folders import Folders
-from multirsh.output.gather.blocks import Blocks
-from multirsh.output.gather.collector import Collector
-from multirsh.output.gather.differences import Differences
-from multirsh.output.gather.groups import Groups
-from multirsh.output.gather.page import Page
-from multirsh.output.gather.store import Store
-from multirsh.output.latest import Latest
-from multirsh.output.live import LiveLines
+from multirsh.output.gather import Blocks, Collector, Differences, Groups, Page
+from multirsh.output.live import Folders, LiveLines
 from multirsh.output.ndjson import Ndjson
 from multirsh.output.options import Mode, OutputOptions
 from multirsh.output.progress import Progress
-from multirsh.output.statusline import StatusLine
+from multirsh.output.statusline import Latest, StatusLine
+from multirsh.output.store import Store
 from multirsh.output.summary import Summary
 from multirsh.shortage import relieve
 from multirsh.waits import Waits

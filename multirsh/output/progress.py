@@ -28,9 +28,17 @@ from typing import Final, assert_never
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
-from multirsh.output.style import Style, paint
-from multirsh.output.width import columns
-from multirsh.output.words import TROUBLES, clock, ending_words, size, status_words, waits_words
+from multirsh.output.formatting import (
+    TROUBLES,
+    Style,
+    clock,
+    columns,
+    ending_words,
+    paint,
+    size,
+    status_words,
+    waits_words,
+)
 from multirsh.waits import NO_WAITS, Waits
 
 _GAP: Final = "  "

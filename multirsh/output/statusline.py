@@ -1,33 +1,77 @@
-r"""When the progress line is drawn and cleared, so that it never tears what stands above it.
+r"""When the progress line is drawn and cleared, so that it never tears the text above it.
 
-The line is the last thing on the terminal. Text goes out as *clear, text, line
-again*, in one batch. The cursor is left at the line's beginning:
+The line is the last thing on the terminal. Text goes out as *clear, text, line again*, in one batch. The
+cursor is left at the beginning of the line:
 
 - whatever else writes there (``^C`` as the terminal echoes it, a message of the kernel) overwrites our line
   and does not follow it;
 - where a terminal that became narrower breaks the line in two, the cursor stays at the first of them, and
   ``ESC [ J`` clears from there to the end of the screen. ``ESC [ K`` would leave one behind.
 
-So it is with the further lines that stand below it while there is something to tell: the cursor goes back up
-to the first (CUU). A low terminal has none of them. Nothing is drawn while somebody types there.
+The same holds for the details below it, while there are any: the cursor goes back up to the first line (CUU).
+A terminal of few lines shows no details. Nothing is drawn while the user types there. While output is
+gathered, the last lines of the hosts that wrote last show that something goes on.
 
-The last column stays free: terminals differ in what they do when it is filled.
-
-Where nothing can be drawn over, but progress was asked for, it gets a line of
-its own now and then.
+Where nothing can be drawn over, but progress was requested, it gets a line of its own now and then.
 
 Sources: ECMA-48 sections 8.3.39 (ED) and 8.3.22 (CUU).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
-from multirsh.output.batch import Batch, Outbox, Write
-from multirsh.output.latest import Latest
+from multirsh.events import Event, HostFinished, Output
+from multirsh.output.batch import Batch, Outbox, Stream, Write
+from multirsh.output.escape import escape_text
+from multirsh.output.formatting import Style, cut, paint
 from multirsh.output.options import Drawing, OutputOptions
 from multirsh.output.progress import Progress
-from multirsh.output.style import Style, paint
+
+HOSTS_TOLD: Final = 3
+"""So many hosts have a line."""
+LONGEST_BYTES: Final = 1024
+"""What a terminal's line cannot hold anyway is not looked at."""
+
+
+class Latest:
+    """Keeps the last line of each of the hosts that wrote last.
+
+    Args:
+        streams: Of which; what else comes is shown by others.
+    """
+
+    def __init__(self, streams: Collection[Stream]) -> None:
+        self._streams = frozenset(streams)
+        self._lines: dict[str, bytes] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        if isinstance(event, HostFinished):
+            self._lines.pop(event.host, None)
+        elif isinstance(event, Output) and event.stream in self._streams:
+            # A chunk may end in the middle of a line, and that middle is news, too.
+            line = event.data[-LONGEST_BYTES:].rstrip().rpartition(b"\n")[2]
+            if line.strip():
+                self._lines.pop(event.host, None)
+                self._lines[event.host] = line
+                if len(self._lines) > HOSTS_TOLD:
+                    del self._lines[next(iter(self._lines))]
+
+    def lines(self, width: int) -> list[str]:
+        """Word them, the newest last.
+
+        Args:
+            width: Columns that each may take.
+
+        Returns:
+            Lines without ends, safe on a terminal.
+        """
+        # A tab would be wider than it counts.
+        texts = {host: line.decode(errors="replace").replace("\t", " ") for host, line in self._lines.items()}
+        return [cut(f"{escape_text(host)}: {escape_text(text)}", width) for host, text in texts.items()]
+
 
 REFRESH_S: Final = 0.125
 """Between two wordings of the line: eight a second are as many as are read, and slow links can carry."""

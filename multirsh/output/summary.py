@@ -27,9 +27,8 @@ from multirsh.inventory import fold
 from multirsh.model import ClosedBy, ErrorKind, Fate, Phase, Status
 from multirsh.output.batch import Write
 from multirsh.output.escape import escape_text
+from multirsh.output.formatting import TROUBLES, Style, duration, paint, plural, size, status_words
 from multirsh.output.options import OutputOptions
-from multirsh.output.style import Style, paint
-from multirsh.output.words import TROUBLES, duration, plural, size, status_words
 
 _OWN_PHASE: Final = frozenset(
     {

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from multirsh.events import Event
 from multirsh.journal.replay import ending_in_doubt
-from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.output.normalize import Normalizer
+from multirsh.output.store import USUAL_MEMORY
 from multirsh.report import page
 from multirsh.report.outputs import Outputs
 from multirsh.report.record import Record

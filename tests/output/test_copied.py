@@ -8,13 +8,13 @@ import pytest
 
 from multirsh.model import Status
 from multirsh.output.batch import Outbox
-from multirsh.output.gather.store import Store
+from multirsh.output.formatting import size
 from multirsh.output.live import LiveLines
 from multirsh.output.ndjson import encode
 from multirsh.output.options import OutputOptions, Stdio
 from multirsh.output.progress import Progress
+from multirsh.output.store import Store
 from multirsh.output.summary import Summary
-from multirsh.output.words import size
 
 from .events import copied, host_finished, host_started, run_finished, run_started
 

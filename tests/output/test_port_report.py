@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.output.port_report import port_report
+from multirsh.output.ports_formatting import MEANING, address, rendered, seconds
 from multirsh.output.ports_json import port_json, survey_json
-from multirsh.output.ports_words import MEANING, address, rendered, seconds
-from multirsh.output.survey_report import survey_report
+from multirsh.output.ports_survey import survey_report
 from multirsh.ports.diagnosis import (
     Answer,
     Attempt,

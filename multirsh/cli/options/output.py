@@ -17,11 +17,11 @@ from multirsh.cli.options.declare import option, together
 from multirsh.cli.stdin import OURS
 from multirsh.errors import UsageError
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
-from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.output.store import USUAL_MEMORY
 
 if TYPE_CHECKING:
     from multirsh.cli.report_file import ReportFile
-    from multirsh.output.gather.normalize import Normalizer
+    from multirsh.output.normalize import Normalizer
 
 _of_output = partial(option, section="Output")
 

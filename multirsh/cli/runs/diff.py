@@ -46,11 +46,14 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     # Not needed for --help.
     from multirsh.journal import Journal  # noqa: PLC0415
     from multirsh.journal.survey import survey  # noqa: PLC0415
-    from multirsh.output.gather.page import Page  # noqa: PLC0415
-    from multirsh.output.gather.store import Store  # noqa: PLC0415
-    from multirsh.output.runs.changes import changes_between  # noqa: PLC0415
-    from multirsh.output.runs.changes_report import changes_json, changes_report  # noqa: PLC0415
-    from multirsh.output.runs.facts import titles  # noqa: PLC0415
+    from multirsh.output.gather import Page  # noqa: PLC0415
+    from multirsh.output.runs_diff import (  # noqa: PLC0415
+        changes_between,
+        changes_json,
+        changes_report,
+    )
+    from multirsh.output.runs_list import titles  # noqa: PLC0415
+    from multirsh.output.store import Store  # noqa: PLC0415
 
     journal = Journal()
     before, after = journal.find(first), journal.find(second)
@@ -84,7 +87,7 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
 def _events(journal: Journal, entry: Entry, found: Survey, wanted: set[str] | None) -> Iterator[Event]:
     from multirsh.journal import State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
-    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs_list import with_copies_told  # noqa: PLC0415
 
     events = with_copies_told(journal.events(entry))
     if entry.state is State.BROKEN:

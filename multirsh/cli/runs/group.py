@@ -18,7 +18,7 @@ from multirsh.exit_code import ExitCode
 from multirsh.output.options import Stdio, When, use_color
 
 if TYPE_CHECKING:
-    from multirsh.output.runs.listing import Layout
+    from multirsh.output.runs_list import Layout
 
 _LINES_BESIDE_THE_LIST = 4
 """Of a terminal: the heads, how many more there are, and the prompts before and after."""
@@ -73,7 +73,7 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
         return ExitCode.OK
     # Not needed for --help.
     from multirsh.journal import Journal  # noqa: PLC0415
-    from multirsh.output.runs.listing import listing, listing_json  # noqa: PLC0415
+    from multirsh.output.runs_list import listing, listing_json  # noqa: PLC0415
 
     journal = Journal()
     found = journal.runs()
@@ -117,7 +117,7 @@ def _most(newest: int | None, stdio: Stdio, *, as_json: bool) -> int | None:
 
 def layout(stdio: Stdio, color: str) -> Layout:
     """How a list of runs is laid out on our standard output."""
-    from multirsh.output.runs.listing import Layout  # noqa: PLC0415
+    from multirsh.output.runs_list import Layout  # noqa: PLC0415
 
     return Layout(
         width=stdio.stdout_width() if stdio.stdout_is_terminal else None,

@@ -10,9 +10,9 @@ from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.runs.group import layout
 from multirsh.cli.sections import SectionCommand
 from multirsh.exit_code import ExitCode
+from multirsh.output.formatting import plural
+from multirsh.output.formatting import size as size_words
 from multirsh.output.options import Stdio
-from multirsh.output.words import plural
-from multirsh.output.words import size as size_words
 
 
 @click.command(
@@ -69,7 +69,7 @@ def prune(
     # Not needed for --help.
     from multirsh.journal import Journal, Limits  # noqa: PLC0415
     from multirsh.journal.pruning import DAY_S  # noqa: PLC0415
-    from multirsh.output.runs.listing import listing  # noqa: PLC0415
+    from multirsh.output.runs_list import listing  # noqa: PLC0415
 
     limits = Limits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
     if limits == Limits():

@@ -82,8 +82,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
     from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
     from multirsh.journal.survey import survey  # noqa: PLC0415
-    from multirsh.output.runs.copies import with_copies_told  # noqa: PLC0415
-    from multirsh.output.runs.facts import facts  # noqa: PLC0415
+    from multirsh.output.runs_list import facts, with_copies_told  # noqa: PLC0415
 
     output = showing.options()
     journal = Journal()

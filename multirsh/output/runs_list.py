@@ -1,30 +1,37 @@
-"""``multirsh runs``: a line a run, the newest first.
+"""``multirsh runs``: the list of recorded runs, the newest first; and what ``runs show`` says of one.
 
 ::
 
     run     began         took    hosts                     exit     command
     c0ffee  Nov 21 16:30  3.2 s   495 ok, 3 failed, 2 lost  3        uptime
     7f3a21  Nov 21 16:12          120 ok of 500             broken   apt-get -y upgrade
-
-It is laid out by hand: a thousand runs are to be listed in the time that it
-takes to import what lays out tables.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from multirsh.events import Copied, Event, Output, RunStarted
+from multirsh.inventory import fold
 from multirsh.journal.entry import Entry, State
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
+from multirsh.output.formatting import (
+    TROUBLES,
+    Style,
+    columns,
+    copied_words,
+    cut,
+    duration,
+    paint,
+    plural,
+    status_words,
+)
 from multirsh.output.ndjson import safe
-from multirsh.output.style import Style, paint
-from multirsh.output.width import columns, cut
-from multirsh.output.words import TROUBLES, duration, status_words
 
 _HEAD: Final = ("run", "began", "took", "hosts", "exit", "command")
 _GAP: Final = "  "
@@ -156,3 +163,60 @@ def _widths(rows: Sequence[Sequence[_Cell]]) -> list[int]:
 
 def _cut(text: str, room: int | None) -> str:
     return text if room is None or columns(text) <= room else f"{cut(text, room - 3)}..."
+
+
+def facts(
+    entry: Entry, started: RunStarted | None, *, done_before: int = 0, cut_off: Collection[str] = ()
+) -> list[str]:
+    """A few lines; a remote's words, and the user's, are not escaped.
+
+    Args:
+        entry: The run.
+        started: How it began; ``None`` where its record does not say.
+        done_before: Hosts that were done by the runs that it goes on with.
+        cut_off: Hosts whose output was more than the record was to hold.
+    """
+    took = "" if entry.seconds is None else f", took {duration(entry.seconds)}, exit {entry.exit_code}"
+    lines = [f"run {entry.run}: began {_when(entry)}{took}", f"command: {entry.command}"]
+    if started is not None:
+        lines.append(
+            f"{plural(len(started.hosts), 'host')}, {started.fanout} at once, by multirsh {started.version}"
+        )
+    if entry.resumes is not None:
+        lines.append(f"it goes on with run {entry.resumes}: {plural(done_before, 'host')} done before")
+    match entry.state:
+        case State.RUNNING:
+            lines.append(f"it is still running: {hosts_words(entry)} so far")
+        case State.BROKEN:
+            lines.append(
+                f"the record breaks off: {hosts_words(entry)}; --resume {short(entry.run)} goes on with it"
+            )
+        case State.FINISHED:
+            pass
+    if cut_off:
+        lines.append(f"output was too much to be kept in full: {fold(cut_off)}")
+    return lines
+
+
+def titles(entries: tuple[Entry, Entry]) -> list[bytes]:
+    """Two runs that are compared, as ``diff -u`` names files: a line each, with its end, fit to be shown."""
+    return [
+        f"{escape_text(f'{sign} {short(entry.run)} {_when(entry)} {entry.command}')}\n".encode()
+        for sign, entry in zip(("---", "+++"), entries, strict=True)
+    ]
+
+
+def _when(entry: Entry) -> str:
+    """The time here, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.began))
+
+
+def with_copies_told(events: Iterable[Event]) -> Iterator[Event]:
+    """Put a line of stderr behind each file that was not copied, as it is shown while a run goes on."""
+    for event in events:
+        yield event
+        words = copied_words(event) if isinstance(event, Copied) else None
+        if isinstance(event, Copied) and words is not None:
+            yield Output(
+                run=event.run, t=event.t, host=event.host, stream="stderr", data=f"{words}\n".encode()
+            )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from multirsh.model import Status
-from multirsh.output.words import TROUBLES, clock, duration, ending_words, plural, status_words
+from multirsh.output.formatting import (
+    TROUBLES,
+    Style,
+    clock,
+    duration,
+    ending_words,
+    paint,
+    plural,
+    status_words,
+)
 from tests.output.events import host_finished
 
 
@@ -48,3 +57,13 @@ def test_clock(seconds: float, shown: str) -> None:
 
 def test_plural() -> None:
     assert (plural(1, "host"), plural(2, "host"), plural(0, "host")) == ("1 host", "2 hosts", "0 hosts")
+
+
+def test_a_painted_text_ends_its_own_style() -> None:
+    assert paint("web1:", Style.STDOUT_HOST, color=True) == "\x1b[36mweb1:\x1b[0m"
+
+
+def test_without_color_style_or_text_nothing_is_added() -> None:
+    assert paint("ok", Style.GOOD, color=False) == "ok"
+    assert paint("ok", None, color=True) == "ok"
+    assert paint("", Style.GOOD, color=True) == ""

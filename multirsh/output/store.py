@@ -1,8 +1,7 @@
-"""What hosts wrote, kept until it is shown: in memory up to a bound, beyond it on disk.
+"""Output kept until it is shown: in memory up to a bound, beyond it on disk.
 
-Nothing is cut off and nothing is lost. The longest are moved out first, in
-blocks of a file that has no name, so it is gone whatever becomes of us; blocks
-of what is thrown away are used again.
+Nothing is cut off and nothing is lost. The longest buffers are moved out first, in blocks of a file that has
+no name and so disappears with the process; blocks of buffers that were dropped are used again.
 """
 
 from __future__ import annotations

@@ -1,14 +1,47 @@
-"""How statuses and times are worded for people, the same in the progress line and at the end."""
+"""Statuses, times, sizes and colours as people read them, the same in the progress line and in the summary.
+
+Only multirsh's own words are coloured: a remote's bytes never are. The colours are the terminal's own eight,
+which its user chose to be readable on dark or on light.
+
+Source: ECMA-48 section 8.3.117 (SGR).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from multirsh.events import Copied, HostFinished
 from multirsh.model import Status
-from multirsh.output.escape import escape_text
+from multirsh.output.batch import Stream
+from multirsh.output.escape import escape_lines, escape_text, torn_tail
+from multirsh.output.options import OutputOptions
 from multirsh.waits import Awaited, Wait
+
+
+class Style(enum.Enum):
+    """A colour by its use; the value is SGR's parameter."""
+
+    STDOUT_HOST = "36"
+    """The name before a line of standard output: cyan."""
+    STDERR_HOST = "35"
+    """The name before a line of standard error: magenta. Not red: programs say harmless things there."""
+    GOOD = "32"
+    """Green."""
+    BAD = "31"
+    """Red."""
+    FAINT = "2"
+    """What may be overlooked."""
+
+
+def paint(text: str, style: Style | None, *, color: bool) -> str:
+    """Put ``text`` into a style; unchanged without ``color``, without a style, or where it is empty."""
+    if not color or style is None or not text:
+        return text
+    return f"\x1b[{style.value}m{text}\x1b[0m"
+
 
 TROUBLES: Final = (
     Status.FAILED,
@@ -122,3 +155,71 @@ def size(count: int) -> str:
         if number < _KILO - 0.5 or unit == "TB":
             break
     return f"{number:.1f} {unit}" if number < _FINE else f"{number:.0f} {unit}"
+
+
+_ASCII_END: Final = 0x80
+
+
+def columns(text: str) -> int:
+    """Columns of a text without escape sequences."""
+    return sum(map(_columns_of, text))
+
+
+def cut(text: str, width: int) -> str:
+    """The beginning of ``text`` that fits into ``width`` columns."""
+    taken = 0
+    for place, char in enumerate(text):
+        taken += _columns_of(char)
+        if taken > width:
+            return text[:place]
+    return text
+
+
+def _columns_of(char: str) -> int:
+    return 1 if ord(char) < _ASCII_END else 2
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One of our streams.
+
+    Attributes:
+        is_terminal: Whether remote bytes are escaped.
+        color: Whether our own words are coloured.
+        host_style: The style of host names there.
+    """
+
+    is_terminal: bool
+    color: bool
+    host_style: Style
+
+    def lines(self, lines: bytes) -> bytes:
+        """Whole lines of a remote, as they may be shown."""
+        return escape_lines(lines) if self.is_terminal else lines
+
+    def pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """A remote's text that comes in pieces, cut anywhere, as it may be shown."""
+        if not self.is_terminal:
+            yield from pieces
+            return
+        held = b""
+        for piece in pieces:
+            text = held + piece
+            # A character is escaped as a whole, and a CR by what comes after it.
+            end = len(text) - (torn_tail(text) or int(text.endswith(b"\r")))
+            held = text[end:]
+            yield escape_lines(text[:end])
+        yield escape_lines(held)
+
+    def paint(self, text: str, style: Style | None = None) -> str:
+        """Words of our own; a host's name, where no style is given."""
+        return paint(text, style or self.host_style, color=self.color)
+
+
+def surfaces(options: OutputOptions) -> dict[Stream, Surface]:
+    """Both of them."""
+    stdio = options.stdio
+    return {
+        "stdout": Surface(stdio.stdout_is_terminal, options.stdout_color, Style.STDOUT_HOST),
+        "stderr": Surface(stdio.stderr_is_terminal, options.stderr_color, Style.STDERR_HOST),
+    }

@@ -12,12 +12,11 @@ from multirsh.events import Event
 from multirsh.journal.replay import whole
 from multirsh.model import ErrorKind, Phase, Status
 from multirsh.output import OutputOptions, Stdio
-from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.page import Page
-from multirsh.output.gather.store import Store
-from multirsh.output.gather.unified import LONGEST_BYTES
-from multirsh.output.runs.changes import Changes, changes_between
-from multirsh.output.runs.changes_report import changes_json, changes_report
+from multirsh.output.diff import LONGEST_BYTES
+from multirsh.output.gather import Page
+from multirsh.output.normalize import Normalizer
+from multirsh.output.runs_diff import Changes, changes_between, changes_json, changes_report
+from multirsh.output.store import Store
 from tests.output.events import failure, host_finished, host_started, output, run_finished, run_started
 
 Wrote = dict[str, bytes | tuple[bytes, int]]

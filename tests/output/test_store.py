@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from multirsh.output.gather.store import BLOCK, Store, Text
+from multirsh.output.store import BLOCK, Store, Text
 
 LIMIT = 3 * BLOCK
 

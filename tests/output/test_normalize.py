@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
-from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.normalize import Normalizer
 
 
 def normalized(rules: str, line: str, *, host: str = "web1.example.com") -> str:

@@ -8,12 +8,21 @@ from datetime import UTC, datetime
 
 import pytest
 
-from multirsh.events import RunStarted
+from multirsh.events import Event, RunStarted
 from multirsh.journal import Entry, State
 from multirsh.model import Status
-from multirsh.output.runs.facts import facts, titles
-from multirsh.output.runs.listing import Layout, began_words, hosts_words, listing, listing_json
-from multirsh.output.width import columns
+from multirsh.output.formatting import columns
+from multirsh.output.runs_list import (
+    Layout,
+    began_words,
+    facts,
+    hosts_words,
+    listing,
+    listing_json,
+    titles,
+    with_copies_told,
+)
+from tests.output.events import copied, host_finished, output, run_started
 
 NOW = datetime(2026, 11, 21, 18, 0, tzinfo=UTC).timestamp()
 
@@ -177,4 +186,16 @@ def test_two_runs_are_named_as_files_are() -> None:
     assert titles((MIXED, entry(command="a\nb"))) == [
         b"--- 7f3a21 2026-11-21 16:12:00 systemctl restart nginx && systemctl is-active nginx\n",
         b"+++ c0ffee 2026-11-21 16:30:00 a\\x0ab\n",
+    ]
+
+
+def test_only_what_was_not_copied_is_told() -> None:
+    well: list[Event] = [run_started("h1"), copied("h1"), copied("h1", skipped="unchanged")]
+    assert list(with_copies_told([*well, host_finished("h1")])) == [*well, host_finished("h1")]
+    failed, left_out = copied("h1", "/srv/a", error="no room"), copied("h1", "/srv/b", skipped="a socket")
+    assert list(with_copies_told([failed, left_out])) == [
+        failed,
+        output("h1", b"/srv/a: no room\n", stream="stderr"),
+        left_out,
+        output("h1", b"/srv/b: left out: a socket\n", stream="stderr"),
     ]

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from multirsh.output.ports_words import (
+from multirsh.output.ports_formatting import (
     BAD,
     FAINT,
     HEADING,
