@@ -121,7 +121,7 @@ class Command:
         if self.script is None and not self.text.strip():
             raise UsageError("there is no command to run", hint="give one, such as uptime")
         if self.script is not None and self.text:
-            raise UsageError("a command is either a text or a script", hint="give one of them")
+            raise UsageError("a command is either a text or a script, not both", hint="give one of them")
         if "\0" in self.text:
             raise UsageError("a command cannot contain a NUL byte")
         if self.script is not None and self.tty:

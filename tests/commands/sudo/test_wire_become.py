@@ -179,7 +179,7 @@ async def test_what_the_terminal_held_before_is_not_the_commands_to_read() -> No
     """As where su asks for nothing, and the other's shell has written what looked like a prompt."""
     text = wrapped(
         Job("cat"), Sudo(by=Become.DOAS), new_marks(), may_ask=True, has_input=True, tty=False
-    ).partition("\nexec doas -u 'root' -- ")[2]
+    ).partition("\nexec doas -u root -- ")[2]
     given = TerminalStdin(Given(b"\\:\nin\n"))
     pieces = [PASSWORD.encode() + b"\n"]
     while piece := await given.read(0):

@@ -172,7 +172,7 @@ async def test_without_sudo_the_way_out_is_named(fleets: Fleets, start_up: Start
     assert {result.status for result in results} == {Status.AUTH}
     for result in results:
         assert result.error
-        assert "sudo: not found (install it there, or see to the login's PATH)" in result.error.message
+        assert "sudo: not found (install it there, or check the login's PATH)" in result.error.message
 
 
 async def test_a_trace_shows_neither_marks_nor_the_wrapper(fleets: Fleets, start_up: StartUp) -> None:
