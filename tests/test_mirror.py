@@ -54,7 +54,7 @@ TESTED_BY: Final = {
     "ports": "ports/test_ledger_against_kernel.py",
     "report": "report/test_page_in_a_browser.py",
     "routes.py": "transports/ssh/test_transport.py",
-    "sh_text.py": "commands/test_portable.py",
+    "sh_text.py": "commands/test_remote_shell.py",
     "shared_folders.py": "journal/test_own_files.py",
     "testing": "testing/test_conformance.py",
     "transports/exec": "testing/test_conformance.py",

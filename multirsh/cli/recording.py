@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from multirsh.cli.stdin import OURS
-from multirsh.commands.command import Command
-from multirsh.commands.script import Script
+from multirsh.commands.command import Command, Script
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions
 from multirsh.journal import Journal, Limits, Recorder
@@ -92,7 +91,7 @@ def plan_of(
     """
     plan = {
         "kind": kind,
-        "command": command.told_as,
+        "command": command.title,
         "cwd": command.directory,
         "sudo": sudo,
         "env": sorted(command.environment),

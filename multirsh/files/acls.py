@@ -10,7 +10,7 @@ from typing import Final
 
 from multirsh.files.host_shell import HostShell
 from multirsh.files.modes import ACL_LOST
-from multirsh.files.shell import quoted
+from multirsh.sh_text import quoted
 
 FEW: Final = 8
 """Of more files in one folder, the folder is asked for first: its answer is one for all of them."""

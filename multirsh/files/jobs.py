@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias
 from multirsh.arguments import check_call
 from multirsh.errors import UsageError
 from multirsh.files import globs
+from multirsh.files.access import FileAccess, RunAs
 from multirsh.files.acls import Acls
 from multirsh.files.blocks import Blocks
 from multirsh.files.disk import Disk
@@ -22,7 +23,6 @@ from multirsh.files.names import base_name, remote_path, whole_parts
 from multirsh.files.options import CopyOptions
 from multirsh.files.pull import Place, SftpPull
 from multirsh.files.push import SftpPush
-from multirsh.files.reach import Reach, Rights
 from multirsh.files.scp.pull import ScpPull
 from multirsh.files.scp.push import ScpPush
 from multirsh.files.sftp.client import Sftp
@@ -63,7 +63,7 @@ class CopyJob(Protocol):
     def progress(self) -> Progress:
         """How far all hosts are."""
 
-    def copying(self, host: Host, rights: Rights) -> Copying:
+    def copying(self, host: Host, run_as: RunAs) -> Copying:
         """What is to be done on a host."""
 
 
@@ -101,7 +101,7 @@ class PushJob:
         """How often a block was read from the disk."""
         return self._blocks.reads
 
-    def copying(self, host: Host, rights: Rights) -> Copying:
+    def copying(self, host: Host, run_as: RunAs) -> Copying:
         """What is to be done on a host."""
 
         def by_sftp(sftp: Sftp, shell: HostShell, tally: HostTally) -> SftpPush:
@@ -118,12 +118,16 @@ class PushJob:
                 acls=Acls(shell),
             )
 
-        def by_scp(reach: Reach, tally: HostTally) -> ScpPush:
+        def by_scp(access: FileAccess, tally: HostTally) -> ScpPush:
             return ScpPush(
-                reach=reach, tree=self._tree, destination=self._destination, blocks=self._blocks, tally=tally
+                access=access,
+                tree=self._tree,
+                destination=self._destination,
+                blocks=self._blocks,
+                tally=tally,
             )
 
-        return _Way(host, rights, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
+        return _Way(host, run_as, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
 
 
 class PullJob:
@@ -159,7 +163,7 @@ class PullJob:
         self.total: int | None = None
         self.progress = Progress()
 
-    def copying(self, host: Host, rights: Rights) -> Copying:
+    def copying(self, host: Host, run_as: RunAs) -> Copying:
         """What is to be done on a host."""
         place = Place(self._landing, self._disk, (file_name(host.name).encode(),))
 
@@ -175,10 +179,10 @@ class PullJob:
                 shell=shell,
             )
 
-        def by_scp(reach: Reach, tally: HostTally) -> ScpPull:
-            return ScpPull(reach=reach, sources=self._sources, place=place, tally=tally)
+        def by_scp(access: FileAccess, tally: HostTally) -> ScpPull:
+            return ScpPull(access=access, sources=self._sources, place=place, tally=tally)
 
-        return _Way(host, rights, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
+        return _Way(host, run_as, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
 
 
 class _Copy(Protocol):
@@ -193,7 +197,7 @@ class _Way:
     """What the copies to and from a host have in common, whatever is copied."""
 
     host: Host
-    rights: Rights
+    run_as: RunAs
     options: CopyOptions
     disk: Disk
     progress: Progress
@@ -201,21 +205,21 @@ class _Way:
     def taken(
         self,
         by_sftp: Callable[[Sftp, HostShell, HostTally], _Copy],
-        by_scp: Callable[[Reach, HostTally], _Copy],
+        by_scp: Callable[[FileAccess, HostTally], _Copy],
     ) -> Copying:
         """Copy by the protocol that the host has."""
 
         async def copy(connection: Connection, teller: Teller) -> Outcome:
             name = self.host.name
-            reach = Reach(name, connection, self.options, self.rights)
+            access = FileAccess(name, connection, self.options, self.run_as)
             with self.disk.held():
-                async with reach.sftp() as sftp:
+                async with access.sftp() as sftp:
                     tally = HostTally(name, teller, "scp" if sftp is None else "sftp", self.progress)
                     if sftp is None:
-                        await by_scp(reach, tally).copy()
+                        await by_scp(access, tally).copy()
                     else:
                         shell = HostShell()
-                        async with shell.open(reach.shell()):
+                        async with shell.open(access.shell()):
                             await by_sftp(sftp, shell, tally).copy()
             verdict = tally.verdict()
             if verdict is not None:

@@ -22,10 +22,11 @@ from multirsh.files.names import partial_name, temporary_name
 from multirsh.files.options import CopyOptions
 from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
 from multirsh.files.sftp.packets import LATEST, Open
-from multirsh.files.shell import MEBIBYTE, quoted
+from multirsh.files.shell import MEBIBYTE
 from multirsh.files.tally import HostTally
 from multirsh.files.walk import Found, Walk
 from multirsh.files.words import FileTrouble, local_trouble, why
+from multirsh.sh_text import quoted
 
 SMALL_BYTES: Final = 255 * 1024
 """A file up to this size is stored in one step."""

@@ -35,10 +35,11 @@ from multirsh.files.names import DAY_SECONDS, SLOTS, kept_name, partial_name, pa
 from multirsh.files.options import CopyOptions
 from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
 from multirsh.files.sftp.packets import LATEST, Attrs, Code, Open
-from multirsh.files.shell import MEBIBYTE, quoted
+from multirsh.files.shell import MEBIBYTE
 from multirsh.files.tally import HostTally
 from multirsh.files.tree import Tree
 from multirsh.files.words import FileTrouble, failed, shown
+from multirsh.sh_text import quoted
 
 TIDY_SECONDS: Final = 5.0
 """How long the removal of a half file may take, for a copy that is given up."""

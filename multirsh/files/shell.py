@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 _SFTP_SERVERS: Final = (
@@ -88,9 +87,3 @@ tidy() (
 
 MEBIBYTE: Final = 1024 * 1024
 """Bytes; what ``sum`` counts in."""
-
-
-def quoted(word: bytes) -> str:
-    """A word of POSIX text that stands for ``word``."""
-    text = os.fsdecode(word)
-    return "'" + text.replace("'", "'\"'\"'") + "'"

@@ -9,7 +9,7 @@ import pytest
 from multirsh.engine.fleet import Fleet
 from multirsh.errors import UsageError
 from multirsh.events import Copied, HostFinished
-from multirsh.files import reach
+from multirsh.files import access
 from multirsh.files.options import CopyOptions, Links, Via
 from multirsh.model import Host, Status, TransportName
 from multirsh.testing import FakeTransport
@@ -65,7 +65,7 @@ async def test_what_cannot_be_is_told_before_anything_connects(tmp_path: Path) -
 
 async def test_a_host_that_only_listens_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every command, reads, and says nothing."""
-    monkeypatch.setattr(reach, "BEGINNING_SECONDS", 0.05)
+    monkeypatch.setattr(access, "BEGINNING_SECONDS", 0.05)
     fake = FakeTransport()
     fake.converses = True
     async with Fleet([Host("a")], transports={TransportName.SSH: fake}) as fleet:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from multirsh.files.scp.push import RENAMER
-from multirsh.files.shell import FUNCTIONS, quoted
+from multirsh.files.shell import FUNCTIONS
+from multirsh.sh_text import quoted
 from tests.files.test_wire_existing import acl_of, give_acl
 
 NEW = ".target.multirsh-1"

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from multirsh.files import globs
+from multirsh.files.access import FileAccess
 from multirsh.files.landing import Parts
 from multirsh.files.modes import OWNERS
 from multirsh.files.names import base_name, objection, whole_parts
 from multirsh.files.options import Links
 from multirsh.files.pipe import Pipe, conversation
 from multirsh.files.pull import SAFE_MODES, Place, check_free, finish_of
-from multirsh.files.reach import Reach
 from multirsh.files.scp import records
 from multirsh.files.scp.reader import Reader, Silenced
 from multirsh.files.scp.records import Complaint, End, Item, ScpError, Times
-from multirsh.files.shell import quoted
 from multirsh.files.tally import HostTally
 from multirsh.files.walk import DEEPEST, MOST_ENTRIES, WHOLE_PATHS
 from multirsh.files.words import FileTrouble, failed, local_trouble, why
+from multirsh.sh_text import quoted
 from multirsh.transports.words import one_line
 
 PIECE_BYTES: Final = 256 * 1024
@@ -52,13 +52,13 @@ class ScpPull:
     """One host's.
 
     Attributes:
-        reach: The way to the host.
+        access: The way to the host.
         sources: Paths and patterns.
         place: Where they go.
         tally: Is told of each.
     """
 
-    reach: Reach
+    access: FileAccess
     sources: Sequence[bytes]
     place: Place
     tally: HostTally
@@ -71,29 +71,31 @@ class ScpPull:
         Raises:
             HostError: There is no end to it, or no room for it here; or scp cannot do it.
         """
-        options = self.reach.options
+        options = self.access.options
         if options.recursive and options.links in {Links.KEEP, Links.SKIP}:
-            raise failed(self.reach.host, f"it has no SFTP, and scp cannot {options.links} links: it follows")
+            raise failed(
+                self.access.host, f"it has no SFTP, and scp cannot {options.links} links: it follows"
+            )
         flags = ("-r " if options.recursive else "") + ("-p " if options.keeps_times else "")
         for source in [match for named in self.sources for match in await self._matches(named)]:
             script = f"exec scp {flags}-f -- {_for_shell(source)}"
-            reader = Reader(self.reach.connection)
-            async with conversation(self.reach.program(script), reader) as pipe:
+            reader = Reader(self.access.connection)
+            async with conversation(self.access.program(script), reader) as pipe:
                 try:
                     await pipe.send(records.OK)
                     await self._receive(source, pipe, reader)
                 except (Silenced, ScpError) as error:
-                    raise self.reach.death_of(pipe, str(error) or None) from None
+                    raise self.access.death_of(pipe, str(error) or None) from None
 
     async def _matches(self, source: bytes) -> list[bytes]:
         """What a pattern stands for, where whole paths are kept: scp says no more than names.
 
         What the host's shell says is taken only if it fits the pattern; if nothing does, the pattern itself.
         """
-        if not self.reach.options.parents or not globs.is_pattern(source):
+        if not self.access.options.parents or not globs.is_pattern(source):
             return [source]
-        reader = Reader(self.reach.connection)
-        async with conversation(self.reach.program(f"printf '%s\\0' {_for_shell(source)}"), reader):
+        reader = Reader(self.access.connection)
+        async with conversation(self.access.program(f"printf '%s\\0' {_for_shell(source)}"), reader):
             said = await reader.rest()
         begin, wanted = globs.parts(source)
         found = []
@@ -145,7 +147,7 @@ class ScpPull:
     ) -> None:
         self._entries += 1
         if self._entries > MOST_ENTRIES:
-            raise failed(self.reach.host, f"there are more than {MOST_ENTRIES:,} files")
+            raise failed(self.access.host, f"there are more than {MOST_ENTRIES:,} files")
         above = inside[-1].parts if inside else ()
         top = len(self._parents(source)) + 1
         path = posixpath.join(source, *above[top:], item.name) if inside else source
@@ -169,12 +171,12 @@ class ScpPull:
         if reason is None and not inside:
             top = (*self._parents(source), item.name)
             if top in self._tops:
-                return f"another source has this name{'' if self.reach.options.parents else WHOLE_PATHS}"
+                return f"another source has this name{'' if self.access.options.parents else WHOLE_PATHS}"
             self._tops.add(top)
             asked = base_name(source)
             if not (globs.matches(item.name, asked) if globs.is_pattern(asked) else item.name == asked):
                 return "it was not asked for"
-        if reason is None and item.is_folder and not self.reach.options.recursive:
+        if reason is None and item.is_folder and not self.access.options.recursive:
             return "it is a folder; folders are copied with -r"
         if reason is None and len(inside) >= DEEPEST:
             return f"it is more than {DEEPEST} folders deep"
@@ -182,7 +184,7 @@ class ScpPull:
 
     def _parents(self, source: bytes) -> Parts:
         """The folders of a source that are kept."""
-        if not self.reach.options.parents:
+        if not self.access.options.parents:
             return ()
         parts = whole_parts(source)
         return parts[:-1] if base_name(source) else parts
@@ -201,7 +203,7 @@ class ScpPull:
         parts, mode = (*self.place.root, *folder.parts), folder.mode & SAFE_MODES
         landing, disk = self.place.landing, self.place.disk
         try:
-            if self.reach.options.preserve and folder.times is not None:
+            if self.access.options.preserve and folder.times is not None:
                 await disk(landing.set_folder, parts, mode, folder.times)
             elif folder.is_new and mode & OWNERS != OWNERS:
                 await disk(landing.narrow, parts, mode)
@@ -209,7 +211,7 @@ class ScpPull:
             self.tally.failed(path, f"here: {why(error)}")
 
     async def _refuse(self, path: bytes, error: OSError, pipe: Pipe) -> None:
-        trouble = local_trouble(self.reach.host, error)
+        trouble = local_trouble(self.access.host, error)
         if trouble is not None:
             raise trouble from error
         self.tally.failed(path, f"here: {why(error)}")
@@ -226,7 +228,7 @@ class ScpPull:
     ) -> None:
         folder, name = self.place.of(parts)
         landing, disk = self.place.landing, self.place.disk
-        finish = finish_of(self.reach.options, item.mode, times)
+        finish = finish_of(self.access.options, item.mode, times)
         try:
             check_free(await disk(landing.look, folder, name))
             temporary = await disk(landing.begin, folder, name, finish)
@@ -245,8 +247,8 @@ class ScpPull:
                 notes = await disk(landing.finish, folder, temporary, name, finish)
         except OSError as error:
             # The bytes of the rest would have to be read past: simpler to leave.
-            trouble_here = local_trouble(self.reach.host, error)
-            raise trouble_here or failed(self.reach.host, f"{name!r}: here: {why(error)}") from error
+            trouble_here = local_trouble(self.access.host, error)
+            raise trouble_here or failed(self.access.host, f"{name!r}: here: {why(error)}") from error
         except FileTrouble as error:
             self.tally.failed(path, str(error))
         else:

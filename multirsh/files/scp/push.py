@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from multirsh.errors import HostError
+from multirsh.files.access import FileAccess
 from multirsh.files.blocks import BLOCK_BYTES, Blocks
 from multirsh.files.entries import Entry, Kind
 from multirsh.files.host_shell import SHELL
@@ -19,14 +20,14 @@ from multirsh.files.modes import ACL_LOST, ALL_MODES, IN_PLACE, OWNERS, PERMISSI
 from multirsh.files.names import temporary_name
 from multirsh.files.pipe import Pipe, conversation
 from multirsh.files.push import TIDY_SECONDS, goes_into, target_of
-from multirsh.files.reach import Reach
 from multirsh.files.scp import records
 from multirsh.files.scp.reader import Reader, Silenced
 from multirsh.files.scp.records import ScpError
-from multirsh.files.shell import FUNCTIONS, quoted
+from multirsh.files.shell import FUNCTIONS
 from multirsh.files.tally import HostTally
 from multirsh.files.tree import Tree
 from multirsh.files.words import FileTrouble, failed, shown
+from multirsh.sh_text import quoted
 from multirsh.transports.words import one_line
 
 RENAMER: Final = (
@@ -122,14 +123,14 @@ class ScpPush:
     """One host's.
 
     Attributes:
-        reach: The way to the host.
+        access: The way to the host.
         tree: What is pushed.
         destination: Where to.
         blocks: Reads the files.
         tally: Is told of each.
     """
 
-    reach: Reach
+    access: FileAccess
     tree: Tree
     destination: bytes
     blocks: Blocks
@@ -145,11 +146,11 @@ class ScpPush:
         """
         kind = (await self._shell(_probe(self.destination))).strip()
         if kind not in {b"folder", b"special", b"other", b"none"}:
-            raise failed(self.reach.host, "it has neither SFTP nor a shell that answers")
+            raise failed(self.access.host, "it has neither SFTP nor a shell that answers")
         if kind == b"special":
-            raise failed(self.reach.host, f"{shown(self.destination)}: {SPECIAL}")
+            raise failed(self.access.host, f"{shown(self.destination)}: {SPECIAL}")
         into = goes_into(
-            self.reach.host,
+            self.access.host,
             self.destination,
             self.tree,
             is_there=kind != b"none",
@@ -160,7 +161,7 @@ class ScpPush:
         root = self.destination if into else posixpath.dirname(self.destination.rstrip(b"/")) or b"."
         entries = [entry for entry in self.tree.entries if not into or any(entry.parts)]
         items = [self._placed(entry, root, into=into) for entry in entries]
-        if self.reach.options.inplace:
+        if self.access.options.inplace:
             items = await self._writable(items)
         async with self._removed_on_failure():
             await self._send(root, items)
@@ -170,7 +171,7 @@ class ScpPush:
         target = target_of(entry.parts, self.destination, into=into)
         below = target[len(root.rstrip(b"/")) + 1 :] if root not in {b".", b"/"} else target.lstrip(b"/")
         *folder, name = below.split(b"/")
-        is_direct = self.reach.options.inplace and entry.kind is Kind.FILE
+        is_direct = self.access.options.inplace and entry.kind is Kind.FILE
         unlike = name if is_direct else temporary_name(name, secrets.token_hex(4))
         temporary = posixpath.join(posixpath.dirname(target), unlike)
         return _Item(entry, target, tuple(folder), temporary)
@@ -191,18 +192,18 @@ class ScpPush:
     # By scp.
 
     async def _send(self, root: bytes, items: Sequence[_Item]) -> None:
-        flags = "-p " if self.reach.options.keeps_times else ""
+        flags = "-p " if self.access.options.keeps_times else ""
         recursive = "-r " if self.tree.has_folder else ""
         script = f"exec scp {recursive}{flags}-t -- {quoted(root)}"
-        reader = Reader(self.reach.connection)
-        async with conversation(self.reach.program(script), reader) as pipe:
+        reader = Reader(self.access.connection)
+        async with conversation(self.access.program(script), reader) as pipe:
             try:
                 refused = await reader.answer()
                 if refused is not None:
-                    raise failed(self.reach.host, _worded(refused))
+                    raise failed(self.access.host, _worded(refused))
                 await self._send_all(items, pipe, reader)
             except (Silenced, ScpError) as error:
-                raise self.reach.death_of(pipe, str(error) or None) from None
+                raise self.access.death_of(pipe, str(error) or None) from None
 
     async def _send_all(self, items: Sequence[_Item], pipe: Pipe, reader: Reader) -> None:
         inside: tuple[bytes, ...] = ()
@@ -232,7 +233,7 @@ class ScpPush:
         """Announce a file or a folder; why it is not taken, or ``None``."""
         entry = item.entry
         is_folder = entry.kind is Kind.FOLDER
-        mode = entry.mode & (ALL_MODES if self.reach.options.preserve else PERMISSIONS)
+        mode = entry.mode & (ALL_MODES if self.access.options.preserve else PERMISSIONS)
         if is_folder:
             mode |= OWNERS
         elif item.temporary != item.target:
@@ -242,7 +243,7 @@ class ScpPush:
             record = records.item(is_folder=is_folder, mode=mode, size=size, name=name)
         except ScpError as error:
             return str(error)
-        if self.reach.options.keeps_times:
+        if self.access.options.keeps_times:
             await self._record(records.times(accessed=entry.atime_ns, modified=entry.mtime_ns), pipe, reader)
         await pipe.send(record)
         refused = await reader.answer()
@@ -266,7 +267,7 @@ class ScpPush:
         await pipe.send(record)
         refused = await reader.answer()
         if refused is not None:
-            raise failed(self.reach.host, _worded(refused))
+            raise failed(self.access.host, _worded(refused))
 
     async def _contents(self, item: _Item, size: int, pipe: Pipe, reader: Reader) -> None:
         """Send a file. So many bytes were announced: where they cannot be read, zeros keep us in step."""
@@ -300,7 +301,7 @@ class ScpPush:
 
     async def _rename(self, items: Sequence[_Item]) -> None:
         """Give what was sent its names, make the links, and finish the folders."""
-        options = self.reach.options
+        options = self.access.options
         lines = [RENAMER]
         asked: list[_Item] = []
         for item in self._sent:
@@ -322,12 +323,12 @@ class ScpPush:
         lines.append(f"echo {_OVER.decode()}\n")
         *told, last = (await self._shell(SHELL, "".join(lines))).splitlines() or [b""]
         if last != _OVER:
-            raise failed(self.reach.host, "the files could not be given their names")
+            raise failed(self.access.host, "the files could not be given their names")
         self._tell(asked, told)
         self._sent.clear()
 
     def _named(self, number: int, item: _Item) -> str:
-        entry, options = item.entry, self.reach.options
+        entry, options = item.entry, self.access.options
         temporary = quoted(item.temporary)
         line = ""
         if item.temporary != item.target:
@@ -360,15 +361,15 @@ class ScpPush:
 
     async def _shell(self, script: str, stdin: str = "") -> bytes:
         """Run POSIX text and read what it says."""
-        reader = Reader(self.reach.connection)
-        async with conversation(self.reach.program(script), reader) as pipe:
+        reader = Reader(self.access.connection)
+        async with conversation(self.access.program(script), reader) as pipe:
             raw = stdin.encode("utf-8", "surrogateescape")
             for start in range(0, len(raw), BLOCK_BYTES):
                 await pipe.send(raw[start : start + BLOCK_BYTES])
             pipe.finish()
             said = await reader.rest()
             if not pipe.is_well and not said:
-                raise self.reach.death_of(pipe)
+                raise self.access.death_of(pipe)
         return said
 
     @contextlib.asynccontextmanager

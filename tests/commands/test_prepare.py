@@ -44,9 +44,7 @@ async def test_a_login_shell_that_reads_something_else(
         async with fleet_as_guest(server, tmp_path) as fleet:
             result = await told(fleet, Command("print(1)", environment={"A": "1"}))
             assert (result.exit_status, result.stdout) == (125, b"")
-            assert (
-                b"multirsh: the login shell reads no command line as sh, csh or fish would" in result.stderr
-            )
+            assert b"multirsh: the login shell does not read commands as sh, csh or fish do" in result.stderr
             assert b"printf" not in result.stderr
 
 
@@ -180,14 +178,14 @@ async def test_where_there_are_no_terminals_nothing_connects() -> None:
     [
         (lambda: Command(" "), "no command to run"),
         (lambda: Command("a\0"), "NUL"),
-        (lambda: Command("a", environment={"A-B": ""}), "'A-B' is no variable's name"),
-        (lambda: Command("a", environment={"1A": ""}), "no variable's name"),
-        (lambda: Command("a", environment={"": ""}), "no variable's name"),
-        (lambda: Command("a", environment={"A\n": ""}), "no variable's name"),
+        (lambda: Command("a", environment={"A-B": ""}), "'A-B' is not a variable name"),
+        (lambda: Command("a", environment={"1A": ""}), "not a variable name"),
+        (lambda: Command("a", environment={"": ""}), "not a variable name"),
+        (lambda: Command("a", environment={"A\n": ""}), "not a variable name"),
         (lambda: Command("a", environment={"A": "\0"}), "NUL"),
         (lambda: Command("a", environment={"MULTIRSH_RUN": "x"}), "set by multirsh"),
-        (lambda: Command("a", directory=""), "no directory"),
-        (lambda: Command("a", directory="x\0"), "no directory"),
+        (lambda: Command("a", directory=""), "not a directory"),
+        (lambda: Command("a", directory="x\0"), "not a directory"),
     ],
 )
 def test_what_cannot_be_meant(made: Callable[[], Command], complaint: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from multirsh.commands import assemble, portable
+from multirsh.commands import prepare, remote_shell
 from multirsh.commands.command import Command
 from multirsh.errors import UsageError
 from multirsh.model import Host
@@ -22,7 +22,9 @@ ANY_TEXT = st.binary(max_size=3000).map(
 
 
 def told_by(shell: str, script: str, folder: Path) -> bytes:
-    done = subprocess.run([at(shell, folder), "-c", portable.line(script)], capture_output=True, check=True)
+    done = subprocess.run(
+        [at(shell, folder), "-c", remote_shell.portable_line(script)], capture_output=True, check=True
+    )
     assert done.stderr == b""
     return done.stdout
 
@@ -52,36 +54,38 @@ def test_the_longest_line_is_no_trouble(shell: str, tmp_path: Path) -> None:
 @settings(deadline=None)
 def test_any_text_comes_back(text: str) -> None:
     done = subprocess.run(
-        ["/bin/sh", "-c", portable.line(f"printf %s {quoted(text)}\n\n")], capture_output=True, check=True
+        ["/bin/sh", "-c", remote_shell.portable_line(f"printf %s {quoted(text)}\n\n")],
+        capture_output=True,
+        check=True,
     )
     assert done.stdout == text.encode("utf-8", "surrogateescape")
 
 
 @given(ANY_TEXT)
 def test_it_has_nothing_that_shells_read_differently(text: str) -> None:
-    line = portable.line(text)
+    line = remote_shell.portable_line(text)
     assert line.isascii()
     assert line.isprintable()
     assert "!" not in line
     assert line.count("\\") == line.count("\\0")
-    assert max(map(len, line.split("'"))) <= portable.LONGEST_WORD
+    assert max(map(len, line.split("'"))) <= remote_shell.LONGEST_WORD
 
 
 def test_what_is_too_long_is_said_before_it_is_sent() -> None:
     with pytest.raises(UsageError, match=r"too long: 13\d,\d{3} bytes") as caught:
-        portable.line("x" * 131_000)
+        remote_shell.portable_line("x" * 131_000)
     assert "script" in (caught.value.hint or "")
 
 
 def test_a_plain_command_is_measured_too() -> None:
     hosts = [Host("a")]
-    assemble.check(Command("x" * LONGEST_ARGUMENT), hosts)
+    prepare.check(Command("x" * LONGEST_ARGUMENT), hosts)
     with pytest.raises(UsageError, match="too long: 131,072 bytes"):
-        assemble.check(Command("x" * (LONGEST_ARGUMENT + 1)), hosts)
+        prepare.check(Command("x" * (LONGEST_ARGUMENT + 1)), hosts)
     with pytest.raises(UsageError, match="too long"):
-        assemble.check(Command("ü" * 70_000), hosts)
+        prepare.check(Command("ü" * 70_000), hosts)
 
 
 def test_a_nul_byte_has_no_place() -> None:
     with pytest.raises(UsageError, match="NUL"):
-        portable.line("a\0b")
+        remote_shell.portable_line("a\0b")

@@ -5,27 +5,27 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.commands.sudo.scanner import Scanner
+from multirsh.commands.sudo.conversation import MarkScanner
 
 WORDS = (b"aab", b"abab", b"c")
 
 
-def through(scanner: Scanner, chunks: list[bytes]) -> tuple[list[bytes], bytes]:
+def through(scanner: MarkScanner, chunks: list[bytes]) -> tuple[list[bytes], bytes]:
     """The words that are found, and the text around them."""
     found, text = [], b""
     for chunk in chunks:
         for piece in scanner.pieces(chunk):
             text += piece.text
-            if piece.word is not None:
-                found.append(piece.word)
+            if piece.mark is not None:
+                found.append(piece.mark)
                 text += b"|"
     return found, text + scanner.rest()
 
 
 @given(st.lists(st.text(alphabet="abcx", max_size=7).map(str.encode)))
 def test_cuts_do_not_matter(chunks: list[bytes]) -> None:
-    cut = through(Scanner(*WORDS), chunks)
-    whole = through(Scanner(*WORDS), [b"".join(chunks)])
+    cut = through(MarkScanner(*WORDS), chunks)
+    whole = through(MarkScanner(*WORDS), [b"".join(chunks)])
 
     assert cut == whole
     rebuilt = whole[1].split(b"|")
@@ -37,7 +37,7 @@ def test_cuts_do_not_matter(chunks: list[bytes]) -> None:
 
 @given(st.text(alphabet="abcx", max_size=20).map(str.encode))
 def test_only_what_may_be_a_beginning_is_held(data: bytes) -> None:
-    scanner = Scanner(*WORDS)
+    scanner = MarkScanner(*WORDS)
     list(scanner.pieces(data))
 
     held = scanner.rest()
@@ -46,16 +46,16 @@ def test_only_what_may_be_a_beginning_is_held(data: bytes) -> None:
 
 
 def test_words_may_change_on_the_way() -> None:
-    scanner = Scanner(b"first")
+    scanner = MarkScanner(b"first")
     seen = []
     for piece in scanner.pieces(b"a first b first c second d"):
         seen.append(piece)
-        if piece.word == b"first":
+        if piece.mark == b"first":
             scanner.look_for(b"second")
     assert seen == [(b"a ", b"first"), (b" b first c ", b"second"), (b" d", None)]
 
 
 def test_no_words_hold_nothing() -> None:
-    scanner = Scanner()
+    scanner = MarkScanner()
     assert [piece.text for piece in scanner.pieces(b"anything")] == [b"anything"]
     assert scanner.rest() == b""

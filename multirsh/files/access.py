@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Final
 
-from multirsh.commands import portable
-from multirsh.commands.assemble import PLAINLY, Order, Runner, Wrap, wrapped_order
-from multirsh.commands.context import Job
+from multirsh.commands.prepare import DIRECT, CommandRunner, PreparedCommand, Wrap, prepare_wrapped
+from multirsh.commands.remote_shell import Job, portable_line
 from multirsh.errors import HostError
 from multirsh.files.host_shell import SHELL
 from multirsh.files.options import CopyOptions, Via
@@ -27,7 +26,7 @@ BEGINNING_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class RunAs:
     """As whom files are read and written.
 
     Attributes:
@@ -35,43 +34,43 @@ class Rights:
         user: By sudo; ``None`` for who logs in.
     """
 
-    runner: Runner = PLAINLY
+    runner: CommandRunner = DIRECT
     user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class FileAccess:
     """The way to one host's files.
 
     Attributes:
         host: The host's name.
         connection: To it, open.
         options: What the copy is to be.
-        rights: As whom.
+        run_as: As whom.
     """
 
     host: str
     connection: Connection
     options: CopyOptions
-    rights: Rights
+    run_as: RunAs
 
     def program(self, script: str) -> Start:
         """How to start POSIX text on the host, as whom the copy is to be done."""
 
         def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:
-            def make(wrap: Wrap | None) -> Order:
+            def make(wrap: Wrap | None) -> PreparedCommand:
                 if wrap is None:
-                    return Order(portable.line(script), stdin, tty=False)
-                return wrapped_order(Job("multirsh: files", script), stdin, wrap, tty=False)
+                    return PreparedCommand(portable_line(script), stdin, tty=False)
+                return prepare_wrapped(Job("multirsh: files", script), stdin, wrap, tty=False)
 
-            return self.rights.runner.run(self.connection, sink, self.host, make)
+            return self.run_as.runner.run(self.connection, sink, self.host, make)
 
         return start
 
     def subsystem(self, name: str) -> Start | None:
         """How to start a service; ``None`` if there are none, or if it would run as another user."""
         connection = self.connection
-        if self.rights.user is not None or not isinstance(connection, HasSubsystems):
+        if self.run_as.user is not None or not isinstance(connection, HasSubsystems):
             return None
 
         def start(sink: Sink, stdin: Stdin) -> Awaitable[Outcome]:

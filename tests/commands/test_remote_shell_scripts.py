@@ -16,10 +16,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from multirsh.commands import assemble, delivery
-from multirsh.commands.command import Command
-from multirsh.commands.script import Script
-from multirsh.commands.stdin import Led
+from multirsh.commands import prepare, remote_shell
+from multirsh.commands.command import Command, Script
+from multirsh.commands.prepare import PrefixedStdin
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
@@ -49,14 +48,14 @@ class CutOff(Given):
 
 def line_for(script: Script) -> str:
     """What a host is asked to run."""
-    return assemble.order(Command(script=script), Assignment(Host("h"), 0, "run"), None).line
+    return prepare.prepare(Command(script=script), Assignment(Host("h"), 0, "run"), None).line
 
 
 def run_here(script: Script, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run what a host would be given, by /bin/sh of this machine's."""
     return subprocess.run(
         ["/bin/sh", "-c", line_for(script)],
-        input=delivery.content(script.content),
+        input=remote_shell.encode_script(script.content),
         capture_output=True,
         env={"PATH": "/usr/bin:/bin", **environment},
         check=False,
@@ -140,8 +139,8 @@ if __name__ == "__main__":
     @pytest.mark.parametrize("sent", [0, 100, 5000])
     async def test_a_connection_that_is_cut_off_leaves_nothing(self, guest: Fleet, sent: int) -> None:
         script = Script(b"echo ran >&2; sleep 100\n" + b"#\n" * 20_000)
-        line = assemble.order(Command(script=script), Assignment(Host(HOST), 0, "r"), None).line
-        result = await told(guest, line, CutOff(delivery.content(script.content)[:sent]))
+        line = prepare.prepare(Command(script=script), Assignment(Host(HOST), 0, "r"), None).line
+        result = await told(guest, line, CutOff(remote_shell.encode_script(script.content)[:sent]))
         assert (result.status, result.stderr) == (Status.LOCAL, b"")
         (name,) = re.findall("multirsh-[0-9a-f]{16}", line)
         await asyncio.to_thread(wait_until, lambda: not Path("/tmp", name).exists(), what="nothing is left")
@@ -179,7 +178,7 @@ class TestInterpreters:
     ) -> None:
         path = tmp_path / "script"
         path.write_bytes(content)
-        assert Script.read(path, shell=shell).runner() == runner
+        assert Script.read(path, shell=shell).command() == runner
 
     def test_the_kernel_agrees(self, tmp_path: Path) -> None:
         path = tmp_path / "script"
@@ -191,7 +190,7 @@ class TestInterpreters:
             path.write_bytes(b"#! \t/bin/echo x" + b"".join(words) + b"\n")
             path.chmod(0o755)
             told = subprocess.run([path], capture_output=True, check=True).stdout
-            _, *rest = Script.read(path).runner()
+            _, *rest = Script.read(path).command()
             assert told == os.fsencode(" ".join([*rest, str(path)]) + "\n")
 
         holds()
@@ -201,13 +200,13 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("content", "complaint"),
         [
-            (b"", "nothing in it"),
-            (b"\n \n", "nothing in it"),
+            (b"", "the script is empty"),
+            (b"\n \n", "the script is empty"),
             (b"#!/bin/sh\necho\r\n", "fix.sh, line 2: the line ends as on Windows"),
             (b"#!/bin/sh\r\necho\r\n", "fix.sh, line 1: the line ends as on Windows"),
             (b"#!/bin/sh\r", "fix.sh, line 1: the line ends as on Windows"),
             (b"a\nb\n\x7fELF\0\n", "fix.sh, line 3: a NUL byte"),
-            (b"\xef\xbb\xbf#!/bin/sh\n", "fix.sh, line 1: it begins with a byte order mark"),
+            (b"\xef\xbb\xbf#!/bin/sh\n", "fix.sh, line 1: the file begins with a byte order mark"),
         ],
     )
     def test_what_is_no_script(self, content: bytes, complaint: str) -> None:
@@ -265,7 +264,7 @@ class TestHere:
         mount = f'mount --bind "{sh.resolve()}" "$(readlink -f /bin/sh)"; exec /bin/sh -c "$0"'
         done = subprocess.run(
             [*own_mounts(), "bash", "-c", mount, line_for(script)],
-            input=delivery.content(content) + b"the input",
+            input=remote_shell.encode_script(content) + b"the input",
             capture_output=True,
             check=False,
         )
@@ -286,7 +285,7 @@ class TestHere:
         hidden = 'mount -t tmpfs none /proc; exec /bin/sh -c "$0"'
         done = subprocess.run(
             [*own_mounts(), "sh", "-c", hidden, line_for(script)],
-            input=delivery.content(script.content) + b"in\n",
+            input=remote_shell.encode_script(script.content) + b"in\n",
             capture_output=True,
             env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
             check=False,
@@ -304,7 +303,7 @@ class TestHere:
         mount = f'mount -t tmpfs -o size=64k none {small}; TMPDIR={small} /bin/sh -c "$0"; ls {small}'
         done = subprocess.run(
             [*own_mounts(), "sh", "-c", mount, line],
-            input=delivery.content(content),
+            input=remote_shell.encode_script(content),
             capture_output=True,
             check=True,
         )
@@ -327,7 +326,7 @@ class TestHere:
         )
         done = subprocess.run(
             [*own_mounts(), "bash", "-c", mount, line_for(Script(content))],
-            input=delivery.content(content) + b"in\n",
+            input=remote_shell.encode_script(content) + b"in\n",
             capture_output=True,
             check=True,
         )
@@ -341,7 +340,7 @@ class TestHere:
         mount = f'{barred}; cd /tmp; exec /bin/sh -c "$0"'
         done = subprocess.run(
             [*own_mounts(), "sh", "-c", mount, line_for(Script(b"echo $0"))],
-            input=delivery.content(b"echo $0"),
+            input=remote_shell.encode_script(b"echo $0"),
             capture_output=True,
             env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
             check=True,
@@ -358,7 +357,7 @@ class TestHere:
         mount = f'mount --bind "{sh}" "$(readlink -f /bin/sh)"; exec /bin/sh -c "$0"'
         done = subprocess.run(
             [*own_mounts(), "bash", "-c", mount, line_for(Script(content, interpreter=("/bin/bash",)))],
-            input=delivery.content(content),
+            input=remote_shell.encode_script(content),
             capture_output=True,
             check=False,
         )
@@ -367,10 +366,13 @@ class TestHere:
     def test_where_there_is_no_room_it_says_so(self, tmp_path: Path) -> None:
         limited = f"ulimit -f 0; trap '' XFSZ; {line_for(Script(b'echo ran'))}"
         done = subprocess.run(
-            ["/bin/sh", "-c", limited], input=delivery.content(b"echo ran"), capture_output=True, check=False
+            ["/bin/sh", "-c", limited],
+            input=remote_shell.encode_script(b"echo ran"),
+            capture_output=True,
+            check=False,
         )
         assert (done.stdout, done.returncode) == (b"", 125)
-        assert b"multirsh: no folder has room for a temporary file" in done.stderr
+        assert b"multirsh: no folder has space for a temporary file" in done.stderr
 
     def test_a_temporary_folder_of_ones_own(self, tmp_path: Path) -> None:
         script = Script(b"echo $0")
@@ -384,18 +386,18 @@ class TestHere:
         script = Script(b"echo ran\n#")
         done = subprocess.run(
             ["/bin/sh", "-c", line_for(script)],
-            input=delivery.content(script.content)[:cut],
+            input=remote_shell.encode_script(script.content)[:cut],
             capture_output=True,
             check=False,
         )
         assert (done.stdout, done.returncode) == (b"", 125)
-        assert b"not come in full" in done.stderr
+        assert b"not received in full" in done.stderr
 
 
 class TestTheInput:
     @given(st.binary(max_size=50), st.binary(max_size=50) | st.none())
     async def test_it_is_the_one_and_then_the_other(self, first: bytes, then: bytes | None) -> None:
-        led = Led(first, None if then is None else Given(then))
+        led = PrefixedStdin(first, None if then is None else Given(then))
         whole = first + (then or b"")
         assert await led.size() == len(whole)
         read = b""
