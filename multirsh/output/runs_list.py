@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from multirsh.events import Copied, Event, Output, RunStarted
 from multirsh.inventory import fold
-from multirsh.journal.entry import Entry, State
+from multirsh.journal.record import RunState, RunSummary
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.output.formatting import (
@@ -64,7 +64,7 @@ class _Cell(NamedTuple):
     style: Style | None = None
 
 
-def listing(entries: Sequence[Entry], layout: Layout) -> str:
+def listing(entries: Sequence[RunSummary], layout: Layout) -> str:
     """The list, with a line of heads; nothing where there are no runs.
 
     Args:
@@ -89,7 +89,7 @@ def listing(entries: Sequence[Entry], layout: Layout) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def listing_json(entries: Sequence[Entry]) -> str:
+def listing_json(entries: Sequence[RunSummary]) -> str:
     """An object a run, a line each; the keys are documented in docs/runs.md."""
     return "".join(
         safe(json.dumps(entry.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))) + "\n"
@@ -112,7 +112,7 @@ def format_began(began: float, now: float) -> str:
     )
 
 
-def format_hosts(entry: Entry, *, in_full: bool = True) -> str:
+def format_hosts(entry: RunSummary, *, in_full: bool = True) -> str:
     """How many hosts ended how.
 
     Args:
@@ -132,9 +132,9 @@ def format_hosts(entry: Entry, *, in_full: bool = True) -> str:
     return (", ".join(parts) or "none") + of
 
 
-def _row(entry: Entry, now: float, *, in_full: bool) -> tuple[_Cell, ...]:
+def _row(entry: RunSummary, now: float, *, in_full: bool) -> tuple[_Cell, ...]:
     took = entry.seconds
-    if entry.state is State.RUNNING:
+    if entry.state is RunState.RUNNING:
         took = max(0.0, now - entry.began)
     return (
         _Cell(short(entry.run)),
@@ -145,9 +145,9 @@ def _row(entry: Entry, now: float, *, in_full: bool) -> tuple[_Cell, ...]:
     )
 
 
-def _exit(entry: Entry) -> _Cell:
-    if entry.state is not State.FINISHED:
-        return _Cell(entry.state.value, None if entry.state is State.RUNNING else Style.BAD)
+def _exit(entry: RunSummary) -> _Cell:
+    if entry.state is not RunState.FINISHED:
+        return _Cell(entry.state.value, None if entry.state is RunState.RUNNING else Style.BAD)
     return _Cell(str(entry.exit_code), Style.BAD if entry.exit_code else Style.GOOD)
 
 
@@ -166,7 +166,7 @@ def _cut(text: str, room: int | None) -> str:
 
 
 def facts(
-    entry: Entry, started: RunStarted | None, *, done_before: int = 0, cut_off: Collection[str] = ()
+    entry: RunSummary, started: RunStarted | None, *, done_before: int = 0, cut_off: Collection[str] = ()
 ) -> list[str]:
     """A few lines; a remote's words, and the user's, are not escaped.
 
@@ -185,20 +185,20 @@ def facts(
     if entry.resumes is not None:
         lines.append(f"it goes on with run {entry.resumes}: {plural(done_before, 'host')} done before")
     match entry.state:
-        case State.RUNNING:
+        case RunState.RUNNING:
             lines.append(f"it is still running: {format_hosts(entry)} so far")
-        case State.BROKEN:
+        case RunState.BROKEN:
             lines.append(
                 f"the record breaks off: {format_hosts(entry)}; --resume {short(entry.run)} goes on with it"
             )
-        case State.FINISHED:
+        case RunState.FINISHED:
             pass
     if cut_off:
         lines.append(f"output was too much to be kept in full: {fold(cut_off)}")
     return lines
 
 
-def titles(entries: tuple[Entry, Entry]) -> list[bytes]:
+def titles(entries: tuple[RunSummary, RunSummary]) -> list[bytes]:
     """Two runs that are compared, as ``diff -u`` names files: a line each, with its end, fit to be shown."""
     return [
         f"{escape_text(f'{sign} {short(entry.run)} {_when(entry)} {entry.command}')}\n".encode()
@@ -206,7 +206,7 @@ def titles(entries: tuple[Entry, Entry]) -> list[bytes]:
     ]
 
 
-def _when(entry: Entry) -> str:
+def _when(entry: RunSummary) -> str:
     """The time here, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.began))
 
