@@ -9,22 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from multirsh.output.ports_formatting import (
-    BAD,
-    FAINT,
-    GOOD,
-    HEADING,
-    Users,
-    address,
-    heading,
-    indented,
-    number,
-    program,
-    seconds,
-    table,
-    ways_out,
-    whose,
-)
+from multirsh.output.ports_formatting import Users, address, number, program, seconds, ways_out, whose
+from multirsh.output.tables import BAD, FAINT, GOOD, HEADING, heading, indented, table
 from multirsh.ports.diagnosis import Bind, Group, PortReport, Reason, Situation, Unless
 from multirsh.ports.sockets import Endpoint, TcpState
 

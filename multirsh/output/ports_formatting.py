@@ -1,35 +1,24 @@
-"""How ports, states and programs are worded, and how a report becomes text.
+"""How sockets, states, programs and findings are worded in the reports on ports.
 
-rich lays the tables out; whether there is colour, and how wide the text is,
-is decided by our own rules (``options``) and told to it. Everything is plain
-ASCII but names of programs, which are escaped: they are somebody else's.
+Everything is plain ASCII but the names of programs and users, which are escaped.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from multirsh.output.escape import escape_text
+from multirsh.output.tables import BAD, COMMAND, FAINT, table
 from multirsh.ports.diagnosis import Finding, Group, Holder, Way
 from multirsh.ports.sockets import Endpoint, TcpState
 
-INDENT: Final = 2
 WIDEST: Final = 100
 """Columns beyond which lines are tiring to read."""
-
-HEADING: Final = "bold"
-GOOD: Final = "green"
-BAD: Final = "red"
-FAINT: Final = "dim"
-COMMAND: Final = "cyan"
 
 Users = Callable[[int], str]
 """A user's id → the user's name."""
@@ -48,54 +37,6 @@ MEANING: Final[Mapping[TcpState, str]] = {
     TcpState.TIME_WAIT: "over; this end closed first, and the kernel keeps it for a minute",
     TcpState.CLOSE: "bound, and neither listening nor connected",
 }
-
-
-def rendered(renderables: Iterable[RenderableType], *, width: int, color: bool) -> str:
-    """Lay a report out.
-
-    Args:
-        renderables: Its parts, one below the other.
-        width: Columns there are.
-        color: Whether to colour it, with the terminal's own colours.
-    """
-    target = io.StringIO()
-    console = Console(
-        file=target,
-        width=min(width, WIDEST),
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    for renderable in renderables:
-        console.print(renderable)
-    return "\n".join(line.rstrip() for line in target.getvalue().split("\n"))
-
-
-def heading(text: str) -> Text:
-    """A line above what belongs together."""
-    return Text(f"\n{text}", style=HEADING)
-
-
-def indented(renderable: RenderableType) -> Padding:
-    """Below its heading."""
-    return Padding(renderable, (0, 0, 0, INDENT))
-
-
-def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """A table without lines; its columns' names are faint.
-
-    Args:
-        columns: Their names; where all are empty there is no head.
-        right: Names of those that are set to the right, as numbers are.
-    """
-    made = Table(box=None, padding=(0, 2, 0, 0), show_header=any(columns), header_style=FAINT, pad_edge=False)
-    for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return made
 
 
 def number(count: float) -> str:

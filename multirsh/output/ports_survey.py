@@ -9,21 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from multirsh.output.ports_formatting import (
-    BAD,
-    FAINT,
-    HEADING,
-    MEANING,
-    Users,
-    address,
-    finding,
-    heading,
-    indented,
-    number,
-    seconds,
-    table,
-    whose,
-)
+from multirsh.output.ports_formatting import MEANING, Users, address, finding, number, seconds, whose
+from multirsh.output.tables import BAD, FAINT, HEADING, heading, indented, table
 from multirsh.ports.diagnosis import Survey
 from multirsh.ports.sockets import TcpState
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from multirsh.output.port_report import port_report
-from multirsh.output.ports_formatting import MEANING, address, rendered, seconds
+from multirsh.output.ports_formatting import MEANING, address, seconds
 from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_survey import survey_report
+from multirsh.output.tables import rendered
 from multirsh.ports.diagnosis import (
     Answer,
     Attempt,

@@ -87,9 +87,9 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
 def _events(journal: Journal, entry: Entry, found: Survey, wanted: set[str] | None) -> Iterator[Event]:
     from multirsh.journal import State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
-    from multirsh.output.runs_list import with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs_list import with_copy_errors  # noqa: PLC0415
 
-    events = with_copies_told(journal.events(entry))
+    events = with_copy_errors(journal.events(entry))
     if entry.state is State.BROKEN:
         events = whole(events, has_gaps=found.has_gaps)
     return events if wanted is None else of_hosts(events, wanted)
