@@ -21,7 +21,7 @@ WIDEST: Final = 100
 """Columns beyond which lines are tiring to read."""
 
 Users = Callable[[int], str]
-"""A user's id → the user's name."""
+"""Returns the name of a user id."""
 
 MEANING: Final[Mapping[TcpState, str]] = {
     TcpState.LISTEN: "waiting for connections",
@@ -30,8 +30,8 @@ MEANING: Final[Mapping[TcpState, str]] = {
     TcpState.SYN_RECV: "being opened from the other end",
     TcpState.NEW_SYN_RECV: "being opened from the other end",
     TcpState.CLOSE_WAIT: "the other end has closed, the program here has not",
-    TcpState.FIN_WAIT1: "closed here; the other end has not yet said that it knows",
-    TcpState.FIN_WAIT2: "closed here; the other end knows, and has not closed",
+    TcpState.FIN_WAIT1: "closed here; the other end has not acknowledged it yet",
+    TcpState.FIN_WAIT2: "closed here; the other end has acknowledged it, and has not closed",
     TcpState.CLOSING: "closed at both ends at once",
     TcpState.LAST_ACK: "closed at both ends; a last acknowledgement is missing",
     TcpState.TIME_WAIT: "over; this end closed first, and the kernel keeps it for a minute",
@@ -40,45 +40,45 @@ MEANING: Final[Mapping[TcpState, str]] = {
 
 
 def number(count: float) -> str:
-    """A count that people read: ``28,232``."""
+    """Write a count: ``28,232``."""
     return f"{count:,.0f}"
 
 
 def address(endpoint: Endpoint) -> str:
-    """``192.0.2.1:22``, ``[2001:db8::1]:22``; without the port where it is 0."""
+    """Write an endpoint, ``192.0.2.1:22`` or ``[2001:db8::1]:22``; without the port if it is 0."""
     bare = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
     return f"{bare}:{endpoint.port}" if endpoint.port else bare
 
 
 def program(holders: Iterable[Holder]) -> str:
-    """``nginx (pid 7, 8)``; no more than three processes of a program are named."""
+    """Name programs with their processes, ``nginx (pid 7, 8)``, at most three of each program."""
     pids: dict[str, list[int]] = {}
     for holder in holders:
         pids.setdefault(holder.name, []).append(holder.pid)
     return ", ".join(f"{escape_text(name)} (pid {_some(all_of_it)})" for name, all_of_it in pids.items())
 
 
-def whose(group: Group, users: Users) -> str:
-    """Who has the sockets open, as far as one can know."""
+def owner(group: Group, users: Users) -> str:
+    """Name the owner of sockets, as far as it can be known."""
     if group.holders:
         return program(group.holders)
     if group.has_process:
-        owners = ", ".join(sorted(escape_text(users(uid)) for uid in group.uids))
-        return f"a program of {owners}" if owners else "a program"
+        names = ", ".join(sorted(escape_text(users(uid)) for uid in group.uids))
+        return f"a program of {names}" if names else "a program"
     if group.state is TcpState.LISTEN:
         return "not known"
     if group.state in {TcpState.ESTABLISHED, TcpState.CLOSE_WAIT}:
-        return "nobody yet: it waits to be accepted"
+        return "none yet: it waits to be accepted"
     return "the kernel"
 
 
 def seconds(time: float | None) -> str:
-    """``43 s``, begun ones counted; nothing where no time is known."""
+    """Write a time, such as ``43 s``, rounded up; empty if it is not known."""
     return "" if time is None else f"{max(1, math.ceil(time))} s"
 
 
 def ways_out(ways: Iterable[Way]) -> Table:
-    """Ways out, numbered, each with its command and its price."""
+    """List ways out, numbered, each with its command and its price."""
     made = table("", "")
     for place, way in enumerate(ways, 1):
         made.add_row(f"{place}.", _way(way))
@@ -86,7 +86,7 @@ def ways_out(ways: Iterable[Way]) -> Table:
 
 
 def finding(one: Finding, *, message_only: bool = False) -> Table:
-    """A warning or a note, with what to do and what not to touch."""
+    """Show a warning or a note, with what to do and what not to touch."""
     more = table("", "")
     for way in one.ways:
         more.add_row("*", _way(way))
