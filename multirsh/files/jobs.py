@@ -28,8 +28,8 @@ from multirsh.files.scp.push import ScpPush
 from multirsh.files.sftp.client import Sftp
 from multirsh.files.tally import HostTally, Progress
 from multirsh.files.tree import look
-from multirsh.inventory.file_name import file_name
 from multirsh.model import Exited, Host, Outcome
+from multirsh.names import file_name
 from multirsh.transports.base import Connection
 
 Copying: TypeAlias = Callable[[Connection, Teller], Awaitable[Outcome]]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
-from multirsh.inventory.file_name import file_name
+from multirsh.names import file_name
 from multirsh.output.batch import STREAMS, HostFile, Stream, Write
 from multirsh.output.escape import torn_tail
 from multirsh.output.formatting import format_copied, stream_formats

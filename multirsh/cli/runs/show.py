@@ -13,9 +13,8 @@ from multirsh.cli import options
 from multirsh.cli.descriptors import STDERR, print_out, write_all
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
-from multirsh.errors import UsageError
+from multirsh.errors import UsageError, did_you_mean
 from multirsh.exit_code import ExitCode
-from multirsh.inventory.suggest import did_you_mean
 from multirsh.model import Status
 from multirsh.output.options import When
 
