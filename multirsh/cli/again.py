@@ -11,9 +11,8 @@ from multirsh.cli import options
 from multirsh.errors import UsageError
 from multirsh.events import JsonObject
 from multirsh.inventory import fold
-from multirsh.inventory.groups import NO_GROUPS
-from multirsh.inventory.inventory import Inventory
-from multirsh.inventory.selection import Known, Wish, select_listed
+from multirsh.inventory.draft import NO_GROUPS
+from multirsh.inventory.inventory import Candidates, Inventory, Selectors, select_listed
 from multirsh.journal import Entry, Journal, State
 from multirsh.journal.claim import Claim, claim
 from multirsh.journal.reached import Reached, reached_otherwise
@@ -168,14 +167,14 @@ class Again:
     def _chosen(
         self, hosts: Mapping[str, Host], choice: options.Choice, *, pick: int | None
     ) -> Sequence[Host]:
-        wish = Wish(
+        wish = Selectors(
             nodes=choice.nodes,
             exclude=choice.exclude,
             groups=choice.groups,
             everything=choice.everything,
             pick=pick,
         )
-        known = Known(
+        known = Candidates(
             hosts,
             NO_GROUPS,
             f"the run {self.entry.run}",

@@ -69,7 +69,7 @@ def ports(*, port: int | None, watch: float | None, as_json: bool, color: str) -
     from multirsh.cli import ports_look, signals  # noqa: PLC0415
 
     stdio = Stdio.look()
-    showing = ports_look.Showing(
+    showing = ports_look.PortsView(
         port=port,
         as_json=as_json,
         color=use_color(When(color), os.environ, is_terminal=stdio.stdout_is_terminal),

@@ -17,9 +17,10 @@ from rich.text import Text
 from multirsh.cli.descriptors import print_out
 from multirsh.linux import missing
 from multirsh.output.port_report import port_report
-from multirsh.output.ports_formatting import rendered
+from multirsh.output.ports_formatting import WIDEST
 from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_survey import survey_report
+from multirsh.output.tables import rendered
 from multirsh.ports.diagnosis import Holder, Holders, diagnose_port, survey, usual_attempts
 from multirsh.ports.diagnosis.probe import probe
 from multirsh.ports.diagnosis.values import RESERVED
@@ -34,7 +35,7 @@ _MOST_FOR_PROGRAMS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
+class PortsView:
     """How to show what is found.
 
     Attributes:
@@ -52,18 +53,18 @@ class Showing:
     width: Callable[[], int]
 
 
-async def watch(showing: Showing, interval_s: float) -> int:
+async def watch(view: PortsView, interval_s: float) -> int:
     """Look again and again, until a signal cancels it."""
-    if not showing.can_redraw:
+    if not view.can_redraw:
         while True:
-            print_out(look(showing) + "\n" * (not showing.as_json))
+            print_out(look(view) + "\n" * (not view.as_json))
             await asyncio.sleep(interval_s)
     console = Console(
-        color_system="standard" if showing.color else None, no_color=not showing.color, highlight=False
+        color_system="standard" if view.color else None, no_color=not view.color, highlight=False
     )
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            text = look(showing, is_live=True)
+            text = look(view, is_live=True)
             when = f"{time.strftime('%H:%M:%S')}  every {interval_s:g} s  Ctrl-C ends"
             live.update(_screenful(when, text, height=console.height), refresh=True)
             await asyncio.sleep(interval_s)
@@ -79,28 +80,30 @@ def _screenful(when: str, text: str, *, height: int) -> Text:
     return Text.from_ansi("\n".join([when, "", *lines]), no_wrap=True, overflow="crop")
 
 
-def look(showing: Showing, *, is_live: bool = False) -> str:
+def look(view: PortsView, *, is_live: bool = False) -> str:
     """Look once; the report, its last line ended."""
-    port, kernel = showing.port, read_kernel_ports()
+    port, kernel = view.port, read_kernel_ports()
     answers = None if port is None else probe(port, usual_attempts())
     table = read_table()
     if port is None:
         holders = _holders(row for row in table or () if _is_worth_a_name(row))
-        most = _MOST_FOR_PROGRAMS if showing.as_json else _DESTINATIONS_FOR_PEOPLE
+        most = _MOST_FOR_PROGRAMS if view.as_json else _DESTINATIONS_FOR_PEOPLE
         found = survey(table, kernel, holders, most_destinations=most)
-        if showing.as_json:
+        if view.as_json:
             return f"{survey_json(found)}\n"
         return rendered(
             survey_report(found, _user, brief=is_live, missing=missing()),
-            width=showing.width(),
-            color=showing.color,
+            width=min(view.width(), WIDEST),
+            color=view.color,
         )
     holders = _holders(row for row in table or () if port in {row.local.port, row.remote.port})
-    most = _MOST_FOR_PROGRAMS if showing.as_json else _PEERS_FOR_PEOPLE
+    most = _MOST_FOR_PROGRAMS if view.as_json else _PEERS_FOR_PEOPLE
     report = diagnose_port(port, table, kernel, holders, answers=answers, most_peers=most)
-    if showing.as_json:
+    if view.as_json:
         return f"{port_json(report)}\n"
-    return rendered(port_report(report, _user, brief=is_live), width=showing.width(), color=showing.color)
+    return rendered(
+        port_report(report, _user, brief=is_live), width=min(view.width(), WIDEST), color=view.color
+    )
 
 
 def _is_worth_a_name(row: TcpSocket) -> bool:

@@ -23,8 +23,8 @@ from multirsh.files.sftp.client import SftpClient, open_sftp
 from multirsh.files.sftp.pull import SftpPull
 from multirsh.files.sftp.push import SftpPush
 from multirsh.files.sources import BlockCache, read_sources
-from multirsh.inventory.file_name import file_name
 from multirsh.model import Exited, Host, Outcome
+from multirsh.names import file_name
 from multirsh.transports.base import Connection
 
 HostCopy: TypeAlias = Callable[[Connection, CopyObserver], Awaitable[Outcome]]

@@ -18,144 +18,138 @@ from multirsh.inventory import fold
 from multirsh.inventory.fold import natural_key
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream, Write
-from multirsh.output.diff import LONGEST_BYTES, Lines, differences, lines_of, worded
+from multirsh.output.diff import LONGEST_BYTES, TextLines, line_edits, split_lines, unified_diff
 from multirsh.output.escape import escape_text
-from multirsh.output.formatting import Style, ending_words, surfaces
+from multirsh.output.formatting import Style, format_ending, stream_formats
 from multirsh.output.live import LineAssembler
 from multirsh.output.normalize import Normalizer
 from multirsh.output.options import OutputOptions
-from multirsh.output.store import Keeper, Kept
+from multirsh.output.store import BufferSource, OutputBuffer
 
 DIGEST_BYTES: Final = 32
 
+_RULE: Final = "----"
+_STYLES: Final = {b"+": Style.GOOD, b"-": Style.BAD, b"@": Style.STDOUT_HOST}
+_WIDEST: Final = 80
+"""Columns of the longest rule: a longer one only makes the eye travel."""
 
-class Likeness(NamedTuple):
-    """What hosts have to share to stand together.
+
+class GroupKey(NamedTuple):
+    """What hosts have in common if they belong to one group.
 
     Attributes:
-        ending: Their status, and the exit status or signal.
-        digests: Of what they wrote, normalized, for each stream. A line feed at its end is not part of the
-            digest proper, but stands after it.
+        ending: The status, the exit status and the signal.
+        digests: The digest of the normalized output, for each stream. A line feed at its end is not part of
+            the digest proper, but follows it.
     """
 
     ending: tuple[Status, int | None, str | None]
     digests: tuple[bytes, ...]
 
-    def but_for_last_newlines(self) -> Likeness:
-        """What is shared by outputs that differ in a line feed at their end alone, too."""
-        return Likeness(self.ending, tuple(digest[:DIGEST_BYTES] for digest in self.digests))
+    def without_final_newlines(self) -> GroupKey:
+        """The same key for outputs that differ only in a line feed at their end."""
+        return GroupKey(self.ending, tuple(digest[:DIGEST_BYTES] for digest in self.digests))
 
 
 @dataclass(slots=True)
-class Written:
-    """What one host, or several alike, have written.
+class CollectedOutput:
+    """The output of one host, or of several with equal outputs.
 
     Attributes:
-        hosts: Their names; the first has written just this.
-        ending: How they ended.
-        texts: The streams that are collected.
-        unended: Of these, those without a line feed at the end, where others differ in that alone.
+        hosts: The names of the hosts; the buffers hold the output of the first.
+        ending: How the first of them ended.
+        buffers: The output by stream, for the streams that are collected.
+        lacks_newline: Streams without a line feed at the end, where another group differs in that alone.
     """
 
     hosts: list[str]
     ending: HostFinished
-    texts: dict[Stream, Kept]
-    unended: list[Stream] = field(default_factory=list)
+    buffers: dict[Stream, OutputBuffer]
+    lacks_newline: list[Stream] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was written."""
-        return not any(text.size for text in self.texts.values())
+        return not any(buffer.size for buffer in self.buffers.values())
 
     def drop(self) -> None:
-        """Throw it away."""
-        for text in self.texts.values():
-            text.drop()
+        """Release the buffers."""
+        for buffer in self.buffers.values():
+            buffer.drop()
 
 
 class Collector:
-    """Keeps what hosts write until they end; then it is the taker's.
+    """Collects the output of each host until the host ends, then hands it over.
 
     Args:
-        store: Where to.
-        streams: Which are collected.
-        normalizer: What is not looked at in comparing.
+        source: Makes the buffers.
+        streams: The streams to collect.
+        normalizer: What is ignored in the digests; ``None`` to compare everything.
     """
 
     def __init__(
-        self, store: Keeper, streams: Sequence[Stream], normalizer: Normalizer | None = None
+        self, source: BufferSource, streams: Sequence[Stream], normalizer: Normalizer | None = None
     ) -> None:
-        self._store = store
+        self._source = source
         self._streams = tuple(stream for stream in STREAMS if stream in streams)
         self._normalizer = normalizer
-        self._hosts: dict[str, dict[Stream, _Collected]] = {}
+        self._hosts: dict[str, dict[Stream, _CollectedStream]] = {}
 
-    def feed(self, event: Event) -> tuple[Likeness, Written] | None:
-        """Take the next event; of a host that ends with it, what it has written."""
+    def feed(self, event: Event) -> tuple[GroupKey, CollectedOutput] | None:
+        """Take the next event, and return the output of the host that ends with it, if any."""
         match event:
-            case Output():
-                self._add(event)
-            case HostStarted():
-                self._restart(event.host)
+            case Output() if event.stream in self._streams:
+                streams = self._hosts.get(event.host)
+                if streams is None:
+                    streams = self._hosts[event.host] = self._empty(event.host)
+                streams[event.stream].append(event.data)
+            case HostStarted():  # a further attempt: the output of the last one does not count
+                for stream in self._hosts.pop(event.host, {}).values():
+                    stream.buffer.drop()
             case HostFinished():
                 return self._take(event)
             case _:
                 pass
         return None
 
-    def _add(self, output: Output) -> None:
-        """Take output; of a stream that is not collected, nothing."""
-        if output.stream not in self._streams:
-            return
-        collected = self._hosts.get(output.host)
-        if collected is None:
-            collected = self._hosts[output.host] = self._nothing(output.host)
-        collected[output.stream].append(output.data)
-
-    def _restart(self, host: str) -> None:
-        """Another attempt begins: what the last one wrote is none of its output."""
-        for collected in self._hosts.pop(host, {}).values():
-            collected.text.drop()
-
-    def _take(self, finished: HostFinished) -> tuple[Likeness, Written]:
-        """What a host has written, which has ended."""
+    def _take(self, finished: HostFinished) -> tuple[GroupKey, CollectedOutput]:
         host = finished.host
-        collected = self._hosts.pop(host, None) or self._nothing(host)
+        streams = self._hosts.pop(host, None) or self._empty(host)
         ending = (finished.status, finished.exit_status, finished.signal)
-        likeness = Likeness(ending, tuple(collected[stream].digest() for stream in self._streams))
-        return likeness, Written([host], finished, {stream: each.text for stream, each in collected.items()})
+        key = GroupKey(ending, tuple(streams[stream].digest() for stream in self._streams))
+        return key, CollectedOutput([host], finished, {name: each.buffer for name, each in streams.items()})
 
-    def _nothing(self, host: str) -> dict[Stream, _Collected]:
-        normalized = None if self._normalizer is None else self._normalizer.for_host(host)
-        return {stream: _Collected(self._store.text(), normalized) for stream in self._streams}
+    def _empty(self, host: str) -> dict[Stream, _CollectedStream]:
+        normalize = None if self._normalizer is None else self._normalizer.for_host(host)
+        return {stream: _CollectedStream(self._source.buffer(), normalize) for stream in self._streams}
 
 
 @dataclass(slots=True)
-class _Collected:
+class _CollectedStream:
     """One stream of one host.
 
     Attributes:
-        text: What it wrote.
-        normalized: Makes its lines comparable; ``None`` where they are as they are.
+        buffer: What the host wrote.
+        normalize: Makes its lines comparable; ``None`` to compare them as they are.
         is_ended: Whether it ends with a line feed so far, which is not in the digest.
     """
 
-    text: Kept
-    normalized: Callable[[bytes], bytes] | None
+    buffer: OutputBuffer
+    normalize: Callable[[bytes], bytes] | None
     is_ended: bool = False
     _hash: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
     _lines: LineAssembler = field(default_factory=LineAssembler)
 
     def append(self, data: bytes) -> None:
-        self.text.append(data)
-        self._compare(data if self.normalized is None else self.normalized(self._lines.feed(data)))
+        self.buffer.append(data)
+        self._update(data if self.normalize is None else self.normalize(self._lines.feed(data)))
 
     def digest(self) -> bytes:
-        if self.normalized is not None:
-            self._compare(self.normalized(self._lines.finish()))
+        if self.normalize is not None:
+            self._update(self.normalize(self._lines.finish()))
         return self._hash.digest() + (b"\n" if self.is_ended else b"")
 
-    def _compare(self, data: bytes) -> None:
+    def _update(self, data: bytes) -> None:
         if not data:
             return
         if self.is_ended:
@@ -164,234 +158,215 @@ class _Collected:
         self._hash.update(memoryview(data)[: -1 if self.is_ended else None])
 
 
-class Equals:
-    """The groups of one run so far.
+class OutputGroups:
+    """The groups of equal outputs of one run so far, found as hosts end.
 
     Args:
-        collector: Keeps the outputs of the hosts in flight.
+        collector: Collects the output of the hosts in flight.
     """
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
-        self._groups: dict[Likeness, Written] = {}
+        self._groups: dict[GroupKey, CollectedOutput] = {}
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
         taken = self._collector.feed(event)
         if taken is None:
             return
-        likeness, written = taken
-        group = self._groups.setdefault(likeness, written)
-        if group is not written:
-            written.drop()
-            group.hosts += written.hosts
+        key, output = taken
+        group = self._groups.setdefault(key, output)
+        if group is not output:
+            output.drop()
+            group.hosts += output.hosts
 
     @property
-    def groups(self) -> list[Written]:
-        """Those that there are, in the order in which their first hosts ended."""
-        alike = Counter(likeness.but_for_last_newlines() for likeness in self._groups)
-        for likeness, group in self._groups.items():
-            if alike[likeness.but_for_last_newlines()] > 1:
-                group.unended = [
+    def groups(self) -> list[CollectedOutput]:
+        """All groups, in the order in which their first hosts ended."""
+        alike = Counter(key.without_final_newlines() for key in self._groups)
+        for key, group in self._groups.items():
+            if alike[key.without_final_newlines()] > 1:
+                group.lacks_newline = [
                     stream
-                    for (stream, text), digest in zip(group.texts.items(), likeness.digests, strict=True)
-                    if text.size and len(digest) == DIGEST_BYTES
+                    for (stream, buffer), digest in zip(group.buffers.items(), key.digests, strict=True)
+                    if buffer.size and len(digest) == DIGEST_BYTES
                 ]
         return list(self._groups.values())
 
     def clear(self) -> None:
-        """Forget them; who has them goes on with them."""
+        """Forget the groups; their buffers stay, for the caller to drop."""
         self._groups.clear()
 
 
-_RULE: Final = "----"
-_STYLES: Final = {b"+": Style.GOOD, b"-": Style.BAD, b"@": Style.STDOUT_HOST}
-_WIDEST: Final = 80
-"""Columns of a rule at the most: beyond them it is only far to go for the eye."""
-
-
-def unended_words(written: Written) -> str:
-    """What tells an output from another one that looks the same; empty where there is none."""
-    if not written.unended:
+def missing_newline_note(output: CollectedOutput) -> str:
+    """Word the difference from another output that looks the same; empty if there is none."""
+    if not output.lacks_newline:
         return ""
-    which = f" of {' and '.join(written.unended)}" if len(written.texts) > 1 else ""
+    which = f" of {' and '.join(output.lacks_newline)}" if len(output.buffers) > 1 else ""
     return f"no newline at the end{which}"
 
 
-class Page:
-    """Words for stdout.
+class BlockFormatter:
+    """Formats headers, blocks of output and lines of differences for stdout.
 
     Args:
-        options: ``prefix`` (no headers without it), and what stdout is.
+        options: ``prefix`` (without it there are no headers), and what stdout is.
     """
 
     def __init__(self, options: OutputOptions) -> None:
-        self._surface = surfaces(options)["stdout"]
+        self._format = stream_formats(options)["stdout"]
         self._stdio = options.stdio
         self._has_headers = options.prefix
 
-    def block(self, written: Written, *, counted: bool) -> Iterator[Write]:
-        """A header, and all that was written, stream by stream.
+    def block(self, output: CollectedOutput, *, counted: bool) -> Iterator[Write]:
+        """Show a header and the whole output, stream by stream.
 
         Args:
-            written: Its output.
+            output: What is shown.
             counted: Whether the header has the number of hosts.
         """
-        yield from self.header(written, counted=counted, note=unended_words(written))
-        for text in written.texts.values():
-            yield from self._shown(text.pieces())
+        yield from self.header(output, counted=counted, note=missing_newline_note(output))
+        for buffer in output.buffers.values():
+            yield from self._shown(buffer.pieces())
 
-    def header(self, written: Written, *, counted: bool, note: str = "") -> Iterator[Write]:
-        """The hosts, folded, how many there are, and how they ended if not well."""
+    def header(self, output: CollectedOutput, *, counted: bool, note: str = "") -> Iterator[Write]:
+        """Name the hosts, folded, with their number, and how they ended if they did not end well."""
         if not self._has_headers:
             return
-        facts = [str(len(written.hosts))] if counted else []
-        if written.ending.status is not Status.OK:
-            facts.append(ending_words(written.ending))
+        facts = [str(len(output.hosts))] if counted else []
+        if output.ending.status is not Status.OK:
+            facts.append(format_ending(output.ending))
         if note:
             facts.append(note)
-        yield self.rule(written.hosts, facts)
+        yield self.rule(output.hosts, facts)
 
     def rule(self, hosts: Sequence[str], facts: Sequence[str] = ()) -> Write:
-        """A line with folded names of hosts, and what is said of them in parentheses."""
+        """Make a line of folded host names with facts in parentheses; a rule fills it up on a terminal."""
         names = f"{_RULE} {escape_text(fold(hosts))}" + (f" ({', '.join(facts)})" if facts else "")
         rule = ""
-        if self._surface.is_terminal:
+        if self._format.is_terminal:
             columns = min(self._stdio.stdout_width(), _WIDEST) - 1
             rule = " " + "-" * max(4, columns - len(names) - 1)
-        return self.line(self._surface.paint(names + rule))
+        return self.line(self._format.paint(names + rule))
 
-    def change(self, line: bytes) -> Write:
-        """A line of a difference in the unified format, with its end; its first byte tells what it is."""
+    def diff_line(self, line: bytes) -> Write:
+        """Colour a line of a difference in the unified format by its first byte; the line has its end."""
         style = _STYLES.get(line[:1])
-        shown = self._surface.lines(line)
+        shown = self._format.lines(line)
         if style is None:
             return Write("stdout", shown)
-        before, _, after = self._surface.paint("\0", style).encode().partition(b"\0")
+        before, _, after = self._format.paint("\0", style).encode().partition(b"\0")
         return Write("stdout", before + shown[:-1] + after + b"\n")
 
     @staticmethod
     def line(text: str) -> Write:
-        """A line of our own."""
+        """Make a line of multirsh's own words."""
         return Write("stdout", f"{text}\n".encode())
 
     def _shown(self, pieces: Iterable[bytes]) -> Iterator[Write]:
-        """Exact for a pipe or a file, but for the end that a last line may lack; escaped for a terminal."""
+        """Exact for a pipe or file, but for a line feed that the last line lacks; escaped on a terminal."""
         last = b"\n"
-        for shown in self._surface.pieces(pieces):
+        for shown in self._format.pieces(pieces):
             last = shown[-1:] or last
             yield Write("stdout", shown)
         if last != b"\n":
             yield Write("stdout", b"\n")
 
 
-class Differences:
-    """Shows groups by what they have not in common with the largest.
+class GroupedOutput:
+    """Shows equal outputs together, when the run is over.
+
+    It keeps one output for each group, and the outputs of the hosts in flight.
 
     Args:
-        page: Words them.
-        normalizer: What does not count, here either; ``None`` where all does.
+        collector: Collects the outputs.
+        options: ``differences`` shows how each group differs from the largest, in place of its output; what
+            ``normalizer`` ignores does not count there either.
     """
 
-    def __init__(self, page: Page, normalizer: Normalizer | None = None) -> None:
-        self._page = page
-        self._normalizer = normalizer
-        self._last: tuple[Written, Lines | None] | None = None
-
-    def block(self, group: Written, largest: Written) -> Iterator[Write]:
-        """One group; the largest itself in full."""
-        ours = theirs = found = None
-        if group is not largest and (theirs := self._lines_of_largest(largest)) is not None:
-            ours = self._lines(group)
-        if ours is not None and theirs is not None:
-            found = differences(theirs, ours)
-        if ours is None or theirs is None or found is None:
-            yield from self._page.block(group, counted=True)
-            return
-        yield from self._page.header(group, counted=True, note="" if found else "the same output")
-        yield from map(self._page.change, worded(found, theirs, ours))
-
-    def _lines_of_largest(self, largest: Written) -> Lines | None:
-        if self._last is None or self._last[0] is not largest:
-            self._last = largest, self._lines(largest)
-        return self._last[1]
-
-    def _lines(self, written: Written) -> Lines | None:
-        """What was written, in lines; ``None`` where it is too long to be compared."""
-        texts = written.texts.values()
-        if sum(text.size for text in texts) > LONGEST_BYTES:  # it may not even fit into memory
-            return None
-        normalized = None if self._normalizer is None else self._normalizer.for_host(written.hosts[0])
-        return lines_of((b"".join(text.pieces()) for text in texts), normalized)
-
-
-class Groups:
-    """Shows equals together.
-
-    It keeps one output for each group, and those of the hosts in flight.
-
-    Args:
-        collector: Keeps them.
-        page: Words them.
-        differences: Shows how each group differs from the largest one; ``None`` to show all in full.
-    """
-
-    def __init__(self, collector: Collector, page: Page, differences: Differences | None = None) -> None:
-        self._equals = Equals(collector)
-        self._page = page
-        self._differences = differences
+    def __init__(self, collector: Collector, options: OutputOptions) -> None:
+        self._groups = OutputGroups(collector)
+        self._formatter = BlockFormatter(options)
+        self._shows_differences = options.differences
+        self._normalizer = options.normalizer
 
     def feed(self, event: Event) -> Iterable[Write]:
-        """Take the next event; the last one of the run shows it all."""
-        self._equals.feed(event)
+        """Take the next event; the last one of the run shows all groups."""
+        self._groups.feed(event)
         return self.close() if isinstance(event, RunFinished) else ()
 
     def close(self) -> Iterable[Write]:
-        """Show what there is."""
-        groups = self._equals.groups
-        self._equals.clear()
+        """Show all groups."""
+        groups = self._groups.groups
+        self._groups.clear()
         return self._shown(groups)
 
-    def _shown(self, groups: list[Written]) -> Iterator[Write]:
+    def _shown(self, groups: list[CollectedOutput]) -> Iterator[Write]:
         groups.sort(key=lambda group: (-len(group.hosts), min(map(natural_key, group.hosts))))
-        for group in groups:
-            if self._differences is not None:
-                yield from self._differences.block(group, groups[0])
-            elif not group.is_empty:
-                yield from self._page.block(group, counted=True)
+        if self._shows_differences:
+            yield from self._differences(groups)
+        else:
+            for group in groups:
+                if not group.is_empty:
+                    yield from self._formatter.block(group, counted=True)
         for group in groups:
             group.drop()
 
+    def _differences(self, groups: list[CollectedOutput]) -> Iterator[Write]:
+        """Show the largest group in full, then how each other group differs from it."""
+        largest: TextLines | None = None
+        for place, group in enumerate(groups):
+            lines = self._lines(group) if len(groups) > 1 else None
+            if place == 0:
+                largest = lines
+            elif lines is not None and largest is not None:
+                edits = line_edits(largest, lines)
+                if edits is not None:
+                    yield from self._formatter.header(
+                        group, counted=True, note="" if edits else "the same output"
+                    )
+                    yield from map(self._formatter.diff_line, unified_diff(edits, largest, lines))
+                    continue
+            yield from self._formatter.block(group, counted=True)
 
-class Blocks:
-    """Shows each host by itself.
+    def _lines(self, output: CollectedOutput) -> TextLines | None:
+        """Split an output into lines; ``None`` if it is too long to be compared."""
+        buffers = output.buffers.values()
+        if sum(buffer.size for buffer in buffers) > LONGEST_BYTES:  # it may not even fit into memory
+            return None
+        normalize = None if self._normalizer is None else self._normalizer.for_host(output.hosts[0])
+        return split_lines((b"".join(buffer.pieces()) for buffer in buffers), normalize)
 
-    It keeps the outputs of hosts in flight, and of those that wait for one before them.
+
+class HostBlocks:
+    """Shows one block a host, in the order of the selection, each as soon as its turn has come.
+
+    It keeps the outputs of hosts in flight, and of hosts that wait for one before them.
 
     Args:
-        collector: Keeps them.
-        page: Words them.
+        collector: Collects the outputs.
+        options: How blocks look.
     """
 
-    def __init__(self, collector: Collector, page: Page) -> None:
+    def __init__(self, collector: Collector, options: OutputOptions) -> None:
         self._collector = collector
-        self._page = page
+        self._formatter = BlockFormatter(options)
         self._order: deque[str] = deque()
-        self._waiting: dict[str, Written] = {}
+        self._waiting: dict[str, CollectedOutput] = {}
 
     def feed(self, event: Event) -> Iterable[Write]:
-        """Take the next event and give the blocks whose turn has come."""
+        """Take the next event, and give the blocks whose turn has come."""
         if isinstance(event, RunStarted):
             self._order.extend(event.hosts)
         taken = self._collector.feed(event)
         if taken is None:
             return ()
-        _, written = taken
-        self._waiting[written.ending.host] = written
+        _, output = taken
+        self._waiting[output.ending.host] = output
         return self._in_turn()
 
     def close(self) -> Iterable[Write]:
-        """Give what is left, of a run that broke off."""
+        """Give the blocks that still wait after a run that broke off."""
         self._order = deque(host for host in self._order if host in self._waiting)
         return self._in_turn()
 
@@ -401,8 +376,8 @@ class Blocks:
             ready.append(self._waiting.pop(self._order.popleft()))
         return self._shown(ready)
 
-    def _shown(self, ready: list[Written]) -> Iterator[Write]:
-        for written in ready:
-            if not written.is_empty:
-                yield from self._page.block(written, counted=False)
-            written.drop()
+    def _shown(self, ready: list[CollectedOutput]) -> Iterator[Write]:
+        for output in ready:
+            if not output.is_empty:
+                yield from self._formatter.block(output, counted=False)
+            output.drop()

@@ -19,35 +19,40 @@ BLOCK: Final = 64 * 1024
 USUAL_MEMORY: Final = 64 * 1024 * 1024
 
 
-class Kept(Protocol):
-    """What is kept of one stream of a host: all of it, or an excerpt."""
+class OutputBuffer(Protocol):
+    """The bytes kept of one stream of one host: all of them, or an excerpt."""
 
     @property
     def size(self) -> int:
-        """Bytes that were written."""
+        """The number of bytes appended so far."""
 
     def append(self, data: bytes) -> None:
-        """Put ``data`` at the end."""
+        """Append ``data``."""
 
     def pieces(self) -> Iterator[bytes]:
-        """What is kept, in order, in pieces of any size."""
+        """Iterate over the bytes kept, in order, in pieces of any size."""
 
     def drop(self) -> None:
-        """Throw it away."""
+        """Release the bytes kept."""
 
 
-class Keeper(Protocol):
-    """Who keeps texts."""
+class BufferSource(Protocol):
+    """Makes buffers."""
 
-    def text(self) -> Kept:
-        """A text that is empty."""
+    def buffer(self) -> OutputBuffer:
+        """Make an empty buffer."""
 
 
-class Store:
-    """Keeps any number of texts.
+class OutputStore:
+    """Buffers that share one bound on memory and one file.
+
+    Args:
+        limit: Bytes that all buffers together may hold in memory; beyond it, buffers are moved to the file.
+        folder: Where the file is made when it is first needed; ``None`` for the usual place (TMPDIR).
+        on_full: Called once if the file cannot be written. From then on everything stays in memory.
 
     Attributes:
-        memory: Bytes that all texts together hold in memory.
+        memory: Bytes that all buffers together hold in memory.
         is_full: Whether the file could not be written.
     """
 
@@ -58,13 +63,6 @@ class Store:
         folder: str | None = None,
         on_full: Callable[[OSError], None] = lambda _error: None,
     ) -> None:
-        """Keep nothing yet; the file is made when it is first needed.
-
-        Args:
-            limit: Bytes in memory; beyond it, texts are moved to the file.
-            folder: Where the file is; ``None`` for the usual place (TMPDIR).
-            on_full: Told once if the file cannot be written. From then on everything stays in memory.
-        """
         self.memory = 0
         self._limit = limit
         self._folder = folder
@@ -73,60 +71,60 @@ class Store:
         self._free: list[int] = []
         self._blocks = 0
         self.is_full = False
-        self._texts: set[Text] = set()
+        self._buffers: set[StoredBuffer] = set()
 
-    def text(self) -> Text:
-        """A text that is empty."""
-        text = Text(self)
-        self._texts.add(text)
-        return text
+    def buffer(self) -> StoredBuffer:
+        """Make an empty buffer."""
+        made = StoredBuffer(self)
+        self._buffers.add(made)
+        return made
 
     def close(self) -> None:
-        """Let go of the file; no text can be read any more."""
+        """Close the file; no buffer can be read afterwards."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        self._texts.clear()
+        self._buffers.clear()
 
     def make_room(self) -> None:
-        """Move the longest texts to the file until half of the memory is free."""
+        """Move the longest buffers to the file until half of the memory is free, if the limit is exceeded."""
         if self.memory > self._limit:
             self._move_out(self._limit // 2)
 
     def _move_out(self, most: int) -> None:
-        """Move texts to the file until those in memory have at most ``most`` bytes."""
+        """Move buffers to the file until at most ``most`` bytes are left in memory."""
         if self.is_full:
             return
-        for text in sorted(self._texts, key=lambda text: text.held, reverse=True):
+        for buffer in sorted(self._buffers, key=lambda buffer: buffer.held, reverse=True):
             if self.memory <= most:
                 return
             try:
-                text.spill()
+                buffer.spill()
             except OSError as error:
                 self.is_full = True
                 self._on_full(error)
                 return
 
     def shrink(self) -> None:
-        """There is no more memory: move all to the file, and hold less from now on."""
+        """Move everything to the file and lower the limit, since the process got no more memory."""
         relieve()
         self._limit = max(BLOCK, min(self._limit, self.memory) // 2)
         self._move_out(0)
 
     def note(self, growth: int) -> None:
-        """A text has so many more bytes in memory, or so many fewer."""
+        """Record that a buffer grew in memory by ``growth`` bytes, which may be negative."""
         self.memory += growth
 
-    def forget(self, text: Text, blocks: list[int]) -> None:
-        """A text is thrown away, and its blocks are free."""
-        self._texts.discard(text)
+    def forget(self, buffer: StoredBuffer, blocks: list[int]) -> None:
+        """Drop a buffer and use its blocks again."""
+        self._buffers.discard(buffer)
         self._free.extend(blocks)
 
     def put_block(self, data: bytes | bytearray) -> int:
-        """Write a block.
+        """Write a block and return its number.
 
         Raises:
-            OSError: There is no room for it.
+            OSError: The disk is full, or the file cannot be made.
         """
         if self._file is None:
             self._file = _nameless_file(self._folder)
@@ -142,22 +140,22 @@ class Store:
         return number
 
     def get_block(self, number: int, size: int) -> bytes:
-        """Read what was written, ``size`` bytes."""
+        """Read the first ``size`` bytes of a block."""
         if self._file is None:
             raise AssertionError("a block that was written has a file")
         return os.pread(self._file, size, number * BLOCK)
 
 
-class Text:
-    """Bytes that grow at their end.
+class StoredBuffer:
+    """A buffer whose bytes are in memory, in the file, or partly in each.
 
     Attributes:
-        size: How many there are.
+        size: The number of bytes appended so far.
     """
 
     __slots__ = ("_blocks", "_store", "_tail", "size")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: OutputStore) -> None:
         self._store = store
         self._tail = bytearray()
         self._blocks: list[tuple[int, int]] = []
@@ -165,14 +163,14 @@ class Text:
 
     @property
     def held(self) -> int:
-        """How many of them are in memory."""
+        """The number of bytes held in memory."""
         return len(self._tail)
 
     def append(self, data: bytes) -> None:
-        """Put ``data`` at the end.
+        """Append ``data``.
 
         Raises:
-            MemoryError: There is none, not even after what is held was moved to the file.
+            MemoryError: There is no memory left, not even after everything was moved to the file.
         """
         try:
             self._tail += data
@@ -187,7 +185,7 @@ class Text:
         """Move what is in memory to the file.
 
         Raises:
-            OSError: There is no room for it; what was not moved is still in memory.
+            OSError: The file cannot be written; what was not moved is still in memory.
         """
         done = 0
         try:
@@ -200,20 +198,20 @@ class Text:
             self._store.note(-done)
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, in order, in pieces of any size."""
+        """Iterate over all bytes, in order, in pieces of any size."""
         for number, size in self._blocks:
             yield self._store.get_block(number, size)
         for start in range(0, len(self._tail), BLOCK):
             yield bytes(self._tail[start : start + BLOCK])
 
     def drop(self) -> None:
-        """Throw it away."""
+        """Release the bytes, in memory and in the file."""
         self._store.note(-len(self._tail))
         self._store.forget(self, [number for number, _ in self._blocks])
         self._tail, self._blocks, self.size = bytearray(), [], 0
 
 
 def _nameless_file(folder: str | None) -> int:
-    """A file that is gone when its descriptor is closed."""
+    """Open a file without a name, which is gone once its descriptor is closed."""
     with tempfile.TemporaryFile(prefix="multirsh-", dir=folder) as file:
         return os.dup(file.fileno())

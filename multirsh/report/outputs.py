@@ -11,9 +11,9 @@ from multirsh.inventory.fold import natural_key
 from multirsh.model import Status
 from multirsh.output.batch import STREAMS, Stream
 from multirsh.output.formatting import TROUBLES
-from multirsh.output.gather import Collector, Equals, Written, unended_words
+from multirsh.output.gather import CollectedOutput, Collector, OutputGroups, missing_newline_note
 from multirsh.output.normalize import Normalizer
-from multirsh.output.store import USUAL_MEMORY, Store, Text
+from multirsh.output.store import USUAL_MEMORY, OutputStore, StoredBuffer
 
 HEAD: Final = 48 * 1024
 TAIL: Final = 16 * 1024
@@ -23,10 +23,10 @@ TAIL: Final = 16 * 1024
 class Excerpts:
     """Makes excerpts whose texts one store keeps."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: OutputStore) -> None:
         self._store = store
 
-    def text(self) -> Excerpt:
+    def buffer(self) -> Excerpt:
         """One of nothing yet."""
         return Excerpt(self._store)
 
@@ -40,10 +40,10 @@ class Excerpt:
 
     __slots__ = ("_head", "_store", "_tail", "size")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: OutputStore) -> None:
         self._store = store
-        self._head = store.text()
-        self._tail: Text | None = None
+        self._head = store.buffer()
+        self._tail: StoredBuffer | None = None
         self.size = 0
 
     def append(self, data: bytes) -> None:
@@ -56,11 +56,11 @@ class Excerpt:
         if not data:
             return
         if self._tail is None:
-            self._tail = self._store.text()
+            self._tail = self._store.buffer()
         if self._tail.size + len(data) > 2 * TAIL:  # now and then, and not for each chunk
             data = (b"".join(self._tail.pieces()) + data)[-TAIL:]
             self._tail.drop()
-            self._tail = self._store.text()
+            self._tail = self._store.buffer()
         self._tail.append(data)
 
     def parts(self) -> tuple[bytes, bytes]:
@@ -92,7 +92,7 @@ MOST_GROUPS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PageOutput:
     """An output of the page.
 
     Attributes:
@@ -109,7 +109,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class PageOutputs:
     """What a page has of all outputs.
 
     Attributes:
@@ -119,13 +119,13 @@ class Selection:
         left_out_hosts: How many hosts wrote them.
     """
 
-    shown: list[Shown]
+    shown: list[PageOutput]
     silent: list[str]
     left_out: int
     left_out_hosts: int
 
 
-class Outputs:
+class ReportOutputs:
     """Keeps one excerpt a group, and those of the hosts in flight.
 
     Args:
@@ -139,39 +139,39 @@ class Outputs:
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
     ) -> None:
-        self._store = Store(memory)
-        self._equals = Equals(Collector(Excerpts(self._store), STREAMS, normalizer))
+        self._store = OutputStore(memory)
+        self._groups = OutputGroups(Collector(Excerpts(self._store), STREAMS, normalizer))
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
-        self._equals.feed(event)
+        self._groups.feed(event)
 
-    def selection(self) -> Selection:
+    def selection(self) -> PageOutputs:
         """What a page is to show of it: troubles first, then what most hosts wrote."""
-        groups = sorted(self._equals.groups, key=_order)
+        groups = sorted(self._groups.groups, key=_order)
         shown = list(_bounded(group for group in groups if not group.is_empty))
         rest = [group for group in groups if not group.is_empty][len(shown) :]
         silent = [host for group in groups if group.is_empty for host in group.hosts]
-        return Selection(shown, silent, len(rest), sum(len(group.hosts) for group in rest))
+        return PageOutputs(shown, silent, len(rest), sum(len(group.hosts) for group in rest))
 
     def close(self) -> None:
         """Let go of what is on disk."""
         self._store.close()
 
 
-def _order(group: Written) -> tuple[int, int, tuple[tuple[int, str], ...]]:
+def _order(group: CollectedOutput) -> tuple[int, int, tuple[tuple[int, str], ...]]:
     status = group.ending.status
     trouble = len(TROUBLES) if status is Status.OK else TROUBLES.index(status)
     return trouble, -len(group.hosts), min(map(natural_key, group.hosts))
 
 
-def _bounded(groups: Iterator[Written]) -> Iterator[Shown]:
+def _bounded(groups: Iterator[CollectedOutput]) -> Iterator[PageOutput]:
     used = 0
     for number, group in enumerate(groups):
         streams = {
-            stream: text for stream, text in group.texts.items() if isinstance(text, Excerpt) and text.size
+            stream: text for stream, text in group.buffers.items() if isinstance(text, Excerpt) and text.size
         }
         used += sum(min(text.size, HEAD + TAIL) for text in streams.values())
         if number and (used > MOST_BYTES or number >= MOST_GROUPS):
             return
-        yield Shown(group.hosts, group.ending, streams, unended_words(group))
+        yield PageOutput(group.hosts, group.ending, streams, missing_newline_note(group))

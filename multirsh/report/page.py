@@ -12,10 +12,11 @@ from multirsh.events import RunStarted
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy, Status
 from multirsh.output.batch import Stream
-from multirsh.output.formatting import duration, ending_words, plural, size, status_words
+from multirsh.output.formatting import duration, format_ending, format_status, plural, size
+from multirsh.output.summary import FailureGroup
 from multirsh.report.markup import json_data, output, policy, text
-from multirsh.report.outputs import Excerpt, Selection, Shown
-from multirsh.report.record import Record, Times, Trouble, figures
+from multirsh.report.outputs import Excerpt, PageOutput, PageOutputs
+from multirsh.report.record import PartTimes, ReportData, figures
 
 _SCRIPTS: Final = (
     "data.js",
@@ -34,7 +35,7 @@ _FINE: Final = 1.0
 
 
 def pieces(
-    record: Record, selection: Selection, *, began: datetime | None, notes: Sequence[str]
+    record: ReportData, selection: PageOutputs, *, began: datetime | None, notes: Sequence[str]
 ) -> Iterator[str]:
     """The page, in pieces.
 
@@ -58,7 +59,7 @@ def pieces(
     yield _header(started, record, began, notes)
     yield "<main>\n"
     yield _outcome(record)
-    yield _troubles(record.troubles())
+    yield _failures(record.failures())
     yield _files(record)
     yield _TIMELINE
     yield _times(record.times())
@@ -83,7 +84,7 @@ def _asset(name: str) -> str:
     return (resources.files("multirsh.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _title(started: RunStarted, record: Record) -> str:
+def _title(started: RunStarted, record: ReportData) -> str:
     counts = record.counts()
     return f"{counts.get(Status.OK, 0):,} of {len(started.hosts):,} ok: {started.command}"
 
@@ -94,7 +95,7 @@ _NO_END: Final = (
 )
 
 
-def _header(started: RunStarted, record: Record, began: datetime | None, notes: Sequence[str]) -> str:
+def _header(started: RunStarted, record: ReportData, began: datetime | None, notes: Sequence[str]) -> str:
     finished = record.finished
     facts = [f"run {started.run}"]
     if began is not None:
@@ -116,7 +117,7 @@ def _hosts(count: int) -> str:
     return f"{count:,} {'host' if count == 1 else 'hosts'}"
 
 
-def _outcome(record: Record) -> str:
+def _outcome(record: ReportData) -> str:
     counts = record.counts()
     total = sum(counts.values())
     ok = counts.get(Status.OK, 0)
@@ -127,7 +128,7 @@ def _outcome(record: Record) -> str:
         left += width
     chips = "".join(
         f'<li><button type="button" class="chip {outcome}" data-outcome="{outcome}" aria-pressed="true">'
-        f'<i class="swatch"></i><b>{count:,}</b> {status_words(outcome)}</button></li>'
+        f'<i class="swatch"></i><b>{count:,}</b> {format_status(outcome)}</button></li>'
         for outcome, count in counts.items()
     )
     return (
@@ -139,7 +140,7 @@ def _outcome(record: Record) -> str:
     )
 
 
-def _connections(record: Record) -> str:
+def _connections(record: ReportData) -> str:
     """Who closed, and what that left."""
     closed = record.closed_by()
     if not any(closed.values()):
@@ -164,18 +165,18 @@ def _tile(figure: str, words: str, tone: str = "") -> str:
     return f'<div class="{tone}"><dt>{words}</dt><dd>{figure}</dd></div>'
 
 
-def _troubles(troubles: Sequence[Trouble]) -> str:
-    if not troubles:
+def _failures(groups: Sequence[FailureGroup]) -> str:
+    if not groups:
         return ""
     rows = []
-    for each in troubles:
-        message = each.message if each.is_shared or not each.message else f"{each.hosts[0]}: {each.message}"
+    for each in groups:
+        message = each.shown_message
         reason = f' <span class="reason">{text(each.reason)}</span>' if each.reason else ""
         said = f'<div class="message">{text(message)}</div>' if message else ""
         rows.append(
             f'<tr><td class="n">{len(each.hosts):,}</td>'
-            f'<th scope="row" class="{each.outcome}"><i class="swatch"></i>'
-            f"{status_words(each.outcome)}{reason}</th>"
+            f'<th scope="row" class="{each.status}"><i class="swatch"></i>'
+            f"{format_status(each.status)}{reason}</th>"
             f'<td><div class="names">{text(fold(each.hosts))}</div>{said}</td></tr>\n'
         )
     return (
@@ -184,7 +185,7 @@ def _troubles(troubles: Sequence[Trouble]) -> str:
     )
 
 
-def _files(record: Record) -> str:
+def _files(record: ReportData) -> str:
     if not record.copies:
         return ""
     told = ", ".join(f"{count:,} {text(how)}" for how, count in sorted(record.copies.items()))
@@ -229,7 +230,7 @@ of a host.</p>
 """
 
 
-def _times(times: Sequence[Times]) -> str:
+def _times(times: Sequence[PartTimes]) -> str:
     if not times:
         return ""
     rows = "".join(
@@ -260,7 +261,7 @@ _FIRST_LINE: Final = 160
 """Bytes of the first line that are seen where it is closed."""
 
 
-def output_groups(selection: Selection) -> Iterator[str]:
+def output_groups(selection: PageOutputs) -> Iterator[str]:
     """The section, in pieces."""
     if not selection.shown and not selection.silent:
         return
@@ -288,12 +289,14 @@ def output_groups(selection: Selection) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _group(number: int, group: Shown) -> str:
+def _group(number: int, group: PageOutput) -> str:
     ending = group.ending
     total = sum(excerpt.size for excerpt in group.streams.values())
     is_open = number < _OPEN_GROUPS and total <= _OPEN_BYTES
     first = next(iter(group.streams.values())).parts()[0].lstrip().partition(b"\n")[0][:_FIRST_LINE]
-    ended = "" if ending.status is Status.OK else f'<span class="ending">{text(ending_words(ending))}</span> '
+    ended = (
+        "" if ending.status is Status.OK else f'<span class="ending">{text(format_ending(ending))}</span> '
+    )
     return (
         f'<details class="group {ending.status.value}" id="g{number}" '
         f'data-outcome="{ending.status.value}"{" open" if is_open else ""}>\n'

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from multirsh.events import Copied, Event, HostFinished, HostStarted, RunFinished, RunStarted
 from multirsh.model import ClosedBy, Seconds, Status
 from multirsh.output.escape import escape_text
-from multirsh.output.formatting import TROUBLES, ending_words, status_words
-from multirsh.output.summary import reason_words
-from multirsh.report.outputs import Selection
+from multirsh.output.formatting import TROUBLES, format_ending, format_status
+from multirsh.output.summary import FailureGroup, FailureGroups, format_reason
+from multirsh.report.outputs import PageOutputs
 
 OUTCOMES: Final = (Status.OK, *TROUBLES)
 """What may have become of a host, in the order in which people are told."""
@@ -25,7 +25,7 @@ FILES_NAMED: Final = 200
 
 
 @dataclass(slots=True)
-class Row:
+class HostRow:
     """One host's.
 
     Attributes:
@@ -47,30 +47,11 @@ class Row:
     def reason(self) -> str:
         """What tells it from others of its outcome; may be empty."""
         if self.finished is not None:
-            return reason_words(self.finished)
+            return format_reason(self.finished)
         return NO_END if self.starts else ""
 
 
-@dataclass(slots=True)
-class Trouble:
-    """Hosts that ended alike, and not well.
-
-    Attributes:
-        outcome: How.
-        reason: What tells them from others of it; may be empty.
-        hosts: Their names.
-        message: What the first of them said, or empty.
-        is_shared: Whether all of them said the same.
-    """
-
-    outcome: Status
-    reason: str
-    hosts: list[str] = field(default_factory=list)
-    message: str = ""
-    is_shared: bool = True
-
-
-class Times(NamedTuple):
+class PartTimes(NamedTuple):
     """How long something took.
 
     Attributes:
@@ -99,7 +80,7 @@ _PARTS: Final[tuple[tuple[str, Callable[[Seconds], float | None]], ...]] = (
 )
 
 
-class Record:
+class ReportData:
     """Takes a run's events.
 
     Attributes:
@@ -115,7 +96,7 @@ class Record:
     def __init__(self) -> None:
         self.started: RunStarted | None = None
         self.finished: RunFinished | None = None
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, HostRow] = {}
         self.last = 0.0
         self.copies: Counter[str] = Counter()
         self.copied_bytes = 0
@@ -127,7 +108,7 @@ class Record:
         match event:
             case RunStarted():
                 self.started = event
-                self.rows = {host: Row() for host in event.hosts}
+                self.rows = {host: HostRow() for host in event.hosts}
             case HostStarted():
                 row = self._row(event.host)
                 row.starts = (*row.starts, event.t)
@@ -140,9 +121,9 @@ class Record:
             case _:
                 pass
 
-    def _row(self, host: str) -> Row:
+    def _row(self, host: str) -> HostRow:
         """A host's; of one that the run's beginning does not name, too: a record may be damaged."""
-        return self.rows.setdefault(host, Row())
+        return self.rows.setdefault(host, HostRow())
 
     def _copied(self, event: Copied) -> None:
         self.copied_bytes += event.size
@@ -158,34 +139,28 @@ class Record:
         counted = Counter(row.outcome for row in self.rows.values())
         return {outcome: counted[outcome] for outcome in OUTCOMES if counted[outcome]}
 
-    def troubles(self) -> list[Trouble]:
-        """Who is not ok, and why, as the summary groups them."""
-        groups: dict[tuple[Status, str], Trouble] = {}
+    def failures(self) -> list[FailureGroup]:
+        """Group the hosts that are not ok as the summary does."""
+        groups = FailureGroups()
         for host, row in self.rows.items():
-            outcome, finished = row.outcome, row.finished
-            if outcome is Status.OK:
-                continue
-            reason = row.reason
-            error = None if finished is None else finished.error
-            message = "" if error is None else error.message.removeprefix(f"{host}: ")
-            group = groups.setdefault((outcome, reason), Trouble(outcome, reason, message=message))
-            group.is_shared = group.is_shared and message == group.message
-            group.hosts.append(host)
-        return sorted(
-            groups.values(), key=lambda each: (OUTCOMES.index(each.outcome), -len(each.hosts), each.reason)
-        )
+            if row.outcome is not Status.OK:
+                error = None if row.finished is None else row.finished.error
+                groups.add(host, row.outcome, row.reason, error)
+        return groups.in_order()
 
-    def times(self) -> list[Times]:
+    def times(self) -> list[PartTimes]:
         """How long each part of the way took, for the hosts that got so far."""
         return list(self._times())
 
-    def _times(self) -> Iterator[Times]:
+    def _times(self) -> Iterator[PartTimes]:
         ended = [row.finished for row in self.rows.values() if row.finished is not None and row.starts]
         for name, part in _PARTS:
             took = sorted((value, each.host) for each in ended if (value := part(each.seconds)) is not None)
             if took:
                 at = [value for value, _ in took]
-                yield Times(name, len(at), at[(len(at) - 1) // 2], at[(len(at) - 1) * 95 // 100], *took[-1])
+                yield PartTimes(
+                    name, len(at), at[(len(at) - 1) // 2], at[(len(at) - 1) * 95 // 100], *took[-1]
+                )
 
     def closed_by(self) -> dict[ClosedBy, int]:
         """Connections by who closed them first: the run's own count, else of what the hosts told."""
@@ -199,7 +174,7 @@ _DIGITS = 4
 """A tenth of a millisecond is finer than anything that is drawn."""
 
 
-def figures(record: Record, selection: Selection) -> dict[str, Any]:
+def figures(record: ReportData, selection: PageOutputs) -> dict[str, Any]:
     """What ``assets/data.js`` reads.
 
     Args:
@@ -210,7 +185,7 @@ def figures(record: Record, selection: Selection) -> dict[str, Any]:
         ``hosts`` has a list for each column, all of them in the selection's order; words that many hosts
         share stand once in ``words``, and the columns have their places there.
     """
-    words = _Words()
+    words = _StringTable()
     group_of = {host: number for number, group in enumerate(selection.shown) for host in group.hosts}
     rows = record.rows.items()
     return {
@@ -233,7 +208,7 @@ def figures(record: Record, selection: Selection) -> dict[str, Any]:
     }
 
 
-class _Words:
+class _StringTable:
     """Each word once."""
 
     def __init__(self) -> None:
@@ -247,11 +222,11 @@ class _Words:
         return self._places[word]
 
 
-def _ending(row: Row) -> str:
-    return status_words(row.outcome) if row.finished is None else ending_words(row.finished)
+def _ending(row: HostRow) -> str:
+    return format_status(row.outcome) if row.finished is None else format_ending(row.finished)
 
 
-def _message(row: Row) -> str:
+def _message(row: HostRow) -> str:
     if row.finished is None:
         return NO_END if row.starts else ""
     return "" if row.finished.error is None else escape_text(row.finished.error.message)

@@ -10,8 +10,8 @@ from multirsh.journal.replay import ending_in_doubt
 from multirsh.output.normalize import Normalizer
 from multirsh.output.store import USUAL_MEMORY
 from multirsh.report import page
-from multirsh.report.outputs import Outputs
-from multirsh.report.record import Record
+from multirsh.report.outputs import ReportOutputs
+from multirsh.report.record import ReportData
 
 
 class Report:
@@ -29,8 +29,8 @@ class Report:
         memory: int = USUAL_MEMORY,
         normalizer: Normalizer | None = None,
     ) -> None:
-        self._record = Record()
-        self._outputs = Outputs(memory=memory, normalizer=normalizer)
+        self._record = ReportData()
+        self._outputs = ReportOutputs(memory=memory, normalizer=normalizer)
 
     @property
     def has_begun(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.output.diff import Change, LineChange, changes, compare_texts, hunks
+from multirsh.output.diff import Edit, TextChange, compare_texts, hunks, shortest_edits
 from multirsh.output.normalize import Normalizer
 
 ITEMS = st.lists(st.sampled_from("abc"), max_size=12)
@@ -30,7 +30,7 @@ def in_common(old: list[str], new: list[str]) -> int:
 @given(ITEMS, ITEMS)
 def test_they_lead_there_and_none_is_in_vain(old: list[str], new: list[str]) -> None:
     needed = len(old) + len(new) - 2 * in_common(old, new)
-    found = changes(old, new, most=needed)
+    found = shortest_edits(old, new, most=needed)
     assert found is not None
     made: list[str] = []
     place = 0
@@ -44,7 +44,7 @@ def test_they_lead_there_and_none_is_in_vain(old: list[str], new: list[str]) -> 
     for one, following in itertools.pairwise(found):
         assert following.old_start > one.old_end
     if needed:
-        assert changes(old, new, most=needed - 1) is None
+        assert shortest_edits(old, new, most=needed - 1) is None
 
 
 def test_lines_that_repeat_take_no_longer() -> None:
@@ -52,18 +52,18 @@ def test_lines_that_repeat_take_no_longer() -> None:
     old = [number % 101 for number in range(10_000)]
     new = [(number * 7 + number // 101) % 101 for number in range(10_000)]
     began = time.process_time()
-    assert changes(old, new, most=1000) is None
+    assert shortest_edits(old, new, most=1000) is None
     assert time.process_time() - began < 8
 
 
 def test_what_is_near_stands_together() -> None:
-    near = [Change(10, 11, 10, 11), Change(17, 17, 17, 18)]
-    far = Change(24, 25, 25, 25)
+    near = [Edit(10, 11, 10, 11), Edit(17, 17, 17, 18)]
+    far = Edit(24, 25, 25, 25)
     assert list(hunks([*near, far], context=3)) == [[*near], [far]]
     assert list(hunks([], context=3)) == []
 
 
-def change(before: bytes, after: bytes, normalize: str = "") -> LineChange:
+def change(before: bytes, after: bytes, normalize: str = "") -> TextChange:
     normalized = Normalizer.parse(normalize).for_host("web01") if normalize else None
     found = compare_texts(before, after, normalized)
     assert found is not None

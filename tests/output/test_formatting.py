@@ -10,10 +10,10 @@ from multirsh.output.formatting import (
     Style,
     clock,
     duration,
-    ending_words,
+    format_ending,
+    format_status,
     paint,
     plural,
-    status_words,
 )
 from tests.output.events import host_finished
 
@@ -23,13 +23,13 @@ def test_every_status_but_ok_is_a_trouble_and_has_one_place() -> None:
 
 
 def test_status_words() -> None:
-    assert status_words(Status.NOT_RUN) == "not run"
+    assert format_status(Status.NOT_RUN) == "not run"
 
 
 def test_ending_words() -> None:
-    assert ending_words(host_finished("h", Status.FAILED, exit_status=3)) == "exit 3"
-    assert ending_words(host_finished("h", Status.FAILED)) == "failed"  # as a copy does
-    assert ending_words(host_finished("h", Status.SIGNALLED, signal="KILL")) == "KILL"
+    assert format_ending(host_finished("h", Status.FAILED, exit_status=3)) == "exit 3"
+    assert format_ending(host_finished("h", Status.FAILED)) == "failed"  # as a copy does
+    assert format_ending(host_finished("h", Status.SIGNALLED, signal="KILL")) == "KILL"
 
 
 @pytest.mark.parametrize(

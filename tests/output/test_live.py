@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.events import Event
-from multirsh.output.batch import Batch, Outbox
+from multirsh.output.batch import Batch
 from multirsh.output.live import LONGEST_LINE, LineAssembler, LiveLines
 from multirsh.output.options import OutputOptions, Stdio
-from multirsh.output.store import Store
+from multirsh.output.printer import Outbox
+from multirsh.output.store import OutputStore
 
 from .events import host_finished, host_started, output, run_started
 
@@ -20,7 +22,7 @@ TERMINAL = Stdio(stdout_is_terminal=True, stderr_is_terminal=True)
 
 
 def show(options: OutputOptions, *events: Event) -> Batch:
-    live = LiveLines(options, Store(options.memory))
+    live = LiveLines(options, partial(OutputStore, options.memory))
     outbox = Outbox()
     for event in events:
         outbox.put(live.feed(event))
@@ -89,7 +91,7 @@ def test_a_run_that_breaks_off_keeps_unfinished_lines() -> None:
 
 
 def test_nothing_is_kept_of_a_host_that_finished() -> None:
-    live = LiveLines(OutputOptions(), Store())
+    live = LiveLines(OutputOptions(), OutputStore)
     live.feed(output("web1", b"x"))
     live.feed(host_finished("web1"))
     assert not live._unfinished
@@ -108,8 +110,8 @@ def test_a_hosts_lines_can_be_had_back_exactly(chunks: list[tuple[str, bytes]]) 
 
 
 def test_unfinished_lines_of_many_hosts_are_bounded_together() -> None:
-    store = Store(1000)
-    lines = LiveLines(OutputOptions(memory=1000), store)
+    store = OutputStore(1000)
+    lines = LiveLines(OutputOptions(memory=1000), lambda: store)
     outbox = Outbox()
     hosts = [f"h{number}" for number in range(100)]
     for host in [*hosts, *hosts]:
@@ -127,8 +129,8 @@ LONG = 3 * LONGEST_LINE + 17
 
 
 def test_a_line_of_any_length_stays_one_line_and_memory_is_bounded() -> None:
-    store = Store(100_000)
-    live, outbox = LiveLines(OutputOptions(), store), Outbox()
+    store = OutputStore(100_000)
+    live, outbox = LiveLines(OutputOptions(), lambda: store), Outbox()
     written = b""
     for number in range(LONG // 10_000):
         outbox.put(live.feed(output("a", b"%05d" % number * 2_000)))
@@ -147,8 +149,8 @@ def test_a_line_of_any_length_stays_one_line_and_memory_is_bounded() -> None:
 
 def test_a_line_is_broken_only_where_neither_memory_nor_disk_has_room() -> None:
     told: list[OSError] = []
-    store = Store(1000, folder="/nowhere", on_full=told.append)
-    live, outbox = LiveLines(OutputOptions(), store), Outbox()
+    store = OutputStore(1000, folder="/nowhere", on_full=told.append)
+    live, outbox = LiveLines(OutputOptions(), lambda: store), Outbox()
     shown = b""
     for _ in range(50):
         outbox.put(live.feed(output("a", b"x" * 100_000)))
@@ -166,7 +168,7 @@ def test_a_line_is_broken_only_where_neither_memory_nor_disk_has_room() -> None:
 def test_a_long_line_without_an_end_is_shown_when_its_host_has_ended() -> None:
     last: Event
     for last in (host_finished("a"), host_started("a", attempt=2)):
-        live, outbox = LiveLines(OutputOptions(), Store()), Outbox()
+        live, outbox = LiveLines(OutputOptions(), OutputStore), Outbox()
         outbox.put(live.feed(output("a", b"x" * LONG)))
         outbox.put(live.feed(output("a", b"warned\n", stream="stderr")))
         assert outbox.take().stderr == b"a: warned\n"
@@ -179,7 +181,7 @@ def test_a_long_line_without_an_end_is_shown_when_its_host_has_ended() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_long_line_on_a_terminal_is_escaped_wherever_it_is_cut(end: bytes) -> None:
-    live, outbox = LiveLines(OutputOptions(stdio=TERMINAL), Store(1000)), Outbox()
+    live, outbox = LiveLines(OutputOptions(stdio=TERMINAL), partial(OutputStore, 1000)), Outbox()
     for _ in range(LONG // 1000):
         outbox.put(live.feed(output("a", "ö€\x1b😀".encode() * 100)))
     outbox.put(live.feed(output("a", end)))
@@ -193,7 +195,7 @@ def test_one_host_without_a_prefix_passes_through_unchanged() -> None:
     alone = OutputOptions(prefix=False)
     chunks = [b'{"a": 1', b"x" * LONG, b"}"]
     events: list[Event] = [run_started("a"), *(output("a", chunk) for chunk in chunks), host_finished("a")]
-    live, outbox = LiveLines(alone, Store()), Outbox()
+    live, outbox = LiveLines(alone, OutputStore), Outbox()
     came = []
     for event in events:
         outbox.put(live.feed(event))

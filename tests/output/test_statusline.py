@@ -13,8 +13,8 @@ from multirsh.model import Status
 from multirsh.output.batch import Batch, Stream, Write
 from multirsh.output.formatting import columns
 from multirsh.output.options import Drawing, OutputOptions, Stdio
-from multirsh.output.progress import Progress
-from multirsh.output.statusline import HOSTS_TOLD, LINES_S, PATIENCE_S, REFRESH_S, Latest, StatusLine
+from multirsh.output.progress import RunProgress
+from multirsh.output.statusline import DELAY_S, LATEST_HOSTS, LINES_S, REFRESH_S, LatestLines, StatusLine
 
 from .events import host_finished, host_started, output, run_started
 
@@ -27,10 +27,10 @@ TEXT = Batch((Write("stdout", b"web1: up\n"),))
 
 
 def status_line(options: OutputOptions) -> StatusLine:
-    progress = Progress(began=0.0)
+    progress = RunProgress(began=0.0)
     progress.feed(run_started("a", "b"))
     progress.feed(host_started("a"))
-    return StatusLine(options, progress, began=0.0, latest=Latest(()))
+    return StatusLine(options, progress)
 
 
 def drawn(seconds: int) -> bytes:
@@ -38,7 +38,7 @@ def drawn(seconds: int) -> bytes:
 
 
 def test_a_short_run_has_no_line() -> None:
-    assert status_line(WATCHED).below(TEXT, PATIENCE_S / 2) == TEXT
+    assert status_line(WATCHED).below(TEXT, DELAY_S / 2) == TEXT
 
 
 def test_text_goes_between_clearing_and_drawing() -> None:
@@ -58,15 +58,15 @@ def test_text_between_two_wordings_brings_the_line_back_as_it_was() -> None:
 def test_without_text_it_is_drawn_only_when_due_and_different() -> None:
     line = status_line(WATCHED)
     line.below(NOTHING, 1.0)
-    assert not line.below(NOTHING, 1.0 + REFRESH_S / 2)
-    assert not line.below(NOTHING, 1.0 + REFRESH_S)  # due, but it says the same
+    assert not line.below(NOTHING, 1.0 + REFRESH_S / 2).writes
+    assert not line.below(NOTHING, 1.0 + REFRESH_S).writes  # due, but it says the same
     assert line.below(NOTHING, 2.0).stderr == CLEAR + drawn(2)
 
 
-def test_at_the_most_eight_wordings_a_second() -> None:
+def test_at_most_eight_updates_a_second() -> None:
     line = status_line(WATCHED)
     batches = [line.below(NOTHING, 1.0 + tick / 1000) for tick in range(10_000)]
-    assert sum(bool(batch) for batch in batches) <= 10 * 8
+    assert sum(bool(batch.writes) for batch in batches) <= 10 * 8
 
 
 def test_the_last_text_comes_after_the_line_is_gone_for_good() -> None:
@@ -116,8 +116,8 @@ def test_lines_of_their_own_come_seldom_and_with_nothing_to_clear() -> None:
     assert line.below(TEXT, LINES_S) == Batch(
         (Write("stdout", b"web1: up\n"), Write("stderr", b"0/2  1 in flight  0:10\n"))
     )
-    assert not line.below(NOTHING, LINES_S + 1)
-    assert line.below(NOTHING, LINES_S * 2)
+    assert not line.below(NOTHING, LINES_S + 1).writes
+    assert line.below(NOTHING, LINES_S * 2).writes
     assert line.last(TEXT) == TEXT
 
 
@@ -129,11 +129,11 @@ def test_how_often_it_wants_to_be_drawn() -> None:
 
 def with_details(options: OutputOptions) -> StatusLine:
     """Of one host that has been in flight since 0.0, and one that has failed."""
-    progress = Progress(began=0.0)
+    progress = RunProgress(began=0.0)
     progress.feed(run_started("a", "b"))
     progress.feed(host_started("a"))
     progress.feed(host_finished("b", Status.FAILED, exit_status=3))
-    return StatusLine(options, progress, began=0.0, latest=Latest(()))
+    return StatusLine(options, progress)
 
 
 def test_details_stand_below_and_the_cursor_goes_back_up() -> None:
@@ -156,10 +156,10 @@ def test_lines_of_their_own_have_no_details() -> None:
 def test_while_a_person_types_nothing_is_drawn_over_it() -> None:
     line = status_line(WATCHED)
     line.below(NOTHING, 1.0)
-    line.hold(held=True)
+    line.is_held = True
     assert line.below(TEXT, 2.0) == Batch((Write("stderr", CLEAR), *TEXT.writes))
     assert line.below(TEXT, 3.0) == TEXT
-    line.hold(held=False)
+    line.is_held = False
     assert line.below(NOTHING, 4.0).stderr == drawn(4)
 
 
@@ -173,8 +173,8 @@ def test_on_a_terminal_that_is_another_jobs_nothing_is_drawn() -> None:
 ONE: Final[tuple[Stream]] = ("stdout",)
 
 
-def latest(*outputs: tuple[str, bytes]) -> Latest:
-    made = Latest(ONE)
+def latest(*outputs: tuple[str, bytes]) -> LatestLines:
+    made = LatestLines(ONE)
     for host, data in outputs:
         made.feed(output(host, data))
     return made
@@ -193,7 +193,7 @@ def test_a_host_has_one_line_and_the_newest_is_last() -> None:
 
 def test_few_hosts_are_told() -> None:
     lines = latest(*((f"h{number}", b"x") for number in range(9))).lines(80)
-    assert lines == [f"h{number}: x" for number in range(9 - HOSTS_TOLD, 9)]
+    assert lines == [f"h{number}: x" for number in range(9 - LATEST_HOSTS, 9)]
 
 
 def test_who_has_ended_is_no_news() -> None:
@@ -203,7 +203,7 @@ def test_who_has_ended_is_no_news() -> None:
 
 
 def test_what_is_shown_elsewhere_is_not_shown_here() -> None:
-    made = Latest(ONE)
+    made = LatestLines(ONE)
     made.feed(output("a", b"x", stream="stderr"))
     assert made.lines(80) == []
 

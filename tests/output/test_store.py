@@ -11,28 +11,28 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from multirsh.output.store import BLOCK, Store, Text
+from multirsh.output.store import BLOCK, OutputStore, StoredBuffer
 
 LIMIT = 3 * BLOCK
 
 
-def content(text: Text) -> bytes:
+def content(text: StoredBuffer) -> bytes:
     return b"".join(text.pieces())
 
 
-class Kept(RuleBasedStateMachine):
+class OutputBuffer(RuleBasedStateMachine):
     """Whatever is appended, in whatever order, comes back; whatever is thrown away leaves others alone."""
 
     texts = Bundle("texts")
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store(LIMIT)
-        self.model: dict[Text, bytes] = {}
+        self.store = OutputStore(LIMIT)
+        self.model: dict[StoredBuffer, bytes] = {}
 
     @rule(target=texts)
-    def begin(self) -> Text:
-        text = self.store.text()
+    def begin(self) -> StoredBuffer:
+        text = self.store.buffer()
         self.model[text] = b""
         return text
 
@@ -41,12 +41,12 @@ class Kept(RuleBasedStateMachine):
         byte=st.binary(min_size=1, max_size=3),
         times=st.sampled_from([1, 100, BLOCK // 3, BLOCK, 2 * BLOCK]),
     )
-    def append(self, text: Text, byte: bytes, times: int) -> None:
+    def append(self, text: StoredBuffer, byte: bytes, times: int) -> None:
         text.append(byte * times)
         self.model[text] += byte * times
 
     @rule(text=consumes(texts))
-    def drop(self, text: Text) -> None:
+    def drop(self, text: StoredBuffer) -> None:
         text.drop()
         del self.model[text]
 
@@ -62,14 +62,14 @@ class Kept(RuleBasedStateMachine):
         self.store.close()
 
 
-TestKept = Kept.TestCase
+TestKept = OutputBuffer.TestCase
 
 
 def test_what_is_thrown_away_makes_room_for_others(tmp_path: Path) -> None:
-    store = Store(1, folder=str(tmp_path))
+    store = OutputStore(1, folder=str(tmp_path))
     sizes = []
     for _ in range(10):
-        text = store.text()
+        text = store.buffer()
         text.append(b"x" * 5 * BLOCK)
         sizes.append(os.fstat(store._file or -1).st_size)
         text.drop()
@@ -79,8 +79,8 @@ def test_what_is_thrown_away_makes_room_for_others(tmp_path: Path) -> None:
 
 
 def test_the_longest_are_moved_out_first() -> None:
-    store = Store(LIMIT)
-    small, large = store.text(), store.text()
+    store = OutputStore(LIMIT)
+    small, large = store.buffer(), store.buffer()
     small.append(b"s" * 100)
     large.append(b"l" * (LIMIT + 1))
     assert (small.held, large.held) == (100, 0)
@@ -92,8 +92,8 @@ def test_a_full_disk_is_told_once_and_nothing_is_lost(monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     told: list[OSError] = []
-    store = Store(LIMIT, on_full=told.append)
-    text = store.text()
+    store = OutputStore(LIMIT, on_full=told.append)
+    text = store.buffer()
     text.append(b"a" * (LIMIT + 1))
     assert text.held == 0
     monkeypatch.setattr(os, "pwrite", full)
@@ -114,8 +114,8 @@ def test_a_disk_that_fills_half_way_through_a_text_keeps_it_whole(monkeypatch: p
         return real(descriptor, data, offset)
 
     monkeypatch.setattr(os, "pwrite", soon_full)
-    store = Store(LIMIT)
-    text = store.text()
+    store = OutputStore(LIMIT)
+    text = store.buffer()
     written = bytes(range(256)) * (BLOCK * 4 // 256)
     text.append(written)
     assert content(text) == written
@@ -134,14 +134,14 @@ class Tight(bytearray):
 
 
 def test_where_memory_is_short_what_is_held_moves_out_and_nothing_is_lost() -> None:
-    store = Store(100 * BLOCK)
-    text = store.text()
+    store = OutputStore(100 * BLOCK)
+    text = store.buffer()
     text._tail = Tight()
     for _ in range(20):
         text.append(b"0123456789abcdef" * (BLOCK // 32))
     assert content(text) == b"0123456789abcdef" * (20 * (BLOCK // 32))
     assert store.memory <= BLOCK
-    other = store.text()
+    other = store.buffer()
     other.append(b"x" * 4 * BLOCK)
     assert other.held <= BLOCK, "and from then on less is held"
     store.close()

@@ -15,7 +15,6 @@ from multirsh.cli.sections import SectionCommand
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
-from multirsh.output.batch import Outbox
 
 if TYPE_CHECKING:
     from multirsh.events import Event
@@ -46,14 +45,15 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     # Not needed for --help.
     from multirsh.journal import Journal  # noqa: PLC0415
     from multirsh.journal.survey import survey  # noqa: PLC0415
-    from multirsh.output.gather import Page  # noqa: PLC0415
+    from multirsh.output.gather import BlockFormatter  # noqa: PLC0415
+    from multirsh.output.printer import Outbox  # noqa: PLC0415
     from multirsh.output.runs_diff import (  # noqa: PLC0415
-        changes_between,
-        changes_json,
-        changes_report,
+        compare_runs,
+        diff_json,
+        diff_report,
     )
     from multirsh.output.runs_list import titles  # noqa: PLC0415
-    from multirsh.output.store import Store  # noqa: PLC0415
+    from multirsh.output.store import OutputStore  # noqa: PLC0415
 
     journal = Journal()
     before, after = journal.find(first), journal.find(second)
@@ -65,18 +65,18 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     wanted = None
     if nodes:
         wanted = hosts_named(nodes, dict.fromkeys([*surveys[0].outcomes, *surveys[1].outcomes]), "either run")
-    store = Store(output.memory, on_full=_disk_is_full)
+    store = OutputStore(output.memory, on_full=_disk_is_full)
     try:
         old = _events(journal, before, surveys[0], wanted)
         new = _events(journal, after, surveys[1], wanted)
-        changes = changes_between(old, new, store, output.normalizer)
-        page = Page(output)
+        changes = compare_runs(old, new, store, output.normalizer)
+        formatter = BlockFormatter(output)
         outbox = Outbox()
         if as_json:
-            outbox.put(changes_json(changes, before.run, after.run))
+            outbox.put(diff_json(changes, before.run, after.run))
         else:
-            outbox.put([page.change(title) for title in titles((before, after))])
-            outbox.put(changes_report(changes, page))
+            outbox.put([formatter.diff_line(title) for title in titles((before, after))])
+            outbox.put(diff_report(changes, formatter))
         while outbox:
             print_out(outbox.take().stdout)
     finally:
@@ -87,9 +87,9 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
 def _events(journal: Journal, entry: Entry, found: Survey, wanted: set[str] | None) -> Iterator[Event]:
     from multirsh.journal import State  # noqa: PLC0415
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
-    from multirsh.output.runs_list import with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs_list import with_copy_errors  # noqa: PLC0415
 
-    events = with_copies_told(journal.events(entry))
+    events = with_copy_errors(journal.events(entry))
     if entry.state is State.BROKEN:
         events = whole(events, has_gaps=found.has_gaps)
     return events if wanted is None else of_hosts(events, wanted)

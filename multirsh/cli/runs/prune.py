@@ -11,7 +11,7 @@ from multirsh.cli.runs.group import layout
 from multirsh.cli.sections import SectionCommand
 from multirsh.exit_code import ExitCode
 from multirsh.output.formatting import plural
-from multirsh.output.formatting import size as size_words
+from multirsh.output.formatting import size as format_size
 from multirsh.output.options import Stdio
 
 
@@ -81,7 +81,7 @@ def prune(
     print_out(listing(gone, layout(Stdio.look(), color)))
     done = "would be deleted" if dry_run else "deleted"
     tell(
-        f"{plural(len(gone), 'record')} {done}, {size_words(sum(entry.size for entry in gone))}; "
+        f"{plural(len(gone), 'record')} {done}, {format_size(sum(entry.size for entry in gone))}; "
         f"{len(known) - len(gone)} left"
     )
     return ExitCode.OK

@@ -13,9 +13,8 @@ from multirsh.cli import options
 from multirsh.cli.descriptors import STDERR, print_out, write_all
 from multirsh.cli.names import HELP_NAMES
 from multirsh.cli.sections import SectionCommand
-from multirsh.errors import UsageError
+from multirsh.errors import UsageError, did_you_mean
 from multirsh.exit_code import ExitCode
-from multirsh.inventory.suggest import did_you_mean
 from multirsh.model import Status
 from multirsh.output.options import When
 
@@ -82,7 +81,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
     from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
     from multirsh.journal.survey import survey  # noqa: PLC0415
-    from multirsh.output.runs_list import facts, with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs_list import facts, with_copy_errors  # noqa: PLC0415
 
     output = showing.options()
     journal = Journal()
@@ -93,7 +92,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     if not showing.as_json:
         if entry.state is State.BROKEN:
             events = whole(events, has_gaps=found.has_gaps)
-        events = with_copies_told(events)
+        events = with_copy_errors(events)
     if chosen is not None:
         events = of_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 
-from multirsh.inventory.suggest import did_you_mean, likely
+from multirsh.errors import did_you_mean, likely
 
 
 def test_a_near_word_is_found_and_a_far_one_is_not() -> None:
