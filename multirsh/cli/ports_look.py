@@ -17,9 +17,10 @@ from rich.text import Text
 from multirsh.cli.descriptors import print_out
 from multirsh.linux import missing
 from multirsh.output.port_report import port_report
-from multirsh.output.ports_formatting import rendered
+from multirsh.output.ports_formatting import WIDEST
 from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_survey import survey_report
+from multirsh.output.tables import rendered
 from multirsh.ports.diagnosis import Holder, Holders, diagnose_port, survey, usual_attempts
 from multirsh.ports.diagnosis.probe import probe
 from multirsh.ports.diagnosis.values import RESERVED
@@ -92,7 +93,7 @@ def look(view: PortsView, *, is_live: bool = False) -> str:
             return f"{survey_json(found)}\n"
         return rendered(
             survey_report(found, _user, brief=is_live, missing=missing()),
-            width=view.width(),
+            width=min(view.width(), WIDEST),
             color=view.color,
         )
     holders = _holders(row for row in table or () if port in {row.local.port, row.remote.port})
@@ -100,7 +101,9 @@ def look(view: PortsView, *, is_live: bool = False) -> str:
     report = diagnose_port(port, table, kernel, holders, answers=answers, most_peers=most)
     if view.as_json:
         return f"{port_json(report)}\n"
-    return rendered(port_report(report, _user, brief=is_live), width=view.width(), color=view.color)
+    return rendered(
+        port_report(report, _user, brief=is_live), width=min(view.width(), WIDEST), color=view.color
+    )
 
 
 def _is_worth_a_name(row: TcpSocket) -> bool:

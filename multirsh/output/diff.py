@@ -1,6 +1,6 @@
 """Two texts compared line by line, in bounded time, and shown as ``diff -u`` shows them.
 
-TextLines are compared as ``--normalize`` made them comparable, and shown as they are. Only a line feed ends a
+Lines are compared as ``--normalize`` made them comparable, and shown as they are. Only a line feed ends a
 line.
 
 The time that difflib takes grows with how often items are repeated: ten thousand lines of a hundred kinds
@@ -18,15 +18,26 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+LONGEST_BYTES: Final = 2 * 1024 * 1024
+LONGEST_LINES: Final = 10_000
+MOST_CHANGED: Final = 1000
+"""The bounds on texts, and on the lines removed and added, beyond which no difference is shown: it would not
+be read."""
+
+CONTEXT: Final = 3
+"""Equal lines around a difference, as ``diff -u`` shows."""
+
+_NO_END: Final = b"\\ No newline at end of file\n"
+
 
 class Edit(NamedTuple):
     """``old[old_start:old_end]`` has become ``new[new_start:new_end]``; one of them may be empty.
 
     Attributes:
-        old_start: Where it begins in the old sequence.
-        old_end: Where it ends there, exclusive.
-        new_start: Where it begins in the new one.
-        new_end: Where it ends there, exclusive.
+        old_start: The first index in the old sequence.
+        old_end: The index after the last in the old sequence.
+        new_start: The first index in the new sequence.
+        new_end: The index after the last in the new sequence.
     """
 
     old_start: int
@@ -36,15 +47,15 @@ class Edit(NamedTuple):
 
 
 def shortest_edits(old: Sequence[Hashable], new: Sequence[Hashable], *, most: int) -> list[Edit] | None:
-    """The shortest way from ``old`` to ``new``, in order, no two changes touching each other.
+    """Find the shortest edits from ``old`` to ``new``, in order; no two of them touch.
 
     Args:
-        old: What is compared with.
-        new: What is compared.
-        most: Items that may be taken out and put in, together; 1,000 of them take a third of a second.
+        old: The sequence to start from.
+        new: The sequence to end with.
+        most: The most items that may be removed and added, together; 1,000 take a third of a second.
 
     Returns:
-        None of them for equals; ``None`` where there would be more than ``most``.
+        The edits, none if the sequences are equal; ``None`` if there are more than ``most``.
     """
     numbers: dict[Hashable, int] = {}
     ours, theirs = ([numbers.setdefault(item, len(numbers)) for item in side] for side in (old, new))
@@ -52,32 +63,32 @@ def shortest_edits(old: Sequence[Hashable], new: Sequence[Hashable], *, most: in
     if reached is None:
         return None
     found: list[Edit] = []
-    for change in _steps_back(reached, len(ours), len(theirs)):
-        if found and (change.old_end, change.new_end) == (found[-1].old_start, found[-1].new_start):
+    for edit in _steps_back(reached, len(ours), len(theirs)):
+        if found and (edit.old_end, edit.new_end) == (found[-1].old_start, found[-1].new_start):
             last = found.pop()
-            found.append(Edit(change.old_start, last.old_end, change.new_start, last.new_end))
+            found.append(Edit(edit.old_start, last.old_end, edit.new_start, last.new_end))
         else:
-            found.append(change)
+            found.append(edit)
     return found[::-1]
 
 
 def hunks(found: Sequence[Edit], *, context: int) -> Iterator[list[Edit]]:
-    """Changes that stand together, since fewer than two contexts are between them."""
+    """Group edits with at most twice the context between them."""
     hunk: list[Edit] = []
-    for change in found:
-        if hunk and change.old_start - hunk[-1].old_end > 2 * context:
+    for edit in found:
+        if hunk and edit.old_start - hunk[-1].old_end > 2 * context:
             yield hunk
             hunk = []
-        hunk.append(change)
+        hunk.append(edit)
     if hunk:
         yield hunk
 
 
 def _reached(old: list[int], new: list[int], most: int) -> list[list[int]] | None:
-    """For each number of steps, how far into ``old`` one gets on each diagonal, before the steps are made.
+    """Find for each number of steps how far into ``old`` each diagonal reaches before the steps are made.
 
-    A diagonal is the place in ``old`` less that in ``new``; of row ``steps``, item ``i`` is diagonal
-    ``i - steps - 1``. ``None`` where the end is not reached.
+    A diagonal is the place in ``old`` less the place in ``new``; item ``i`` of row ``steps`` is diagonal
+    ``i - steps - 1``. The result is ``None`` if the end is not reached.
     """
     end, new_end = len(old), len(new)
     middle = most + 1
@@ -98,7 +109,7 @@ def _reached(old: list[int], new: list[int], most: int) -> list[list[int]] | Non
 
 
 def _steps_back(reached: list[list[int]], old_place: int, new_place: int) -> Iterator[Edit]:
-    """The steps of the way that ends at these places, the last first."""
+    """Follow the steps that end at these places, the last first."""
     for steps in range(len(reached) - 1, 0, -1):
         row = reached[steps]
         diagonal = old_place - new_place
@@ -109,23 +120,12 @@ def _steps_back(reached: list[list[int]], old_place: int, new_place: int) -> Ite
         yield Edit(old_place, old_place + (not puts_in), new_place, new_place + puts_in)
 
 
-LONGEST_BYTES: Final = 2 * 1024 * 1024
-LONGEST_LINES: Final = 10_000
-MOST_CHANGED: Final = 1000
-"""What is longer, or has more lines taken out and put in, is not told by line: nobody would read that."""
-
-CONTEXT: Final = 3
-"""Equal lines around a difference, as diff -u has."""
-
-_NO_END: Final = b"\\ No newline at end of file\n"
-
-
 class TextLines(NamedTuple):
-    """A text.
+    """A text in lines.
 
     Attributes:
-        shown: Line by line, each with its end, but for one that has none.
-        compared: The same without what does not count.
+        shown: The lines, each with its end, but for a last line that has none.
+        compared: The same lines, normalized.
     """
 
     shown: Sequence[bytes]
@@ -133,13 +133,13 @@ class TextLines(NamedTuple):
 
 
 def split_lines(
-    texts: Iterable[bytes], normalized: Callable[[bytes], bytes] | None = None
+    texts: Iterable[bytes], normalize: Callable[[bytes], bytes] | None = None
 ) -> TextLines | None:
-    """Part texts that stand one behind the other; ``None`` where they are too long to be compared.
+    """Split texts into lines; ``None`` if they are too long to be compared.
 
     Args:
-        texts: Each begins a line of its own.
-        normalized: Makes a line, with its end, comparable; ``None`` where lines are as they are.
+        texts: Texts that follow one another; each begins a new line.
+        normalize: Makes a line, with its end, comparable; ``None`` to compare lines as they are.
     """
     shown: list[bytes] = []
     size = 0
@@ -150,18 +150,18 @@ def split_lines(
         shown += [rest] if rest else []
     if size > LONGEST_BYTES or len(shown) > LONGEST_LINES:
         return None
-    if normalized is None:
+    if normalize is None:
         return TextLines(shown, shown)
-    return TextLines(shown, [normalized(line if line.endswith(b"\n") else line + b"\n") for line in shown])
+    return TextLines(shown, [normalize(line if line.endswith(b"\n") else line + b"\n") for line in shown])
 
 
 def line_edits(old: TextLines, new: TextLines) -> list[Edit] | None:
-    """What has to be changed of ``old`` to have ``new``; ``None`` where that is too much."""
+    """Find the edits from ``old`` to ``new``; ``None`` if there are too many."""
     return shortest_edits(old.compared, new.compared, most=MOST_CHANGED)
 
 
 def unified_diff(found: Sequence[Edit], old: TextLines, new: TextLines) -> Iterator[bytes]:
-    """Changes as diff -u has them, in lines with ends; lines that are equal are shown as in ``new``."""
+    """Write edits as ``diff -u`` does, in lines with ends; lines that are equal are shown as in ``new``."""
     for hunk in hunks(found, context=CONTEXT):
         for line in _hunk(hunk, old.shown, new.shown):
             if line.endswith(b"\n"):
@@ -179,16 +179,16 @@ def _hunk(hunk: Sequence[Edit], old: Sequence[bytes], new: Sequence[bytes]) -> I
     new_range = _range(first.new_start - before, last.new_end + after)
     yield b"@@ -%b +%b @@\n" % (old_range, new_range)
     place = first.new_start - before
-    for change in hunk:
-        yield from (b" " + line for line in new[place : change.new_start])
-        yield from (b"-" + line for line in old[change.old_start : change.old_end])
-        yield from (b"+" + line for line in new[change.new_start : change.new_end])
-        place = change.new_end
+    for edit in hunk:
+        yield from (b" " + line for line in new[place : edit.new_start])
+        yield from (b"-" + line for line in old[edit.old_start : edit.old_end])
+        yield from (b"+" + line for line in new[edit.new_start : edit.new_end])
+        place = edit.new_end
     yield from (b" " + line for line in new[place : place + after])
 
 
 def _range(start: int, end: int) -> bytes:
-    """TextLines, as a hunk's header has them: the first, from 1, and how many; of none, the line before."""
+    """Write a range of lines for the header of a hunk: the first, from 1, and how many there are."""
     count = end - start
     if count == 1:
         return b"%d" % (start + 1)
@@ -197,12 +197,12 @@ def _range(start: int, end: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class TextChange:
-    """What became of a text.
+    """How a text changed.
 
     Attributes:
-        lines: ``@@`` lines, and lines that begin with a blank, ``-`` or ``+``; each with its end; none
-            where nothing that counts has changed.
-        identity: The same for the same change.
+        lines: ``@@`` lines, and lines that begin with a blank, ``-`` or ``+``, each with its end; none if
+            nothing that counts has changed.
+        identity: A digest of the lines removed and added, which is the same wherever they stand.
     """
 
     lines: tuple[bytes, ...]
@@ -210,24 +210,24 @@ class TextChange:
 
 
 def compare_texts(
-    before: bytes, after: bytes, normalized: Callable[[bytes], bytes] | None = None
+    before: bytes, after: bytes, normalize: Callable[[bytes], bytes] | None = None
 ) -> TextChange | None:
-    """Compare two texts; ``None`` where they are too long for that, or have too little in common.
+    """Compare two texts; ``None`` if they are too long, or have too little in common.
 
     Args:
-        before: A text; only a line feed ends a line.
-        after: The same, later.
-        normalized: Makes a line comparable; ``None`` where lines are as they are.
+        before: A text.
+        after: The same text, later.
+        normalize: Makes a line comparable; ``None`` to compare lines as they are.
     """
-    old, new = split_lines([before], normalized), split_lines([after], normalized)
+    old, new = split_lines([before], normalize), split_lines([after], normalize)
     found = None if old is None or new is None else line_edits(old, new)
     if old is None or new is None or found is None:
         return None
     identity = hashlib.blake2b(digest_size=32)
-    for change in found:
+    for edit in found:
         went, came = (
-            old.compared[change.old_start : change.old_end],
-            new.compared[change.new_start : change.new_end],
+            old.compared[edit.old_start : edit.old_end],
+            new.compared[edit.new_start : edit.new_end],
         )
         for sign, lines in ((b"-", went), (b"+", came)):
             for line in lines:

@@ -1,10 +1,10 @@
-r"""What is not looked at when outputs are compared: ``--normalize host,ip,time,pid,/re/``.
+r"""What is ignored when outputs are compared: ``--normalize host,ip,time,pid,/re/``.
 
-Each rule puts a word such as ``<time>`` in the place of what it finds. Only the
-comparison sees that; what is shown is what a host wrote.
+Each rule replaces what it finds by a word such as ``<time>``. Only the comparison sees that; what is shown is
+what the host wrote.
 
-Lines come in blocks whose ends are chance: they are where the network cut. So
-no rule may see more than one line, or equals would not be found equal.
+Lines come in blocks that end wherever the network cut them. So no rule may see more than one line, or equal
+outputs would not be found equal.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Normalizer:
     """The rules of one run.
 
     Attributes:
-        expressions: What the user wrote, in order: looked for in each line by itself.
-        names: Our own rules, and the word in the place of what they find; none of them finds a line feed.
-        host: Whether a host's own name is replaced, too: whole, and up to its first dot.
+        expressions: The expressions of the user, in order; each is applied to one line at a time.
+        names: Our own rules, with the words that replace what they find; none of them matches a line feed.
+        host: Whether a host's own name is replaced, too, both whole and up to its first dot.
     """
 
     expressions: tuple[re.Pattern[bytes], ...] = ()
@@ -64,11 +64,11 @@ class Normalizer:
         r"""Read a list such as ``host,time,/load average: .*/``.
 
         Args:
-            text: Names and regular expressions (Python's ``re``, over bytes), with commas between; in an
-                expression a slash is written as ``\\/``.
+            text: Names and regular expressions (Python's ``re``, on bytes), separated by commas; a slash in
+                an expression is written as ``\\/``.
 
         Raises:
-            UsageError: A name that is none, an expression that is none.
+            UsageError: A name is not known, or an expression is not valid.
         """
         expressions: list[re.Pattern[bytes]] = []
         names: set[str] = set()
@@ -79,16 +79,16 @@ class Normalizer:
                 names.add(word)
             else:
                 raise UsageError(
-                    f"nothing is called {word!r} that could be ignored",
-                    hint=f"there are {', '.join((HOST, *_FIXED))}, and /regular expressions/",
+                    f"{word!r} is not a rule of --normalize",
+                    hint=f"the rules are {', '.join((HOST, *_FIXED))}, and /regular expressions/",
                 )
-        # Whoever writes an expression means the text as it is; times go before addresses, which
-        # look like times where they have colons.
+        # Expressions are meant for the text as it is. Times go before addresses, which look like times if
+        # they have colons.
         named = [(_FIXED[name], f"<{name}>".encode()) for name in ("time", "ip", "pid") if name in names]
         return cls(tuple(expressions), tuple(named), host=HOST in names)
 
     def for_host(self, name: str) -> Callable[[bytes], bytes]:
-        """What makes the lines of one host comparable: whole lines in, whole lines out."""
+        """Make the function that normalizes the output of one host: whole lines in, whole lines out."""
         own = _own_names(name) if self.host else None
 
         def normalized(lines: bytes) -> bytes:
@@ -103,24 +103,24 @@ class Normalizer:
         return normalized
 
     def _of_one(self, line: bytes) -> bytes:
-        """A line without its end: ``^`` and ``$`` mean its own."""
+        """Apply the expressions to a line without its end, so that ``^`` and ``$`` match its own."""
         for expression in self.expressions:
             line = expression.sub(b"<*>", line)
         return line
 
 
 def _own_names(name: str) -> re.Pattern[bytes]:
-    """A host's name, and its first label, as words of their own."""
+    """Match a host's name and its first label, as whole words."""
     names = [name]
     first = name.partition(".")[0]
-    if first and not first.isdigit():  # the first byte of an address is no name
+    if first and not first.isdigit():  # the first number of an address is no name
         names.append(first)
     either = "|".join(re.escape(each) for each in names)
     return re.compile(rf"(?<![\w-])(?:{either})(?![\w-])".encode(), re.IGNORECASE)
 
 
 def _split(text: str) -> list[str]:
-    r"""At commas that are not within an expression."""
+    r"""Split at commas that are not within an expression."""
     words = [word.strip() for word in re.findall(r"\s*(/(?:\\.|[^/\\])*/|[^,]*)\s*(?:,|$)", text)]
     return [word for word in words if word]
 
@@ -128,10 +128,10 @@ def _split(text: str) -> list[str]:
 def _compiled(word: str) -> re.Pattern[bytes]:
     if len(word) < 3 or not word.endswith("/"):  # noqa: PLR2004 - two slashes and something within
         raise UsageError(
-            f"{word}: an expression stands between two slashes", hint="such as /load average: .*/"
+            f"{word}: a regular expression is written between two slashes", hint="such as /load average: .*/"
         )
     try:
-        with warnings.catch_warnings():  # of what later versions may take for something else
+        with warnings.catch_warnings():  # about syntax that later versions may read differently
             warnings.simplefilter("ignore", FutureWarning)
             return re.compile(word[1:-1].replace(r"\/", "/").encode(errors="surrogateescape"))
     except (re.error, OverflowError, RecursionError) as error:  # a count, and brackets within brackets

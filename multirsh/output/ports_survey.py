@@ -1,4 +1,4 @@
-"""``multirsh ports`` for people: the ranges, the states, where ports go, and how much room there is."""
+"""``multirsh ports`` for people: the ranges, the states, the destinations, and the ports that are left."""
 
 from __future__ import annotations
 
@@ -9,21 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from multirsh.output.ports_formatting import (
-    BAD,
-    FAINT,
-    HEADING,
-    MEANING,
-    Users,
-    address,
-    finding,
-    heading,
-    indented,
-    number,
-    seconds,
-    table,
-    whose,
-)
+from multirsh.output.ports_formatting import MEANING, Users, address, finding, number, owner, seconds
+from multirsh.output.tables import BAD, FAINT, HEADING, heading, indented, table
 from multirsh.ports.diagnosis import Survey
 from multirsh.ports.sockets import TcpState
 
@@ -37,18 +24,18 @@ _REUSE: Final = {0: "off", 1: "on", 2: "on loopback only, the default"}
 def survey_report(
     survey: Survey, users: Users, *, brief: bool = False, missing: Sequence[str] = ()
 ) -> Iterator[RenderableType]:
-    """The parts of the report, from the warnings down to the settings.
+    """Make the parts of the report, from the warnings down to the settings.
 
     Args:
         survey: What was found.
-        users: Names of users, by their ids.
-        brief: Only what changes from look to look, for a window that may have 24 lines.
-        missing: What this system is without, and what follows from that, a line each.
+        users: Returns the name of a user id.
+        brief: Whether to show only what changes with time, for a window that may have 24 lines.
+        missing: Features that this system lacks, and what follows from that, a line each.
     """
     yield Text("Local ports of this machine", style=HEADING)
     if not survey.is_known:
         yield Text(
-            "The kernel's table of sockets is not known here: what follows is what the settings say, and the "
+            "The kernel's table of sockets cannot be read here: what follows is from the settings, and the "
             "counts are missing."
         )
     urgent = [one for one in survey.findings if one.is_urgent]
@@ -65,7 +52,7 @@ def survey_report(
         yield from _use(survey, users)
     yield heading("Ranges")
     yield indented(_ranges(survey))
-    yield heading("New connections a second, to one destination, for as long as you like")
+    yield heading("New connections a second to one destination, for any length of time")
     yield indented(_rates(survey))
     yield heading("Settings (net.ipv4)")
     yield indented(_settings(survey))
@@ -150,9 +137,9 @@ def _others(states: Mapping[TcpState, int]) -> int:
 
 
 def _reserved(survey: Survey, users: Users) -> Table:
-    made = table("listening at, or to", "state", "how many", "whose", right=("how many",))
+    made = table("listening at, or to", "state", "how many", "owner", right=("how many",))
     for group in survey.reserved.groups:
-        made.add_row(address(group.end), group.state.name, number(group.count), whose(group, users))
+        made.add_row(address(group.end), group.state.name, number(group.count), owner(group, users))
     return made
 
 

@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from multirsh.events import Event, HostFinished, RunStarted
+from multirsh.events import Event, HostFinished
 from multirsh.inventory import fold
 from multirsh.inventory.fold import natural_key
 from multirsh.model import Status
@@ -51,14 +51,14 @@ _BEFORE_THE_COMMAND: Final = frozenset(
 
 
 class Ending(NamedTuple):
-    """How a host ended, as far as it counts.
+    """How a host ended, as far as it counts in a comparison.
 
     Attributes:
-        status: Its status.
+        status: The status.
         exit_status: 0-255 or ``None``.
-        signal: Name without ``SIG``, or ``None``.
-        kind: Of its error, or ``None``.
-        phase: The same.
+        signal: The name without ``SIG``, or ``None``.
+        kind: The kind of the error, or ``None``.
+        phase: The phase of the error, or ``None``.
     """
 
     status: str
@@ -69,7 +69,7 @@ class Ending(NamedTuple):
 
     @classmethod
     def of(cls, finished: HostFinished) -> Ending:
-        """Take from an ending what counts."""
+        """Take what counts from the event of a host's end."""
         error = finished.error
         return cls(
             finished.status.value,
@@ -82,12 +82,12 @@ class Ending(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StreamChange:
-    """What became of one stream.
+    """How one stream changed.
 
     Attributes:
-        before: Bytes there were.
-        after: Bytes there are.
-        diff: The difference, in the unified format without file names; ``None`` where it is too long.
+        before: Its size in the first run, in bytes.
+        after: Its size in the second run.
+        diff: The difference, in the unified format without file names; ``None`` if it is too long.
     """
 
     before: int
@@ -97,14 +97,14 @@ class StreamChange:
 
 @dataclass(slots=True)
 class HostChange:
-    """What changed, the same for several hosts.
+    """A change that one or more hosts have in common.
 
     Attributes:
-        hosts: Their names.
+        hosts: The names of the hosts.
         before: How the first of them ended in the first run.
-        after: And in the second.
-        streams: The streams that changed, in those of the first of them.
-        has_other_texts: Whether others of them wrote something else around that.
+        after: How it ended in the second run.
+        streams: The streams that changed, as the first of them wrote them.
+        has_other_texts: Whether the text around the change differs between the hosts.
     """
 
     hosts: list[str]
@@ -115,25 +115,21 @@ class HostChange:
 
     @property
     def is_of_ending(self) -> bool:
-        """Whether it ended otherwise."""
+        """Whether the hosts ended differently."""
         return Ending.of(self.before) != Ending.of(self.after)
 
 
 @dataclass(slots=True)
 class RunDifferences:
-    """All that is different.
+    """Everything that is different between two runs.
 
     Attributes:
-        before: How the first run began; ``None`` where its record does not say.
-        after: And the second.
         same: Hosts that did the same.
-        changes: What changed, that of most hosts first.
+        changes: The changes, those of most hosts first.
         only_before: Hosts that are in the first run only.
         only_after: Hosts that are in the second run only.
     """
 
-    before: RunStarted | None = None
-    after: RunStarted | None = None
     same: list[str] = field(default_factory=list)
     changes: list[HostChange] = field(default_factory=list)
     only_before: list[str] = field(default_factory=list)
@@ -148,23 +144,23 @@ class _HostInRun(NamedTuple):
     """How a host ended and what it wrote, in one run.
 
     Attributes:
-        ended: What counts of the ending.
-        key: Fingerprints of what it wrote.
-        written: That itself.
+        ending: How it ended.
+        key: The digests of its output.
+        output: Its output.
     """
 
-    ended: Ending
+    ending: Ending
     key: GroupKey
-    written: CollectedOutput
+    output: CollectedOutput
 
     @property
     def has_not_run(self) -> bool:
-        """Whether there was no command that could have written anything."""
-        return self.written.ending.status in _BEFORE_THE_COMMAND and self.written.is_empty
+        """Whether no command ran that could have written anything."""
+        return self.output.ending.status in _BEFORE_THE_COMMAND and self.output.is_empty
 
     def is_like(self, other: _HostInRun) -> bool:
         """Whether nothing that counts is different."""
-        return (self.ended, self.key.digests) == (other.ended, other.key.digests)
+        return (self.ending, self.key.digests) == (other.ending, other.key.digests)
 
 
 def compare_runs(
@@ -174,15 +170,15 @@ def compare_runs(
 
     Args:
         before: The first run's events; each host has an ending.
-        after: The second's.
-        store: Keeps what hosts wrote, and the differences.
-        normalizer: What is not looked at; ``None`` to look at all.
+        after: The second run's events, likewise.
+        store: Keeps the output of hosts, and the differences.
+        normalizer: What is ignored; ``None`` to compare everything.
     """
     return _Comparison(store, normalizer).of(before, after)
 
 
 class _Comparison:
-    """Two runs, of which the first is read before the second."""
+    """Compares two runs, of which the first is read before the second."""
 
     def __init__(self, store: OutputStore, normalizer: Normalizer | None) -> None:
         self._store = store
@@ -191,42 +187,34 @@ class _Comparison:
         self._pairs: dict[tuple[object, ...], tuple[list[str], _HostInRun, _HostInRun]] = {}
 
     def of(self, before: Iterable[Event], after: Iterable[Event]) -> RunDifferences:
-        """Read both, and word what is different."""
+        """Read both runs, and find what is different."""
         found = self._found
         olds: dict[str, _HostInRun] = {}
-        for one in self._sides(before):
-            if isinstance(one, RunStarted):
-                found.before = one
-            else:
-                olds[one.written.hosts[0]] = one
-        for one in self._sides(after):
-            if isinstance(one, RunStarted):
-                found.after = one
-            else:
-                self._meet(olds.pop(one.written.hosts[0], None), one)
+        for old in self._hosts_of(before):
+            olds[old.output.hosts[0]] = old
+        for new in self._hosts_of(after):
+            self._pair(olds.pop(new.output.hosts[0], None), new)
         for host, old in olds.items():
             found.only_before.append(host)
-            old.written.drop()
+            old.output.drop()
         self._fold()
         return found
 
-    def _sides(self, events: Iterable[Event]) -> Iterator[RunStarted | _HostInRun]:
+    def _hosts_of(self, events: Iterable[Event]) -> Iterator[_HostInRun]:
         collector = Collector(self._store, STREAMS, self._normalizer)
         for event in events:
-            if isinstance(event, RunStarted):
-                yield event
-            elif taken := collector.feed(event):
-                key, written = taken
-                yield _HostInRun(Ending.of(written.ending), key, written)
+            if taken := collector.feed(event):
+                key, output = taken
+                yield _HostInRun(Ending.of(output.ending), key, output)
 
-    def _meet(self, old: _HostInRun | None, new: _HostInRun) -> None:
-        """A host of the second run has ended."""
-        (host,) = new.written.hosts
+    def _pair(self, old: _HostInRun | None, new: _HostInRun) -> None:
+        """Pair a host of the second run with the same host of the first."""
+        (host,) = new.output.hosts
         if old is None:
             self._found.only_after.append(host)
-            new.written.drop()
+            new.output.drop()
             return
-        pair = (old.ended, old.key.digests, new.ended, new.key.digests)
+        pair = (old.ending, old.key.digests, new.ending, new.key.digests)
         if old.is_like(new):
             self._found.same.append(host)
         elif pair in self._pairs:
@@ -234,11 +222,11 @@ class _Comparison:
         else:
             self._pairs[pair] = ([host], old, new)
             return
-        old.written.drop()
-        new.written.drop()
+        old.output.drop()
+        new.output.drop()
 
     def _fold(self) -> None:
-        """Compare what is left, and put equal changes together."""
+        """Compare the pairs that differ, and put hosts with equal changes together."""
         folded: dict[tuple[object, ...], HostChange] = {}
         for hosts, old, new in self._pairs.values():
             streams: dict[Stream, StreamChange] = {}
@@ -248,12 +236,12 @@ class _Comparison:
                 if compared is not None:
                     streams[stream], identity = compared
                     identities.append((stream, identity))
-            old.written.drop()
-            new.written.drop()
-            if not streams and old.ended == new.ended:
+            old.output.drop()
+            new.output.drop()
+            if not streams and old.ending == new.ending:
                 self._found.same += hosts  # they differ in what does not count
                 continue
-            key = (old.ended, new.ended, *identities)
+            key = (old.ending, new.ending, *identities)
             if key in folded:
                 folded[key].hosts += hosts
                 folded[key].has_other_texts = bool(streams)
@@ -261,7 +249,7 @@ class _Comparison:
                     if change.diff is not None:
                         change.diff.drop()
             else:
-                folded[key] = HostChange(hosts, old.written.ending, new.written.ending, streams)
+                folded[key] = HostChange(hosts, old.output.ending, new.output.ending, streams)
         self._found.changes = sorted(
             folded.values(), key=lambda change: (-len(change.hosts), min(map(natural_key, change.hosts)))
         )
@@ -269,16 +257,16 @@ class _Comparison:
     def _stream_change(
         self, place: int, old: _HostInRun, new: _HostInRun
     ) -> tuple[StreamChange, bytes] | None:
-        """What became of a stream, and what is the same for the same change; ``None`` where nothing did."""
+        """Compare a stream; return the change and what identifies it, or ``None`` if there is none."""
         digests = old.key.digests[place], new.key.digests[place]
         if digests[0] == digests[1] or old.has_not_run or new.has_not_run:
             return None
-        before, after = old.written.buffers[STREAMS[place]], new.written.buffers[STREAMS[place]]
+        before, after = old.output.buffers[STREAMS[place]], new.output.buffers[STREAMS[place]]
         sizes = before.size, after.size
         compared = None
         if sum(sizes) <= LONGEST_BYTES:
-            normalized = None if self._normalizer is None else self._normalizer.for_host(old.written.hosts[0])
-            compared = compare_texts(b"".join(before.pieces()), b"".join(after.pieces()), normalized)
+            normalize = None if self._normalizer is None else self._normalizer.for_host(old.output.hosts[0])
+            compared = compare_texts(b"".join(before.pieces()), b"".join(after.pieces()), normalize)
         if compared is None:
             return StreamChange(*sizes, None), b"".join(digests)
         if not compared.lines:
@@ -289,9 +277,9 @@ class _Comparison:
 
 
 def diff_report(changes: RunDifferences, formatter: BlockFormatter) -> Iterator[Write]:
-    """What is different, the change of most hosts first, and at the end how many did the same.
+    """Write what is different, the change of most hosts first, and at the end how many hosts did the same.
 
-    The lines that name the two runs are the caller's.
+    The lines that name the two runs are written by the caller.
     """
     for change in changes.changes:
         yield formatter.rule(change.hosts, _facts(change))
@@ -308,12 +296,12 @@ def diff_report(changes: RunDifferences, formatter: BlockFormatter) -> Iterator[
 
 
 def diff_json(changes: RunDifferences, before: str, after: str) -> Iterator[Write]:
-    """The same as objects: the two runs, each change, then hosts that are in one run only, and the others.
+    """Write objects: both runs, each change, the hosts of one run only, and those that did the same.
 
     Args:
         changes: What is different.
-        before: The first run's id.
-        after: The second's.
+        before: The identifier of the first run.
+        after: The identifier of the second.
     """
     yield _object({"kind": "runs", "before": before, "after": after})
     for change in changes.changes:
@@ -342,20 +330,18 @@ def _facts(change: HostChange) -> list[str]:
 
 def _endings(change: HostChange) -> list[str]:
     if change.is_of_ending:
-        before, after = _words(change.before), _words(change.after)
+        before, after = format_ending(change.before), format_ending(change.after)
         if before == after:  # only the error's kind or phase tells them apart
             before, after = _with_error(change.before), _with_error(change.after)
         return [f"was {before}, now {after}"]
-    return [] if change.after.status is Status.OK else [_words(change.after)]
-
-
-def _words(finished: HostFinished) -> str:
-    return format_ending(finished)
+    return [] if change.after.status is Status.OK else [format_ending(change.after)]
 
 
 def _with_error(finished: HostFinished) -> str:
     error = finished.error
-    return f"{_words(finished)}: " + (f"{error.phase.value} {error.kind.value}" if error else "no error")
+    return f"{format_ending(finished)}: " + (
+        f"{error.phase.value} {error.kind.value}" if error else "no error"
+    )
 
 
 def _stream(change: StreamChange, formatter: BlockFormatter, *, is_stderr: bool) -> Iterator[Write]:
@@ -381,8 +367,8 @@ def _counts(changes: RunDifferences) -> str:
 
 
 def _ending(finished: HostFinished) -> dict[str, Any]:
-    told = finished.to_dict()
-    return {key: told[key] for key in ("status", "exit_status", "signal", "error")}
+    values = finished.to_dict()
+    return {key: values[key] for key in ("status", "exit_status", "signal", "error")}
 
 
 def _difference(change: StreamChange | None) -> dict[str, Any] | None:

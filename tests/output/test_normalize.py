@@ -109,8 +109,8 @@ def test_times_go_before_addresses() -> None:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ("hots", "nothing is called 'hots'"),
-        ("host,tme", "nothing is called 'tme'"),
+        ("hots", "'hots' is not a rule"),
+        ("host,tme", "'tme' is not a rule"),
         ("//", "between two slashes"),
         ("/a", "between two slashes"),
         ("/(/", "missing )"),

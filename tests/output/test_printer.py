@@ -179,9 +179,8 @@ def terminal() -> Iterator[tuple[int, list[bytes]]]:
 def test_on_a_real_terminal_scrollback_is_clean(hosts: int) -> None:
     events = fleet_run(hosts)
     with terminal() as (device, came):
-        options = OutputOptions.decide(
-            stdio=Stdio.look(stdout=device, stderr=device),
-            environ={"TERM": "xterm-256color", "NO_COLOR": "1"},
+        options = OutputOptions(stdio=Stdio.look(stdout=device, stderr=device)).decided(
+            {"TERM": "xterm-256color", "NO_COLOR": "1"}
         )
         assert options.drawing is Drawing.REDRAWN
         for batch in run(options, events, step=0.09):

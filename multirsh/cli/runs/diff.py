@@ -89,9 +89,9 @@ def _events(
 ) -> Iterator[Event]:
     from multirsh.journal import RunState  # noqa: PLC0415
     from multirsh.journal.replay import completed, only_hosts  # noqa: PLC0415
-    from multirsh.output.runs_list import with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs_list import with_copy_errors  # noqa: PLC0415
 
-    events = with_copies_told(journal.events(entry))
+    events = with_copy_errors(journal.events(entry))
     if entry.state is RunState.BROKEN:
         events = completed(events, has_gaps=found.has_gaps)
     return events if wanted is None else only_hosts(events, wanted)

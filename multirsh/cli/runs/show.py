@@ -84,7 +84,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
         survey,
     )
     from multirsh.journal.resuming import DONE, hosts_standing, standings  # noqa: PLC0415
-    from multirsh.output.runs_list import facts, with_copies_told  # noqa: PLC0415
+    from multirsh.output.runs_list import facts, with_copy_errors  # noqa: PLC0415
 
     output = showing.options()
     journal = Journal()
@@ -95,7 +95,7 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     if not showing.as_json:
         if entry.state is RunState.BROKEN:
             events = completed(events, has_gaps=found.has_gaps)
-        events = with_copies_told(events)
+        events = with_copy_errors(events)
     if chosen is not None:
         events = only_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen
