@@ -181,18 +181,18 @@ def facts(
             f"{plural(len(started.hosts), 'host')}, {started.fanout} at once, by multirsh {started.version}"
         )
     if entry.resumes is not None:
-        lines.append(f"it goes on with run {entry.resumes}: {plural(done_before, 'host')} done before")
+        lines.append(f"it resumes run {entry.resumes}: {plural(done_before, 'host')} done before")
     match entry.state:
         case RunState.RUNNING:
             lines.append(f"it is still running: {format_hosts(entry)} so far")
         case RunState.BROKEN:
             lines.append(
-                f"the record breaks off: {format_hosts(entry)}; --resume {short(entry.run)} goes on with it"
+                f"the record breaks off: {format_hosts(entry)}; --resume {short(entry.run)} continues it"
             )
         case RunState.FINISHED:
             pass
     if cut_off:
-        lines.append(f"output was too much to be kept in full: {fold(cut_off)}")
+        lines.append(f"the output of these hosts was too long to be kept in full: {fold(cut_off)}")
     return lines
 
 

@@ -175,10 +175,10 @@ def test_what_is_said_of_a_run() -> None:
 def test_what_is_said_of_a_run_that_broke_and_that_went_on_with_another() -> None:
     told = facts(BROKEN, None, cut_off={"h2", "h1"})
     assert told[2:] == [
-        "the record breaks off: 120 ok of 500; --resume bad123 goes on with it",
-        "output was too much to be kept in full: h[1-2]",
+        "the record breaks off: 120 ok of 500; --resume bad123 continues it",
+        "the output of these hosts was too long to be kept in full: h[1-2]",
     ]
-    assert "it goes on with run r1: 3 hosts done before" in facts(entry(resumes="r1"), None, done_before=3)
+    assert "it resumes run r1: 3 hosts done before" in facts(entry(resumes="r1"), None, done_before=3)
     assert facts(RUNNING, None)[-1] == "it is still running: none of 500 so far"
 
 
