@@ -47,7 +47,7 @@ class RunsGroup(click.Group):
     "-n",
     "--newest",
     section="Output",
-    type=values.completed(0),
+    type=values.whole(0),
     configurable=False,
     metavar="N",
     help="The newest N; 0 for all.  [default: on a terminal as many as fit, else all]",

@@ -25,7 +25,7 @@ from multirsh.output.options import Stdio
 @options.option(
     "--keep",
     section="What stays",
-    type=values.completed(0),
+    type=values.whole(0),
     configurable=False,
     metavar="N",
     help="Keep the newest N.",
