@@ -93,7 +93,7 @@ def test_a_strange_index_is_named_and_runs_are_recorded_and_listed_without_it(
         (SECOND, RunState.FINISHED),
         (FIRST, RunState.FINISHED),
     ]
-    assert list(journal.left_out) == ["index.ndjson"]
+    assert list(journal.unused_files) == ["index.ndjson"]
 
 
 @pytest.mark.parametrize(("make", "why"), ODD)
@@ -102,7 +102,7 @@ def test_a_strange_record_is_named_and_not_used(
 ) -> None:
     make(journal.folder / f"{SECOND}.ndjson")
     assert [entry.run for entry in journal.runs()] == [FIRST]
-    assert list(journal.left_out) == [f"{SECOND}.ndjson"]
+    assert list(journal.unused_files) == [f"{SECOND}.ndjson"]
     why = f"{why}|it is not a regular file"
     with pytest.raises(UsageError, match=f"the record of {SECOND} is not used: ({why}); see to "):
         journal.find(SECOND)
@@ -151,10 +151,12 @@ def test_what_stands_in_the_place_of_the_folder_is_called_no_folder(
 
 
 def test_a_call_that_does_not_return_is_an_error_in_time_and_others_are_as_they_are(
-    never: Callable[[], None],
+    never: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TimeoutError, match="no answer within 0 s") as refused:
-        call_with_timeout(never, seconds=0)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(files, "CALL_TIMEOUT_S", 0)
+        with pytest.raises(TimeoutError, match="no answer within 0 s") as refused:
+            call_with_timeout(never)
     assert refused.value.errno == errno.ETIMEDOUT
     assert call_with_timeout(lambda: 3) == 3
 
