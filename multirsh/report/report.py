@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from multirsh.events import Event
-from multirsh.journal.replay import ending_in_doubt
+from multirsh.journal.replay import unknown_ending
 from multirsh.output.normalize import Normalizer
 from multirsh.output.store import USUAL_MEMORY
 from multirsh.report import page
@@ -49,7 +49,7 @@ class Report:
             return
         for host, row in self._record.rows.items():
             if row.starts and row.finished is None:
-                self._outputs.feed(ending_in_doubt(host, len(row.starts), started))
+                self._outputs.feed(unknown_ending(host, len(row.starts), started))
 
     def html(self, *, began: datetime | None = None, notes: Sequence[str] = ()) -> Iterator[str]:
         """Write the page, in pieces; of a run that broke off, it shows what is known.

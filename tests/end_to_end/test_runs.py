@@ -12,7 +12,7 @@ import pytest
 
 from multirsh.events import Copied, Event
 from multirsh.journal import Journal, Recorder
-from multirsh.journal.entry import stamp_of
+from multirsh.journal.record import format_time
 from multirsh.model import Status
 from tests.journal.records import finished, host_finished, host_started, keep, output, started
 from tests.program import ROOT, Program
@@ -58,7 +58,7 @@ def _begin_a_minute_apart(journal: Journal) -> None:
     """By the clock they began within milliseconds; their order is to be certain."""
     for minutes_ago, name in enumerate((BROKEN, SECOND, FIRST), 1):
         path = journal.folder / f"{name}.ndjson"
-        began = stamp_of(time.time() - 60 * minutes_ago)
+        began = format_time(time.time() - 60 * minutes_ago)
         path.write_text(re.sub(r'"began":"[^"]*"', f'"began":"{began}"', path.read_text(), count=1))
     (journal.folder / "index.ndjson").unlink()
 

@@ -18,8 +18,8 @@ from multirsh.inventory import fold
 
 if TYPE_CHECKING:
     from multirsh.events import Event
-    from multirsh.journal import Entry, Journal
-    from multirsh.journal.survey import Survey
+    from multirsh.journal import Journal, RunSummary
+    from multirsh.journal.replay import RecordSurvey
 
 
 @click.command(
@@ -44,7 +44,7 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     output = options.Showing(**parameters, gather=True).options()
     # Not needed for --help.
     from multirsh.journal import Journal  # noqa: PLC0415
-    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.journal.replay import survey  # noqa: PLC0415
     from multirsh.output.gather import BlockFormatter  # noqa: PLC0415
     from multirsh.output.printer import Outbox  # noqa: PLC0415
     from multirsh.output.runs_diff import compare_runs, diff_json, diff_report  # noqa: PLC0415
@@ -82,21 +82,23 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     return ExitCode.COMMAND if changes else ExitCode.OK
 
 
-def _events(journal: Journal, entry: Entry, found: Survey, wanted: set[str] | None) -> Iterator[Event]:
-    from multirsh.journal import State  # noqa: PLC0415
-    from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+def _events(
+    journal: Journal, entry: RunSummary, found: RecordSurvey, wanted: set[str] | None
+) -> Iterator[Event]:
+    from multirsh.journal import RunState  # noqa: PLC0415
+    from multirsh.journal.replay import completed, only_hosts  # noqa: PLC0415
     from multirsh.output.runs_list import with_copy_errors  # noqa: PLC0415
 
     events = with_copy_errors(journal.events(entry))
-    if entry.state is State.BROKEN:
-        events = whole(events, has_gaps=found.has_gaps)
-    return events if wanted is None else of_hosts(events, wanted)
+    if entry.state is RunState.BROKEN:
+        events = completed(events, has_gaps=found.has_gaps)
+    return events if wanted is None else only_hosts(events, wanted)
 
 
-def _warn(entry: Entry, found: Survey) -> None:
-    from multirsh.journal import State  # noqa: PLC0415
+def _warn(entry: RunSummary, found: RecordSurvey) -> None:
+    from multirsh.journal import RunState  # noqa: PLC0415
 
-    if entry.state is State.RUNNING:
+    if entry.state is RunState.RUNNING:
         _say(f"{entry.run} is still running; only its hosts that have ended are compared")
     if entry.resumes is not None:
         _say(f"{entry.run} resumes {entry.resumes}; hosts that were done there are not compared")

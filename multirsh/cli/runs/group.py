@@ -82,7 +82,7 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
     most = _most(newest, stdio, as_json=as_json)
     chosen = found[:most]
     print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
-    left_out = journal.left_out_words()
+    left_out = journal.unused_files_message()
     if left_out is not None:
         tell(left_out)
     if not found:

@@ -72,13 +72,13 @@ def prune(
     hold, as at the start of every run. The records of runs that are still running stay.
     """
     # Not needed for --help.
-    from multirsh.journal import Journal, Limits  # noqa: PLC0415
-    from multirsh.journal.pruning import DAY_S  # noqa: PLC0415
+    from multirsh.journal import Journal, RetentionLimits  # noqa: PLC0415
+    from multirsh.journal.journal import DAY_S  # noqa: PLC0415
     from multirsh.output.runs_list import listing  # noqa: PLC0415
 
-    limits = Limits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
-    if limits == Limits():
-        limits = Limits(age_s=journal_days * DAY_S, size=journal_size)
+    limits = RetentionLimits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
+    if limits == RetentionLimits():
+        limits = RetentionLimits(age_s=journal_days * DAY_S, size=journal_size)
     journal = Journal()
     known = {entry.run: entry for entry in journal.runs()}
     runs = journal.prunable(limits) if dry_run else journal.prune(limits)

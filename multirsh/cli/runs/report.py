@@ -17,8 +17,8 @@ from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
 if TYPE_CHECKING:
-    from multirsh.journal import Entry
-    from multirsh.journal.survey import Survey
+    from multirsh.journal import RunSummary
+    from multirsh.journal.replay import RecordSurvey
 
 
 @click.command(
@@ -37,7 +37,7 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
     # Not needed for --help.
     from multirsh.cli.report_file import ReportFile  # noqa: PLC0415
     from multirsh.journal import Journal  # noqa: PLC0415
-    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.journal.replay import survey  # noqa: PLC0415
 
     journal = Journal()
     entry = journal.find(run)
@@ -62,7 +62,7 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
     return ExitCode.OK
 
 
-def _notes(entry: Entry, found: Survey) -> list[str]:
+def _notes(entry: RunSummary, found: RecordSurvey) -> list[str]:
     """What the reader of the page has to know of the record."""
     notes = []
     if entry.resumes is not None:

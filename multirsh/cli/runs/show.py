@@ -20,8 +20,8 @@ from multirsh.output.options import When
 
 if TYPE_CHECKING:
     from multirsh.events import Event
-    from multirsh.journal import Entry
-    from multirsh.journal.survey import Survey
+    from multirsh.journal import RunSummary
+    from multirsh.journal.replay import RecordSurvey
     from multirsh.output import Batch, OutputOptions
 
 _NOT_OK: Final = "not-ok"
@@ -77,10 +77,13 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     """
     showing = options.Showing(**parameters, gather_all=not parameters["as_json"], progress=When.NEVER.value)
     # Not needed for --help.
-    from multirsh.journal import Journal, State  # noqa: PLC0415
-    from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
-    from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
-    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.journal import Journal, RunState  # noqa: PLC0415
+    from multirsh.journal.replay import (  # noqa: PLC0415
+        completed,
+        only_hosts,
+        survey,
+    )
+    from multirsh.journal.resuming import DONE, hosts_standing, standings  # noqa: PLC0415
     from multirsh.output.runs_list import facts, with_copy_errors  # noqa: PLC0415
 
     output = showing.options()
@@ -90,19 +93,19 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     chosen = chosen_hosts(entry, found, nodes, wanted)
     events: Iterable[Event] = journal.events(entry)
     if not showing.as_json:
-        if entry.state is State.BROKEN:
-            events = whole(events, has_gaps=found.has_gaps)
+        if entry.state is RunState.BROKEN:
+            events = completed(events, has_gaps=found.has_gaps)
         events = with_copy_errors(events)
     if chosen is not None:
-        events = of_hosts(events, chosen)
+        events = only_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen
-    done_before = len(standing(standings(journal.plan(entry), {}), *DONE))
+    done_before = len(hosts_standing(standings(journal.plan(entry), {}), *DONE))
     _print(events, output, facts(entry, found.started, done_before=done_before, cut_off=cut_off))
     return ExitCode.OK
 
 
 def chosen_hosts(
-    entry: Entry, found: Survey, nodes: tuple[str, ...], wanted: frozenset[Status] | None
+    entry: RunSummary, found: RecordSurvey, nodes: tuple[str, ...], wanted: frozenset[Status] | None
 ) -> set[str] | None:
     """Choose the hosts to show; ``None`` for all.
 
@@ -110,7 +113,7 @@ def chosen_hosts(
         InventoryError: A pattern cannot be read, or names a host that was not in the run.
         UsageError: No host is left.
     """
-    from multirsh.journal.survey import status_of  # noqa: PLC0415
+    from multirsh.journal.replay import status_of  # noqa: PLC0415
 
     if not nodes and wanted is None:
         return None
