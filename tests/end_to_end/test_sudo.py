@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
 from tests.servers.accounts import PASSWORD
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
@@ -18,6 +18,7 @@ from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
 from tests.servers.sudoers import FREE, PEOPLE, TRUSTED, SudoRules, make_rules
 from tests.terminal import Terminal
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

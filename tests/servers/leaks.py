@@ -9,12 +9,10 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from tests.servers.processes import children_of
-
-SETTLE_WITHIN_S: Final = 1.0
-"""Seconds that an end already begun may take: a child to be reaped, a closing callback to run."""
+from tests.waiting import HANG_GUARD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Belongings:
 
     def added_since(self) -> list[str]:
         """Name what is held now beyond this, once that stops shrinking or the time to settle is over."""
-        deadline = time.monotonic() + SETTLE_WITHIN_S
+        deadline = time.monotonic() + HANG_GUARD_S
         while (added := self.added_in(Belongings.now())) and time.monotonic() < deadline:
             time.sleep(0.01)
         return added
@@ -61,5 +59,5 @@ async def stray_tasks() -> set[asyncio.Task[Any]]:
     others = asyncio.all_tasks() - {task for task in [asyncio.current_task()] if task is not None}
     if not others:
         return set()
-    _, left = await asyncio.wait(others, timeout=SETTLE_WITHIN_S)
+    _, left = await asyncio.wait(others, timeout=HANG_GUARD_S)
     return left

@@ -17,7 +17,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "SETTLE_WITHIN_S", 0.02)
+    monkeypatch.setattr(leaks, "HANG_GUARD_S", 0.02)
 
 
 def test_descriptors_and_children_are_named(impatient: None) -> None:
