@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.servers.processes import children_of
-from tests.waiting import HANG_GUARD_S
+
+SETTLE_WITHIN_S: Final = 10.0
+"""Seconds that an end already begun may take: a child to be reaped, a closing callback to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Belongings:
 
     def added_since(self) -> list[str]:
         """Name what is held now beyond this, once that stops shrinking or the time to settle is over."""
-        deadline = time.monotonic() + HANG_GUARD_S
+        deadline = time.monotonic() + SETTLE_WITHIN_S
         while (added := self.added_in(Belongings.now())) and time.monotonic() < deadline:
             time.sleep(0.01)
         return added
@@ -59,5 +61,5 @@ async def stray_tasks() -> set[asyncio.Task[Any]]:
     others = asyncio.all_tasks() - {task for task in [asyncio.current_task()] if task is not None}
     if not others:
         return set()
-    _, left = await asyncio.wait(others, timeout=HANG_GUARD_S)
+    _, left = await asyncio.wait(others, timeout=SETTLE_WITHIN_S)
     return left
