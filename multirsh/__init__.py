@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from multirsh.version import __version__
 
 if TYPE_CHECKING:
-    from multirsh.commands.command import Command
-    from multirsh.commands.script import Script
+    from multirsh.commands.command import Command, Script
     from multirsh.commands.sudo.options import Become, Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
@@ -142,9 +141,8 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "multirsh.commands.command": ("Command",),
+    "multirsh.commands.command": ("Command", "Script"),
     "multirsh.commands.sudo.options": ("Become", "Sudo"),
-    "multirsh.commands.script": ("Script",),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.keep": ("KeptConnection",),

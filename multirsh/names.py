@@ -19,6 +19,7 @@ be patterns, lists or markers in known_hosts.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
@@ -151,6 +152,31 @@ def check_port(port: int, what: str) -> int:
     if not 0 < port <= MAX_PORT:
         raise UsageError(f"{what}: {port!r} is not a port", hint=f"ports are 1 to {MAX_PORT}")
     return port
+
+
+MAX_FILE_NAME: Final = 255
+"""Bytes in a file's name (NAME_MAX of Linux's file systems)."""
+
+_IN_A_FILE_NAME: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@:+,=")
+_DIGEST_DIGITS: Final = 16
+"""Hexadecimal digits of a digest in a name."""
+
+
+def file_name(host: str) -> str:
+    """Return the name of a host's own file or folder: unique to the host, and without a path in it.
+
+    Letters, digits and ``._-@:+,=`` stay as they are. All else becomes ``%XX``, byte by byte, and so does a
+    dot in front. A name that would be too long for a file system ends in a digest.
+    """
+    raw = host.encode("utf-8", "surrogateescape")
+    coded = "".join(
+        chr(byte) if byte in _IN_A_FILE_NAME and not (place == 0 and byte == ord(".")) else f"%{byte:02X}"
+        for place, byte in enumerate(raw)
+    )
+    if len(coded) <= MAX_FILE_NAME:
+        return coded
+    digest = hashlib.sha256(raw).hexdigest()[:_DIGEST_DIGITS]
+    return f"{coded[: MAX_FILE_NAME - _DIGEST_DIGITS - 2]}%%{digest}"  # "%%" is in no other name
 
 
 def _checked(text: str, fault: str | None, what: str, hint: str) -> str:

@@ -1,6 +1,7 @@
-r"""Writing text for POSIX sh, and past shells that are not: quotes, octal escapes, the longest argument.
+r"""Text for remote shells: one quoting function, and octal escapes for the ``%b`` of printf.
 
-Text that came from bytes that were no UTF-8 holds them as surrogates (PEP 383) and gives them back.
+Bytes that are not UTF-8 stand in text as surrogates (PEP 383), and become the
+same bytes again when the text is encoded.
 """
 
 from __future__ import annotations
@@ -9,62 +10,63 @@ import re
 from typing import Final
 
 LONGEST_ARGUMENT: Final = 131_071
-"""Bytes of one argument on Linux: MAX_ARG_STRLEN less its NUL (execve(2)); a login shell gets its command as
-one."""
+"""The longest argument of a program on Linux, in bytes: MAX_ARG_STRLEN less its NUL (execve(2)). A server
+passes the whole command to the login shell as one argument."""
 
-_RISKY: Final = frozenset(range(256)) - frozenset(range(0x20, 0x7F)) | frozenset(b"\\")
-"""All but printable ASCII, and the backslash."""
-
+_NOT_PRINTABLE: Final = frozenset(range(256)) - frozenset(range(0x20, 0x7F))
+_RISKY: Final = _NOT_PRINTABLE | frozenset(b"\\")
 _RISKY_IN_QUOTES: Final = _RISKY | frozenset(b"'!")
-"""What some login shell reads in its own way even between single quotes, besides."""
+"""Bytes that at least one login shell treats specially even between single quotes."""
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_./:,@-]+")
-"""A word that no shell reads anything into."""
+_SAFE_WORD: Final = re.compile(r"[A-Za-z0-9_./:,@-]+")
+"""A word that no shell expands or splits."""
 
-_ALIKE: Final = re.compile(r"([\\'!])")
-
-
-def quoted(text: str) -> str:
-    """``text`` as one word of POSIX sh, whatever is in it but a NUL."""
-    return "'" + text.replace("'", "'\\''") + "'"
+_SPECIAL: Final = re.compile(r"(')")
+_SPECIAL_IN_ANY_SHELL: Final = re.compile(r"([\\'!])")
 
 
-def quoted_anywhere(text: str) -> str:
-    r"""``text`` as one word of whatever shell: sh and its kin, csh, fish.
+def quoted(word: str | bytes, *, any_shell: bool = False) -> str:
+    r"""Quote one word for POSIX sh.
 
-    What they read differently between single quotes (``\``, ``'``, ``!``) stands outside of them behind a
-    backslash, which is the same to all. *What remains*: in csh, a line feed ends a word in any case.
+    Args:
+        word: Anything without a NUL byte.
+        any_shell: Whether csh, fish and their relatives have to read the word, too. They disagree about
+            ``\``, ``'`` and ``!`` between single quotes, so these are placed outside of the quotes, each
+            behind a backslash, which means the same to all of them. One limit remains: in csh, a line feed
+            always ends a word.
     """
-    if _BARE.fullmatch(text):
+    text = word if isinstance(word, str) else word.decode("utf-8", "surrogateescape")
+    if _SAFE_WORD.fullmatch(text):
         return text
     if not text:
         return "''"
-    pieces = _ALIKE.split(text)  # those in between are at odd places
-    return "".join(f"\\{piece}" if place % 2 else f"'{piece}'" for place, piece in enumerate(pieces) if piece)
+    pieces = (_SPECIAL_IN_ANY_SHELL if any_shell else _SPECIAL).split(text)
+    # Special characters are at odd positions, what is between them at even ones.
+    return "".join(f"\\{piece}" if index % 2 else f"'{piece}'" for index, piece in enumerate(pieces) if piece)
 
 
 def escaped(data: bytes) -> bytes:
-    r"""Write ``data`` as one line for ``printf %b``: octal ``\0ddd`` for what is risky."""
+    r"""Encode ``data`` as one line of printable ASCII that ``printf %b`` decodes, by ``\0ddd``."""
     return _octal(data, _RISKY)
 
 
 def escaped_for_quotes(data: bytes) -> bytes:
-    r"""The same, so that every login shell takes it as it is between single quotes.
+    r"""Encode ``data`` like ``escaped``, for use between single quotes in any login shell.
 
-    sh ends them at a quote, csh expands ``!`` and stops at a line feed, and fish knows ``\'`` and ``\\``;
-    ``\0`` is nothing to any of them.
+    sh ends the quotes at ``'``, csh expands ``!`` and stops at a line feed, and fish interprets ``\'`` and
+    ``\\``; none of them interprets ``\0``.
     """
     return _octal(data, _RISKY_IN_QUOTES)
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that ``text`` stands for."""
+    """Encode text as UTF-8; surrogates become the bytes that they stand for (PEP 383)."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def _octal(data: bytes, risky: frozenset[int]) -> bytes:
-    """Write each risky byte as its octal escape; the backslash comes first, since escapes begin with one."""
     found = risky.intersection(data)
+    # The backslash comes first, since every escape begins with one.
     for byte in sorted(found, key=lambda byte: byte != ord("\\")):
         data = data.replace(bytes((byte,)), b"\\0%03o" % byte)
     return data

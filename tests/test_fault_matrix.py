@@ -117,12 +117,12 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "end_to_end/test_state_folder.py::test_the_run_goes_on_without_a_record",
         "end_to_end/test_state_folder.py::test_a_deadline_and_the_first_signal_hold",
         "end_to_end/test_state_folder.py::test_who_reads_records_is_told_in_time",
-        "journal/test_own_files.py::test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps",
+        "journal/test_state_folder.py::test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps",
     ),
     "a disk that fills up": (
         "end_to_end/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
         "end_to_end/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",
-        "output/gather/test_store.py::test_a_full_disk_is_told_once_and_nothing_is_lost",
+        "output/test_store.py::test_a_full_disk_is_told_once_and_nothing_is_lost",
     ),
     "a child that holds the output": (
         "end_to_end/test_faults.py::TestMidCommand::test_a_child_that_holds_the_output_ends_with_the_commands_time_and_is_told",

@@ -1,4 +1,4 @@
-"""The tests have the package's shape: ``tests/output/test_lines.py`` tests ``multirsh/output/lines.py``.
+"""The tests have the package's shape: ``tests/output/test_live.py`` tests ``multirsh/output/live.py``.
 
 A test file is named after the module or package that it tests, in the same
 folder, and may add what it looks at: ``test_ledger_against_kernel.py`` tests
@@ -54,8 +54,8 @@ TESTED_BY: Final = {
     "ports": "ports/test_ledger_against_kernel.py",
     "report": "report/test_page_in_a_browser.py",
     "routes.py": "transports/ssh/test_transport.py",
-    "sh_text.py": "commands/test_portable.py",
-    "shared_folders.py": "journal/test_own_files.py",
+    "sh_text.py": "commands/test_remote_shell.py",
+    "shared_folders.py": "journal/test_state_folder.py",
     "testing": "testing/test_conformance.py",
     "transports/exec": "testing/test_conformance.py",
     "transports/local": "testing/test_conformance.py",

@@ -183,7 +183,7 @@ class Asked:
         plan = plan_of(
             command,
             kind="copy" if job is not None else "run" if command.script is None else "script",
-            sudo=None if as_user is None else as_user.told,
+            sudo=None if as_user is None else as_user.option_value,
             stdin=stdin,
             copy=None if job is None else job.options,
         )

@@ -26,7 +26,7 @@ from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
-from multirsh.journal.reached import Reached
+from multirsh.journal.record import RecordedRoutes
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.shortage import NO_MEMORY, relieve
@@ -273,7 +273,7 @@ class Drive:
         def warn(words: str) -> None:
             loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
 
-        return self.recording.recorder(warn, Reached(routes, self.ssh.config_file)) or NO_RECORD
+        return self.recording.recorder(warn, RecordedRoutes(routes, self.ssh.config_file)) or NO_RECORD
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer, also: Callable[[Event], None]) -> int:
         code: int = ExitCode.INTERNAL

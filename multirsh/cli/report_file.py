@@ -17,8 +17,8 @@ from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.events import Event, RunStarted
-from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.output.normalize import Normalizer
+from multirsh.output.store import USUAL_MEMORY
 from multirsh.report import Report
 from multirsh.shared_folders import check_owner
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from multirsh.inventory.suggest import did_you_mean
+from multirsh.errors import did_you_mean
 
 RERUN: Final = "--rerun"
 

@@ -11,8 +11,7 @@ from multirsh.cli import options
 from multirsh.cli.asked import NAME_SOME, Asked
 from multirsh.cli.attached import RunCommand
 from multirsh.cli.names import HELP_NAMES, SUBCOMMANDS
-from multirsh.errors import UsageError
-from multirsh.inventory.suggest import is_one_edit_away
+from multirsh.errors import UsageError, is_one_edit_away
 
 
 @click.command(

@@ -17,7 +17,7 @@ from multirsh.cli.stdin import OURS, is_ours
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
-    from multirsh.commands.script import Script
+    from multirsh.commands.command import Script
 
 
 @click.command(
@@ -75,7 +75,7 @@ def _read(words: Sequence[str], shell: str | None, *, read_by_others: Sequence[s
     Raises:
         UsageError: It cannot be read or used.
     """
-    from multirsh.commands.script import Script, words_of  # noqa: PLC0415 - not needed for --help
+    from multirsh.commands.command import Script, parse_interpreter  # noqa: PLC0415 - not needed for --help
 
     name, *arguments = words
     if name != OURS:
@@ -86,4 +86,4 @@ def _read(words: Sequence[str], shell: str | None, *, read_by_others: Sequence[s
             hint="name a file for one of them",
         )
     with open(STDIN, "rb", closefd=False) as ours:
-        return Script(ours.read(), tuple(arguments), words_of(shell), "<stdin>")
+        return Script(ours.read(), tuple(arguments), parse_interpreter(shell), "<stdin>")

@@ -12,11 +12,10 @@ from click.types import StringParamType
 
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.pace import StartRate
-from multirsh.errors import UsageError
-from multirsh.inventory.suggest import did_you_mean
+from multirsh.errors import UsageError, did_you_mean
 from multirsh.model import TransportName
 from multirsh.names import check_jump, check_user
-from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.normalize import Normalizer
 from multirsh.ports.budget import PortBudget
 
 Parsed = TypeVar("Parsed")

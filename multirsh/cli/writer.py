@@ -56,7 +56,7 @@ class Writer:
                     return
 
     async def _write_batch(self, batch: Batch) -> None:
-        if not batch:
+        if not batch.writes:
             return
         left = deque(batch.writes)
         writing = daemon_thread(lambda: self._write(left), name="multirsh-write", or_here=True)

@@ -1,1 +1,1 @@
-"""What a host is asked to run, made into the one text for its login shell."""
+"""Commands: what the user wants to run, turned into what each host is sent."""

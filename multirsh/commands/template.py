@@ -1,7 +1,7 @@
-"""Commands with places in them that each host fills in for itself: ``{host}``, ``{var.rack}``.
+"""Commands with placeholders that are filled in for each host: ``{host}``, ``{var.rack}``.
 
-What is filled in is quoted for the shell that will read it. A place that some
-host cannot fill is an error of the whole run, before anything connects.
+Values are quoted for the shell that will read them. A placeholder that has no
+value on some host is an error before anything connects.
 """
 
 from __future__ import annotations
@@ -22,60 +22,60 @@ KNOWN: Final = "{host}, {user}, {index}, and {var.NAME} for a variable of the ho
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something is filled in.
+class Placeholder:
+    """A part of a template that is replaced by a host's value.
 
     Attributes:
-        name: What, without braces.
+        name: What it stands for, without the braces.
     """
 
     name: str
 
 
-Template: TypeAlias = Sequence[str | Place]
-"""Text as it is, and places, by turns."""
+Template: TypeAlias = Sequence[str | Placeholder]
+"""A template's parts in order: literal text and placeholders."""
 
 Quote: TypeAlias = Callable[[str], str]
 
 
 def parse(text: str) -> Template:
-    """Read a template.
+    """Parse a template.
 
     Args:
-        text: ``{{`` and ``}}`` stand for braces.
+        text: ``{{`` and ``}}`` stand for single braces.
 
     Raises:
-        UsageError: A brace that has no other, or a name that is not known.
+        UsageError: A brace is unmatched, or a placeholder is unknown.
     """
-    parts: list[str | Place] = []
+    parts: list[str | Placeholder] = []
     start = 0
     for found in _TOKEN.finditer(text):
         parts.append(text[start : found.start()])
-        parts.append(found[0][0] if found[0] in {"{{", "}}"} else _place(found))
+        parts.append(found[0][0] if found[0] in {"{{", "}}"} else _placeholder(found))
         start = found.end()
     return [part for part in (*parts, text[start:]) if part != ""]
 
 
 def check(template: Template, host: Host) -> None:
-    """See to it that ``host`` can fill every place.
+    """Check that ``host`` has a value for every placeholder.
 
     Raises:
-        UsageError: It has no such variable.
+        UsageError: It lacks a variable.
     """
     for part in template:
-        if isinstance(part, Place) and part.name.startswith(_VAR):
+        if isinstance(part, Placeholder) and part.name.startswith(_VAR):
             _variable(part.name, host)
 
 
-def filled(template: Template, host: Host, *, index: int, user: str, quote: Quote) -> str:
-    """Fill a template in.
+def fill(template: Template, host: Host, *, index: int, user: str, quote: Quote) -> str:
+    """Fill in a template for one host.
 
     Args:
-        template: As ``parse`` read it.
-        host: Whose; ``check`` has passed it.
-        index: Its place in the run, from 0.
-        user: Who is logged in there.
-        quote: Makes a word for the shell of what is filled in.
+        template: What ``parse`` returned.
+        host: The host; ``check`` has accepted it.
+        index: The host's position in the run, from 0.
+        user: The user that is logged in there.
+        quote: Quotes each value for the shell.
     """
     values = {"host": host.name, "index": str(index), "user": user}
     return "".join(
@@ -86,37 +86,37 @@ def filled(template: Template, host: Host, *, index: int, user: str, quote: Quot
     )
 
 
-def _place(found: re.Match[str]) -> Place:
+def _placeholder(found: re.Match[str]) -> Placeholder:
     name = found[1]
     if name is None:
         raise UsageError(
-            f"template: a {found[0]!r} at character {found.start() + 1} that has no other",
-            hint="a brace of the command's own is written twice: {{ or }}",
+            f"template: unmatched {found[0]!r} at character {found.start() + 1}",
+            hint="write a literal brace twice: {{ or }}",
         )
     if name not in _NAMES and not (name.startswith(_VAR) and name != _VAR):
         raise UsageError(
             f"template: {found[0]} is not known; known are {KNOWN}",
-            hint=f"if the braces are the command's own, write {{{found[0]}}}",
+            hint=f"if the braces belong to the command, write {{{found[0]}}}",
         )
-    return Place(name)
+    return Placeholder(name)
 
 
-def _variable(place: str, host: Host) -> str:
-    """A variable of ``host`` as YAML writes it.
+def _variable(placeholder: str, host: Host) -> str:
+    """The value of a host's variable, written as in YAML.
 
     Raises:
-        UsageError: There is none of that name, or it has no value.
+        UsageError: The host has no such variable, or it has no value.
     """
-    name = place.removeprefix(_VAR)
+    name = placeholder.removeprefix(_VAR)
     value = host.vars.get(name)
     if value is None:
         raise UsageError(
-            f"{host.name}: {{{place}}} has no value; known are {_known_of(host.vars)}",
-            hint="give it one under 'vars' in the hosts file, or leave the host out with -x",
+            f"{host.name}: {{{placeholder}}} has no value; known are {_known_names(host.vars)}",
+            hint="set it under 'vars' in the hosts file, or leave the host out with -x",
         )
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _known_of(variables: Mapping[str, Scalar]) -> str:
+def _known_names(variables: Mapping[str, Scalar]) -> str:
     named = (f"{{{_VAR}{name}}}" for name, value in sorted(variables.items()) if value is not None)
     return ", ".join((*(f"{{{name}}}" for name in _NAMES), *named))

@@ -18,11 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from multirsh.arguments import check_call, check_keywords
-from multirsh.commands import assemble
+from multirsh.commands import prepare
 from multirsh.commands.command import Command
-from multirsh.commands.sudo.elevation import Elevation, Turns
 from multirsh.commands.sudo.options import Sudo
-from multirsh.commands.sudo.trial import Stage
 from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.checks import check_hosts, check_privacy, check_terminals, once_each, transport_of
 from multirsh.engine.descriptors import PROCESS
@@ -52,7 +50,8 @@ from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
 
 if TYPE_CHECKING:
-    from multirsh.files.jobs import CopyJob, Path
+    from multirsh.commands.sudo.runner import PasswordQueue, SudoRunner
+    from multirsh.files.jobs import CopyJob, FilePath
     from multirsh.files.options import CopyOptions
 
 logger = logging.getLogger("multirsh")
@@ -134,7 +133,7 @@ class Fleet:
         self._keeps = keep
         self._sudo_source = sudo_password or PasswordSource()
         self._sudo_password: Password | None = None
-        self._turns = Turns(self._warn)
+        self._password_queue: PasswordQueue | None = None
         self._given = dict(transports or {})
         self._means: Means | None = None
         self._runs: list[Run] = []
@@ -239,8 +238,8 @@ class Fleet:
         chosen = self._hosts if hosts is None else self._ours(hosts)
         needs_tty = sudo is not None and sudo.needs_tty
         check_terminals(means.transports, chosen, "--tty" if asked.tty else "--become" if needs_tty else None)
-        runner = self._runner(sudo, chosen)
-        assemble.check(asked, chosen, wrap=runner.sample if isinstance(runner, Elevation) else None)
+        runner = None if sudo is None else self._sudo_runner(sudo, chosen)
+        prepare.check(asked, chosen, wrap=None if runner is None else runner.sample)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
         course = Course(
             sudo=sudo,
@@ -254,12 +253,14 @@ class Fleet:
             barrier=barrier,
             journal=journal,
         )
-        return self._begin(asked.told_as, assemble.work(asked, given, runner=runner), chosen, course)
+        return self._begin(
+            asked.title, prepare.work(asked, given, runner=runner or prepare.DIRECT), chosen, course
+        )
 
     def push(
         self,
-        sources: Sequence[Path],
-        destination: Path,
+        sources: Sequence[FilePath],
+        destination: FilePath,
         options: CopyOptions | None = None,
         **course: Unpack[Course],
     ) -> Run:
@@ -285,8 +286,8 @@ class Fleet:
 
     def pull(
         self,
-        sources: Sequence[Path],
-        destination: Path,
+        sources: Sequence[FilePath],
+        destination: FilePath,
         options: CopyOptions | None = None,
         **course: Unpack[Course],
     ) -> Run:
@@ -316,7 +317,7 @@ class Fleet:
             UsageError: As ``run``; a host's transport carries no files.
             RuntimeError: Outside ``async with``.
         """
-        from multirsh.files.reach import Rights  # noqa: PLC0415 - as of push
+        from multirsh.files.access import RunAs  # noqa: PLC0415 - as of push
 
         check_keywords(Course, course)
         means = self._entered()
@@ -329,15 +330,15 @@ class Fleet:
                 f"no files can be copied by {names}: {fold(host.name for host in unable)}",
                 hint="leave such hosts out with -x, or reach them by ssh",
             )
-        for words in job.left_out:
+        for words in job.warnings:
             self._warn(words)
         sudo = course.get("sudo")
         if sudo is not None and sudo.needs_tty:
             raise UsageError(
                 f"no files can be copied by {sudo.by}, which needs a terminal", hint="use --sudo"
             )
-        rights = Rights(self._runner(sudo, chosen), user=None if sudo is None else sudo.user)
-        return self._begin(job.title, lambda assignment: job.copying(assignment.host, rights), chosen, course)
+        run_as = RunAs() if sudo is None else RunAs(self._sudo_runner(sudo, chosen), user=sudo.user)
+        return self._begin(job.title, lambda assignment: job.copying(assignment.host, run_as), chosen, course)
 
     def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, Route]:
         """Where hosts are and how they are entered, with all options and ssh_config considered.
@@ -409,13 +410,15 @@ class Fleet:
         self._opened.callback(PROCESS.take_back, most, per_host=per_host)
         return Keep(most=most, warn=self._warn)
 
-    def _runner(self, sudo: Sudo | None, hosts: Sequence[Host]) -> assemble.Runner:
-        """As whom commands run."""
-        if sudo is None:
-            return assemble.PLAINLY
+    def _sudo_runner(self, sudo: Sudo, hosts: Sequence[Host]) -> SudoRunner:
+        """Return what runs commands as another user; a fleet has one queue for the password."""
+        from multirsh.commands.sudo.runner import PasswordQueue, SudoRunner  # noqa: PLC0415 - for sudo alone
+
         if self._sudo_password is not None:
             check_privacy(self._entered().transports, hosts)
-        return Elevation(sudo, self._sudo_password, self._turns)
+        if self._password_queue is None:
+            self._password_queue = PasswordQueue(self._warn)
+        return SudoRunner(sudo, self._sudo_password, self._password_queue)
 
     def _begin(
         self, title: str, work_for: Callable[[Assignment], Work], hosts: Sequence[Host], course: Course
@@ -442,8 +445,9 @@ class Fleet:
         return run
 
     def _proven_password(self) -> Password | None:
-        """sudo's password, if a host has accepted it and none has made us stop."""
-        return self._sudo_password if self._turns.trial.stage is Stage.PROVEN else None
+        """Return sudo's password if a host has accepted it and refusals have not stopped its use."""
+        queue = self._password_queue
+        return self._sudo_password if queue is not None and queue.is_proven else None
 
     def _entered(self) -> Means:
         if self._means is None:

@@ -3,8 +3,8 @@
 Everything here is pure but ``files``, which reads them for ``Inventory.load``.
 """
 
+from multirsh.inventory.draft import Group
 from multirsh.inventory.fold import fold, natural_key
-from multirsh.inventory.groups import Group
 from multirsh.inventory.inventory import Inventory
 from multirsh.inventory.ranges import expand
 

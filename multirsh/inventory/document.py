@@ -13,19 +13,29 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from multirsh.inventory.draft import NOTHING, Draft, Layer, Said
-from multirsh.inventory.names import ORDINARY_NAME, check_group, check_user, split_endpoint
-from multirsh.inventory.place import Fragment, Place
+from multirsh.inventory.draft import EMPTY_LAYER, Draft, Layer, Sourced
 from multirsh.inventory.ranges import Pattern, parse_pattern, split_items
-from multirsh.inventory.scalars import (
+from multirsh.inventory.text import (
+    ORDINARY_NAME,
+    Fragment,
+    Location,
+    check_group,
+    check_user,
+    split_host_spec,
+)
+from multirsh.inventory.yaml_nodes import (
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
     as_port,
     as_text,
     as_transport,
     as_variable,
     as_word,
+    parse_tree,
     unknown_key,
 )
-from multirsh.inventory.tree import Entries, Items, Node, Text, parse_tree
 from multirsh.model import HostKeyPolicy, Scalar, SourcePort
 
 HOST: Final = "a host name"
@@ -68,7 +78,7 @@ def read_document(text: str, source: str, draft: Draft) -> None:
     """
     root = parse_tree(text, source)
     if root is None:
-        raise Place(source, 1).error("there is nothing in it but comments")
+        raise Location(source, 1).error("there is nothing in it but comments")
     sections = _mapping(root, "the file", hint="it begins with hosts: or groups:")
     for name, (key, value) in sections.entries.items():
         match name:
@@ -83,17 +93,17 @@ def read_document(text: str, source: str, draft: Draft) -> None:
         draft.check_size(key.place)
 
 
-def _unknown_section(key: Text, value: Node) -> Exception:
-    if isinstance(value, Entries) and {"hosts", "groups", "children"} & value.entries.keys():
+def _unknown_section(key: ScalarNode, value: Node) -> Exception:
+    if isinstance(value, MappingNode) and {"hosts", "groups", "children"} & value.entries.keys():
         return key.place.error(f"the group {key.value!r} stands at the top", hint="put it under groups:")
     return unknown_key(key, SECTIONS, foreign=FOREIGN_KEYS.get(key.value))
 
 
 def _read_hosts(node: Node, draft: Draft) -> None:
     for item in _list(node, "hosts", hint="put '- ' before each host"):
-        if isinstance(item, Text):
+        if isinstance(item, ScalarNode):
             draft.add_hosts(_names(item, HOST, draft))
-        elif isinstance(item, Entries):
+        elif isinstance(item, MappingNode):
             _read_host(item, draft)
         else:
             raise item.place.error("a host must be a name, not a list", hint=_QUOTE_BRACKETS)
@@ -102,12 +112,12 @@ def _read_hosts(node: Node, draft: Draft) -> None:
 _QUOTE_BRACKETS: Final = 'quote names that start with a bracket: "[::1]"'
 
 
-def _read_host(item: Entries, draft: Draft) -> None:
+def _read_host(item: MappingNode, draft: Draft) -> None:
     """Read ``name: {settings}``."""
     if len(item.entries) != 1:
         raise _not_one_host(item)
     ((key, value),) = item.entries.values()
-    if not isinstance(value, Entries):
+    if not isinstance(value, MappingNode):
         raise value.place.error(
             f"the settings of {key.value!r} must be a mapping",
             hint="write - NAME: {user: ...}, or just - NAME",
@@ -119,11 +129,11 @@ def _read_host(item: Entries, draft: Draft) -> None:
         _read_addresses(names, value.entries["address"].value, draft)
 
 
-def _not_one_host(item: Entries) -> Exception:
+def _not_one_host(item: MappingNode) -> Exception:
     if not item.entries:
         return item.place.error("a host is missing here")
     first, second, *_ = item.entries.values()
-    if isinstance(first.value, Text) and not first.value.value:
+    if isinstance(first.value, ScalarNode) and not first.value.value:
         hint = f"indent the settings of {first.key.value!r} further than the name"
     else:
         hint = "put '- ' before each host"
@@ -132,7 +142,7 @@ def _not_one_host(item: Entries) -> Exception:
 
 def _read_addresses(names: list[str], node: Node, draft: Draft) -> None:
     """Give each of the names its address: as many of them, in the same order."""
-    if not isinstance(node, Text):
+    if not isinstance(node, ScalarNode):
         raise node.place.error("address must be text")
     addresses = _names(node, "address", draft)
     if len(addresses) != len(names):
@@ -141,7 +151,7 @@ def _read_addresses(names: list[str], node: Node, draft: Draft) -> None:
             hint="give each its own, such as 10.0.0.[1-4] to web[1-4]",
         )
     for name, address in zip(names, addresses, strict=True):
-        draft.add_address(name, Said(address, node.place))
+        draft.add_address(name, Sourced(address, node.place))
 
 
 def _read_groups(node: Node, draft: Draft) -> None:
@@ -161,17 +171,17 @@ def _read_groups(node: Node, draft: Draft) -> None:
                 group.groups.setdefault(check_group(text.fragment), text.place)
 
 
-def _group_member(item: Node) -> Text:
-    if isinstance(item, Entries):
+def _group_member(item: Node) -> ScalarNode:
+    if isinstance(item, MappingNode):
         raise item.place.error(
             "a host's settings cannot stand in a group", hint="give them under the top-level hosts:"
         )
-    if isinstance(item, Items):
+    if isinstance(item, SequenceNode):
         raise item.place.error("a host must be a name, not a list", hint=_QUOTE_BRACKETS)
     return item
 
 
-def _names(node: Text, what: str, draft: Draft) -> list[str]:
+def _names(node: ScalarNode, what: str, draft: Draft) -> list[str]:
     """The names that a text stands for, each once."""
     text = as_text(node, what)
     if ORDINARY_NAME.fullmatch(text.value):
@@ -194,7 +204,7 @@ def _refuse_login(name: Fragment) -> None:
         raise name.error("a group cannot stand among hosts", hint="name groups under groups:")
     if "@" not in name.text and ":" not in name.text:
         return
-    endpoint = split_endpoint(name)
+    endpoint = split_host_spec(name)
     said = [f"user: {endpoint.user}"] if endpoint.user is not None else []
     said += [f"port: {endpoint.port}"] if endpoint.port is not None else []
     if said:
@@ -217,7 +227,7 @@ def _jump(node: Node) -> Scalar:
     """Check each hop of ``[user@]host[:port][,...]``; ssh's word ``none`` is a host's name to us."""
     text = as_text(node, "jump")
     for _, hop in split_items(text.fragment, ","):
-        endpoint = split_endpoint(hop)
+        endpoint = split_host_spec(hop)
         if parse_pattern(endpoint.host).count != 1:
             raise hop.error("a hop is one host", hint="hops stand in order, with commas between")
     return text.value
@@ -235,7 +245,7 @@ SETTINGS: Final[Mapping[str, Callable[[Node], Scalar]]] = {
 """How the value of each setting is read."""
 
 
-def _layer(node: Entries, *, others: tuple[str, ...], owner: str) -> Layer:
+def _layer(node: MappingNode, *, others: tuple[str, ...], owner: str) -> Layer:
     """Read settings and variables.
 
     Args:
@@ -243,11 +253,11 @@ def _layer(node: Entries, *, others: tuple[str, ...], owner: str) -> Layer:
         others: Keys that may stand there too, and are read elsewhere.
         owner: Whose they are, for errors.
     """
-    settings: dict[str, Said] = {}
-    variables: dict[str, Said] = {}
+    settings: dict[str, Sourced] = {}
+    variables: dict[str, Sourced] = {}
     for name, (key, value) in node.entries.items():
         if name in SETTINGS:
-            settings[name] = Said(SETTINGS[name](value), value.place)
+            settings[name] = Sourced(SETTINGS[name](value), value.place)
         elif name == "vars":
             variables = _variables(value)
         elif name == "address" and name not in others:
@@ -257,35 +267,35 @@ def _layer(node: Entries, *, others: tuple[str, ...], owner: str) -> Layer:
         elif name not in others:
             known = (*others, *SETTINGS, "vars")
             raise unknown_key(key, known, foreign=FOREIGN_KEYS.get(name.lower()))
-    return Layer(settings, variables) if settings or variables else NOTHING
+    return Layer(settings, variables) if settings or variables else EMPTY_LAYER
 
 
-def _variables(node: Node) -> dict[str, Said]:
+def _variables(node: Node) -> dict[str, Sourced]:
     variables = _mapping(node, "vars", hint="write vars: {name: value}")
     return {
-        as_text(key, "a variable's name").value: Said(
+        as_text(key, "a variable's name").value: Sourced(
             as_variable(value, f"the variable {key.value}"), value.place
         )
         for key, value in variables.entries.values()
     }
 
 
-def _mapping(node: Node, what: str, *, hint: str | None = None) -> Entries:
-    if not isinstance(node, Entries):
-        empty = isinstance(node, Text) and not node.value
+def _mapping(node: Node, what: str, *, hint: str | None = None) -> MappingNode:
+    if not isinstance(node, MappingNode):
+        empty = isinstance(node, ScalarNode) and not node.value
         raise node.place.error(f"{what} {'is empty' if empty else 'must be a mapping'}", hint=hint)
     return node
 
 
 def _list(node: Node, what: str, *, hint: str) -> list[Node]:
-    if not isinstance(node, Items):
-        empty = isinstance(node, Text) and not node.value
+    if not isinstance(node, SequenceNode):
+        empty = isinstance(node, ScalarNode) and not node.value
         raise node.place.error(f"{what} {'is empty' if empty else 'must be a list'}", hint=hint)
     return node.items
 
 
 def _list_or_text(node: Node, what: str) -> list[Node]:
     """A list's items; one text stands for a list of it."""
-    if isinstance(node, Text) and node.value:
+    if isinstance(node, ScalarNode) and node.value:
         return [node]
     return _list(node, what, hint=f"write {what}: [...]")

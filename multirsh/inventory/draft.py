@@ -1,19 +1,29 @@
-"""What hosts files say, gathered as it is read, before it is worked out.
+"""What hosts files declare, and the hosts and groups that follow from it.
 
-All files of a run are read into one draft, in order. A later place may add to
-an earlier one and may repeat it; where the two differ, the error names both.
+All files of a run are read into one ``Draft``, in order. A later declaration may
+add to an earlier one and may repeat it; where the two differ, the error names
+both locations. ``resolve`` then checks the groups and computes the settings of
+each host.
+
+The nearest declaration wins, key by key: the host's own, then that of the
+groups that list it, then that of the groups around those, and so on, then the
+defaults. Groups at the same distance that declare different values are an
+error, unless something nearer overrides them: the order of two groups in a file
+should not decide where a command runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import graphlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
-from multirsh.errors import InventoryError
-from multirsh.inventory.place import Fragment, Place
+from multirsh.errors import InventoryError, did_you_mean
 from multirsh.inventory.ranges import MAX_NAMES, check_count
-from multirsh.model import Scalar
+from multirsh.inventory.text import Fragment, Location
+from multirsh.model import NO_SETTINGS, NO_VARS, Host, Scalar, Settings
 
 MAX_MENTIONS: Final = 5 * MAX_NAMES
 """Names that all ranges of all files may stand for together: a host may be in several groups. Names that
@@ -21,11 +31,11 @@ are written out are bounded by the size of the file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Sourced:
     """A value and where it was said."""
 
     value: Scalar
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +47,13 @@ class Layer:
         vars: The user's variables, by name.
     """
 
-    settings: Mapping[str, Said] = field(default_factory=dict)
-    vars: Mapping[str, Said] = field(default_factory=dict)
+    settings: Mapping[str, Sourced] = field(default_factory=dict)
+    vars: Mapping[str, Sourced] = field(default_factory=dict)
 
 
-NOTHING: Final = Layer()
+EMPTY_LAYER: Final = Layer()
 
-Sayings: TypeAlias = Mapping[str, Said]
+Sayings: TypeAlias = Mapping[str, Sourced]
 
 
 @dataclass(slots=True)
@@ -56,9 +66,9 @@ class DraftGroup:
         groups: Where each group inside it was named first.
     """
 
-    layer: Layer = NOTHING
+    layer: Layer = EMPTY_LAYER
     hosts: dict[str, None] = field(default_factory=dict)
-    groups: dict[str, Place] = field(default_factory=dict)
+    groups: dict[str, Location] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -75,9 +85,9 @@ class Draft:
     """
 
     sources: list[str] = field(default_factory=list)
-    defaults: Layer = NOTHING
+    defaults: Layer = EMPTY_LAYER
     hosts: dict[str, Layer] = field(default_factory=dict)
-    addresses: dict[str, Said] = field(default_factory=dict)
+    addresses: dict[str, Sourced] = field(default_factory=dict)
     groups: dict[str, DraftGroup] = field(default_factory=dict)
     mentions: int = 0
 
@@ -100,7 +110,7 @@ class Draft:
         """
         self.defaults = merged("defaults", self.defaults, layer)
 
-    def add_hosts(self, names: Iterable[str], layer: Layer = NOTHING) -> None:
+    def add_hosts(self, names: Iterable[str], layer: Layer = EMPTY_LAYER) -> None:
         """Add hosts that share settings of their own.
 
         Raises:
@@ -108,10 +118,10 @@ class Draft:
         """
         for name in names:
             earlier = self.hosts.setdefault(name, layer)
-            if earlier is not layer and layer is not NOTHING:
-                self.hosts[name] = layer if earlier is NOTHING else merged(name, earlier, layer)
+            if earlier is not layer and layer is not EMPTY_LAYER:
+                self.hosts[name] = layer if earlier is EMPTY_LAYER else merged(name, earlier, layer)
 
-    def add_address(self, name: str, address: Said) -> None:
+    def add_address(self, name: str, address: Sourced) -> None:
         """Say where a host is.
 
         Raises:
@@ -129,7 +139,7 @@ class Draft:
         group.layer = merged(f"the group {name}", group.layer, layer)
         return group
 
-    def check_size(self, place: Place) -> None:
+    def check_size(self, place: Location) -> None:
         """Refuse an inventory of more than ``MAX_NAMES`` hosts.
 
         Raises:
@@ -145,8 +155,8 @@ def merged(subject: str, earlier: Layer, later: Layer) -> Layer:
     Raises:
         InventoryError: They contradict each other.
     """
-    if later is NOTHING or earlier is NOTHING:
-        return earlier if later is NOTHING else later
+    if later is EMPTY_LAYER or earlier is EMPTY_LAYER:
+        return earlier if later is EMPTY_LAYER else later
     for first, second in ((earlier.settings, later.settings), (earlier.vars, later.vars)):
         for key, said in second.items():
             if key in first:
@@ -154,18 +164,18 @@ def merged(subject: str, earlier: Layer, later: Layer) -> Layer:
     return Layer({**later.settings, **earlier.settings}, {**later.vars, **earlier.vars})
 
 
-def same(first: Said, second: Said) -> bool:
+def same(first: Sourced, second: Sourced) -> bool:
     """Whether two places say the same; ``1`` and ``true`` differ."""
     return first.value == second.value and type(first.value) is type(second.value)
 
 
-def _check_same(subject: str, key: str, first: Said, second: Said) -> None:
+def _check_same(subject: str, key: str, first: Sourced, second: Sourced) -> None:
     if not same(first, second):
         raise contradiction(subject, key, first, second)
 
 
 def contradiction(
-    subject: str, key: str, first: Said, second: Said, *, hint: str = "leave one of them out"
+    subject: str, key: str, first: Sourced, second: Sourced, *, hint: str = "leave one of them out"
 ) -> InventoryError:
     """Make the error for two values of one key; it stands at the second and names the first."""
     here, there = (_shown(said.value) for said in (second, first))
@@ -174,3 +184,191 @@ def contradiction(
 
 def _shown(value: Scalar) -> str:
     return str(value) if isinstance(value, str) and value.isprintable() else repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as it was written.
+
+    Attributes:
+        name: Its name, without ``@``.
+        hosts: Names of the hosts listed in it itself, in the order written.
+        groups: Names of the groups inside it.
+    """
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupGraph:
+    """All groups of an inventory. Names in them are known, and nothing contains itself.
+
+    Attributes:
+        groups: By name, in the order written.
+        parents: By a group's name, the groups that list it, in the order written.
+        listed_in: By a host's name, the groups that list it themselves, in the order written;
+            hosts in no group are absent. Equal tuples are one object.
+    """
+
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    listed_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, groups: Iterable[Group]) -> GroupGraph:
+        """Index groups that are known to have no cycle and no unknown name."""
+        by_name = {group.name: group for group in groups}
+        parents: dict[str, list[str]] = {}
+        listed_in: dict[str, tuple[str, ...]] = {}
+        longer: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
+        for group in by_name.values():
+            for child in group.groups:
+                parents.setdefault(child, []).append(group.name)
+            for host in group.hosts:
+                shorter = listed_in.get(host, ())
+                if (shorter, group.name) not in longer:
+                    longer[shorter, group.name] = (*shorter, group.name)
+                listed_in[host] = longer[shorter, group.name]
+        return cls(by_name, {child: tuple(names) for child, names in parents.items()}, listed_in)
+
+    def hosts_of(self, name: str) -> Iterator[str]:
+        """The hosts of a group and of all groups inside it; a host may come more than once.
+
+        Raises:
+            KeyError: There is no such group.
+        """
+        pending = [name]
+        seen = {name}
+        while pending:
+            group = self.groups[pending.pop()]
+            yield from group.hosts
+            inner = [child for child in group.groups if child not in seen]
+            seen.update(inner)
+            pending.extend(reversed(inner))
+
+    def levels(self, names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+        """Groups by distance, nearest first: ``names``, then those that list them, and so on upwards.
+
+        A group that can be reached by two ways is as far as the shorter one.
+        """
+        level = tuple(names)
+        seen = set(level)
+        while level:
+            yield level
+            above = dict.fromkeys(parent for name in level for parent in self.parents.get(name, ()))
+            level = tuple(name for name in above if name not in seen)
+            seen.update(level)
+
+    def groups_of(self, host: str) -> tuple[str, ...]:
+        """All groups a host is in, nearest first; empty for a host in none."""
+        return tuple(name for level in self.levels(self.listed_in.get(host, ())) for name in level)
+
+
+NO_GROUPS: Final = GroupGraph()
+
+
+def resolve(draft: Draft) -> tuple[dict[str, Host], GroupGraph]:
+    """Work out what the files say.
+
+    Returns:
+        The hosts by name, in the order of the files, and the groups.
+
+    Raises:
+        InventoryError: A group is not known or contains itself, two groups contradict each other
+            on a host, or there are no hosts.
+    """
+    if not draft.hosts:
+        raise InventoryError("there are no hosts in it", source=" ".join(draft.sources))
+    _check_known(draft)
+    _check_no_cycle(draft)
+    graph = GroupGraph.of(
+        Group(name, tuple(group.hosts), tuple(group.groups)) for name, group in draft.groups.items()
+    )
+    resolver = _Resolver(draft, graph)
+    return {name: resolver.host(name, layer) for name, layer in draft.hosts.items()}, graph
+
+
+def _check_known(draft: Draft) -> None:
+    for group in draft.groups.values():
+        for name, place in group.groups.items():
+            if name not in draft.groups:
+                hint = did_you_mean(name, draft.groups)
+                if hint is None and name in draft.hosts:
+                    hint = "that is a host: name it under hosts:"
+                raise place.error(f"there is no group {name}", hint=hint)
+
+
+def _check_no_cycle(draft: Draft) -> None:
+    try:
+        graphlib.TopologicalSorter({name: group.groups for name, group in draft.groups.items()}).prepare()
+    except graphlib.CycleError as error:
+        # The sorter lists a cycle from the inside out: each group stands inside the next one.
+        cycle = error.args[1][::-1]
+        place = draft.groups[cycle[-2]].groups[cycle[-1]]
+        raise place.error(f"a group cannot contain itself: {' > '.join(cycle)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """Works out settings once for all hosts that the same places speak of.
+
+    Equal settings, and equal variables, are one object throughout the inventory.
+    """
+
+    draft: Draft
+    graph: GroupGraph
+    worked_out: dict[tuple[int, tuple[str, ...]], tuple[Settings, Mapping[str, Scalar]]] = field(
+        default_factory=dict
+    )
+    settings: dict[Settings, Settings] = field(default_factory=lambda: {NO_SETTINGS: NO_SETTINGS})
+    variables: dict[tuple[object, ...], Mapping[str, Scalar]] = field(default_factory=lambda: {(): NO_VARS})
+
+    def host(self, name: str, own: Layer) -> Host:
+        groups = self.graph.listed_in.get(name, ())
+        key = (id(own), groups)  # the draft keeps every layer alive, so an id names one
+        if key not in self.worked_out:
+            self.worked_out[key] = self._work_out(name, own, groups)
+        settings, variables = self.worked_out[key]
+        address = self.draft.addresses.get(name)
+        return Host(name, None if address is None else str(address.value), settings, variables)
+
+    def _work_out(
+        self, host: str, own: Layer, groups: tuple[str, ...]
+    ) -> tuple[Settings, Mapping[str, Scalar]]:
+        around = [[self.draft.groups[name].layer for name in level] for level in self.graph.levels(groups)]
+        levels = [[own], *around, [self.draft.defaults]]
+        settings = _nearest(host, [[layer.settings for layer in level] for level in levels])
+        variables = _nearest(host, [[layer.vars for layer in level] for level in levels])
+        return self._one_settings(settings), self._one_vars(variables)
+
+    def _one_settings(self, said: Sayings) -> Settings:
+        values: dict[str, Any] = {key: value.value for key, value in said.items()}
+        settings = Settings(**values)
+        return self.settings.setdefault(settings, settings)
+
+    def _one_vars(self, said: Sayings) -> Mapping[str, Scalar]:
+        values = {name: said[name].value for name in sorted(said)}
+        # 1, 1.0 and true are equal keys, but not the same variable.
+        key = tuple((name, type(value), value) for name, value in values.items())
+        return self.variables.setdefault(key, MappingProxyType(values))
+
+
+def _nearest(host: str, levels: Iterable[Iterable[Sayings]]) -> dict[str, Sourced]:
+    """For each key, what is said nearest; levels come nearest first.
+
+    Raises:
+        InventoryError: The nearest level that speaks of a key says two things.
+    """
+    nearest: dict[str, Sourced] = {}
+    for level in levels:
+        here: dict[str, Sourced] = {}
+        for sayings in level:
+            for key, said in sayings.items():
+                if key not in nearest and not same(here.setdefault(key, said), said):
+                    raise contradiction(
+                        host, key, here[key], said, hint="two of its groups, equally near: say it of the host"
+                    )
+        nearest.update(here)
+    return nearest

@@ -24,9 +24,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from multirsh.inventory.names import check_group, split_endpoint
-from multirsh.inventory.place import Fragment, Place
 from multirsh.inventory.ranges import Pattern, check_count, members, parse_pattern, split_items
+from multirsh.inventory.text import Fragment, Location, check_group, split_host_spec
 
 MAX_GLOBS: Final = 1_000
 """Globs that one operand's ranges may stand for; each is held against every host."""
@@ -41,7 +40,7 @@ class Operator(enum.Enum):
     SYMMETRIC_DIFFERENCE = "^"
 
 
-class Kind(enum.Enum):
+class OperandKind(enum.Enum):
     """What an operand's words are."""
 
     NAMES = "names"
@@ -62,7 +61,7 @@ class Operand:
         is_excluded: Whether it comes after a ``!``.
     """
 
-    kind: Kind
+    kind: OperandKind
     words: Pattern
     text: Fragment
     user: str | None = None
@@ -91,7 +90,7 @@ def parse(text: str, *, source: str = "-w") -> tuple[Term, ...]:
     Raises:
         NodeSetError: It cannot be read, or its names would be more than ``MAX_NAMES``.
     """
-    whole = Fragment.of(text, Place(source))
+    whole = Fragment.of(text, Location(source))
     terms: list[Term] = []
     count = 0
     for operator, item in split_items(whole, ",!&^"):
@@ -105,7 +104,7 @@ def parse(text: str, *, source: str = "-w") -> tuple[Term, ...]:
             operand = replace(operand, is_excluded=True)
         if operator != "," and not (operand.user is None and operand.port is None):
             raise fragment.error(f"a user or a port has no meaning after {operator!r}")
-        if operand.kind is Kind.NAMES:
+        if operand.kind is OperandKind.NAMES:
             count += operand.words.count
             check_count(count, fragment)
         terms.append(Term(Operator(operator), operand))
@@ -120,7 +119,7 @@ def parse_group_list(text: str, *, source: str = "-g") -> tuple[Operand, ...]:
     Raises:
         NodeSetError: It cannot be read.
     """
-    whole = Fragment.of(text, Place(source))
+    whole = Fragment.of(text, Location(source))
     operands: list[Operand] = []
     for fragment in members(whole):
         if fragment.text[:1] == "@":
@@ -188,12 +187,14 @@ def _operand(text: Fragment) -> Operand:
         raise text.error(
             "a user cannot be given to a group", at=text.text.index("@@"), hint="use -l for the user"
         )
-    endpoint = split_endpoint(text)
+    endpoint = split_host_spec(text)
     is_glob = "*" in endpoint.host.text or "?" in endpoint.host.text
     words = parse_pattern(endpoint.host, wildcards=is_glob)
     if is_glob:
         _check_globs(words, endpoint.host)
-    return Operand(Kind.GLOBS if is_glob else Kind.NAMES, words, text, endpoint.user, endpoint.port)
+    return Operand(
+        OperandKind.GLOBS if is_glob else OperandKind.NAMES, words, text, endpoint.user, endpoint.port
+    )
 
 
 def _group_operand(names: Fragment, text: Fragment) -> Operand:
@@ -201,11 +202,11 @@ def _group_operand(names: Fragment, text: Fragment) -> Operand:
     if not names.text:
         raise text.error("a group name is missing here")
     if names.text == "*":
-        return Operand(Kind.GLOBS, parse_pattern(names, wildcards=True), text)
+        return Operand(OperandKind.GLOBS, parse_pattern(names, wildcards=True), text)
     _refuse_what_is_no_group(names)
     words = parse_pattern(names, wildcards=True)
     _check_globs(words, names)
-    return Operand(Kind.GROUPS, words, text)
+    return Operand(OperandKind.GROUPS, words, text)
 
 
 def _refuse_what_is_no_group(names: Fragment) -> None:

@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from multirsh.inventory.draft import NOTHING, Draft, Layer, Said
-from multirsh.inventory.names import ORDINARY_NAME, split_endpoint
-from multirsh.inventory.place import Fragment, Place
+from multirsh.inventory.draft import EMPTY_LAYER, Draft, Layer, Sourced
 from multirsh.inventory.ranges import parse_pattern
+from multirsh.inventory.text import ORDINARY_NAME, Fragment, Location, split_host_spec
 
 _COMMENT: Final = re.compile(r"(?:^|[ \t])#.*")
 _INCLUDE: Final = re.compile(r"[ \t]*#include(?:[ \t]+(?P<file>.*))?")
@@ -38,16 +37,16 @@ def read_plain(
         if ORDINARY_NAME.fullmatch(line):
             draft.add_hosts((line,))
         elif include is not None and (found := _INCLUDE.fullmatch(line)):
-            include(_included(line, found, Place(source, number)))
+            include(_included(line, found, Location(source, number)))
         else:
             bare = _COMMENT.sub("", line)
-            host = Fragment.of(bare, Place(source, number)).strip()
+            host = Fragment.of(bare, Location(source, number)).strip()
             if host.text:
                 _read_line(host, draft)
-    draft.check_size(Place(source, 1))
+    draft.check_size(Location(source, 1))
 
 
-def _included(line: str, found: re.Match[str], place: Place) -> Fragment:
+def _included(line: str, found: re.Match[str], place: Location) -> Fragment:
     """The name of the file on an ``#include`` line, which may be quoted.
 
     Raises:
@@ -74,7 +73,7 @@ def _read_line(line: Fragment, draft: Draft) -> None:
                 at=gap.start(),
                 hint="a user and a port go as user@host:port",
             )
-    endpoint = split_endpoint(line)
+    endpoint = split_host_spec(line)
     _refuse_list(endpoint.host)
     pattern = parse_pattern(endpoint.host)
     draft.count(pattern.count, line)
@@ -89,7 +88,7 @@ def _refuse_list(host: Fragment) -> None:
 
 def _login(user: str | None, port: int | None, line: Fragment) -> Layer:
     if user is None and port is None:
-        return NOTHING
-    place = Place(line.place.source, line.place.line, line.place.column + line.offset)
+        return EMPTY_LAYER
+    place = Location(line.place.source, line.place.line, line.place.column + line.offset)
     said = (("user", user), ("port", port))
-    return Layer({key: Said(value, place) for key, value in said if value is not None})
+    return Layer({key: Sourced(value, place) for key, value in said if value is not None})

@@ -26,14 +26,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.arguments import check_argument
-from multirsh.inventory.names import (
+from multirsh.inventory.text import (
     MAX_NAME,
     ORDINARY_NAME,
+    Fragment,
+    Location,
     check_host_characters,
     check_host_start,
     is_ipv6,
 )
-from multirsh.inventory.place import Fragment, Place
 
 MAX_NAMES: Final = 1_000_000
 """Names that one pattern, one expression or one inventory may stand for."""
@@ -51,7 +52,7 @@ _SEPARATORS: Final = re.compile(r"\[[^\]]*\]?|([,!&^])")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class NumberRange:
     """Numbers at equal distances, written with at least ``width`` digits; or letters.
 
     Attributes:
@@ -87,7 +88,7 @@ class Pattern:
     """
 
     literals: tuple[str, ...]
-    brackets: tuple[tuple[Run, ...], ...] = ()
+    brackets: tuple[tuple[NumberRange, ...], ...] = ()
 
     @property
     def count(self) -> int:
@@ -127,7 +128,7 @@ def expand(text: str, *, source: str = "-w") -> list[str]:
     check_argument("text", text, str)
     patterns = []
     total = 0
-    for item in members(Fragment.of(text, Place(source))):
+    for item in members(Fragment.of(text, Location(source))):
         pattern = parse_pattern(item)
         total += pattern.count
         check_count(total, item)
@@ -207,7 +208,7 @@ def check_count(count: int, text: Fragment) -> None:
 
 def _brackets_apart(text: Fragment, *, wildcards: bool) -> Pattern:
     literals: list[str] = []
-    brackets: list[tuple[Run, ...]] = []
+    brackets: list[tuple[NumberRange, ...]] = []
     start = 0
     while True:
         opening = text.text.find("[", start)
@@ -226,14 +227,14 @@ def _brackets_apart(text: Fragment, *, wildcards: bool) -> Pattern:
         start = closing + 1
 
 
-def _runs(bracket: Fragment) -> tuple[Run, ...]:
+def _runs(bracket: Fragment) -> tuple[NumberRange, ...]:
     nested = bracket.text.find("[")
     if nested >= 0:
         raise bracket.error("brackets cannot stand inside brackets", at=nested)
     return tuple(map(_run, members(bracket)))
 
 
-def _run(text: Fragment) -> Run:
+def _run(text: Fragment) -> NumberRange:
     match = _RUN.fullmatch(text.text)
     if match is None:
         raise text.error(
@@ -253,15 +254,15 @@ def _run(text: Fragment) -> Run:
         raise text.error(
             f"{low} and {high} are padded differently", hint="give both ends as many digits, or pad neither"
         )
-    return Run(_range(text, int(low), int(high), step), len(low) if low[0] == "0" else 1)
+    return NumberRange(_range(text, int(low), int(high), step), len(low) if low[0] == "0" else 1)
 
 
-def _letters(text: Fragment, low: str, high: str, step: str) -> Run:
+def _letters(text: Fragment, low: str, high: str, step: str) -> NumberRange:
     if not (low.isalpha() and high.isalpha() and low.isupper() == high.isupper()):
         raise text.error(f"{low} and {high} are not of one kind", hint="write a range as a-d, A-D or 1-4")
     if high < low:
         raise _backwards(text, low, high)
-    return Run(_range(text, ord(low), ord(high), step), 1, are_letters=True)
+    return NumberRange(_range(text, ord(low), ord(high), step), 1, are_letters=True)
 
 
 def _range(text: Fragment, low: int, high: int, step: str) -> range:

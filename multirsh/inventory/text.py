@@ -1,51 +1,267 @@
-"""Bytes of a hosts file into text, or an error that names the line.
+r"""Text as users write it: where each piece of it stands, and which names may be in it.
 
-A byte order mark is dropped and every way to end a line becomes LF, so
-that line numbers are those an editor shows.
+A ``Location`` is a position in a file or an option; a ``Fragment`` is text that
+knows its location, however often it is cut into smaller pieces. Parsers take
+fragments and never count columns themselves, so every error can point at the
+character that caused it.
+
+Names end up in argument vectors, file names, terminals and known_hosts, so
+their characters are allow-listed. A name never starts with ``-`` (it would be
+read as an option) or ``.`` (it could lead out of ``--outdir``), and holds no
+blank, control character or shell metacharacter.
+
+- host: letters, digits, ``.``, ``-``, ``_`` (RFC 1123 and common practice), or an IPv6
+  literal (RFC 4291) with an optional ``%zone`` (RFC 4007);
+- user: letters, digits and ``._@+\$-`` (Active Directory's ``DOMAIN\user`` and ``user@domain``), not
+  ending in ``\``;
+- group: letters, digits and ``._-``.
 """
 
 from __future__ import annotations
 
-import codecs
+import ipaddress
 import re
+from dataclasses import dataclass
 from typing import Final
 
-from multirsh.inventory.place import Place
-
-# YAML 1.1 section 5.1 forbids most of these; NEL and the line and paragraph separators end a line
-# in YAML but not in an editor, and a byte order mark inside a text is a leftover of joining files.
-_UNPRINTABLE: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ufeff\\ufffe\\uffff]")
+from multirsh.errors import InventoryError, NodeSetError
+from multirsh.names import MAX_PORT, user_fault
 
 
-def decode(data: bytes, source: str) -> str:
-    """Read bytes as UTF-8.
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A spot in a file, or in an option's value.
+
+    Attributes:
+        source: The file as the user gave it, ``<stdin>``, or an option such as ``-w``.
+        line: From 1; ``None`` in an option.
+        column: In characters, from 1.
+        exact: Whether the text read there stands one character a column. A quoted YAML scalar
+            with escapes, or one of several lines, does not; errors inside it point at its start.
+    """
+
+    source: str
+    line: int | None = None
+    column: int = 1
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
+
+    def error(self, message: str, *, hint: str | None = None) -> InventoryError:
+        """Make the error that points here; the caller raises it."""
+        return InventoryError(message, source=self.source, line=self.line, column=self.column, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of some text that was read.
+
+    Attributes:
+        text: The piece.
+        whole: The text it was cut from.
+        offset: Where in ``whole`` it begins, in characters from 0.
+        place: Where ``whole`` begins.
+    """
+
+    text: str
+    whole: str
+    offset: int
+    place: Location
+
+    @classmethod
+    def of(cls, text: str, place: Location) -> Fragment:
+        """The whole of ``text``, read at ``place``."""
+        return cls(text, text, 0, place)
+
+    def cut(self, start: int, end: int | None = None) -> Fragment:
+        """The characters from ``start`` up to, not including, ``end``."""
+        return Fragment(self.text[start:end], self.whole, self.offset + start, self.place)
+
+    def strip(self) -> Fragment:
+        """The fragment without the blanks around it."""
+        shorter = self.text.lstrip()
+        return Fragment(shorter.rstrip(), self.whole, self.offset + len(self.text) - len(shorter), self.place)
+
+    def error(self, message: str, *, at: int = 0, hint: str | None = None) -> NodeSetError:
+        """Make the error that points at character ``at`` of the fragment; the caller raises it."""
+        position = self.offset + at
+        return NodeSetError(
+            message,
+            text=self.whole,
+            position=position,
+            source=self.place.source,
+            line=self.place.line,
+            column=self.place.column + (position if self.place.exact else 0),
+            hint=hint,
+        )
+
+
+MAX_NAME: Final = 253
+"""Characters in a host name (RFC 1035 section 2.3.4: 255 octets on the wire)."""
+
+ORDINARY_NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+"""A whole host name that needs no closer look: neither range nor IPv6."""
+
+_GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_NOT_IN_A_HOST: Final = re.compile(r"[^A-Za-z0-9._:%-]")
+_NOT_IN_A_USER: Final = re.compile(r"[^A-Za-z0-9._@+\\$-]")
+_ZONE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_COLON_OUTSIDE_BRACKETS: Final = re.compile(r"\[[^\]]*\]?|(:)")
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether ``text`` is an IPv6 address without brackets, with or without a zone."""
+    if ":" not in text:
+        return False
+    address, percent, zone = text.partition("%")
+    if percent and not _ZONE.fullmatch(zone):
+        return False
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def check_host_characters(literal: Fragment, *, wildcards: bool = False) -> None:
+    """Refuse characters that no host name has.
 
     Args:
-        data: The file's content.
-        source: The file's name, for errors.
-
-    Returns:
-        The text, with LF after each line.
+        literal: A host name or the part of one between two ranges.
+        wildcards: ``*`` and ``?`` may stand in it.
 
     Raises:
-        InventoryError: The bytes are not UTF-8, or hold NUL or another control character.
+        NodeSetError: One is there; the error points at it.
     """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise Place(source, 1).error("this is UTF-16, not UTF-8", hint="save it as UTF-8")
-    data = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for match in _NOT_IN_A_HOST.finditer(literal.text):
+        character = match.group()
+        if not (wildcards and character in "*?"):
+            raise literal.error(
+                f"{_named(character)} cannot be in a host name",
+                at=match.start(),
+                hint=_ascii_form(literal.text) if not character.isascii() else _misplaced(character),
+            )
+
+
+def check_host_start(host: Fragment) -> None:
+    """Refuse an empty host name, and one whose first character makes it something else.
+
+    Raises:
+        NodeSetError: It is refused.
+    """
+    if not host.text:
+        raise host.error("a host name is missing here")
+    if host.text[0] in "-.":
+        raise host.error(f"a host name cannot start with {host.text[0]!r}")
+
+
+def check_user(user: Fragment) -> str:
+    """Check a login name.
+
+    Returns:
+        The name.
+
+    Raises:
+        NodeSetError: It is empty, starts with ``-``, holds a character that is not allowed, or is refused
+            everywhere (``multirsh.names``).
+    """
+    if not user.text:
+        raise user.error("a user name is missing here")
+    if user.text[0] == "-":
+        raise user.error("a user name cannot start with '-'")
+    if match := _NOT_IN_A_USER.search(user.text):
+        raise user.error(f"{_named(match.group())} cannot be in a user name", at=match.start())
+    if fault := user_fault(user.text):
+        raise user.error(f"{user.text!r} cannot be a user name: {fault}")
+    return user.text
+
+
+def check_group(group: Fragment) -> str:
+    """Check a group's name.
+
+    Returns:
+        The name.
+
+    Raises:
+        NodeSetError: It is empty or holds a character that is not allowed.
+    """
+    if not _GROUP_NAME.fullmatch(group.text):
+        raise group.error(
+            f"{group.text!r} cannot name a group",
+            hint="letters, digits, '.', '_' and '-' can, starting with a letter, a digit or '_'",
+        )
+    return group.text
+
+
+def check_port(port: Fragment) -> int:
+    """Check a port written in decimal.
+
+    Returns:
+        The port, 1-65535.
+
+    Raises:
+        NodeSetError: It is none.
+    """
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", port.text) or int(port.text) > MAX_PORT:
+        raise port.error(f"{port.text!r} is not a port", hint=f"ports are 1 to {MAX_PORT}")
+    return int(port.text)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """``[user@]host[:port]``, taken apart; the host is not read yet.
+
+    Attributes:
+        user: Login name, or ``None``.
+        host: The host: a name, a range, or an IPv6 literal, in brackets or not.
+        port: 1-65535, or ``None``.
+    """
+
+    user: str | None
+    host: Fragment
+    port: int | None
+
+
+def split_host_spec(text: Fragment) -> HostSpec:
+    """Take ``[user@]host[:port]`` apart.
+
+    The user ends at the last ``@``, as in ssh. A colon starts a port if it is
+    the only one outside brackets, or follows the bracket of ``[::1]``; two
+    bare colons make an IPv6 literal without a port.
+
+    Raises:
+        NodeSetError: The user or the port cannot be one.
+    """
+    at = text.text.rfind("@")
+    user = check_user(text.cut(0, at)) if at >= 0 else None
+    host = text.cut(at + 1)
+    colons = [match.start() for match in _COLON_OUTSIDE_BRACKETS.finditer(host.text) if match.group(1)]
+    if len(colons) != 1:
+        return HostSpec(user, host, None)
+    return HostSpec(user, host.cut(0, colons[0]), check_port(host.cut(colons[0] + 1)))
+
+
+def _named(character: str) -> str:
+    """A character as an error message shows it; control characters by number."""
+    if character == " ":
+        return "a blank"
+    return f"{character!r}" if character.isprintable() else f"the character U+{ord(character):04X}"
+
+
+def _ascii_form(text: str) -> str:
+    """Hint for a name outside ASCII: its A-labels (RFC 5890), where Python can make them."""
     try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        place = _place(data[: error.start].decode(), source)
-        raise place.error(
-            f"byte 0x{data[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
-        ) from error
-    if found := _UNPRINTABLE.search(text):
-        name = "NUL" if found.group() == "\0" else f"the character U+{ord(found.group()):04X}"
-        raise _place(text[: found.start()], source).error(f"{name} cannot be in a hosts file")
-    return text
+        name = text.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    return f"write it as {name}" if ORDINARY_NAME.fullmatch(name) else "write such a name in its xn-- form"
 
 
-def _place(before: str, source: str) -> Place:
-    """The place that comes right after the text ``before``."""
-    return Place(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+def _misplaced(character: str) -> str | None:
+    """Hint for a character that means something elsewhere."""
+    if character == "@":
+        return "a user cannot be given here"
+    if character in "*?":
+        return "only -w and -x take wildcards"
+    return None

@@ -1,4 +1,4 @@
-"""Events in, bytes out: for terminals, files and programs. Nothing here writes, waits or knows a network."""
+"""Events in, bytes out, for terminals, files and programs; nothing here writes, waits or uses the network."""
 
 from multirsh.output.batch import Batch, HostFile, Stream, Target, Write
 from multirsh.output.options import Drawing, Mode, OutputOptions, Stdio, When

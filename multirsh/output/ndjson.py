@@ -1,14 +1,12 @@
 r"""Events as NDJSON: one JSON object a line, on stdout, alone.
 
-Where a chunk ends within a character, its last bytes wait for the next chunk,
-so that text stays text (``data``) and only what is not UTF-8 becomes
-``data_b64``. All ``data`` and ``data_b64`` of one stream of one host, joined,
-are its exact bytes.
+If a chunk ends within a character, its last bytes wait for the next chunk, so that text stays text (``data``)
+and only bytes that are not UTF-8 become ``data_b64``. All ``data`` and ``data_b64`` of one stream of one
+host, joined, are its exact bytes.
 
-A line is pure UTF-8 and safe to look at: characters with power over a
-terminal, and those that some readers take for the end of a line, are written
-as JSON's ``\uXXXX``, which every parser reads back as the same character. A
-lone surrogate has no place in UTF-8; it becomes U+FFFD.
+A line is pure UTF-8 and safe to look at: characters with power over a terminal, and those that some readers
+take for the end of a line, are written as JSON's ``\uXXXX``, which every parser reads back as the same
+character. A lone surrogate has no place in UTF-8 and becomes U+FFFD.
 
 Sources: RFC 8259 section 8.1 (UTF-8) and section 7 (escapes).
 """
@@ -22,25 +20,21 @@ from typing import Final
 
 from multirsh.events import Event, HostFinished, HostStarted, Output
 from multirsh.output.batch import STREAMS, Stream, Write
-from multirsh.output.escape import TERMINAL_CONTROLS
-from multirsh.output.utf8 import torn_tail
+from multirsh.output.escape import TERMINAL_CONTROLS, torn_tail
 
 _UNSAFE: Final = re.compile(f"[{TERMINAL_CONTROLS}\u2028\u2029\ud800-\udfff]")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Ndjson:
-    """Shows events as NDJSON.
-
-    It holds at most three bytes for each stream of each host in flight.
-    """
+    """Writes events as NDJSON. It holds at most three bytes for each stream of each host in flight."""
 
     def __init__(self) -> None:
         self._torn: dict[tuple[str, Stream], Output] = {}
         self._t = 0.0
 
     def feed(self, event: Event) -> tuple[Write, ...]:
-        """Take the next event and give the lines it makes ready."""
+        """Take the next event, and give the lines that it makes ready."""
         self._t = event.t
         match event:
             case Output():
@@ -65,18 +59,18 @@ class Ndjson:
         return dataclasses.replace(event, data=text[:cut]) if cut else None
 
     def _flush(self, host: str) -> list[Output]:
-        """The held bytes of a host, stamped anew: ``t`` must not run backwards from line to line."""
+        """Release the held bytes of a host, with the present time, so that ``t`` never goes back."""
         waiting = [self._torn.pop((host, stream), None) for stream in STREAMS]
         return [dataclasses.replace(output, t=self._t) for output in waiting if output is not None]
 
 
 def encode(event: Event) -> bytes:
-    """One event as one line, its end included."""
+    """Encode an event as one line, with its end."""
     return safe(_ENCODER.encode(event.to_dict())).encode() + b"\n"
 
 
 def safe(line: str) -> str:
-    """A line of JSON with the same value, safe to look at and to cut into lines."""
+    """Make a line of JSON safe to look at and to split into lines; its value stays the same."""
     return _UNSAFE.sub(_as_json_escape, line)
 
 

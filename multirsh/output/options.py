@@ -1,13 +1,13 @@
-"""What the printer is told about its two streams, and how colour and progress are decided.
+"""How a run is shown: what stdout carries, what our streams are, and how colour and progress are decided.
 
-The decisions are our own and not rich's: rich takes ``FORCE_COLOR`` for "this
-is a terminal" and would animate in a log file.
+The decisions are our own and not rich's: rich takes ``FORCE_COLOR`` as a sign of a terminal, and would
+animate in a log file.
 
 - **Colour**, for each stream: ``--color always|never`` > ``NO_COLOR`` (not empty) > ``FORCE_COLOR``
   (not empty) > the stream is a terminal that is not dumb.
 - **Progress**: ``-q`` > ``--progress always|never`` > stderr is a terminal that is not dumb, stdout is no
-  pipe, and ``CI`` is not set: a terminal there is a log. Whoever reads that pipe (``| grep``, ``| tee``) may
-  write to the same terminal, where we could not clear the line away before they do.
+  pipe, and ``CI`` is not set, since a terminal there is a log. The program that reads such a pipe (``|
+  grep``, ``| tee``) may write to the same terminal, where we could not clear the line away before it does.
 
 Sources: no-color.org, force-color.org.
 """
@@ -18,27 +18,27 @@ import enum
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from multirsh.output.batch import Stream
-from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.output.normalize import Normalizer
+from multirsh.output.store import USUAL_MEMORY
 
 USUAL_WIDTH: Final = 80
 USUAL_HEIGHT: Final = 24
-"""Columns and lines, where nobody can be asked."""
+"""Columns and lines where the terminal does not say how many it has."""
 
 _DUMB: Final = frozenset({"", "dumb", "unknown"})
-"""``TERM`` of what cannot clear a line, or says nothing of itself."""
+"""``TERM`` of a terminal that cannot clear a line, or does not say what it is."""
 
 _NO_CI: Final = frozenset({"", "0", "false"})
-"""``CI`` of who is not in it."""
+"""Values of ``CI`` that mean that this is no continuous integration."""
 
 
 class When(enum.StrEnum):
-    """A choice that may be left to us (``--color``, ``--progress``)."""
+    """Values of ``--color`` and ``--progress``."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -65,21 +65,21 @@ class Drawing(enum.Enum):
     REDRAWN = "redrawn"
     """One line that is drawn over itself."""
     LINES = "lines"
-    """A line of its own now and then: asked for where nothing can be drawn over."""
+    """A line of its own now and then: requested where nothing can be drawn over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stdio:
-    """What our standard streams are.
+    """What kind of files our standard streams are.
 
     Attributes:
         stdout_is_terminal: Whether remote bytes would reach a terminal.
-        stdout_is_pipe: Whether some other program reads stdout.
+        stdout_is_pipe: Whether another program reads stdout.
         stderr_is_terminal: Whether a person may be watching.
-        width: Columns of stderr's terminal, asked anew for each drawing, since windows change.
-        height: Its lines, likewise.
-        is_ours: Whether that terminal belongs to us now, and not to the shell or another job of it.
-        stdout_width: Columns of stdout's terminal.
+        width: Returns the columns of stderr's terminal; called for each drawing, since windows change.
+        height: Returns its lines, likewise.
+        is_ours: Returns whether our job is in the foreground of that terminal.
+        stdout_width: Returns the columns of stdout's terminal.
     """
 
     stdout_is_terminal: bool = False
@@ -92,7 +92,7 @@ class Stdio:
 
     @classmethod
     def look(cls, *, stdout: int = 1, stderr: int = 2) -> Stdio:
-        """Look at two descriptors. One that is closed is no terminal and no pipe."""
+        """Look at two descriptors. One that is closed is neither a terminal nor a pipe."""
         return cls(
             stdout_is_terminal=os.isatty(stdout),
             stdout_is_pipe=_is_pipe(stdout),
@@ -106,19 +106,19 @@ class Stdio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
-    """How to print one run.
+    """How to show one run.
 
     Attributes:
         mode: What stdout carries.
-        prefix: Whether live lines begin with their host's name, and gathered ones have headers (not with
-            ``-N``).
+        prefix: Whether live lines begin with the name of their host, and gathered output has headers (not
+            with ``-N``).
         with_stderr: Whether stderr is gathered, too; else it comes as live lines.
         differences: Whether groups are shown by how they differ from the largest.
-        normalizer: What is not looked at where outputs are compared; ``None`` to look at all.
-        memory: Bytes of output that may be held in memory; what is more goes to disk.
-        folders: Where each host's stdout and stderr also go to, a file a host.
+        normalizer: What is ignored when outputs are compared; ``None`` to compare everything.
+        memory: Bytes of output that may be held in memory; the rest goes to disk.
+        folders: The folders that get a file for each host, for stdout and for stderr.
         quiet: ``-q``: stderr gets only errors and the lists of hosts that are not ok; no counts, no notes,
-            no progress. Remote output is untouched.
+            no progress. Remote output is not affected.
         stdio: What the streams are; remote bytes are escaped for terminals only.
         stdout_color: Whether host names on stdout are coloured.
         stderr_color: Whether names and words on stderr are coloured.
@@ -138,42 +138,21 @@ class OutputOptions:
     stderr_color: bool = False
     drawing: Drawing = Drawing.NONE
 
-    @classmethod
-    def decide(
-        cls,
-        *,
-        stdio: Stdio,
-        environ: Mapping[str, str],
-        mode: Mode = Mode.LIVE,
-        prefix: bool = True,
-        with_stderr: bool = False,
-        differences: bool = False,
-        normalizer: Normalizer | None = None,
-        memory: int = USUAL_MEMORY,
-        folders: Mapping[Stream, Path] | None = None,
-        quiet: bool = False,
-        color: When = When.AUTO,
-        progress: When = When.AUTO,
+    def decided(
+        self, environ: Mapping[str, str], *, color: When = When.AUTO, progress: When = When.AUTO
     ) -> OutputOptions:
-        """Settle what was left open, from the streams and the environment."""
-        return cls(
-            mode=mode,
-            prefix=prefix,
-            with_stderr=with_stderr,
-            differences=differences,
-            normalizer=normalizer,
-            memory=memory,
-            folders=folders or {},
-            quiet=quiet,
-            stdio=stdio,
+        """Decide about colour and progress, from the streams and the environment."""
+        stdio = self.stdio
+        return replace(
+            self,
             stdout_color=use_color(color, environ, is_terminal=stdio.stdout_is_terminal),
             stderr_color=use_color(color, environ, is_terminal=stdio.stderr_is_terminal),
-            drawing=choose_drawing(progress, environ, stdio=stdio, quiet=quiet),
+            drawing=choose_drawing(progress, environ, stdio=stdio, quiet=self.quiet),
         )
 
 
 def use_color(when: When, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
-    """Whether our own words on a stream are coloured."""
+    """Decide whether our own words on a stream are coloured."""
     if when is not When.AUTO:
         return when is When.ALWAYS
     if environ.get("NO_COLOR"):
@@ -184,7 +163,7 @@ def use_color(when: When, environ: Mapping[str, str], *, is_terminal: bool) -> b
 
 
 def choose_drawing(when: When, environ: Mapping[str, str], *, stdio: Stdio, quiet: bool) -> Drawing:
-    """How progress is shown."""
+    """Decide how progress is shown."""
     can_redraw = stdio.stderr_is_terminal and not is_dumb(environ)
     if quiet or when is When.NEVER:
         return Drawing.NONE
@@ -209,7 +188,7 @@ def _is_pipe(descriptor: int) -> bool:
 
 
 def _is_foreground(descriptor: int) -> bool:
-    """A terminal that has no foreground group, or is not our controlling one, is nobody else's."""
+    """Whether no other job has the terminal, as where it has no foreground group or does not control us."""
     try:
         return os.tcgetpgrp(descriptor) in {os.getpgrp(), 0}
     except OSError:
@@ -217,7 +196,7 @@ def _is_foreground(descriptor: int) -> bool:
 
 
 def _size(descriptor: int) -> os.terminal_size:
-    """A terminal that was never told its size says 0."""
+    """The size of a terminal; the usual one if it does not know its own (it says 0) or is none."""
     try:
         size = os.get_terminal_size(descriptor)
     except OSError:

@@ -1,4 +1,4 @@
-"""``multirsh ports PORT`` for people: who has it, would a server get it, and the ways out."""
+"""``multirsh ports PORT`` for people: what has the port, whether a server would get it, and the ways out."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from multirsh.output.ports_words import (
-    BAD,
-    FAINT,
-    GOOD,
-    HEADING,
-    Users,
-    address,
-    heading,
-    indented,
-    number,
-    program,
-    seconds,
-    table,
-    ways_out,
-    whose,
-)
+from multirsh.output.ports_formatting import Users, address, number, owner, program, seconds, ways_out
+from multirsh.output.tables import BAD, FAINT, GOOD, HEADING, heading, indented, table
 from multirsh.ports.diagnosis import Bind, Group, PortReport, Reason, Situation, Unless
 from multirsh.ports.sockets import Endpoint, TcpState
 
@@ -39,7 +25,7 @@ _IN_THE_WAY: Final = {
     Reason.IF_OTHER_HAS_IT: "{it}, unless it had {option}",
     Reason.HIDDEN: "a socket that the table does not show",
     Reason.CHANGED: "nothing any more; {it} a moment ago",
-    Reason.NOT_PERMITTED: "you may not bind it; who has it was not looked at",
+    Reason.NOT_PERMITTED: "you may not bind it; what has it was not looked at",
     Reason.NO_ADDRESS: "there is no such address here",
     Reason.UNKNOWN: "not known",
 }
@@ -51,19 +37,19 @@ _LISTEN_TOO: Final = (
 
 
 def port_report(report: PortReport, users: Users, *, brief: bool = False) -> Iterator[RenderableType]:
-    """The parts of the report, from the answer down to the details.
+    """Make the parts of the report, from the answer down to the details.
 
     Args:
         report: What was found.
-        users: Names of users, by their ids.
-        brief: Only what changes from look to look, for a window that may have 24 lines.
+        users: Returns the name of a user id.
+        brief: Whether to show only what changes with time, for a window that may have 24 lines.
     """
     yield Text(_headline(report), style=HEADING)
     yield Text(_verdict(report))
     if not report.is_known:
         yield Text(
-            "The kernel's table of sockets is not known here, so who has the port cannot be told; only what "
-            "bind(2) says."
+            "The kernel's table of sockets cannot be read here, so what has the port is not known; only what "
+            "bind(2) says is."
         )
     if report.groups:
         yield heading(f"At port {report.port}")
@@ -99,15 +85,15 @@ def _headline(report: PortReport) -> str:
             return f"{port}: {_who(report, TcpState.CLOSE)} has bound it, and does not listen."
         case Situation.SERVING:
             open_ones = sum(group.count for group in report.groups if group.has_process)
-            return f"{port}: nobody listens, but a server's connections are still open: {open_ones}."
+            return f"{port}: no program listens, but a server's connections are still open: {open_ones}."
         case Situation.CONNECTING:
             return f"{port}: a connection of this machine leaves from it."
         case Situation.LINGERING:
-            return f"{port}: nobody has it open, but the kernel still keeps it{_for_how_long(report)}."
+            return f"{port}: no program has it open, but the kernel still keeps it{_for_how_long(report)}."
         case Situation.HIDDEN:
             return f"{port}: nothing shows, and yet it is in use."
         case Situation.UNKNOWN:
-            return f"{port}: who has it is not known here."
+            return f"{port}: what has it is not known here."
         case Situation.FREE:
             return f"{port} is free."
 
@@ -145,7 +131,7 @@ def _verdict(report: PortReport) -> str:
 
 
 def _works(report: PortReport, *, reuse_address: bool) -> set[bool | None]:
-    """What bind(2) says to either wildcard that there is on this machine."""
+    """The answers of bind(2) for the wildcard addresses that this machine has."""
     return {
         bind.works
         for bind in report.binds
@@ -154,10 +140,10 @@ def _works(report: PortReport, *, reuse_address: bool) -> set[bool | None]:
 
 
 def _groups(groups: tuple[Group, ...], users: Users, first_column: str) -> Table:
-    shown = table(first_column, "state", "how many", "whose", right=("how many",))
+    shown = table(first_column, "state", "how many", "owner", right=("how many",))
     for group in groups:
         shown.add_row(
-            address(group.end), group.state.name, number(group.count), f"{whose(group, users)}{_time(group)}"
+            address(group.end), group.state.name, number(group.count), f"{owner(group, users)}{_time(group)}"
         )
         for line in _peers(group):
             shown.add_row("", "", "", Text(line, style=FAINT))
@@ -209,7 +195,7 @@ def _blocker(bind: Bind) -> str:
 
 
 def _option(bind: Bind) -> str:
-    """What would take, or took, the first blocker out of the way."""
+    """The socket option that would remove, or removed, the first blocker."""
     if bind.verdict is None or not bind.verdict.blockers:
         return ""
     names = {Unless.REUSE_ADDRESS: "SO_REUSEADDR", Unless.V6ONLY: "IPV6_V6ONLY"}
@@ -228,7 +214,7 @@ def _having(bind: Bind) -> str:
 
 def _how_it_is_known(report: PortReport) -> str:
     if all(bind.answer is None for bind in report.binds):
-        return "By the kernel's rules and its table of sockets; nobody has tried."
+        return "By the kernel's rules and its table of sockets; not tried."
     listen = f" {_LISTEN_TOO}" if any(bind.works for bind in report.binds) else ""
     return f"Tried just now, with sockets that were closed at once.{listen}"
 
@@ -248,7 +234,7 @@ def _notes(report: PortReport) -> Iterator[str]:
         )
     if any(group.state is TcpState.TIME_WAIT for group in report.groups):
         yield (
-            "TIME_WAIT is the mark of who closed first: here this machine did. It protects the next "
+            "TIME_WAIT is kept by the end that closed first: this machine did. It protects the next "
             "connection from late segments of the last. No setting of the kernel makes it shorter than 60 s."
         )
     if any(group.state is TcpState.CLOSE_WAIT for group in report.groups):

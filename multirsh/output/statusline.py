@@ -1,87 +1,129 @@
-r"""When the progress line is drawn and cleared, so that it never tears what stands above it.
+r"""When the progress line is drawn and cleared, so that it never tears the text above it.
 
-The line is the last thing on the terminal. Text goes out as *clear, text, line
-again*, in one batch. The cursor is left at the line's beginning:
+The line is the last thing on the terminal. Text goes out as *clear, text, line again*, in one batch. The
+cursor is left at the beginning of the line:
 
 - whatever else writes there (``^C`` as the terminal echoes it, a message of the kernel) overwrites our line
   and does not follow it;
 - where a terminal that became narrower breaks the line in two, the cursor stays at the first of them, and
   ``ESC [ J`` clears from there to the end of the screen. ``ESC [ K`` would leave one behind.
 
-So it is with the further lines that stand below it while there is something to tell: the cursor goes back up
-to the first (CUU). A low terminal has none of them. Nothing is drawn while somebody types there.
+The same holds for the details below it, while there are any: the cursor goes back up to the first line (CUU).
+A terminal of few lines shows no details. Nothing is drawn while the user types there. While output is
+gathered, the last lines of the hosts that wrote last show that something goes on.
 
-The last column stays free: terminals differ in what they do when it is filled.
-
-Where nothing can be drawn over, but progress was asked for, it gets a line of
-its own now and then.
+Where nothing can be drawn over, but progress was requested, it gets a line of its own now and then.
 
 Sources: ECMA-48 sections 8.3.39 (ED) and 8.3.22 (CUU).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
-from multirsh.output.batch import Batch, Outbox, Write
-from multirsh.output.latest import Latest
+from multirsh.events import Event, HostFinished, Output
+from multirsh.output.batch import Batch, Stream, Write
+from multirsh.output.escape import escape_text
+from multirsh.output.formatting import Style, cut, paint
 from multirsh.output.options import Drawing, OutputOptions
-from multirsh.output.progress import Progress
-from multirsh.output.style import Style, paint
+from multirsh.output.progress import RunProgress
 
 REFRESH_S: Final = 0.125
-"""Between two wordings of the line: eight a second are as many as are read, and slow links can carry."""
-PATIENCE_S: Final = 0.3
+"""Between two updates of the line: eight a second are as many as are read, and slow links can carry."""
+DELAY_S: Final = 0.3
 """A run that is over sooner is over before a line could be read."""
 LINES_S: Final = 10.0
 """Between two progress lines where each stays."""
 LOWEST: Final = 10
-"""Lines of a terminal that has room for more than one of ours."""
+"""The lines of the lowest terminal that shows details."""
+LATEST_HOSTS: Final = 3
+"""The hosts of which the last line is shown."""
+LONGEST_BYTES: Final = 1024
+"""The end of a chunk in which its last line is looked for: a terminal's line holds no more."""
 
-_CLEAR: Final = b"\r \x1b[J\r"
-"""The blank, because tmux takes ED at the top left corner for the clearing of a screen, which it keeps where
-one can scroll back to (scroll-on-clear): every drawing would stay there."""
+_CLEAR: Final = Write("stderr", b"\r \x1b[J\r")
+"""The blank is for tmux, which takes ED at the top left corner for the clearing of a screen and saves that in
+its history (scroll-on-clear): every drawing would stay there."""
+
+_INTERVAL_S: Final = {Drawing.NONE: None, Drawing.REDRAWN: REFRESH_S, Drawing.LINES: LINES_S}
+
+
+class LatestLines:
+    """The last line of each of the hosts that wrote last, while their output is not shown as it comes.
+
+    Args:
+        streams: The streams that count.
+    """
+
+    def __init__(self, streams: Collection[Stream]) -> None:
+        self._streams = frozenset(streams)
+        self._lines: dict[str, bytes] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        if isinstance(event, HostFinished):
+            self._lines.pop(event.host, None)
+        elif isinstance(event, Output) and event.stream in self._streams:
+            # A chunk may end in the middle of a line, and that middle is news, too.
+            line = event.data[-LONGEST_BYTES:].rstrip().rpartition(b"\n")[2]
+            if line.strip():
+                self._lines.pop(event.host, None)
+                self._lines[event.host] = line
+                if len(self._lines) > LATEST_HOSTS:
+                    del self._lines[next(iter(self._lines))]
+
+    def lines(self, width: int) -> list[str]:
+        """Format the lines, the newest last.
+
+        Args:
+            width: Columns that each may take.
+
+        Returns:
+            Lines without ends, safe on a terminal.
+        """
+        # A tab would be wider than it counts.
+        texts = {host: line.decode(errors="replace").replace("\t", " ") for host, line in self._lines.items()}
+        return [cut(f"{escape_text(host)}: {escape_text(text)}", width) for host, text in texts.items()]
 
 
 class StatusLine:
     """Puts the progress line below the text.
 
     Args:
-        options: How progress is drawn, on what.
-        progress: What it says.
-        latest: What came last of what is not shown as it comes.
-        began: When the run began, in seconds of the clock that ``below`` is given.
+        options: How progress is drawn, and on what.
+        progress: Words the line.
+        latest_of: The streams of which the last lines are shown below it.
+
+    Attributes:
+        is_held: Whether nothing is drawn for now, since a person types an answer.
     """
 
-    def __init__(self, options: OutputOptions, progress: Progress, *, began: float, latest: Latest) -> None:
+    def __init__(
+        self, options: OutputOptions, progress: RunProgress, *, latest_of: Collection[Stream] = ()
+    ) -> None:
         self._options = options
         self._progress = progress
-        self._latest = latest
-        self._began = began
-        self._worded_at = float("-inf")
+        self._latest = LatestLines(latest_of)
+        self._updated_at = float("-inf")
         self._line = b""
         self._is_shown = False
-        self._is_held = False
-
-    def hold(self, *, held: bool) -> None:
-        """Draw nothing for a while: a person is asked something."""
-        self._is_held = held
-
-    def begin(self, now: float) -> None:
-        """The run begins only now."""
-        self._began = now
+        self.is_held = False
 
     @property
     def interval_s(self) -> float | None:
-        """How often the line wants to be drawn even if nothing happens; ``None``: never."""
-        return _INTERVAL[self._options.drawing]
+        """How often the line should be drawn even if nothing happens; ``None`` for never."""
+        return _INTERVAL_S[self._options.drawing]
+
+    def feed(self, event: Event) -> None:
+        """Take the next event, of which the last lines may be shown."""
+        self._latest.feed(event)
 
     def below(self, text: Batch, now: float) -> Batch:
         """Add to ``text`` what clears the line before it and draws it after it.
 
         Args:
-            text: What is written. Where it ends within a line, since the rest is still to come, the progress
-                line waits.
+            text: What is written. If it ends within a line that is still to go on, the progress line waits.
             now: Monotonic seconds.
         """
         match self._options.drawing:
@@ -94,53 +136,50 @@ class StatusLine:
 
     def last(self, text: Batch) -> Batch:
         """Clear the line for good before ``text``."""
-        outbox = Outbox()
-        if self._is_shown:
-            outbox.put([Write("stderr", _CLEAR)])
-            self._is_shown = False
-        outbox.put(text.writes)
-        return outbox.take()
+        if not self._is_shown:
+            return text
+        self._is_shown = False
+        return Batch.merge((_CLEAR, *text.writes))
 
     def _drawn_below(self, text: Batch, now: float) -> Batch:
-        if self._is_held or not self._options.stdio.is_ours() or self._ends_within_line(text):
-            # Somebody types there: a prompt of the shell, or an answer to us. What they see stays as it is.
+        if self.is_held or not self._options.stdio.is_ours() or self._ends_within_line(text):
+            # The user types at a prompt of the shell, or an answer to us: what is on the screen stays as it
+            # is.
             return self.last(text)
         is_torn = self._is_shown and self._is_on_screen(text)
-        if now - self._worded_at >= REFRESH_S and now - self._began >= PATIENCE_S:
-            line = self._word(now) + b"\r"
+        if now - self._updated_at >= REFRESH_S and now - self._progress.began >= DELAY_S:
+            line = self._update(now) + b"\r"
         elif is_torn:
             line = self._line
         else:
             return text
         if self._is_shown and not is_torn and line == self._line:
             return text
-        outbox = Outbox()
-        if self._is_shown:
-            outbox.put([Write("stderr", _CLEAR)])
-        outbox.put((*text.writes, Write("stderr", line)))
+        cleared = (_CLEAR,) if self._is_shown else ()
         self._line = line
         self._is_shown = True
-        return outbox.take()
+        return Batch.merge((*cleared, *text.writes, Write("stderr", line)))
 
     def _on_lines_of_its_own(self, text: Batch, now: float) -> Batch:
-        if now - max(self._began, self._worded_at) < LINES_S or self._ends_within_line(text):
+        if now - max(self._progress.began, self._updated_at) < LINES_S or self._ends_within_line(text):
             return text
-        outbox = Outbox()
-        outbox.put((*text.writes, Write("stderr", self._word_line(now, alone=True) + b"\n")))
-        return outbox.take()
+        line = self._progress_line(now, alone=True) + b"\n"
+        return Batch.merge((*text.writes, Write("stderr", line)))
 
-    def _word(self, now: float) -> bytes:
-        """The line, and the details where there is room for them."""
+    def _update(self, now: float) -> bytes:
+        """Format the line, and the details if the terminal has lines enough for them."""
         is_alone = self._options.stdio.height() < LOWEST
-        line = self._word_line(now, alone=is_alone)
-        return line if is_alone else line + self._word_details(now)
+        line = self._progress_line(now, alone=is_alone)
+        return line if is_alone else line + self._details(now)
 
-    def _word_line(self, now: float, *, alone: bool) -> bytes:
-        self._worded_at = now
-        width = self._options.stdio.width() - 1
+    def _progress_line(self, now: float, *, alone: bool) -> bytes:
+        self._updated_at = now
+        width = (
+            self._options.stdio.width() - 1
+        )  # terminals differ in what they do when the last column is filled
         return self._progress.render(width, now, color=self._options.stderr_color, alone=alone).encode()
 
-    def _word_details(self, now: float) -> bytes:
+    def _details(self, now: float) -> bytes:
         width = self._options.stdio.width() - 1
         details = self._progress.details(width, now)
         lines = [paint(line, Style.FAINT, color=self._options.stderr_color) for line in details]
@@ -149,14 +188,14 @@ class StatusLine:
 
     def _ends_within_line(self, text: Batch) -> bool:
         """Whether the progress line would be drawn into a line that goes on."""
-        shared = {"stderr", "stdout"} if self._options.stdio.stdout_is_terminal else {"stderr"}
-        last = next((write for write in reversed(text.writes) if write.target in shared), None)
+        last = next((write for write in reversed(text.writes) if write.target in self._on_screen), None)
         return last is not None and not last.data.endswith(b"\n")
 
     def _is_on_screen(self, text: Batch) -> bool:
-        """Whether any of the text goes to a terminal; stderr does, or nothing would be drawn."""
-        on_screen = {"stdout", "stderr"} if self._options.stdio.stdout_is_terminal else {"stderr"}
-        return any(write.target in on_screen for write in text.writes)
+        """Whether any of the text goes to the terminal."""
+        return any(write.target in self._on_screen for write in text.writes)
 
-
-_INTERVAL: Final = {Drawing.NONE: None, Drawing.REDRAWN: REFRESH_S, Drawing.LINES: LINES_S}
+    @property
+    def _on_screen(self) -> Collection[object]:
+        """The targets that are the terminal; stderr is, or nothing would be drawn."""
+        return ("stdout", "stderr") if self._options.stdio.stdout_is_terminal else ("stderr",)

@@ -1,4 +1,4 @@
-"""The page itself: what can be read without its script, and the figures for it."""
+"""The HTML page: what can be read without its script, and the data for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final
 from multirsh.events import RunStarted
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy, Status
-from multirsh.output.words import duration, size, status_words
-from multirsh.report.figures import figures
-from multirsh.report.groups import output_groups
-from multirsh.report.markup import json_data, policy, text
-from multirsh.report.outputs import Selection
-from multirsh.report.record import Record, Times, Trouble
+from multirsh.output.batch import Stream
+from multirsh.output.formatting import duration, format_ending, format_status, plural, size
+from multirsh.output.summary import FailureGroup
+from multirsh.report.markup import json_data, output, policy, text
+from multirsh.report.outputs import Excerpt, PageOutput, PageOutputs
+from multirsh.report.record import PartTimes, ReportData, figures
 
 _SCRIPTS: Final = (
     "data.js",
@@ -28,16 +28,16 @@ _SCRIPTS: Final = (
     "outputs.js",
     "main.js",
 )
-"""Joined in this order; what one has, those after it may use."""
+"""The scripts, joined in this order; each may use those before it."""
 
 _FINE: Final = 1.0
-"""Below so many seconds, times are told in milliseconds."""
+"""The time in seconds below which milliseconds are shown."""
 
 
 def pieces(
-    record: Record, selection: Selection, *, began: datetime | None, notes: Sequence[str]
+    record: ReportData, selection: PageOutputs, *, began: datetime | None, notes: Sequence[str]
 ) -> Iterator[str]:
-    """The page, in pieces.
+    """Write the page, in pieces.
 
     Raises:
         ValueError: No run has begun.
@@ -59,7 +59,7 @@ def pieces(
     yield _header(started, record, began, notes)
     yield "<main>\n"
     yield _outcome(record)
-    yield _troubles(record.troubles())
+    yield _failures(record.failures())
     yield _files(record)
     yield _TIMELINE
     yield _times(record.times())
@@ -84,18 +84,18 @@ def _asset(name: str) -> str:
     return (resources.files("multirsh.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _title(started: RunStarted, record: Record) -> str:
+def _title(started: RunStarted, record: ReportData) -> str:
     counts = record.counts()
     return f"{counts.get(Status.OK, 0):,} of {len(started.hosts):,} ok: {started.command}"
 
 
 _NO_END: Final = (
-    "No end of this run is recorded: it broke off, or goes on. Hosts that had begun and have no ending are "
-    "told as lost; their commands may have run."
+    "No end of this run is recorded: it broke off, or is still running. Hosts that had begun and have no end "
+    "are shown as lost; their commands may have run."
 )
 
 
-def _header(started: RunStarted, record: Record, began: datetime | None, notes: Sequence[str]) -> str:
+def _header(started: RunStarted, record: ReportData, began: datetime | None, notes: Sequence[str]) -> str:
     finished = record.finished
     facts = [f"run {started.run}"]
     if began is not None:
@@ -105,8 +105,8 @@ def _header(started: RunStarted, record: Record, began: datetime | None, notes: 
     facts.append("no end is recorded" if finished is None else f"exit code {finished.exit_code}")
     facts.append(f"multirsh {started.version}")
     listed = "".join(f"<li>{text(fact)}</li>" for fact in facts)
-    told = [*([_NO_END] if finished is None else []), *notes]
-    noted = "".join(f'<p class="note">{text(note)}</p>\n' for note in told)
+    all_notes = [*([_NO_END] if finished is None else []), *notes]
+    noted = "".join(f'<p class="note">{text(note)}</p>\n' for note in all_notes)
     return (
         f"<header>\n<h1><code>{text(started.command)}</code></h1>\n"
         f'<ul class="facts">{listed}</ul>\n{noted}</header>\n'
@@ -117,7 +117,7 @@ def _hosts(count: int) -> str:
     return f"{count:,} {'host' if count == 1 else 'hosts'}"
 
 
-def _outcome(record: Record) -> str:
+def _outcome(record: ReportData) -> str:
     counts = record.counts()
     total = sum(counts.values())
     ok = counts.get(Status.OK, 0)
@@ -128,7 +128,7 @@ def _outcome(record: Record) -> str:
         left += width
     chips = "".join(
         f'<li><button type="button" class="chip {outcome}" data-outcome="{outcome}" aria-pressed="true">'
-        f'<i class="swatch"></i><b>{count:,}</b> {status_words(outcome)}</button></li>'
+        f'<i class="swatch"></i><b>{count:,}</b> {format_status(outcome)}</button></li>'
         for outcome, count in counts.items()
     )
     return (
@@ -140,8 +140,8 @@ def _outcome(record: Record) -> str:
     )
 
 
-def _connections(record: Record) -> str:
-    """Who closed, and what that left."""
+def _connections(record: ReportData) -> str:
+    """Show which end closed first, and what that left in TIME_WAIT."""
     closed = record.closed_by()
     if not any(closed.values()):
         return ""
@@ -155,8 +155,9 @@ def _connections(record: Record) -> str:
     if record.finished is not None:
         ports = record.finished.ports
         left = ports.time_wait_left
-        told = "not known" if left is None else f"{left:,}"
-        tiles.append(_tile(told, "left in TIME_WAIT here", "" if left is None else "bad" if left else "good"))
+        figure = "not known" if left is None else f"{left:,}"
+        tone = "" if left is None else "bad" if left else "good"
+        tiles.append(_tile(figure, "left in TIME_WAIT here", tone))
         tiles.append(_tile(f"{ports.peak:,}", "most connections open at once"))
     return f'<dl class="tiles">{"".join(tiles)}</dl>\n'
 
@@ -165,18 +166,18 @@ def _tile(figure: str, words: str, tone: str = "") -> str:
     return f'<div class="{tone}"><dt>{words}</dt><dd>{figure}</dd></div>'
 
 
-def _troubles(troubles: Sequence[Trouble]) -> str:
-    if not troubles:
+def _failures(groups: Sequence[FailureGroup]) -> str:
+    if not groups:
         return ""
     rows = []
-    for each in troubles:
-        message = each.message if each.is_shared or not each.message else f"{each.hosts[0]}: {each.message}"
+    for each in groups:
+        message = each.shown_message
         reason = f' <span class="reason">{text(each.reason)}</span>' if each.reason else ""
         said = f'<div class="message">{text(message)}</div>' if message else ""
         rows.append(
             f'<tr><td class="n">{len(each.hosts):,}</td>'
-            f'<th scope="row" class="{each.outcome}"><i class="swatch"></i>'
-            f"{status_words(each.outcome)}{reason}</th>"
+            f'<th scope="row" class="{each.status}"><i class="swatch"></i>'
+            f"{format_status(each.status)}{reason}</th>"
             f'<td><div class="names">{text(fold(each.hosts))}</div>{said}</td></tr>\n'
         )
     return (
@@ -185,10 +186,10 @@ def _troubles(troubles: Sequence[Trouble]) -> str:
     )
 
 
-def _files(record: Record) -> str:
+def _files(record: ReportData) -> str:
     if not record.copies:
         return ""
-    told = ", ".join(f"{count:,} {text(how)}" for how, count in sorted(record.copies.items()))
+    counts = ", ".join(f"{count:,} {text(how)}" for how, count in sorted(record.copies.items()))
     failed = "".join(
         f"<li><b>{text(host)}</b> <code>{text(path)}</code> {text(why)}</li>\n"
         for host, path, why in record.failed_files
@@ -196,7 +197,7 @@ def _files(record: Record) -> str:
     more = record.copies["failed"] - len(record.failed_files)
     rest = f'<p class="note">{more:,} more are not named here.</p>' if more > 0 else ""
     return (
-        f'<section id="files">\n<h2>Files</h2>\n<p>{told}; {size(record.copied_bytes)}</p>\n'
+        f'<section id="files">\n<h2>Files</h2>\n<p>{counts}; {size(record.copied_bytes)}</p>\n'
         f'<ul class="plain">{failed}</ul>\n{rest}</section>\n'
     )
 
@@ -230,7 +231,7 @@ of a host.</p>
 """
 
 
-def _times(times: Sequence[Times]) -> str:
+def _times(times: Sequence[PartTimes]) -> str:
     if not times:
         return ""
     rows = "".join(
@@ -248,3 +249,71 @@ def _times(times: Sequence[Times]) -> str:
 
 def _took(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < _FINE else duration(seconds)
+
+
+_OPEN_GROUPS: Final = 8
+_OPEN_BYTES: Final = 4_000
+"""The first groups are open if they are short."""
+
+_MANY: Final = 300
+"""The number of outputs above which the browser lays out only those that are visible."""
+
+_FIRST_LINE: Final = 160
+"""The bytes of the first line that are shown while a group is closed."""
+
+
+def output_groups(selection: PageOutputs) -> Iterator[str]:
+    """Write the section of outputs, in pieces."""
+    if not selection.shown and not selection.silent:
+        return
+    many = ' class="many"' if len(selection.shown) > _MANY else ""
+    yield f'<section id="outputs"{many}>\n<h2>Output</h2>\n'
+    if selection.shown:
+        yield (
+            '<div class="tools" hidden>\n<label>Find <input type="search" id="find-output" '
+            'placeholder="text or a host" spellcheck="false"></label>\n'
+            '<button type="button" id="open-all">Open all</button>\n'
+            '<button type="button" id="close-all">Close all</button>\n<output id="found"></output>\n</div>\n'
+        )
+    for number, group in enumerate(selection.shown):
+        yield _group(number, group)
+    if selection.silent:
+        yield (
+            f'<p class="note">{plural(len(selection.silent), "host")} wrote nothing: '
+            f'<span class="names">{text(fold(selection.silent))}</span></p>\n'
+        )
+    if selection.left_out:
+        yield (
+            f'<p class="note">{plural(selection.left_out, "more output")} of '
+            f"{plural(selection.left_out_hosts, 'host')} did not fit into this page.</p>\n"
+        )
+    yield "</section>\n"
+
+
+def _group(number: int, group: PageOutput) -> str:
+    ending = group.ending
+    total = sum(excerpt.size for excerpt in group.streams.values())
+    is_open = number < _OPEN_GROUPS and total <= _OPEN_BYTES
+    first = next(iter(group.streams.values())).parts()[0].lstrip().partition(b"\n")[0][:_FIRST_LINE]
+    ended = (
+        "" if ending.status is Status.OK else f'<span class="ending">{text(format_ending(ending))}</span> '
+    )
+    return (
+        f'<details class="group {ending.status.value}" id="g{number}" '
+        f'data-outcome="{ending.status.value}"{" open" if is_open else ""}>\n'
+        f'<summary><i class="swatch"></i><span class="names">{text(fold(group.hosts))}</span> '
+        f'<span class="count">{plural(len(group.hosts), "host")}</span> {ended}'
+        f'<span class="size">{size(total)}{f", {group.note}" if group.note else ""}</span> '
+        f'<span class="first">{output(first)[1:]}</span></summary>\n'
+        f"{''.join(_stream(stream, excerpt) for stream, excerpt in group.streams.items())}</details>\n"
+    )
+
+
+def _stream(stream: Stream, excerpt: Excerpt) -> str:
+    head, tail = excerpt.parts()
+    shown = f'<pre class="{stream}">{output(head)}</pre>\n'
+    if tail:
+        missing = size(excerpt.size - len(head) - len(tail))
+        shown += f'<p class="gap">{missing} of {size(excerpt.size)} are left out here</p>\n'
+        shown += f'<pre class="{stream}">{output(tail)}</pre>\n'
+    return f'<div class="stream"><span class="label">{stream}</span>\n{shown}</div>\n'

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from multirsh.errors import UsageError
-from multirsh.inventory.suggest import did_you_mean
+from multirsh.errors import UsageError, did_you_mean
 from multirsh.model import NO_SETTINGS, Settings, TransportName
 from multirsh.plugins import TRANSPORTS, installed_transports
 from multirsh.transports.base import Transport, TransportFactory, Warn

@@ -10,8 +10,7 @@ import pytest
 from multirsh.cli.first_word import with_subcommand_first
 from multirsh.cli.main import group
 from multirsh.cli.names import SUBCOMMANDS
-from multirsh.errors import UsageError
-from multirsh.inventory.suggest import is_one_edit_away
+from multirsh.errors import UsageError, is_one_edit_away
 from tests.program import Program
 
 

@@ -10,12 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multirsh.commands import template
-from multirsh.commands.command import Command
-from multirsh.commands.script import Script
+from multirsh.commands.command import Command, Script
 from multirsh.engine.fleet import Fleet
 from multirsh.errors import UsageError
 from multirsh.model import Host, Scalar, Settings, TransportName
-from multirsh.sh_text import quoted_anywhere
+from multirsh.sh_text import quoted
 from multirsh.testing import FakeTransport
 from tests.commands.guests import HOST, fleet_as_guest, lines, told
 from tests.commands.shells import LOGIN_SHELLS, at
@@ -32,7 +31,9 @@ ANY_WORD = st.binary(max_size=40).map(
 
 
 def filled(text: str, host: Host = WEB) -> str:
-    return template.filled(template.parse(text), host, index=4, user="deploy", quote=quoted_anywhere)
+    return template.fill(
+        template.parse(text), host, index=4, user="deploy", quote=lambda value: quoted(value, any_shell=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except UsageError:
         return
     whole = "".join(
-        f"{{{part.name}}}" if isinstance(part, template.Place) else part.replace("{", "{{").replace("}", "}}")
+        f"{{{part.name}}}"
+        if isinstance(part, template.Placeholder)
+        else part.replace("{", "{{").replace("}", "}}")
         for part in parts
     )
     assert whole == text
@@ -143,7 +146,7 @@ def test_every_login_shell_takes_a_word_as_it_is(shell: str, tmp_path: Path) -> 
         ]
     )
     def holds(words: list[str]) -> None:
-        line = "printf '<%s>' " + " ".join(map(quoted_anywhere, words))
+        line = "printf '<%s>' " + " ".join(quoted(word, any_shell=True) for word in words)
         done = subprocess.run(
             [path, "-c", line.encode("utf-8", "surrogateescape")],
             capture_output=True,

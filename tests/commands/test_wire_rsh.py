@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from multirsh.commands.command import Command
-from multirsh.commands.script import Script
+from multirsh.commands.command import Command, Script
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.results import HostResult
 from multirsh.errors import UsageError

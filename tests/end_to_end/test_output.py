@@ -42,7 +42,7 @@ def test_differences_of_normalized_output(multirsh: Program) -> None:
         (("-b", "--json"), "-b is for people, and --json for programs"),
         (("-L", "--diff"), "-L shows each host by itself, and --diff equals together"),
         (("--normalize", "host"), "--normalize is for comparing outputs; give -b, -B or --diff, too"),
-        (("-b", "--normalize", "hots"), "--normalize: nothing is called 'hots' that could be ignored"),
+        (("-b", "--normalize", "hots"), "--normalize: 'hots' is not a rule of --normalize"),
         (("-b", "--output-mem", "some"), "--output-mem: 'some' is not a size, such as 64M"),
         (("--outdir", "/dev/null/x"), "--outdir /dev/null/x: Not a directory"),
         (("--outdir", "d", "--errdir", "d"), "--outdir and --errdir are one folder"),

@@ -128,7 +128,7 @@ def test_without_a_terminal_nobody_can_be_asked(user: Program) -> None:
     [
         (["--become", "su"], "h1: there are no terminals by local; leave out --become"),
         (["--become", "sudo", "--sudo"], "--sudo and --become each say as which user"),
-        (["--become", "runas"], "--become runas: 'runas' is none of sudo, doas and su"),
+        (["--become", "runas"], "--become runas: 'runas' is not sudo, doas or su"),
         (["--become", "su:"], "the user of --become cannot be"),
     ],
 )

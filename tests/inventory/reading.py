@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from multirsh.errors import InventoryError
 from multirsh.inventory import Inventory
-from multirsh.inventory.draft import Draft
+from multirsh.inventory.draft import Draft, resolve
 from multirsh.inventory.files import read_bytes
-from multirsh.inventory.resolve import resolve
 
 Value = TypeVar("Value")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from multirsh.errors import InventoryError
 from multirsh.inventory import Inventory
-from multirsh.inventory.tree import MAX_DEPTH
+from multirsh.inventory.yaml_nodes import MAX_DEPTH
 from multirsh.model import HostKeyPolicy, Settings, SourcePort, TransportName
 from tests.inventory.reading import attempt, place, read, refused
 
@@ -288,7 +288,7 @@ def _refused_cheaply(text: str, message: str = "") -> InventoryError:
 
 def test_the_pure_python_parser_of_yaml_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = read(CONTRACT)
-    monkeypatch.setattr("multirsh.inventory.tree._LOADER", yaml.SafeLoader)
+    monkeypatch.setattr("multirsh.inventory.yaml_nodes._LOADER", yaml.SafeLoader)
     got = read(CONTRACT)
     assert got.hosts == expected.hosts
     assert place(refused("hosts:\n- a: {port: 0}")) == (2, 13)

@@ -9,7 +9,8 @@ import pytest
 
 from multirsh.errors import InventoryError, UsageError
 from multirsh.inventory import Inventory
-from multirsh.inventory.files import MAX_BYTES
+from multirsh.inventory.files import MAX_BYTES, decode, format_of
+from tests.inventory.reading import place
 
 
 def load_error(*paths: str | Path) -> InventoryError:
@@ -168,3 +169,61 @@ class TestIncludes:
             Inventory.load(tmp_path / "all")
         assert message in caught.value.message
         assert (caught.value.line, caught.value.column) == where
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [(b"a\r\nb\rc\n", "a\nb\nc\n"), (b"\xef\xbb\xbfa", "a"), ("\u00e9\t\u20ac".encode(), "\u00e9\t\u20ac")],
+)
+def test_bytes_become_text(data: bytes, text: str) -> None:
+    assert decode(data, "h") == text
+
+
+@pytest.mark.parametrize(
+    ("data", "where", "message"),
+    [
+        (b"a\nb\x00c", (2, 2), "NUL"),
+        (b"a\r\nb\r\nc\x1b[31m", (3, 2), "U+001B"),
+        (b"a\n\xc2\x85", (2, 1), "U+0085"),
+        ("a\u2028b".encode(), (1, 2), "U+2028"),
+        ("a\n\ufeffb".encode(), (2, 1), "U+FEFF"),
+        (b"a\nb\xe9c", (2, 2), "byte 0xe9 is not UTF-8"),
+        ("\u00e9\n\u00e9".encode() + b"\xff", (2, 2), "byte 0xff is not UTF-8"),
+        ("hosts: [a]".encode("utf-16"), (1, 1), "UTF-16"),
+    ],
+)
+def test_other_bytes_are_refused_with_their_place(data: bytes, where: tuple[int, int], message: str) -> None:
+    with pytest.raises(InventoryError) as caught:
+        decode(data, "h")
+    assert message in caught.value.message
+    assert place(caught.value) == where
+
+
+def test_latin_1_after_50_000_lines_is_named_by_its_line() -> None:
+    with pytest.raises(InventoryError) as caught:
+        decode(b"host\r\n" * 50_000 + b"caf\xe9\r\n", "h")
+    assert place(caught.value) == (50_001, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("web1\n", "hosts.yaml"),
+        ("web1\n", "HOSTS.YML"),
+        ("hosts:\n- a\n", "hosts"),
+        ("# c\n\n  # d\ngroups: {}\n", "<stdin>"),
+        ('"hosts": [a]', "hosts"),
+        ("{hosts: [a]}", "hosts"),
+        ("---\nhosts: [a]", "hosts"),
+        ("hostz :\n- a", "hosts"),
+    ],
+)
+def test_yaml_is_recognised_by_its_name_or_its_first_line(text: str, source: str) -> None:
+    assert format_of(text, source).name == "yaml"
+
+
+@pytest.mark.parametrize(
+    "text", ["web1\n", "host:22\n", "::1", "[::1]:22", "# hosts:\nweb1", "- a", "a b", ""]
+)
+def test_everything_else_is_a_plain_list(text: str) -> None:
+    assert format_of(text, "hosts.txt").name == "list"

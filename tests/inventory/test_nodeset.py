@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from multirsh.errors import NodeSetError
 from multirsh.inventory.nodeset import (
-    Kind,
     Operand,
+    OperandKind,
     Operator,
     evaluate,
     glob_matcher,
@@ -73,11 +73,11 @@ def test_the_algebra_is_that_of_sets(first: str, rest: list[tuple[str, str]]) ->
 
 def test_an_expression_becomes_terms() -> None:
     first, second, third, fourth = parse("root@web[1-2]:22,@rack[1-2]!db*&::1")
-    assert (first.operand.kind, first.operand.user, first.operand.port) == (Kind.NAMES, "root", 22)
+    assert (first.operand.kind, first.operand.user, first.operand.port) == (OperandKind.NAMES, "root", 22)
     assert names_of(first.operand) == ["web1", "web2"]
-    assert (second.operator, second.operand.kind) == (Operator.UNION, Kind.GROUPS)
+    assert (second.operator, second.operand.kind) == (Operator.UNION, OperandKind.GROUPS)
     assert names_of(second.operand) == ["rack1", "rack2"]
-    assert (third.operator, third.operand.kind) == (Operator.DIFFERENCE, Kind.GLOBS)
+    assert (third.operator, third.operand.kind) == (Operator.DIFFERENCE, OperandKind.GLOBS)
     assert (fourth.operator, names_of(fourth.operand)) == (Operator.INTERSECTION, ["::1"])
 
 

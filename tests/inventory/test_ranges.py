@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.errors import NodeSetError
-from multirsh.inventory.names import is_ipv6
 from multirsh.inventory.ranges import MAX_NAMES, expand
+from multirsh.inventory.text import is_ipv6
 from tests.inventory.reading import any_names, attempt, expression_texts
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from multirsh.output.batch import Batch, Outbox, Write
+from multirsh.output.batch import Batch, Write
+from multirsh.output.printer import Outbox
 
 
 def test_order_holds_across_streams_and_neighbours_are_one() -> None:
@@ -20,4 +21,4 @@ def test_what_was_taken_is_gone() -> None:
     outbox.put([Write("stdout", b"a")])
     outbox.take()
     assert outbox.size == 0
-    assert not outbox.take()
+    assert not outbox.take().writes

@@ -7,20 +7,20 @@ import json
 import pytest
 
 from multirsh.model import Status
-from multirsh.output.batch import Outbox
-from multirsh.output.gather.store import Store
+from multirsh.output.formatting import size
 from multirsh.output.live import LiveLines
 from multirsh.output.ndjson import encode
 from multirsh.output.options import OutputOptions, Stdio
-from multirsh.output.progress import Progress
+from multirsh.output.printer import Outbox
+from multirsh.output.progress import RunProgress
+from multirsh.output.store import OutputStore
 from multirsh.output.summary import Summary
-from multirsh.output.words import size
 
 from .events import copied, host_finished, host_started, run_finished, run_started
 
 
 def lines_of(*events: object) -> str:
-    live, outbox = LiveLines(OutputOptions(), Store()), Outbox()
+    live, outbox = LiveLines(OutputOptions(), OutputStore), Outbox()
     for event in events:
         outbox.put(live.feed(event))  # type: ignore[arg-type]  # they are events
     batch = outbox.take()
@@ -66,13 +66,13 @@ def test_the_end_tells_of_all_files() -> None:
 
 
 def test_the_progress_line_has_bytes() -> None:
-    progress = Progress(began=0)
+    progress = RunProgress(began=0)
     progress.feed(run_started("h1", "h2"))
     progress.feed(host_started("h1"))
-    progress.copying(1_234_567, 20_000_000)
+    progress.copied = 1_234_567, 20_000_000
     assert "1.2 MB of 20 MB" in progress.render(90, 1)
     assert "1.2 MB of 20 MB" in progress.status(1)
-    progress.copying(999, None)
+    progress.copied = 999, None
     assert "999 B" in progress.render(90, 1)
 
 
@@ -113,7 +113,7 @@ def test_the_event_is_json() -> None:
 
 def test_the_streams_may_be_terminals() -> None:
     options = OutputOptions(stdio=Stdio(stderr_is_terminal=True))
-    live, outbox = LiveLines(options, Store()), Outbox()
+    live, outbox = LiveLines(options, OutputStore), Outbox()
     outbox.put(live.feed(copied("h1", error="no")))
 
     assert b"/srv/f: no\n" in outbox.take().stderr

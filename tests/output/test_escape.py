@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.output.escape import escape_lines, escape_text
+from multirsh.output.escape import escape_lines, escape_text, torn_tail
 
 BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 MARKS = "\u200e\u200f\u061c"
@@ -56,7 +57,7 @@ def hostile_bytes() -> st.SearchStrategy[bytes]:
         (b"", b""),
     ],
 )
-def test_examples(remote: bytes, shown: bytes) -> None:
+def test_what_is_shown_of_remote_bytes(remote: bytes, shown: bytes) -> None:
     assert escape_lines(remote) == shown
 
 
@@ -88,3 +89,38 @@ def test_text_becomes_one_line_that_can_be_encoded(text: str) -> None:
 
 def test_a_byte_smuggled_into_a_name_is_shown_as_that_byte() -> None:
     assert escape_text("db\udcff\ud800\n") == r"db\xff\ud800\x0a"
+
+
+@pytest.mark.parametrize(
+    ("text", "torn"),
+    [
+        (b"", 0),
+        (b"abc", 0),
+        ("ö".encode(), 0),
+        (b"a\xc3", 1),
+        (b"a\xe2\x82", 2),
+        (b"a\xf0\x9f\x98", 3),
+        ("😀".encode(), 0),
+        (b"\xff", 0),
+        (b"\x80\x80\x80\x80", 0),
+        (b"\xe2\xc0", 0),
+        (b"\xf5", 0),  # beyond U+10FFFF
+    ],
+)
+def test_bytes_that_begin_a_character_are_counted(text: bytes, torn: int) -> None:
+    assert torn_tail(text) == torn
+
+
+@given(st.text(), st.integers(min_value=0))
+def test_text_cut_anywhere_is_text_before_the_torn_tail(text: str, cut: int) -> None:
+    part = text.encode()[: cut % (len(text.encode()) + 1)]
+    torn = torn_tail(part)
+    part[: len(part) - torn].decode()
+
+
+@given(st.binary(max_size=8))
+def test_agrees_with_the_decoder_of_the_standard_library(text: bytes) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    decoder.decode(text)
+    waiting, _ = decoder.getstate()
+    assert torn_tail(text) == len(waiting)

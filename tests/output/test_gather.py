@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from multirsh.events import Event
 from multirsh.model import Status
-from multirsh.output.gather.normalize import Normalizer
-from multirsh.output.gather.store import BLOCK
+from multirsh.output.normalize import Normalizer
 from multirsh.output.options import Mode, OutputOptions, Stdio
 from multirsh.output.printer import Printer
+from multirsh.output.store import BLOCK
 from tests.output.events import host_finished, host_started, output, run_finished, run_started
 
 GROUPS = OutputOptions(mode=Mode.GROUPS)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.events import Event
-from multirsh.output.batch import Batch, Outbox
-from multirsh.output.gather.store import Store
-from multirsh.output.lines import LONGEST_LINE
-from multirsh.output.live import LiveLines
+from multirsh.output.batch import Batch
+from multirsh.output.live import LONGEST_LINE, LineAssembler, LiveLines
 from multirsh.output.options import OutputOptions, Stdio
+from multirsh.output.printer import Outbox
+from multirsh.output.store import OutputStore
 
 from .events import host_finished, host_started, output, run_started
 
@@ -19,7 +22,7 @@ TERMINAL = Stdio(stdout_is_terminal=True, stderr_is_terminal=True)
 
 
 def show(options: OutputOptions, *events: Event) -> Batch:
-    live = LiveLines(options, Store(options.memory))
+    live = LiveLines(options, partial(OutputStore, options.memory))
     outbox = Outbox()
     for event in events:
         outbox.put(live.feed(event))
@@ -88,7 +91,7 @@ def test_a_run_that_breaks_off_keeps_unfinished_lines() -> None:
 
 
 def test_nothing_is_kept_of_a_host_that_finished() -> None:
-    live = LiveLines(OutputOptions(), Store())
+    live = LiveLines(OutputOptions(), OutputStore)
     live.feed(output("web1", b"x"))
     live.feed(host_finished("web1"))
     assert not live._unfinished
@@ -107,8 +110,8 @@ def test_a_hosts_lines_can_be_had_back_exactly(chunks: list[tuple[str, bytes]]) 
 
 
 def test_unfinished_lines_of_many_hosts_are_bounded_together() -> None:
-    store = Store(1000)
-    lines = LiveLines(OutputOptions(memory=1000), store)
+    store = OutputStore(1000)
+    lines = LiveLines(OutputOptions(memory=1000), lambda: store)
     outbox = Outbox()
     hosts = [f"h{number}" for number in range(100)]
     for host in [*hosts, *hosts]:
@@ -126,8 +129,8 @@ LONG = 3 * LONGEST_LINE + 17
 
 
 def test_a_line_of_any_length_stays_one_line_and_memory_is_bounded() -> None:
-    store = Store(100_000)
-    live, outbox = LiveLines(OutputOptions(), store), Outbox()
+    store = OutputStore(100_000)
+    live, outbox = LiveLines(OutputOptions(), lambda: store), Outbox()
     written = b""
     for number in range(LONG // 10_000):
         outbox.put(live.feed(output("a", b"%05d" % number * 2_000)))
@@ -146,8 +149,8 @@ def test_a_line_of_any_length_stays_one_line_and_memory_is_bounded() -> None:
 
 def test_a_line_is_broken_only_where_neither_memory_nor_disk_has_room() -> None:
     told: list[OSError] = []
-    store = Store(1000, folder="/nowhere", on_full=told.append)
-    live, outbox = LiveLines(OutputOptions(), store), Outbox()
+    store = OutputStore(1000, folder="/nowhere", on_full=told.append)
+    live, outbox = LiveLines(OutputOptions(), lambda: store), Outbox()
     shown = b""
     for _ in range(50):
         outbox.put(live.feed(output("a", b"x" * 100_000)))
@@ -165,7 +168,7 @@ def test_a_line_is_broken_only_where_neither_memory_nor_disk_has_room() -> None:
 def test_a_long_line_without_an_end_is_shown_when_its_host_has_ended() -> None:
     last: Event
     for last in (host_finished("a"), host_started("a", attempt=2)):
-        live, outbox = LiveLines(OutputOptions(), Store()), Outbox()
+        live, outbox = LiveLines(OutputOptions(), OutputStore), Outbox()
         outbox.put(live.feed(output("a", b"x" * LONG)))
         outbox.put(live.feed(output("a", b"warned\n", stream="stderr")))
         assert outbox.take().stderr == b"a: warned\n"
@@ -178,7 +181,7 @@ def test_a_long_line_without_an_end_is_shown_when_its_host_has_ended() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_long_line_on_a_terminal_is_escaped_wherever_it_is_cut(end: bytes) -> None:
-    live, outbox = LiveLines(OutputOptions(stdio=TERMINAL), Store(1000)), Outbox()
+    live, outbox = LiveLines(OutputOptions(stdio=TERMINAL), partial(OutputStore, 1000)), Outbox()
     for _ in range(LONG // 1000):
         outbox.put(live.feed(output("a", "ö€\x1b😀".encode() * 100)))
     outbox.put(live.feed(output("a", end)))
@@ -192,7 +195,7 @@ def test_one_host_without_a_prefix_passes_through_unchanged() -> None:
     alone = OutputOptions(prefix=False)
     chunks = [b'{"a": 1', b"x" * LONG, b"}"]
     events: list[Event] = [run_started("a"), *(output("a", chunk) for chunk in chunks), host_finished("a")]
-    live, outbox = LiveLines(alone, Store()), Outbox()
+    live, outbox = LiveLines(alone, OutputStore), Outbox()
     came = []
     for event in events:
         outbox.put(live.feed(event))
@@ -206,3 +209,63 @@ def test_one_host_without_a_prefix_passes_through_unchanged() -> None:
 def test_on_a_terminal_one_host_without_a_prefix_is_escaped() -> None:
     alone = OutputOptions(prefix=False, stdio=TERMINAL)
     assert show(alone, run_started("a"), output("a", b"\x1b[2J")).stdout == rb"\x1b[2J" + b"\n"
+
+
+def assemble(*chunks: bytes, longest: int = LONGEST_LINE) -> bytes:
+    assembler = LineAssembler(longest=longest)
+    return b"".join([*(assembler.feed(chunk) for chunk in chunks), assembler.finish()])
+
+
+def test_a_line_waits_for_its_end() -> None:
+    assembler = LineAssembler()
+    assert assembler.feed(b"on") == b""
+    assert assembler.feed(b"e\ntwo\nth") == b"one\ntwo\n"
+    assert assembler.feed(b"ree") == b""
+    assert assembler.finish() == b"three\n"
+    assert assembler.finish() == b""
+
+
+def test_a_character_split_between_chunks_is_whole_again() -> None:
+    assert assemble(b"gr\xc3", b"\xbcn\n") == "grün\n".encode()
+
+
+def test_an_overlong_line_is_given_out_in_pieces_while_it_grows() -> None:
+    assembler = LineAssembler(longest=4)
+    assert assembler.feed(b"abcd") == b""
+    assert assembler.feed(b"efghi") == b"abcd\nefgh\n"
+    assert assembler.feed(b"\n") == b"i\n"
+
+
+def test_a_line_of_just_the_longest_length_is_whole() -> None:
+    assert assemble(b"abcd\nefgh\n", longest=4) == b"abcd\nefgh\n"
+
+
+def test_a_piece_does_not_tear_a_character() -> None:
+    assert assemble("abcö\n".encode(), longest=4) == "abc\nö\n".encode()
+
+
+def test_what_is_held_is_bounded() -> None:
+    assembler = LineAssembler()
+    given_out = sum(len(assembler.feed(b"x" * 65536)) for _ in range(64))
+    assert 64 * 65536 - given_out <= LONGEST_LINE
+
+
+@given(st.binary(), st.lists(st.integers(min_value=0, max_value=64)), st.integers(min_value=4, max_value=12))
+def test_how_the_stream_was_cut_makes_no_difference(stream: bytes, cuts: list[int], longest: int) -> None:
+    places = sorted({0, *(cut % (len(stream) + 1) for cut in cuts), len(stream)})
+    chunks = [stream[start:end] for start, end in pairwise(places)]
+    assert assemble(*chunks, longest=longest) == assemble(stream, longest=longest)
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_short_lines_are_exact_but_for_a_missing_last_line_feed(chunks: list[bytes]) -> None:
+    stream = b"".join(chunks)
+    missing = b"" if not stream or stream.endswith(b"\n") else b"\n"
+    assert assemble(*chunks) == stream + missing
+
+
+@given(st.binary(), st.integers(min_value=4, max_value=12))
+def test_pieces_only_add_line_feeds(stream: bytes, longest: int) -> None:
+    lines = assemble(stream, longest=longest)
+    assert lines.replace(b"\n", b"") == stream.replace(b"\n", b"")
+    assert all(len(line) <= longest for line in lines.split(b"\n"))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from multirsh.events import Event, Output, PortUse, RunStarted
 from multirsh.model import ClosedBy, ErrorKind, Fate, Phase, Status
-from multirsh.output.batch import Outbox
 from multirsh.output.ndjson import Ndjson
+from multirsh.output.printer import Outbox
 
 from .events import failure, host_finished, host_started, output, run_finished, run_started
 

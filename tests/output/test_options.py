@@ -63,7 +63,7 @@ def test_in_ci_nothing_is_drawn_unless_asked_for(ci: str, drawing: Drawing) -> N
 
 
 def test_force_color_does_not_make_a_log_file_a_terminal() -> None:
-    options = OutputOptions.decide(stdio=UNWATCHED, environ={"FORCE_COLOR": "1", "TERM": "xterm"})
+    options = OutputOptions(stdio=UNWATCHED).decided({"FORCE_COLOR": "1", "TERM": "xterm"})
     assert options.stdout_color
     assert options.drawing is Drawing.NONE
 

@@ -82,7 +82,7 @@ def test_the_last_lines_of_a_host_come_before_the_ending() -> None:
     *_, last, rest = run(WATCHED, small_run(), step=1.0)
     assert [write.target for write in last.writes] == ["stderr"]
     assert last.stderr.startswith(b"\r \x1b[J\r2 hosts:")
-    assert not rest
+    assert not rest.writes
 
 
 def test_a_run_that_breaks_off_leaves_nothing_unsaid_and_no_line() -> None:
@@ -179,9 +179,8 @@ def terminal() -> Iterator[tuple[int, list[bytes]]]:
 def test_on_a_real_terminal_scrollback_is_clean(hosts: int) -> None:
     events = fleet_run(hosts)
     with terminal() as (device, came):
-        options = OutputOptions.decide(
-            stdio=Stdio.look(stdout=device, stderr=device),
-            environ={"TERM": "xterm-256color", "NO_COLOR": "1"},
+        options = OutputOptions(stdio=Stdio.look(stdout=device, stderr=device)).decided(
+            {"TERM": "xterm-256color", "NO_COLOR": "1"}
         )
         assert options.drawing is Drawing.REDRAWN
         for batch in run(options, events, step=0.09):
@@ -214,7 +213,7 @@ def test_what_waits_can_be_dropped() -> None:
     printer.feed(output("web1", b"line\n"))
     printer.drop()
     assert (printer.is_cut, printer.waiting_bytes, printer.has_more) == (True, 0, False)
-    assert not printer.take(0.0)
+    assert not printer.take(0.0).writes
 
 
 def test_much_that_waits_is_given_in_several_batches() -> None:

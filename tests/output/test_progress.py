@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.model import Status
-from multirsh.output.progress import Progress
+from multirsh.output.progress import RunProgress
 from multirsh.waits import Awaited, Wait, Waits
 
 from .events import host_finished, host_started, run_started
 
 
-def progress(*, total: int, started: int, ended: dict[Status, int], began: float = 100.0) -> Progress:
+def progress(*, total: int, started: int, ended: dict[Status, int], began: float = 100.0) -> RunProgress:
     hosts = [f"web{number}" for number in range(total)]
-    state = Progress(began=began)
+    state = RunProgress(began=began)
     state.feed(run_started(*hosts))
     for host in hosts[:started]:
         state.feed(host_started(host))
@@ -85,7 +85,7 @@ def test_slow_runs_are_told_by_the_minute() -> None:
 
 
 def test_a_retry_keeps_its_place_and_is_one_host() -> None:
-    state = Progress(began=0)
+    state = RunProgress(began=0)
     state.feed(run_started("a", "b"))
     for event in (host_started("a"), host_started("b"), host_started("a", attempt=2)):
         state.feed(event)
@@ -93,7 +93,7 @@ def test_a_retry_keeps_its_place_and_is_one_host() -> None:
 
 
 def test_a_host_that_was_never_started_can_finish() -> None:
-    state = Progress(began=0)
+    state = RunProgress(began=0)
     state.feed(run_started("a"))
     state.feed(host_finished("a", Status.NOT_RUN))
     assert state.render(79, 0.0) == "1/1  1 not run  0 in flight  0:00"
@@ -107,7 +107,7 @@ def test_color_does_not_count_as_width() -> None:
 
 
 def test_a_hostile_name_is_escaped() -> None:
-    state = Progress(began=0)
+    state = RunProgress(began=0)
     state.feed(run_started("\x1b[2J"))
     state.feed(host_started("\x1b[2J"))
     assert r"waiting for \x1b[2J" in state.render(79, 0.0)
@@ -129,7 +129,7 @@ def test_it_never_exceeds_the_width(
 
 
 def test_wide_characters_count_twice() -> None:
-    state = Progress(began=0)
+    state = RunProgress(began=0)
     state.feed(run_started("東京"))
     state.feed(host_started("東京"))
     full = "0/1  waiting for 東京"
@@ -138,7 +138,7 @@ def test_wide_characters_count_twice() -> None:
 
 
 def test_the_status_names_those_that_have_been_in_flight_longest() -> None:
-    state = Progress(began=0.0)
+    state = RunProgress(began=0.0)
     names = [f"h{number}" for number in range(1, 11)]
     state.feed(run_started(*names))
     for second, name in enumerate(names[:8]):
@@ -154,7 +154,7 @@ def test_the_status_names_those_that_have_been_in_flight_longest() -> None:
 
 class TestDetails:
     def test_who_has_been_in_flight_for_long_and_who_was_the_last_not_to_end_well(self) -> None:
-        state = Progress(began=0.0)
+        state = RunProgress(began=0.0)
         state.feed(run_started(*"abcdefgh"))
         state.feed(host_started("a", t=0.0))
         state.feed(host_started("b", t=3.0))
@@ -168,7 +168,7 @@ class TestDetails:
         assert state.details(80, 9.0) == ["not ok: b KILL, a exit 3"]
 
     def test_only_whole_names_that_fit(self) -> None:
-        state = Progress(began=0.0)
+        state = RunProgress(began=0.0)
         state.feed(run_started("abc", "x"))
         state.feed(host_started("abc", t=0.0))
         state.feed(host_started("x", t=0.0))
@@ -176,7 +176,7 @@ class TestDetails:
         assert state.details(12, 5.0) == []
 
     def test_the_last_few_only(self) -> None:
-        state = Progress(began=0.0)
+        state = RunProgress(began=0.0)
         for number in range(9):
             state.feed(host_finished(f"h{number}", Status.TIMEOUT))
         assert state.details(80, 0.0) == ["not ok: " + ", ".join(f"h{n} timeout" for n in (8, 7, 6, 5, 4))]
@@ -199,7 +199,7 @@ class TestWaits:
 
     def test_they_stand_below_the_line_or_in_it(self) -> None:
         state = progress(total=9, started=3, ended={Status.OK: 1})
-        state.waits_for(self.WAITS)
+        state.waits = self.WAITS
         assert state.details(120, 100.0)[0] == self.LINE
         assert state.details(40, 100.0)[0] == "waiting for: the gate"
         assert "waiting" not in state.render(200, 100.0)
@@ -207,7 +207,7 @@ class TestWaits:
 
     def test_who_is_between_two_attempts_is_not_in_flight(self) -> None:
         state = progress(total=9, started=3, ended={Status.OK: 1})
-        state.waits_for(self.WAITS)
+        state.waits = self.WAITS
         counts, longest, awaited = state.status(100.0)
         assert counts == "1/9, 1 ok, 1 in flight, 6 to start, 0:00"
         assert longest == "longest in flight: web2 0:00"
@@ -216,6 +216,6 @@ class TestWaits:
 
     def test_they_are_over(self) -> None:
         state = progress(total=9, started=3, ended={})
-        state.waits_for(self.WAITS)
-        state.waits_for(Waits())
+        state.waits = self.WAITS
+        state.waits = Waits()
         assert state.details(120, 100.0) == []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from typing import Final
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multirsh.model import Status
-from multirsh.output.batch import Batch, Write
-from multirsh.output.latest import Latest
+from multirsh.output.batch import Batch, Stream, Write
+from multirsh.output.formatting import columns
 from multirsh.output.options import Drawing, OutputOptions, Stdio
-from multirsh.output.progress import Progress
-from multirsh.output.statusline import LINES_S, PATIENCE_S, REFRESH_S, StatusLine
+from multirsh.output.progress import RunProgress
+from multirsh.output.statusline import DELAY_S, LATEST_HOSTS, LINES_S, REFRESH_S, LatestLines, StatusLine
 
-from .events import host_finished, host_started, run_started
+from .events import host_finished, host_started, output, run_started
 
 WATCHED = OutputOptions(
     drawing=Drawing.REDRAWN, stdio=Stdio(stdout_is_terminal=True, stderr_is_terminal=True, width=lambda: 40)
@@ -22,10 +27,10 @@ TEXT = Batch((Write("stdout", b"web1: up\n"),))
 
 
 def status_line(options: OutputOptions) -> StatusLine:
-    progress = Progress(began=0.0)
+    progress = RunProgress(began=0.0)
     progress.feed(run_started("a", "b"))
     progress.feed(host_started("a"))
-    return StatusLine(options, progress, began=0.0, latest=Latest(()))
+    return StatusLine(options, progress)
 
 
 def drawn(seconds: int) -> bytes:
@@ -33,7 +38,7 @@ def drawn(seconds: int) -> bytes:
 
 
 def test_a_short_run_has_no_line() -> None:
-    assert status_line(WATCHED).below(TEXT, PATIENCE_S / 2) == TEXT
+    assert status_line(WATCHED).below(TEXT, DELAY_S / 2) == TEXT
 
 
 def test_text_goes_between_clearing_and_drawing() -> None:
@@ -53,15 +58,15 @@ def test_text_between_two_wordings_brings_the_line_back_as_it_was() -> None:
 def test_without_text_it_is_drawn_only_when_due_and_different() -> None:
     line = status_line(WATCHED)
     line.below(NOTHING, 1.0)
-    assert not line.below(NOTHING, 1.0 + REFRESH_S / 2)
-    assert not line.below(NOTHING, 1.0 + REFRESH_S)  # due, but it says the same
+    assert not line.below(NOTHING, 1.0 + REFRESH_S / 2).writes
+    assert not line.below(NOTHING, 1.0 + REFRESH_S).writes  # due, but it says the same
     assert line.below(NOTHING, 2.0).stderr == CLEAR + drawn(2)
 
 
-def test_at_the_most_eight_wordings_a_second() -> None:
+def test_at_most_eight_updates_a_second() -> None:
     line = status_line(WATCHED)
     batches = [line.below(NOTHING, 1.0 + tick / 1000) for tick in range(10_000)]
-    assert sum(bool(batch) for batch in batches) <= 10 * 8
+    assert sum(bool(batch.writes) for batch in batches) <= 10 * 8
 
 
 def test_the_last_text_comes_after_the_line_is_gone_for_good() -> None:
@@ -111,8 +116,8 @@ def test_lines_of_their_own_come_seldom_and_with_nothing_to_clear() -> None:
     assert line.below(TEXT, LINES_S) == Batch(
         (Write("stdout", b"web1: up\n"), Write("stderr", b"0/2  1 in flight  0:10\n"))
     )
-    assert not line.below(NOTHING, LINES_S + 1)
-    assert line.below(NOTHING, LINES_S * 2)
+    assert not line.below(NOTHING, LINES_S + 1).writes
+    assert line.below(NOTHING, LINES_S * 2).writes
     assert line.last(TEXT) == TEXT
 
 
@@ -124,11 +129,11 @@ def test_how_often_it_wants_to_be_drawn() -> None:
 
 def with_details(options: OutputOptions) -> StatusLine:
     """Of one host that has been in flight since 0.0, and one that has failed."""
-    progress = Progress(began=0.0)
+    progress = RunProgress(began=0.0)
     progress.feed(run_started("a", "b"))
     progress.feed(host_started("a"))
     progress.feed(host_finished("b", Status.FAILED, exit_status=3))
-    return StatusLine(options, progress, began=0.0, latest=Latest(()))
+    return StatusLine(options, progress)
 
 
 def test_details_stand_below_and_the_cursor_goes_back_up() -> None:
@@ -151,10 +156,10 @@ def test_lines_of_their_own_have_no_details() -> None:
 def test_while_a_person_types_nothing_is_drawn_over_it() -> None:
     line = status_line(WATCHED)
     line.below(NOTHING, 1.0)
-    line.hold(held=True)
+    line.is_held = True
     assert line.below(TEXT, 2.0) == Batch((Write("stderr", CLEAR), *TEXT.writes))
     assert line.below(TEXT, 3.0) == TEXT
-    line.hold(held=False)
+    line.is_held = False
     assert line.below(NOTHING, 4.0).stderr == drawn(4)
 
 
@@ -163,3 +168,48 @@ def test_on_a_terminal_that_is_another_jobs_nothing_is_drawn() -> None:
     stdio = dataclasses.replace(WATCHED.stdio, is_ours=lambda: ours.pop(0))
     line = status_line(dataclasses.replace(WATCHED, stdio=stdio))
     assert [line.below(NOTHING, seconds).stderr for seconds in (1.0, 2.0, 3.0)] == [drawn(1), CLEAR, drawn(3)]
+
+
+ONE: Final[tuple[Stream]] = ("stdout",)
+
+
+def latest(*outputs: tuple[str, bytes]) -> LatestLines:
+    made = LatestLines(ONE)
+    for host, data in outputs:
+        made.feed(output(host, data))
+    return made
+
+
+def test_the_last_line_of_a_chunk() -> None:
+    assert latest(("a", b"one\ntwo\n")).lines(80) == ["a: two"]
+    assert latest(("a", b"one\ntw")).lines(80) == ["a: tw"]
+    assert latest(("a", b"one\r\n\r\n")).lines(80) == ["a: one"]
+    assert latest(("a", b"one\n"), ("a", b"\n")).lines(80) == ["a: one"]
+
+
+def test_a_host_has_one_line_and_the_newest_is_last() -> None:
+    assert latest(("a", b"1"), ("b", b"2"), ("a", b"3")).lines(80) == ["b: 2", "a: 3"]
+
+
+def test_few_hosts_are_told() -> None:
+    lines = latest(*((f"h{number}", b"x") for number in range(9))).lines(80)
+    assert lines == [f"h{number}: x" for number in range(9 - LATEST_HOSTS, 9)]
+
+
+def test_who_has_ended_is_no_news() -> None:
+    made = latest(("a", b"1"))
+    made.feed(host_finished("a"))
+    assert made.lines(80) == []
+
+
+def test_what_is_shown_elsewhere_is_not_shown_here() -> None:
+    made = LatestLines(ONE)
+    made.feed(output("a", b"x", stream="stderr"))
+    assert made.lines(80) == []
+
+
+@given(st.binary(max_size=3000), st.integers(min_value=0, max_value=100))
+def test_it_fits_and_is_harmless_whatever_comes(data: bytes, width: int) -> None:
+    for line in latest(("東京", data)).lines(width):
+        assert columns(line) <= width
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)

@@ -6,8 +6,8 @@ import pytest
 
 from multirsh.events import Event, PortUse
 from multirsh.model import ClosedBy, ErrorKind, Phase, Status
-from multirsh.output.batch import Outbox
 from multirsh.output.options import OutputOptions
+from multirsh.output.printer import Outbox
 from multirsh.output.summary import Summary
 
 from .events import failure, host_finished, run_finished

@@ -130,7 +130,7 @@ def few_ports() -> Iterator[Namespace]:
 # Ephemeral ports.
 
 
-async def test_more_connections_than_ports_one_after_another(few_ports: Namespace) -> None:
+async def test_more_connections_than_port_report_after_another(few_ports: Namespace) -> None:
     caller = Caller()
     async with holder() as server:
         for _ in range(100):

@@ -23,7 +23,7 @@ from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
-    from multirsh.journal.reached import Reached
+    from multirsh.journal.record import RecordedRoutes
 
 _of_connecting = partial(option, section="Connection")
 
@@ -179,7 +179,7 @@ class Connecting:
             host_keys=None if self.host_keys is None else HostKeyPolicy(self.host_keys),
         )
 
-    def as_recorded(self, reached: Reached) -> Self:
+    def as_recorded(self, reached: RecordedRoutes) -> Self:
         """The same where hosts are reached as a record says.
 
         What this command line does not say, the record says, and not the environment or config.toml.

@@ -13,8 +13,7 @@ from multirsh.cli.options.declare import option, together
 from multirsh.cli.sections import Setting
 
 if TYPE_CHECKING:
-    from multirsh.commands.command import Command
-    from multirsh.commands.script import Script
+    from multirsh.commands.command import Command, Script
 
 _of_running = partial(option, section="Run")
 

@@ -16,8 +16,8 @@ from multirsh.cli import values
 from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.options.declare import option, together
 from multirsh.inventory import Inventory
+from multirsh.inventory.inventory import SHOWN
 from multirsh.inventory.nodeset import parse
-from multirsh.inventory.selection import SHOWN
 from multirsh.model import Host
 
 _of_hosts = partial(option, section="Hosts")

@@ -17,11 +17,11 @@ from multirsh.cli.options.declare import option, together
 from multirsh.cli.stdin import OURS
 from multirsh.errors import UsageError
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
-from multirsh.output.gather.store import USUAL_MEMORY
+from multirsh.output.store import USUAL_MEMORY
 
 if TYPE_CHECKING:
     from multirsh.cli.report_file import ReportFile
-    from multirsh.output.gather.normalize import Normalizer
+    from multirsh.output.normalize import Normalizer
 
 _of_output = partial(option, section="Output")
 
@@ -166,9 +166,8 @@ class Showing:
         Raises:
             UsageError: Options that cannot be meant together.
         """
-        return OutputOptions.decide(
+        return OutputOptions(
             stdio=Stdio.look(),
-            environ=os.environ,
             mode=self._mode(),
             prefix=not self.no_prefix,
             with_stderr=self.gather_all,
@@ -177,9 +176,7 @@ class Showing:
             memory=fitted(self.output_memory),
             folders=self._folders(),
             quiet=self.quiet,
-            color=When(self.color),
-            progress=When(self.progress),
-        )
+        ).decided(os.environ, color=When(self.color), progress=When(self.progress))
 
     def report_file(self) -> ReportFile | None:
         """Where the report goes, or ``None``.

@@ -14,8 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from multirsh.errors import UsageError
-from multirsh.inventory.suggest import did_you_mean
+from multirsh.errors import UsageError, did_you_mean
 
 
 class Word(enum.StrEnum):

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from multirsh.cli.options import Showing
-from multirsh.errors import UsageError
-from multirsh.inventory.suggest import did_you_mean
+from multirsh.errors import UsageError, did_you_mean
 
 LIVE: Final = "live"
 GATHER: Final = "gather"

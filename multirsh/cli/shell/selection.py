@@ -9,9 +9,9 @@ from typing import Self
 from multirsh.cli.shell.line import Change
 from multirsh.errors import UsageError
 from multirsh.inventory import Inventory
-from multirsh.inventory.groups import GroupGraph
+from multirsh.inventory.draft import GroupGraph
+from multirsh.inventory.inventory import Candidates
 from multirsh.inventory.nodeset import Operand, evaluate, parse
-from multirsh.inventory.selection import Known
 from multirsh.model import Host
 
 
@@ -24,7 +24,7 @@ class Selection:
         chosen: Those that are selected, 1 or more, in the shell's order.
     """
 
-    known: Known
+    known: Candidates
     chosen: tuple[Host, ...]
 
     @classmethod
@@ -35,7 +35,7 @@ class Selection:
             replace(group, hosts=tuple(name for name in group.hosts if name in by_name))
             for group in inventory.groups.values()
         ]
-        known = Known(
+        known = Candidates(
             by_name,
             GroupGraph.of(groups),
             "the hosts of this shell",

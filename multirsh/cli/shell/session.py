@@ -23,7 +23,7 @@ from multirsh.errors import MultirshError
 from multirsh.events import Event, HostFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
 from multirsh.model import Status
-from multirsh.output.words import plural
+from multirsh.output.formatting import plural
 
 
 class Session:

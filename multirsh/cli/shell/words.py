@@ -11,7 +11,7 @@ from multirsh.engine.keep import KeptConnection
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy
 from multirsh.output.escape import escape_text
-from multirsh.output.words import duration, plural
+from multirsh.output.formatting import duration, plural
 from multirsh.ports.tally import PortStatistics
 
 PROMPT_WIDTH: Final = 30

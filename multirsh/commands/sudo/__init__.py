@@ -1,11 +1,11 @@
-"""Running as somebody else by sudo, whose password is answered to a prompt of this run's own only.
+"""Running commands as another user by sudo, doas or su; the password is sent only to a prompt of this run.
 
 ::
 
-    options.py        what the caller says: as whom
-    wrapping.py       the text that runs a text by sudo, with marks that only this attempt knows
-    scanner.py        finds the marks in output, wherever it is cut
-    conversation.py   what sudo writes and what it is answered; the user's input once the command has begun
-    trial.py          whether a password that nobody has accepted yet is given to one host more
-    elevation.py      the shell around them: one fleet's
+    options.py        which user, by which program
+    wrapping.py       POSIX text that runs a job by sudo, and the marks that it writes
+    conversation.py   what sudo writes and what it is answered, until the command begins
+    trial.py          whether one more host gets a password that no host has accepted yet
+    failures.py       why a command did not begin
+    runner.py         runs commands so on the hosts of a run
 """

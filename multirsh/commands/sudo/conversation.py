@@ -1,14 +1,14 @@
-"""What sudo, doas or su says before the command begins, and what it is answered; then the command's streams.
+"""The conversation with sudo, doas or su before the command begins; after that, the command's own streams.
 
-It stands between a connection and the user's ends of a command, as the
-``Sink`` and the ``Stdin`` of ``transports.base``::
+It stands between a connection and the command's streams, as the ``Sink`` and
+the ``Stdin`` of ``transports.base``::
 
-    remote's output ──▶ write() ─ marks taken out ──▶ the user's sink
-    remote's input ◀── read()  ◀─ the password, if our prompt was seen
+    remote's output ──▶ write() ─ marks removed ──▶ the user's sink
+    remote's input ◀── read()  ◀─ the password, once our prompt was seen
                                ◀─ the user's input, once the command has begun
 
-The marks are looked for on both streams: a start-up file, or a forced command, may have joined or discarded
-one of them.
+Marks are looked for on both streams: a start-up file or a forced command may
+have merged or discarded one of them.
 """
 
 from __future__ import annotations
@@ -17,117 +17,169 @@ import asyncio
 import enum
 import errno
 import re
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
-from multirsh.commands.sudo.scanner import Scanner
-from multirsh.commands.sudo.wrapping import TELLTALES, Marks
+from multirsh.commands.sudo.wrapping import ECHO_SIGNS, Marks
 from multirsh.errors import IllegalTransition
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.passwords import Password
 from multirsh.transports.words import one_line
 
 SCRUBBED: Final = b"***"
-"""In place of the password, where a host writes it before the command begins."""
+"""Replaces the password if a host writes it before the command begins."""
 
 TAIL_BYTES: Final = 2048
-"""Of each stream, kept for messages."""
+"""Bytes of each stream that are kept for messages."""
 
-KILLED_S: Final = 2.0
-"""Seconds that a program has to die of KILL; then its input ends instead."""
+KILL_TIMEOUT_S: Final = 2.0
+"""Seconds that a killed program has to end; after that its input ends instead."""
 
-_SAID_ANYWAY: Final = (
+LONGEST_NAME: Final = 256
+"""The longest user name, in bytes (LOGIN_NAME_MAX, limits.h)."""
+
+_REDUNDANT_ENDS: Final = (
     "a password is required",
     "error initializing audit plugin sudoers_audit",
     "This incident has been reported to the administrator.",
 )
-"""What sudo adds where it has said before what is wrong, such as that an account has expired."""
+"""What sudo adds after it has said what is wrong, such as that an account has expired."""
 
-_SAID_BEFORE: Final = "sudo: unable to resolve host"
-"""What it says where nothing is wrong that concerns us."""
+_HARMLESS_START: Final = "sudo: unable to resolve host"
+"""A warning of sudo's that does not concern us."""
 
-LONGEST_NAME: Final = 256
-"""Bytes of a user's name (LOGIN_NAME_MAX, limits.h)."""
+_PROMPT_END: Final = re.compile(b"(:|\xef\xbc\x9a)\\s?\\Z")
+"""The end of a prompt of doas, su or PAM in any language (U+FF1A is a colon, too)."""
 
-_QUESTION: Final = re.compile(b"(:|\xef\xbc\x9a)\\s?\\Z")
-"""The end of a prompt, in whatever language (U+FF1A is a colon, too): doas's, su's, and those of PAM."""
+_ERROR_START: Final = re.compile(rb"\A\r?(sudo|doas|su|[a-z]*sh): ?")
+"""The beginning of an error message (err(3)). Its parts end in colons, and may arrive separately."""
 
-_COMPLAINT: Final = re.compile(rb"\A\r?(sudo|doas|su|[a-z]*sh): ?")
-"""The beginning of an error message (err(3)), whose parts, each with a colon at its end, may come apart."""
-
-_ONE_TIME: Final = re.compile(
+_ONE_TIME_CODE: Final = re.compile(
     rb"\A(?!\r?doas \().*\b(one.time|otp|token|verification|passcode|yubikey|pin|code)\b", re.IGNORECASE
 )
-"""A question for something else than the password: pam_oath(8), pam_google_authenticator(8), pam_yubico(8)
-and others may ask before it. doas's own prompt has the user's name in it, which may be anything."""
+"""A question for something other than the password, which pam_oath(8), pam_google_authenticator(8),
+pam_yubico(8) and others may ask first. doas's own prompt is excluded, since it contains the user's name,
+which may be anything."""
 
-_MUST_CHANGE: Final = re.compile(
+_PASSWORD_CHANGE: Final = re.compile(
     r"(current|old|new)\b.*password|password.*expired|must.*change", re.IGNORECASE
 )
-"""In the questions of PAM's modules (pam_chauthtok(3)), and in what sudo says before them."""
+"""In the questions of PAM's modules (pam_chauthtok(3)), and in what sudo writes before them."""
 
 _ECHO: Final = b"*\b \r\n"
-"""What a terminal shows for a password that is typed: sudo's pwfeedback, and the line's end."""
+"""What a terminal shows while a password is typed: sudo's pwfeedback, and the end of the line."""
 
 
-class Stage(enum.Enum):
-    """Where the conversation is."""
+class Piece(NamedTuple):
+    """A piece of a stream, up to the next mark.
+
+    Attributes:
+        text: What comes before the mark.
+        mark: The mark that ends the piece; ``None`` if there is none yet.
+    """
+
+    text: bytes
+    mark: bytes | None
+
+
+class MarkScanner:
+    """Finds marks in a stream that arrives in pieces; holds back only what may be the start of a mark."""
+
+    def __init__(self, *marks: bytes) -> None:
+        """Look for ``marks``, none of which is empty."""
+        self._held = b""
+        self.look_for(*marks)
+
+    def look_for(self, *marks: bytes) -> None:
+        """Look for these marks from now on, and for no others."""
+        self._marks = marks
+        # Of two marks that begin alike, the longer one has to be found.
+        longest_first = sorted(marks, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
+
+    def pieces(self, data: bytes) -> Iterator[Piece]:
+        """Split ``data`` at marks. The marks may be changed between two pieces."""
+        self._held += data
+        while (found := self._pattern.search(self._held)) is not None and found[0]:
+            text, self._held = self._held[: found.start()], self._held[found.end() :]
+            yield Piece(text, found[0])
+        keep = self._partial_mark()
+        text, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        if text:
+            yield Piece(text, None)
+
+    def rest(self) -> bytes:
+        """Return what was held back, at the end of the stream."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _partial_mark(self) -> int:
+        """How many bytes at the end may be the beginning of a mark."""
+        for count in range(min(len(self._held), max(map(len, self._marks), default=1) - 1), 0, -1):
+            end = self._held[-count:]
+            if any(mark.startswith(end) for mark in self._marks):
+                return count
+        return 0
+
+
+class SudoState(enum.Enum):
+    """The state of the conversation. "sudo" means doas and su as well."""
 
     QUIET = "quiet"
-    """The login shell has not come to our text, as far as is known."""
+    """Nothing shows that the login shell has reached our text."""
     STARTED = "started"
     """sudo has been started."""
-    ASKED = "asked"
-    """It has asked for the password."""
+    PROMPTED = "prompted"
+    """sudo has asked for the password."""
     ANSWERED = "answered"
-    """It was given it."""
+    """The password has been sent."""
     REFUSED = "refused"
-    """It has complained, and asked again."""
-    MORE = "more"
-    """It has asked for something else besides, without a complaint: a second factor, or a new password."""
+    """sudo has complained and asked again."""
+    EXTRA_QUESTION = "extra question"
+    """sudo has asked for something else without a complaint: a second factor, or a new password."""
     WITHHELD = "withheld"
-    """It has asked, and is not given it."""
+    """sudo has asked for the password, and does not get it."""
     BEGUN = "begun"
     """The command runs."""
 
 
-class Event(enum.Enum):
-    """What moves it on."""
+class SudoEvent(enum.Enum):
+    """What changes the state."""
 
     START = "start"
     PROMPT = "prompt"
-    AGAIN = "again"
+    PROMPT_AGAIN = "prompt again"
     QUESTION = "question"
     READY = "ready"
     ANSWER = "answer"
     WITHHOLD = "withhold"
 
 
-TABLE: Final[Mapping[tuple[Stage, Event], Stage]] = {
-    (Stage.QUIET, Event.START): Stage.STARTED,
-    (Stage.QUIET, Event.PROMPT): Stage.ASKED,
-    (Stage.STARTED, Event.PROMPT): Stage.ASKED,
-    (Stage.ASKED, Event.ANSWER): Stage.ANSWERED,
-    (Stage.ASKED, Event.WITHHOLD): Stage.WITHHELD,
-    (Stage.STARTED, Event.QUESTION): Stage.MORE,
-    (Stage.ANSWERED, Event.AGAIN): Stage.REFUSED,
-    (Stage.ANSWERED, Event.QUESTION): Stage.MORE,
-    **{(stage, Event.READY): Stage.BEGUN for stage in Stage if stage is not Stage.BEGUN},
+TRANSITIONS: Final[Mapping[tuple[SudoState, SudoEvent], SudoState]] = {
+    (SudoState.QUIET, SudoEvent.START): SudoState.STARTED,
+    (SudoState.QUIET, SudoEvent.PROMPT): SudoState.PROMPTED,
+    (SudoState.STARTED, SudoEvent.PROMPT): SudoState.PROMPTED,
+    (SudoState.PROMPTED, SudoEvent.ANSWER): SudoState.ANSWERED,
+    (SudoState.PROMPTED, SudoEvent.WITHHOLD): SudoState.WITHHELD,
+    (SudoState.STARTED, SudoEvent.QUESTION): SudoState.EXTRA_QUESTION,
+    (SudoState.ANSWERED, SudoEvent.PROMPT_AGAIN): SudoState.REFUSED,
+    (SudoState.ANSWERED, SudoEvent.QUESTION): SudoState.EXTRA_QUESTION,
+    **{(state, SudoEvent.READY): SudoState.BEGUN for state in SudoState if state is not SudoState.BEGUN},
 }
-"""What else comes changes nothing."""
+"""Output that is none of these events changes nothing."""
 
-IS_OVER: Final = frozenset({Stage.REFUSED, Stage.MORE, Stage.WITHHELD})
-"""The stages in which sudo waits for an answer that it does not get."""
+UNANSWERED: Final = frozenset({SudoState.REFUSED, SudoState.EXTRA_QUESTION, SudoState.WITHHELD})
+"""The states in which sudo waits for an answer that it will not get."""
 
 
-class Conversation:
-    """Of one attempt to run a command as another user.
+class SudoConversation:
+    """The conversation of one attempt to run a command as another user.
 
     Attributes:
-        stage: Where it is.
-        repeats: Whether our own text came back: sudo does not allow it, or the login shell cannot read it.
-        whose: The user whose password is asked for, where sudo has said so; empty where it has not.
-        label: What was asked for besides the password, as far as it was said; empty if nothing was.
+        state: Its state.
+        is_echoed: Whether our own text came back: sudo does not allow it, or the login shell cannot read it.
+        password_owner: The user whose password sudo asks for, if sudo said so; otherwise empty.
+        extra_question: What was asked besides the password, as far as it could be read; otherwise empty.
     """
 
     def __init__(
@@ -137,242 +189,249 @@ class Conversation:
         marks: Marks,
         *,
         answer: Callable[[], Password | None] = lambda: None,
-        moved: Callable[[Stage], None] = lambda _stage: None,
+        on_progress: Callable[[SudoState], None] = lambda _state: None,
         kill: Callable[[], bool] = lambda: False,
         tty: bool = False,
-        by_mark: bool = True,
+        has_marked_prompt: bool = True,
         user: str | None = None,
     ) -> None:
-        """Begin it.
+        """Begin the conversation.
 
         Args:
-            sink: The user's; gets all output but the conversation.
-            stdin: The user's, for the command.
-            marks: As ``wrapping`` gave them.
-            answer: Gives the password when it is asked for; ``None`` to give none.
-            moved: Is called with each new stage, and again when output comes after an answer.
-            kill: Kills the program that waits for an answer; returns whether that is possible. An end of its
-                input instead is counted by PAM's modules as one more failed attempt.
-            tty: Whether all output comes on one stream, stdout.
-            by_mark: Whether prompts carry our mark; else each line without an end is one, once our text runs.
-            user: The login's.
+            sink: Receives all output except the conversation itself.
+            stdin: The command's standard input.
+            marks: The marks that the wrapped command writes.
+            answer: Returns the password when sudo asks for it; ``None`` to withhold it.
+            on_progress: Called with each new state, and again when output follows an answer.
+            kill: Kills the program that waits for an answer; returns whether that is possible. To end its
+                input instead would count as one more failed attempt in PAM's modules.
+            tty: Whether all output arrives on stdout.
+            has_marked_prompt: Whether the prompt is our mark. If not, each unfinished line counts as a
+                prompt, once our text runs.
+            user: The user that is logged in.
         """
-        self.stage = Stage.QUIET
-        self.repeats = False
-        self.whose = self.label = ""
+        self.state = SudoState.QUIET
+        self.is_echoed = False
+        self.password_owner = self.extra_question = ""
         self._sink = sink
         self._stdin = stdin
         self._marks = marks
         self._answer = answer
-        self._moved = moved
+        self._on_progress = on_progress
         self._kill = kill
         self._tty = tty
-        self._by_mark = by_mark
+        self._has_marked_prompt = has_marked_prompt
         self._user = user
         self._password: Password | None = None
         self._answer_bytes = 0
         self._changed = asyncio.Event()
-        self._since = self._line = b""
+        self._since_answer = self._line = b""
         self._ready_left = 2
         self._skips: dict[Stream, bytes | None] = {"stdout": None, "stderr": None}
         self._names: dict[Stream, bytes | None] = {"stdout": None, "stderr": None}
         self._tails: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
-        self._scanners: dict[Stream, Scanner] = {"stdout": Scanner(), "stderr": Scanner()}
-        self._look_for(*self._words)
+        self._scanners: dict[Stream, MarkScanner] = {"stdout": MarkScanner(), "stderr": MarkScanner()}
+        self._look_for(*self._all_marks)
 
     @property
-    def _words(self) -> tuple[bytes, ...]:
-        return (*self._marks, self._marks.prompts[1], *TELLTALES)
+    def _all_marks(self) -> tuple[bytes, ...]:
+        return (*self._marks, self._marks.prompts[1], *ECHO_SIGNS)
 
     # The sink.
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take output."""
+        """Receive output."""
         if not self._ready_left:
             self._sink.write(stream, data)
             return
         for piece in self._scanners[stream].pieces(data):
-            self._take(stream, piece.text, before=piece.word)
-            if piece.word is not None:
-                self._found(stream, piece.word)
+            self._take(stream, piece.text, before=piece.mark)
+            if piece.mark is not None:
+                self._found(stream, piece.mark)
         if not self._ready_left:
             self.end()
-        elif self.stage is Stage.ANSWERED or (self.stage is Stage.STARTED and not self._by_mark):
-            self._look_at_question(stream)
+        elif self.state is SudoState.ANSWERED or (
+            self.state is SudoState.STARTED and not self._has_marked_prompt
+        ):
+            self._look_for_question(stream)
 
     @property
-    def of_another(self) -> str:
-        """The user whose password is asked for, if it is not the login's; else empty."""
-        return "" if self._user is None or self.whose == self._user else self.whose
+    def other_owner(self) -> str:
+        """The user whose password sudo asks for, if it is not the logged-in user; otherwise empty."""
+        return "" if self._user is None or self.password_owner == self._user else self.password_owner
 
     @property
     def has_answered(self) -> bool:
-        """Whether the password was given."""
+        """Whether the password was sent."""
         return self._answer_bytes > 0
 
     @property
     def has_begun(self) -> bool:
         """Whether the command runs, or has run."""
-        return self.stage is Stage.BEGUN
+        return self.state is SudoState.BEGUN
 
     def end(self) -> None:
-        """No mark comes any more: what looked like the beginning of one was none."""
+        """Expect no more marks: pass on what was held back as the possible beginning of one."""
         for stream, scanner in self._scanners.items():
             self._take(stream, scanner.rest(), before=b"")
 
     @property
     def tail(self) -> bytes:
-        """The end of what was said since sudo was started, without marks."""
+        """The end of the output since sudo was started, without marks."""
         return self._tails["stderr"] or self._tails["stdout"]
 
     @property
-    def last_words(self) -> str:
-        """The last line that says something; empty where there is none."""
+    def last_line(self) -> str:
+        """The last line that says something; empty if there is none."""
         lines = [
             line
             for line in self.tail.decode("utf-8", "replace").splitlines()
-            if line.strip() and not line.startswith(_SAID_BEFORE)
+            if line.strip() and not line.startswith(_HARMLESS_START)
         ]
-        while len(lines) > 1 and lines[-1].endswith(_SAID_ANYWAY):
+        while len(lines) > 1 and lines[-1].endswith(_REDUNDANT_ENDS):
             del lines[-1]
         return one_line(lines[-1]) if lines else ""
 
     @property
-    def wants_change(self) -> bool:
-        """Whether what it asks for besides is a new password."""
-        said = f"{self.tail.decode('utf-8', 'replace')}\n{self.label}"
-        return self.stage is Stage.MORE and _MUST_CHANGE.search(said) is not None
+    def wants_new_password(self) -> bool:
+        """Whether the extra question is for a new password."""
+        output = f"{self.tail.decode('utf-8', 'replace')}\n{self.extra_question}"
+        return self.state is SudoState.EXTRA_QUESTION and _PASSWORD_CHANGE.search(output) is not None
 
     @property
     def question(self) -> str:
-        """What is asked by a prompt that is not ours; empty where nothing is, as far as can be seen."""
-        if self.stage is not Stage.ANSWERED or any(skipped is not None for skipped in self._skips.values()):
+        """A prompt after the answer that is not ours; empty if there seems to be none."""
+        if self.state is not SudoState.ANSWERED or any(skip is not None for skip in self._skips.values()):
             return ""
-        return self._unended
+        return self._unfinished_line
 
     @property
-    def _unended(self) -> str:
-        """The line that has no end yet, or nothing."""
+    def _unfinished_line(self) -> str:
         for tail in (self._tails["stderr"], self._tails["stdout"]):
             line = tail.rpartition(b"\n")[2].strip(b"\r")
             if line.strip():
                 return one_line(line.decode("utf-8", "replace")).strip()
         return ""
 
-    def ask_more(self) -> None:
-        """It waits for something else than the password, as nothing more has come for a while."""
-        self.label = self._unended
-        self._step(Event.QUESTION)
+    def assume_question(self) -> None:
+        """Take the unfinished line as an extra question, since nothing has followed it for a while."""
+        self.extra_question = self._unfinished_line
+        self._step(SudoEvent.QUESTION)
 
-    def _found(self, stream: Stream, word: bytes) -> None:
-        if word == self._marks.ready:
+    def _found(self, stream: Stream, mark: bytes) -> None:
+        if mark == self._marks.ready:
             self._begin()
         elif self.has_begun:
-            if word != self._marks.here:
-                self._sink.write(stream, word)
-        elif word == self._marks.here:
+            if mark != self._marks.started:
+                self._sink.write(stream, mark)
+        elif mark == self._marks.started:
             self._tails[stream] = b""
-            self._step(Event.START)
-        elif word in self._marks.prompts and self._by_mark:
-            # What sudo-rs writes behind the mark is PAM's prompt, to the end of the line.
-            self._skips[stream] = b"" if word == self._marks.prompts[1] else _ECHO if self._tty else None
+            self._step(SudoEvent.START)
+        elif mark in self._marks.prompts and self._has_marked_prompt:
+            # After the mark, sudo-rs writes PAM's own prompt, up to the end of the line.
+            is_rs = mark == self._marks.prompts[1]
+            self._skips[stream] = b"" if is_rs else _ECHO if self._tty else None
             self._names[stream] = b""
-            self._asked()
-        elif word in TELLTALES:
-            self.repeats = True
+            self._prompted()
+        elif mark in ECHO_SIGNS:
+            self.is_echoed = True
             self._skips[stream] = b""
-        elif word not in self._marks.prompts:
+        elif mark not in self._marks.prompts:
             self._take(stream, SCRUBBED)
 
     def _begin(self) -> None:
         self._ready_left -= 1
         if self._ready_left:
-            self._step(Event.READY)
-            if self._password is not None:  # it has not waited for it, and the command is not to get it
+            self._step(SudoEvent.READY)
+            if self._password is not None:  # sudo has not waited for it, and the command must not get it
                 self._password, self._answer_bytes = None, 0
             self._skips = dict.fromkeys(self._skips)
-            self._look_for(self._marks.ready, self._marks.here)
+            self._look_for(self._marks.ready, self._marks.started)
         else:
             self._look_for()
 
-    def _asked(self) -> None:
-        if self.stage is Stage.ANSWERED:
-            self._step(Event.AGAIN if self._since.strip(_ECHO) else Event.QUESTION)
+    def _prompted(self) -> None:
+        if self.state is SudoState.ANSWERED:
+            has_complained = bool(self._since_answer.strip(_ECHO))
+            self._step(SudoEvent.PROMPT_AGAIN if has_complained else SudoEvent.QUESTION)
             return
-        if self.stage not in {Stage.QUIET, Stage.STARTED}:
+        if self.state not in {SudoState.QUIET, SudoState.STARTED}:
             return
-        self._step(Event.PROMPT)
+        self._step(SudoEvent.PROMPT)
         self._password = self._answer()
         if self._password is None:
-            self._step(Event.WITHHOLD)
+            self._step(SudoEvent.WITHHOLD)
             return
         secret = self._password.reveal().encode()
         self._answer_bytes = len(secret) + 1
-        self._look_for(*self._words, *([secret] if secret else []))
+        self._look_for(*self._all_marks, *([secret] if secret else []))
         self._tails = dict.fromkeys(self._tails, b"")
-        self._step(Event.ANSWER)
+        self._step(SudoEvent.ANSWER)
 
-    def _look_at_question(self, stream: Stream) -> None:
-        """Find a prompt that carries no mark."""
+    def _look_for_question(self, stream: Stream) -> None:
+        """Find a prompt that is not our mark."""
         line = self._tails[stream].rpartition(b"\n")[2]
-        if self._by_mark or _COMPLAINT.match(line) or not _QUESTION.search(line):
-            self._moved(self.stage)
-        elif self.stage is Stage.STARTED and _ONE_TIME.match(line):
-            self.ask_more()
-        elif self.stage is Stage.STARTED:
+        if self._has_marked_prompt or _ERROR_START.match(line) or not _PROMPT_END.search(line):
+            self._on_progress(self.state)
+        elif self.state is SudoState.STARTED and _ONE_TIME_CODE.match(line):
+            self.assume_question()
+        elif self.state is SudoState.STARTED:
             self._tails[stream] = self._line = b""
             self._skips[stream] = _ECHO
-            self._asked()
+            self._prompted()
         elif self._skips[stream] is None:
-            self.ask_more()
+            self.assume_question()
 
-    def _look_for(self, *words: bytes) -> None:
+    def _look_for(self, *marks: bytes) -> None:
         for scanner in self._scanners.values():
-            scanner.look_for(*words)
+            scanner.look_for(*marks)
 
-    def _step(self, event: Event) -> None:
-        if event is Event.START and self.stage is not Stage.QUIET:
-            return  # on the other stream
-        if (self.stage, event) not in TABLE:
-            raise IllegalTransition(f"{event} when {self.stage}")
-        self.stage = TABLE[self.stage, event]
+    def _step(self, event: SudoEvent) -> None:
+        if event is SudoEvent.START and self.state is not SudoState.QUIET:
+            return  # the same mark on the other stream
+        if (self.state, event) not in TRANSITIONS:
+            raise IllegalTransition(f"{event} when {self.state}")
+        self.state = TRANSITIONS[self.state, event]
         self._changed.set()
-        self._moved(self.stage)
+        self._on_progress(self.state)
 
     def _take(self, stream: Stream, data: bytes, before: bytes | None = None) -> None:
-        """Take text that is no mark.
+        """Receive text that is not a mark.
 
         Args:
-            stream: Where it came.
+            stream: Its stream.
             data: The text.
-            before: The mark or the like that follows it.
+            before: The mark that follows it, if any.
         """
         if self.has_begun:
             if data:
                 self._sink.write(stream, data)
             return
         data = self._without_skipped(stream, self._without_name(stream, data, is_all=before is not None))
-        if before in TELLTALES:
+        if before in ECHO_SIGNS:
             data = data[: data.rfind(b"\n") + 1]
         if not data:
             return
         self._tails[stream] = (self._tails[stream] + data)[-TAIL_BYTES:]
-        self._since = (self._since + data)[-TAIL_BYTES:] if self.stage is Stage.ANSWERED else b""
-        if self.stage in IS_OVER:
+        is_answered = self.state is SudoState.ANSWERED
+        self._since_answer = (self._since_answer + data)[-TAIL_BYTES:] if is_answered else b""
+        if self.state in UNANSWERED:
             return
-        if not self._by_mark and self.stage is not Stage.QUIET:  # what has no line's end may be a prompt
+        if (
+            not self._has_marked_prompt and self.state is not SudoState.QUIET
+        ):  # an unfinished line may be a prompt
             lines, end, self._line = (self._line + data).rpartition(b"\n")
             data = (lines + end).lstrip(b"\r\n")
-            stream = "stderr"  # the terminal is ours; what doas or su says is none of the command's output
+            stream = "stderr"  # the terminal is ours, and what doas or su writes is not the command's output
         if data:
             self._sink.write(stream, data)
 
     def _without_name(self, stream: Stream, data: bytes, *, is_all: bool) -> bytes:
-        """``data`` without the name and the semicolon that follow our prompt's mark.
+        """Remove the name and the semicolon that follow our prompt's mark.
 
         Args:
-            stream: Where it came.
-            data: What came.
+            stream: The stream of ``data``.
+            data: The text.
             is_all: Whether nothing follows that could belong to the name.
         """
         held = self._names[stream]
@@ -387,17 +446,18 @@ class Conversation:
         self._names[stream] = None
         if not (is_name and end):
             return held
-        self.whose = one_line(name.decode("utf-8", "replace"))
+        self.password_owner = one_line(name.decode("utf-8", "replace"))
         return rest
 
     def _without_skipped(self, stream: Stream, data: bytes) -> bytes:
-        """``data`` without what belongs to the prompt before it, if that is not over."""
+        """Remove what still belongs to the prompt before ``data``."""
         skipped = self._skips[stream]
         if skipped is None or not data:
             return data
         line, newline, rest = data.partition(b"\n")
-        if self.stage in {Stage.MORE, Stage.REFUSED} and skipped == b"":
-            self.label = one_line((self.label + line.decode("utf-8", "replace")).lstrip("] "))
+        if self.state in {SudoState.EXTRA_QUESTION, SudoState.REFUSED} and skipped == b"":
+            text = self.extra_question + line.decode("utf-8", "replace")
+            self.extra_question = one_line(text.lstrip("] "))
         if skipped and line.strip(skipped):
             self._skips[stream] = None
             return data.lstrip(skipped)
@@ -408,27 +468,27 @@ class Conversation:
     # The standard input.
 
     async def read(self, offset: int) -> bytes:
-        """Some bytes from ``offset``: of the password's line, then of the user's input.
+        """Return some bytes from ``offset``: of the password's line, then of the user's input.
 
         Raises:
-            OSError: The user's cannot be read.
+            OSError: The user's input cannot be read.
         """
         while True:
             if self._password is not None:
                 password, self._password = self._password, None
-                # In no variable: an exception would carry this frame.
+                # Not kept in a variable: an exception would carry this frame.
                 return password.reveal().encode() + b"\n"
-            if self.stage is Stage.BEGUN:
+            if self.state is SudoState.BEGUN:
                 return b"" if self._stdin is None else await self._stdin.read(offset - self._answer_bytes)
-            if self.stage in IS_OVER:
+            if self.state in UNANSWERED:
                 if self._kill():
-                    await asyncio.sleep(KILLED_S)
+                    await asyncio.sleep(KILL_TIMEOUT_S)
                 return b""
             self._changed.clear()
             await self._changed.wait()
 
     async def size(self) -> int:
-        """It is not known before sudo has asked, or not: a transport that must know cannot be used.
+        """Not known before sudo has asked or not: a transport that needs the size cannot be used.
 
         Raises:
             OSError: Always.
@@ -436,9 +496,9 @@ class Conversation:
         raise OSError(errno.ESPIPE, "its size depends on what sudo asks")
 
     def at(self, offset: int) -> bytes:
-        """As ``size``.
+        """Not possible, like ``size``.
 
         Raises:
             OSError: Always.
         """
-        raise OSError(errno.ESPIPE, f"nothing is known of it at {offset}")
+        raise OSError(errno.ESPIPE, f"its content at {offset} depends on what sudo asks")

@@ -1,4 +1,4 @@
-"""What the caller says of sudo, doas and su."""
+"""The user to run as, and the program that switches to it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class Become(enum.StrEnum):
     SUDO = "sudo"
     """sudo(8), or sudo-rs in its place."""
     DOAS = "doas"
-    """doas(1); it asks on a terminal only, so the command gets one."""
+    """doas(1). It asks on a terminal only, so the command gets one."""
     SU = "su"
-    """su(1), likewise; the password is the other user's."""
+    """su(1). It asks on a terminal only, and for the other user's password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sudo:
-    """That a command runs as another user.
+    """Runs a command as another user.
 
     Attributes:
-        user: As which: a name; for sudo also ``#`` and a number.
-        by: The program that does it.
+        user: The user: a name; for sudo also ``#`` and a number.
+        by: The program that switches to the user.
 
     Raises:
-        UsageError: The user cannot be one (``multirsh.names``).
+        UsageError: The name cannot be a user's (``multirsh.names``).
     """
 
     user: str = ROOT
@@ -46,24 +46,24 @@ class Sudo:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read ``PROGRAM[:USER]``, as ``--become`` has it.
+        """Parse the value of ``--become``: ``PROGRAM[:USER]``.
 
         Raises:
-            UsageError: There is no such program, or no user can have that name.
+            UsageError: The program is unknown, or the name cannot be a user's.
         """
         program, colon, user = text.partition(":")
         try:
             by = Become(program)
         except ValueError:
             raise UsageError(
-                f"--become {text}: {program!r} is none of sudo, doas and su",
-                hint="give one of these, and a user after a colon, such as doas:www",
+                f"--become {text}: {program!r} is not sudo, doas or su",
+                hint="give one of these, optionally with a colon and a user, such as doas:www",
             ) from None
         return cls(user if colon else ROOT, by)
 
     @property
-    def told(self) -> str:
-        """As ``--sudo`` has it, or else as ``read`` reads it."""
+    def option_value(self) -> str:
+        """The value that ``--sudo`` takes, or ``--become`` for other programs; it is also recorded."""
         return self.user if self.by is Become.SUDO else f"{self.by}:{self.user}"
 
     @property

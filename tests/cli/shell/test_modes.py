@@ -9,7 +9,7 @@ import pytest
 from multirsh.cli.options import Showing
 from multirsh.cli.shell.modes import MODES, mode_of, next_mode, showing_in
 from multirsh.errors import UsageError
-from multirsh.output.gather.normalize import Normalizer
+from multirsh.output.normalize import Normalizer
 
 PLAIN = Showing(no_prefix=False, as_json=False, quiet=False, progress="never", color="never")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.commands.sudo.conversation import TABLE, Conversation, Event, Stage
+from multirsh.commands.sudo.conversation import TRANSITIONS, SudoConversation, SudoEvent, SudoState
 from multirsh.commands.sudo.wrapping import new_marks
 from multirsh.engine.spool import Given
 from multirsh.errors import IllegalTransition
@@ -33,9 +33,9 @@ class Seen:
         return b"".join(data for name, data in self.pieces if name == stream)
 
 
-def conversation(seen: Seen, *, knows: bool = True, **settings: bool) -> Conversation:
+def conversation(seen: Seen, *, knows: bool = True, **settings: bool) -> SudoConversation:
     """One with 'input' for the command."""
-    return Conversation(
+    return SudoConversation(
         seen,
         Given(b"input"),
         MARKS,
@@ -44,7 +44,7 @@ def conversation(seen: Seen, *, knows: bool = True, **settings: bool) -> Convers
     )
 
 
-async def all_input(talk: Conversation) -> bytes:
+async def all_input(talk: SudoConversation) -> bytes:
     data = b""
     async with asyncio.timeout(HANG_GUARD_S):
         while more := await talk.read(len(data)):
@@ -52,7 +52,7 @@ async def all_input(talk: Conversation) -> bytes:
     return data
 
 
-async def waits(talk: Conversation, offset: int) -> bool:
+async def waits(talk: SudoConversation, offset: int) -> bool:
     """Whether no input may be sent yet."""
     reading = asyncio.ensure_future(talk.read(offset))  # noqa: TID251 - it is looked at while it waits
     await asyncio.sleep(0)
@@ -111,16 +111,16 @@ async def test_a_second_prompt_is_not_answered(*, tty: bool) -> None:
     assert await all_input(talk) == b"s3cret\n"
     talk.write("stdout" if tty else "stderr", b"\nsudo: 1 incorrect password attempt\n")
     talk.end()
-    assert talk.stage is Stage.REFUSED
+    assert talk.state is SudoState.REFUSED
     assert seen.pieces == [(stream, b"Sorry, try again.\n")]
-    assert talk.last_words == "sudo: 1 incorrect password attempt"
+    assert talk.last_line == "sudo: 1 incorrect password attempt"
 
 
 async def test_what_is_not_known_is_not_answered() -> None:
     talk = conversation(Seen(), knows=False)
     talk.write("stderr", MARKS.prompt)
     assert await all_input(talk) == b""
-    assert talk.stage is Stage.WITHHELD
+    assert talk.state is SudoState.WITHHELD
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_no_other_prompt_is_answered(text: bytes) -> None:
     talk = conversation(Seen())
     talk.write("stderr", text)
     assert await waits(talk, 0)
-    assert talk.stage is Stage.QUIET
+    assert talk.state is SudoState.QUIET
 
 
 async def test_a_host_that_repeats_what_it_reads_does_not_show_the_password() -> None:
@@ -146,7 +146,7 @@ async def test_a_host_that_repeats_what_it_reads_does_not_show_the_password() ->
         talk.end()
         for stream in ("stdout", "stderr"):
             assert seen.of(stream) == b"you said ***, that is ******"
-        assert SECRET not in talk.last_words
+        assert SECRET not in talk.last_line
 
 
 async def test_on_a_terminal_the_line_end_of_the_answer_is_not_shown() -> None:
@@ -158,10 +158,10 @@ async def test_on_a_terminal_the_line_end_of_the_answer_is_not_shown() -> None:
 
 
 def test_the_table_is_whole() -> None:
-    for stage in Stage:
-        assert ((stage, Event.READY) in TABLE) is (stage is not Stage.BEGUN)
+    for stage in SudoState:
+        assert ((stage, SudoEvent.READY) in TRANSITIONS) is (stage is not SudoState.BEGUN)
     with pytest.raises(IllegalTransition):
-        conversation(Seen())._step(Event.ANSWER)
+        conversation(Seen())._step(SudoEvent.ANSWER)
 
 
 @given(
@@ -177,7 +177,7 @@ def test_whatever_comes_in_whatever_pieces(parts: list[bytes], data: st.DataObje
         talk.write("stderr", rest[:count])
         rest = rest[count:]
     talk.end()
-    assert (talk.stage, talk.tail, cut.of("stderr")) == (same.stage, same.tail, at_once.of("stderr"))
+    assert (talk.state, talk.tail, cut.of("stderr")) == (same.state, same.tail, at_once.of("stderr"))
     _, begun, after = b"".join(parts).partition(MARKS.ready)
     assert talk.has_begun is bool(begun)
     # The mark comes on both streams, which may be one.
@@ -201,7 +201,7 @@ async def test_nothing_of_sudo_rs_is_shown(stars: bytes) -> None:
         talk = conversation(seen, tty=bool(stars))
         for chunk in chunks:
             talk.write("stdout", chunk)
-        assert (seen.of("stdout"), talk.stage) == (b"hello\nout", Stage.BEGUN)
+        assert (seen.of("stdout"), talk.state) == (b"hello\nout", SudoState.BEGUN)
 
 
 async def test_a_second_prompt_without_a_complaint_is_no_refusal() -> None:
@@ -209,7 +209,7 @@ async def test_a_second_prompt_without_a_complaint_is_no_refusal() -> None:
     talk.write("stderr", MARKS.prompt)
     assert await talk.read(0) == b"s3cret\n"
     talk.write("stderr", MARKS.prompt)
-    assert talk.stage is Stage.MORE
+    assert talk.state is SudoState.EXTRA_QUESTION
 
 
 async def test_what_waits_for_an_answer_is_killed_before_its_input_ends() -> None:
@@ -220,6 +220,6 @@ async def test_what_waits_for_an_answer_is_killed_before_its_input_ends() -> Non
         kills += 1
         return False
 
-    talk = Conversation(Seen(), None, MARKS, kill=kill)
+    talk = SudoConversation(Seen(), None, MARKS, kill=kill)
     talk.write("stderr", MARKS.prompt)
-    assert (await talk.read(0), kills, talk.stage) == (b"", 1, Stage.WITHHELD)
+    assert (await talk.read(0), kills, talk.state) == (b"", 1, SudoState.WITHHELD)

@@ -11,11 +11,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from multirsh.commands.command import Command
-from multirsh.commands.script import Script
-from multirsh.commands.sudo.conversation import Stage
-from multirsh.commands.sudo.elevation import SECONDS
+from multirsh.commands.command import Command, Script
+from multirsh.commands.sudo.conversation import SudoState
 from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.runner import STATE_TIMEOUTS
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.results import HostResult
 from multirsh.errors import UsageError
@@ -175,8 +174,8 @@ async def test_a_password_that_must_be_changed_is_not_given_again(
     fleets: Fleets, rules: SudoRules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PAM asks for the old one and for a new one, by prompts of its own."""
-    monkeypatch.setattr("multirsh.commands.sudo.elevation.LOGIN_S", 4.0)
-    monkeypatch.setitem(SECONDS, Stage.ANSWERED, 4.0)
+    monkeypatch.setattr("multirsh.commands.sudo.runner.LOGIN_S", 4.0)
+    monkeypatch.setitem(STATE_TIMEOUTS, SudoState.ANSWERED, 4.0)
     rules.set_password(PASSWORD, changed=0)
     try:
         (result,) = await fleets.run(TRUSTED)
@@ -334,7 +333,7 @@ async def test_a_failure_of_our_own_shows_nothing(
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("multirsh.commands.sudo.elevation.failures.refused", broken)
+    monkeypatch.setattr("multirsh.commands.sudo.runner.failures.refused", broken)
     (result,) = await fleets.run(TRUSTED, password=CANARY)
 
     assert result.error

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.commands.command import Command
-from multirsh.commands.context import Job
-from multirsh.commands.script import Script
+from multirsh.commands.command import Command, Script
+from multirsh.commands.remote_shell import Job
 from multirsh.commands.sudo.options import Become, Sudo
-from multirsh.commands.sudo.wrapping import OnTerminal, new_marks, wrapped
+from multirsh.commands.sudo.wrapping import TerminalStdin, new_marks, wrapped
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.events import Output
@@ -116,7 +115,7 @@ async def test_a_second_factor(fleets: Fleets, rules: SudoRules, by: Become) -> 
 
     assert result.error
     assert result.error.message.startswith(
-        "after the password a second factor is asked for (One-time password"
+        "after the password it asks for a second factor (One-time password"
     )
 
 
@@ -172,7 +171,7 @@ async def test_a_question_before_the_password_is_not_answered_with_it(
     for result in results:
         assert result.error
         assert result.error.message.startswith(
-            "something else than the password is asked for (One-time password"
+            "it asks for something besides the password (One-time password"
         )
 
 
@@ -180,8 +179,8 @@ async def test_what_the_terminal_held_before_is_not_the_commands_to_read() -> No
     """As where su asks for nothing, and the other's shell has written what looked like a prompt."""
     text = wrapped(
         Job("cat"), Sudo(by=Become.DOAS), new_marks(), may_ask=True, has_input=True, tty=False
-    ).partition("\nexec doas -u 'root' -- ")[2]
-    given = OnTerminal(Given(b"\\:\nin\n"))
+    ).partition("\nexec doas -u root -- ")[2]
+    given = TerminalStdin(Given(b"\\:\nin\n"))
     pieces = [PASSWORD.encode() + b"\n"]
     while piece := await given.read(0):
         pieces.append(piece)

@@ -43,7 +43,7 @@ ECHO = OATH.replace(
 PROGRAMS = "programs that its rules allow are run with: multirsh 'sudo -n PROGRAM'"
 NO_SHELL = f"sudo allows no shell here (/bin/sh); {PROGRAMS}"
 UNTRIED = "the password was refused on H, and was not tried here"
-SECOND = "after the password a second factor is asked for, which multirsh cannot answer"
+SECOND = "after the password it asks for a second factor, which multirsh cannot answer"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ WAYS = {
     "none given": Way({"sudo: a password is required": HOSTS}, password=None, mails=HOSTS),
     "noexec": Way(
         {
-            "sudoers' noexec lets the shell start no program; programs that its rules allow are run with:"
+            "noexec in sudoers lets the shell start no program; programs that its rules allow are run with:"
             " multirsh 'sudo -n PROGRAM'": HOSTS
         },
         person=FREE,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.commands.sudo.conversation import Stage
-from multirsh.commands.sudo.elevation import SECONDS
+from multirsh.commands.sudo.conversation import SudoState
 from multirsh.commands.sudo.options import Sudo
+from multirsh.commands.sudo.runner import STATE_TIMEOUTS
 from multirsh.events import Output
 from multirsh.model import ErrorKind, Failure, Phase, Status
 from tests.commands.sudo.sudo_fleets import Fleets
@@ -135,7 +135,7 @@ async def test_where_nothing_comes_back_nothing_is_claimed(
 async def test_a_start_up_file_that_reads_the_input_is_named(
     fleets: Fleets, start_up: StartUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SECONDS, Stage.QUIET, 2.0)
+    monkeypatch.setitem(STATE_TIMEOUTS, SudoState.QUIET, 2.0)
     start_up.say("echo hello; read -r line\n")
 
     (result,) = await fleets.run(BASH)
@@ -143,8 +143,8 @@ async def test_a_start_up_file_that_reads_the_input_is_named(
     assert result.error == Failure(
         ErrorKind.TIMEOUT,
         Phase.SUDO,
-        "nothing has said within 2 s that sudo was started: a start-up file may read standard input; or all"
-        " output is discarded or held back, and the command may have run; the last that was said is: hello",
+        "no sign within 2 s that sudo was started: a start-up file may read standard input, or all"
+        " output is discarded or held back and the command may have run; the last output was: hello",
     )
 
 
@@ -172,7 +172,7 @@ async def test_without_sudo_the_way_out_is_named(fleets: Fleets, start_up: Start
     assert {result.status for result in results} == {Status.AUTH}
     for result in results:
         assert result.error
-        assert "sudo: not found (install it there, or see to the login's PATH)" in result.error.message
+        assert "sudo: not found (install it there, or check the login's PATH)" in result.error.message
 
 
 async def test_a_trace_shows_neither_marks_nor_the_wrapper(fleets: Fleets, start_up: StartUp) -> None:

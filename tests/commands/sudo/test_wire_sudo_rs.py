@@ -72,7 +72,7 @@ async def test_a_second_factor(fleets: Fleets, rules: SudoRules) -> None:
 
     assert {result.error.message for result in results if result.error} == {
         (
-            "after the password a second factor is asked for (One-time password (OATH) for `mrtrusted':),"
+            "after the password it asks for a second factor (One-time password (OATH) for `mrtrusted':),"
             " which multirsh cannot answer"
         )
     }
