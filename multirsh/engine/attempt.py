@@ -8,17 +8,19 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from multirsh.engine.limits import Timeouts
 from multirsh.errors import HostError
-from multirsh.files.entries import Teller
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
 from multirsh.shortage import NoThreadError, no_memory, relieve
 from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection
 from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
+
+if TYPE_CHECKING:
+    from multirsh.files.results import CopyObserver
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def no_password() -> None:
     """Know none."""
 
 
-Work: TypeAlias = Callable[[Connection, Teller], Awaitable[Outcome]]
+Work: TypeAlias = "Callable[[Connection, CopyObserver], Awaitable[Outcome]]"
 """What is done on a host once we are in, such as running a command; raises what ``Connection.run`` does."""
 
 
@@ -119,7 +121,7 @@ class Stop:
 
 
 async def attempt(
-    connection: Connection, task: Task, teller: Teller, *, timeouts: Timeouts, stop: Stop
+    connection: Connection, task: Task, observer: CopyObserver, *, timeouts: Timeouts, stop: Stop
 ) -> Ending:
     """Open ``connection`` and do the work; the connection is left for the caller to close.
 
@@ -128,7 +130,7 @@ async def attempt(
     Args:
         connection: Not yet begun.
         task: What to do.
-        teller: Takes all output, and is told of files, before this returns.
+        observer: Takes all output, and is told of files, before this returns.
         timeouts: For how long.
         stop: Gives up when it is turned.
 
@@ -138,7 +140,7 @@ async def attempt(
     try:
         try:
             async with stop.guard():
-                return await _made(connection, task, teller, timeouts)
+                return await _made(connection, task, observer, timeouts)
         except _DeadlinePassed as passed:
             failure = Failure(ErrorKind.TIMEOUT, connection.phase, str(passed))
             given_up = Ending(status=Status.TIMEOUT, failure=failure)
@@ -163,7 +165,7 @@ async def attempt(
         return Ending(status=Status.LOCAL, failure=failure)
 
 
-async def _made(connection: Connection, task: Task, teller: Teller, timeouts: Timeouts) -> Ending:
+async def _made(connection: Connection, task: Task, observer: CopyObserver, timeouts: Timeouts) -> Ending:
     """Take the steps of an attempt, each within its time."""
     async with _within(timeouts.connect, "not logged in") as scope:
         way_in = Patience(scope, port_seconds=timeouts.port, passed=task.passed)
@@ -171,7 +173,7 @@ async def _made(connection: Connection, task: Task, teller: Teller, timeouts: Ti
     await task.entered()
     async with _within(timeouts.command, "the command did not end"):
         try:
-            ending = _ended(await task.work(connection, teller))
+            ending = _ended(await task.work(connection, observer))
         except Exception:
             if not task.is_short():
                 raise

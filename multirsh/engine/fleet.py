@@ -51,7 +51,7 @@ from multirsh.transports.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from multirsh.commands.sudo.runner import PasswordQueue, SudoRunner
-    from multirsh.files.jobs import CopyJob, Path
+    from multirsh.files.jobs import CopyJob, FilePath
     from multirsh.files.options import CopyOptions
 
 logger = logging.getLogger("multirsh")
@@ -259,8 +259,8 @@ class Fleet:
 
     def push(
         self,
-        sources: Sequence[Path],
-        destination: Path,
+        sources: Sequence[FilePath],
+        destination: FilePath,
         options: CopyOptions | None = None,
         **course: Unpack[Course],
     ) -> Run:
@@ -286,8 +286,8 @@ class Fleet:
 
     def pull(
         self,
-        sources: Sequence[Path],
-        destination: Path,
+        sources: Sequence[FilePath],
+        destination: FilePath,
         options: CopyOptions | None = None,
         **course: Unpack[Course],
     ) -> Run:
@@ -330,7 +330,7 @@ class Fleet:
                 f"no files can be copied by {names}: {fold(host.name for host in unable)}",
                 hint="leave such hosts out with -x, or reach them by ssh",
             )
-        for words in job.left_out:
+        for words in job.warnings:
             self._warn(words)
         sudo = course.get("sudo")
         if sudo is not None and sudo.needs_tty:

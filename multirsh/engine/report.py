@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from multirsh.engine.record import LAST_S, NO_RECORD, Record, give_up_later
 from multirsh.engine.results import HostResult
@@ -18,7 +18,6 @@ from multirsh.engine.stream import (
 )
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
-from multirsh.files.entries import Copy
 from multirsh.model import ClosedBy, ErrorKind, Host, Status
 from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpState
@@ -26,6 +25,9 @@ from multirsh.ports.tally import Tally
 from multirsh.shortage import part_of_room, relieve
 from multirsh.transports.base import Connection, Stream
 from multirsh.version import __version__
+
+if TYPE_CHECKING:
+    from multirsh.files.results import FileResult
 
 EVENT_BYTES: Final = 512
 """What an event weighs in memory beside its data: a remote that writes byte by byte is held back, too."""
@@ -92,7 +94,7 @@ class Report:
         event = Output(run=self._run, t=self._now(), host=host.name, stream=stream, data=data)
         self._put(event, weight=len(data) + EVENT_BYTES, source=connection)
 
-    def copied(self, host: Host, copy: Copy, connection: Connection) -> None:
+    def copied(self, host: Host, copy: FileResult, connection: Connection) -> None:
         """Tell of a file, and hold the host back if the reader is behind."""
         event = Copied(
             run=self._run,

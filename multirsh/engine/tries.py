@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
@@ -19,11 +19,13 @@ from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
 from multirsh.engine.ways import Ways
-from multirsh.files.entries import Copy
 from multirsh.model import Assignment, ClosedBy, Host, Phase, Seconds, Status
 from multirsh.shortage import has_room, no_memory, relieve
 from multirsh.transports.base import Connection, Stream
 from multirsh.transports.congestion import congestion_of
+
+if TYPE_CHECKING:
+    from multirsh.files.results import FileResult
 
 HOST_BYTES: Final = 2 * 1024 * 1024
 """What a host may take while it is connected: its connection, and the output that waits for the reader. Where
@@ -283,7 +285,7 @@ class _Sink:
         except MemoryError:
             self._give_up()
 
-    def copied(self, copy: Copy) -> None:
+    def copied(self, copy: FileResult) -> None:
         """Take note of a file."""
         try:
             self._report.copied(self._host, copy, self._connection)

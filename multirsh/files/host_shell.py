@@ -1,20 +1,86 @@
-"""A shell on a host, beside SFTP, for what SFTP has no words for: access control lists, sums, odd times.
-
-It is started by the first question. Questions are sent without waiting for the
-answers to those before, and answered in their order.
-"""
+"""A shell on a host, beside SFTP, for what SFTP cannot do."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import posixpath
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-from multirsh.files.pipe import Pipe, Start, conversation
-from multirsh.files.shell import FUNCTIONS
+from multirsh.files.access import Pipe, StartProgram, conversation
+from multirsh.files.modes import ACL_LOST
+from multirsh.sh_text import quoted
+
+FUNCTIONS: Final = """
+inode() { ls -di "$@" 2>/dev/null | { read -r number name; echo "$number"; }; }
+hold() {
+  [ -f "$1" ] && [ ! -L "$1" ] && [ -r "$1" ] || return 1
+  exec 3<"$1"
+  held=/proc/self/fd/3
+  case $(inode -L "$held") in
+    "") held=$1 ;;
+    "$(inode -- "$1")") ;;
+    *) return 1 ;;
+  esac
+}
+has_acl() { case $(ls -lLd -- "$1" 2>/dev/null) in ??????????+*) return 0 ;; esac; return 1; }
+keep_acl() (
+  if has_acl "$1"; then is_kept() { has_acl "$1"; }
+  elif has_acl "$2"; then is_kept() { ! has_acl "$1"; }
+  else return 0
+  fi
+  hold "$2" || { echo lost; return; }
+  cp --attributes-only --preserve=mode -- "$1" "$held" 2>/dev/null && is_kept "$held" && return 0
+  getfacl -p -- "$1" 2>/dev/null | setfacl --set-file=- -- "$held" 2>/dev/null
+  is_kept "$held" || echo lost
+)
+no_acls_in() { ls -lan -- "$1" 2>/dev/null | grep '^..........+' >/dev/null || [ ! -r "$1" ] || echo none; }
+sum() {
+  dd if="$1" bs=1048576 count="$2" 2>/dev/null | if command -v sha256sum >/dev/null; then sha256sum
+  elif command -v shasum >/dev/null; then shasum -a 256
+  elif command -v openssl >/dev/null; then openssl dgst -sha256 -r
+  elif command -v sha256 >/dev/null; then sha256 -q
+  fi
+}
+own_sum() { [ -f "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && sum "$1" "$2"; }
+set_time() { touch "$1" -d "@$2" -- "$3" 2>/dev/null || echo lost; }
+times_of() { stat -L -c '%X %Y' -- "$1" 2>/dev/null || stat -L -f '%a %m' -- "$1" 2>/dev/null; }
+try_to_write() { LC_ALL=C dd if=/dev/zero of="$1" bs=65536 count=1 2>&1; rm -f -- "$1"; }
+tidy() (
+  cd -- "$1" 2>/dev/null || return
+  pattern=$2 IFS=
+  for found in $pattern; do
+    [ -f "$found" ] || return
+    find . ! -name . -prune -name "$pattern" -mtime +0 -exec rm -f -- {} + 2>/dev/null
+    return
+  done
+)
+"""
+"""POSIX text: what scripts on hosts use.
+
+``hold FILE``
+    opens a file of ours, in a subshell, and sets ``held`` to what stands for it, to be changed by name. Where
+    another user may write to its folder, its name may be that of a link in the next moment, to any file of
+    root's; what is open stays what it is. Without names of descriptors in ``/proc``, ``held`` is the file's.
+``keep_acl OLD NEW``
+    gives NEW the access control list of OLD, or takes from it what it has of its folder where OLD has none:
+    by GNU cp(1), else by setfacl(1). It says ``lost`` where neither can. A ``+`` in the eleventh column of
+    ls(1) says that there is a list. ``no_acls_in FOLDER`` says ``none`` where no file has one.
+``sum FILE COUNT``
+    says the SHA-256 of the first COUNT MiB of a file, or nothing; ``own_sum`` only of the user's own file.
+``set_time -a|-m SECONDS FILE``
+    sets a time that SFTP cannot carry, and says ``lost`` where it cannot; ``times_of FILE`` says both.
+``try_to_write FILE``
+    says why nothing can be written there, and leaves nothing.
+``tidy FOLDER PATTERN``
+    removes the files of these names that are older than a day.
+"""
+
+MEBIBYTE: Final = 1024 * 1024
+"""Bytes; what ``sum`` counts in."""
 
 BEGINNING_SECONDS: Final = 30.0
 """How long it may take to answer the first question: a program in its place may only read."""
@@ -22,11 +88,14 @@ BEGINNING_SECONDS: Final = 30.0
 LONGEST_ANSWER: Final = 64 * 1024
 """Bytes; what says more is no shell of ours."""
 
-SHELL: Final = "exec /bin/sh"
+FEW: Final = 8
+"""Of more files in one folder, the folder is asked for first: its answer is one for all of them."""
+
+UNSEEN: Final = "access control lists are lost, if there are any: only a shell beside SFTP could see them"
 
 
 class HostShell:
-    """Asks the shell; a ``Receiver`` of what it says."""
+    """Asks the shell; a ``OutputReceiver`` of what it says."""
 
     def __init__(self) -> None:
         self._pipe: Pipe | None = None
@@ -86,7 +155,7 @@ class HostShell:
         return await answer
 
     @contextlib.asynccontextmanager
-    async def open(self, start: Start | None) -> AsyncIterator[None]:
+    async def open(self, start: StartProgram | None) -> AsyncIterator[None]:
         """Be able to ask while inside.
 
         Args:
@@ -98,3 +167,42 @@ class HostShell:
         async with conversation(start, self, lazily=True) as pipe:
             self._pipe = pipe
             yield
+
+
+class AclKeeper:
+    """What is known of them on one host."""
+
+    def __init__(self, shell: HostShell) -> None:
+        self._shell = shell
+        self._crowds: Counter[bytes] = Counter()
+        self._known: dict[bytes, asyncio.Future[bool]] = {}
+
+    def expect(self, targets: Iterable[bytes]) -> None:
+        """Take note of all files that are pushed, by their names on the host."""
+        self._crowds.update(map(posixpath.dirname, targets))
+
+    async def keep(self, target: bytes, temporary: bytes) -> str | None:
+        """Give a file the access control list of the one that it is to replace.
+
+        Returns:
+            What could not be kept, in words.
+        """
+        folder = posixpath.dirname(target)
+        if self._crowds[folder] > FEW and await self._has_none(folder):
+            return None
+        said = await self._shell.ask(f"keep_acl {quoted(target)} {quoted(temporary)}")
+        if said is None:
+            return UNSEEN
+        return ACL_LOST if said else None
+
+    async def _has_none(self, folder: bytes) -> bool:
+        known = self._known.get(folder)
+        if known is None:
+            known = self._known[folder] = asyncio.get_running_loop().create_future()
+            try:
+                said = await self._shell.ask(f"no_acls_in {quoted(folder or b'.')}")
+            except BaseException:
+                known.cancel()
+                raise
+            known.set_result(said == ["none"])
+        return await asyncio.shield(known)

@@ -1,4 +1,4 @@
-"""What a whole run copies: looked at and checked before anything connects, then done host by host."""
+"""What a whole run copies: checked before anything connects, then copied host by host."""
 
 from __future__ import annotations
 
@@ -10,34 +10,29 @@ from typing import Final, Protocol, TypeAlias
 
 from multirsh.arguments import check_call
 from multirsh.errors import UsageError
-from multirsh.files import globs
 from multirsh.files.access import FileAccess, RunAs
-from multirsh.files.acls import Acls
-from multirsh.files.blocks import Blocks
-from multirsh.files.disk import Disk
-from multirsh.files.entries import Teller
-from multirsh.files.host_shell import HostShell
-from multirsh.files.landing import Landing
-from multirsh.files.lanes import Flight
-from multirsh.files.names import base_name, remote_path, whole_parts
+from multirsh.files.concurrency import ByteLimiter, DiskThreads
+from multirsh.files.destination import DestinationDir, HostDestination
+from multirsh.files.host_shell import AclKeeper, HostShell
 from multirsh.files.options import CopyOptions
-from multirsh.files.pull import Place, SftpPull
-from multirsh.files.push import SftpPush
+from multirsh.files.paths import base_name, expand_braces, remote_path, whole_parts
+from multirsh.files.results import CopyObserver, CopyProgress, CopyTally
 from multirsh.files.scp.pull import ScpPull
 from multirsh.files.scp.push import ScpPush
-from multirsh.files.sftp.client import Sftp
-from multirsh.files.tally import HostTally, Progress
-from multirsh.files.tree import look
+from multirsh.files.sftp.client import SftpClient, open_sftp
+from multirsh.files.sftp.pull import SftpPull
+from multirsh.files.sftp.push import SftpPush
+from multirsh.files.sources import BlockCache, read_sources
 from multirsh.model import Exited, Host, Outcome
 from multirsh.names import file_name
 from multirsh.transports.base import Connection
 
-Copying: TypeAlias = Callable[[Connection, Teller], Awaitable[Outcome]]
-"""One host's copy, once we are in."""
+HostCopy: TypeAlias = Callable[[Connection, CopyObserver], Awaitable[Outcome]]
+"""Copies the files of one host, over an open connection."""
 
-DONE: Final = Exited(0)
+SUCCESS: Final = Exited(0)
 
-Path: TypeAlias = str | bytes | os.PathLike[str]
+FilePath: TypeAlias = str | bytes | os.PathLike[str]
 
 
 class CopyJob(Protocol):
@@ -45,66 +40,61 @@ class CopyJob(Protocol):
 
     @property
     def title(self) -> str:
-        """As a command."""
+        """The copy as a command."""
 
     @property
     def options(self) -> CopyOptions:
-        """How."""
+        """How to copy."""
 
     @property
-    def left_out(self) -> Sequence[str]:
-        """Warnings for people, before it begins."""
+    def warnings(self) -> Sequence[str]:
+        """Warnings for people, to be shown before the copy begins."""
 
     @property
     def total(self) -> int | None:
-        """Bytes that each host is to get; ``None`` if nobody knows."""
+        """Bytes to copy to or from each host; ``None`` if that is not known."""
 
     @property
-    def progress(self) -> Progress:
-        """How far all hosts are."""
+    def progress(self) -> CopyProgress:
+        """The progress of all hosts."""
 
-    def copying(self, host: Host, run_as: RunAs) -> Copying:
-        """What is to be done on a host."""
+    def copying(self, host: Host, run_as: RunAs) -> HostCopy:
+        """Return what copies the files of a host."""
 
 
 class PushJob:
-    """Files of this machine, to every host."""
+    """A copy of local files to every host."""
 
     def __init__(
-        self, sources: Sequence[Path], destination: Path, options: CopyOptions | None = None
+        self, sources: Sequence[FilePath], destination: FilePath, options: CopyOptions | None = None
     ) -> None:
-        """Look at all that is to be copied.
+        """Find everything that is to be copied.
 
         Args:
-            sources: Files and folders here.
-            destination: On the hosts; from the home folder, if it is not absolute.
-            options: How.
+            sources: Local files and folders.
+            destination: A path on the hosts; relative to the home folder if it is not absolute.
+            options: How to copy.
 
         Raises:
-            UsageError: There is nothing, it cannot be read, or the destination cannot be meant.
+            UsageError: There are no sources, one cannot be read, or the destination is not valid.
         """
         check_call(PushJob.__init__, locals())
         self.options = options or CopyOptions()
         if not sources:
-            raise UsageError("there is nothing to push", hint="give files, then where they go to")
-        self._tree = look([os.fsencode(source) for source in sources], self.options)
+            raise UsageError("there is nothing to push", hint="give files, then their destination")
+        self._tree = read_sources([os.fsencode(source) for source in sources], self.options)
         self._destination = remote_path(os.fsencode(destination))
-        self._disk = Disk()
-        self._blocks = Blocks(self._disk)
+        self._disk = DiskThreads()
+        self._blocks = BlockCache(self._disk)
         self.title = _title("push", [*sources, destination])
-        self.left_out = self._tree.left_out
+        self.warnings = self._tree.warnings
         self.total: int | None = self._tree.size
-        self.progress = Progress()
+        self.progress = CopyProgress()
 
-    @property
-    def block_reads(self) -> int:
-        """How often a block was read from the disk."""
-        return self._blocks.reads
+    def copying(self, host: Host, run_as: RunAs) -> HostCopy:
+        """Return what copies the files to a host."""
 
-    def copying(self, host: Host, run_as: RunAs) -> Copying:
-        """What is to be done on a host."""
-
-        def by_sftp(sftp: Sftp, shell: HostShell, tally: HostTally) -> SftpPush:
+        def by_sftp(sftp: SftpClient, shell: HostShell, tally: CopyTally) -> SftpPush:
             return SftpPush(
                 host=host.name,
                 sftp=sftp,
@@ -113,12 +103,12 @@ class PushJob:
                 options=self.options,
                 blocks=self._blocks,
                 tally=tally,
-                flight=Flight(),
+                in_flight=ByteLimiter(),
                 shell=shell,
-                acls=Acls(shell),
+                acls=AclKeeper(shell),
             )
 
-        def by_scp(access: FileAccess, tally: HostTally) -> ScpPush:
+        def by_scp(access: FileAccess, tally: CopyTally) -> ScpPush:
             return ScpPush(
                 access=access,
                 tree=self._tree,
@@ -127,47 +117,47 @@ class PushJob:
                 tally=tally,
             )
 
-        return _Way(host, run_as, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
+        return _HostCopier(host, run_as, self.options, self._disk, self.progress).by(by_sftp, by_scp)
 
 
 class PullJob:
-    """Files of every host, each host's below a folder of its own."""
+    """A copy of files of every host, each host's into a folder of its own."""
 
     def __init__(
-        self, sources: Sequence[Path], destination: Path, options: CopyOptions | None = None
+        self, sources: Sequence[FilePath], destination: FilePath, options: CopyOptions | None = None
     ) -> None:
-        """Check what can be checked here, and make the folder.
+        """Check what can be checked locally, and create the destination.
 
         Args:
-            sources: Paths and patterns on the hosts; from the home folder, if they are not absolute.
-            destination: A folder here; it is made if it is not there.
-            options: How.
+            sources: Paths and patterns on the hosts; relative to the home folder if they are not absolute.
+            destination: A local folder; it is created if it does not exist.
+            options: How to copy.
 
         Raises:
-            UsageError: There is nothing to pull, or the folder cannot be written to.
+            UsageError: There are no sources, or the destination is not a folder that can be written to.
         """
         check_call(PullJob.__init__, locals())
         self.options = options or CopyOptions()
         if not sources:
             raise UsageError("there is nothing to pull", hint="give files of the hosts, then a folder here")
-        named = [each for source in sources for each in globs.braces(os.fsencode(source))]
+        named = [each for source in sources for each in expand_braces(os.fsencode(source))]
         self._sources = [remote_path(source) for source in named]
         for source in self._sources:
-            base_name(source)  # raises for what has no name
+            base_name(source)  # raises for a source without a name
             if self.options.parents:
-                whole_parts(source)  # raises for what leads elsewhere
-        self._landing = Landing(_made(destination))
-        self._disk = Disk()
+                whole_parts(source)  # raises for a source that leads out of the folder
+        self._destination = DestinationDir(_make_folder(destination))
+        self._disk = DiskThreads()
         self.title = _title("pull", [*sources, destination])
-        self.left_out: Sequence[str] = ()
+        self.warnings: Sequence[str] = ()
         self.total: int | None = None
-        self.progress = Progress()
+        self.progress = CopyProgress()
 
-    def copying(self, host: Host, run_as: RunAs) -> Copying:
-        """What is to be done on a host."""
-        place = Place(self._landing, self._disk, (file_name(host.name).encode(),))
+    def copying(self, host: Host, run_as: RunAs) -> HostCopy:
+        """Return what copies the files of a host."""
+        place = HostDestination(self._destination, self._disk, (file_name(host.name).encode(),))
 
-        def by_sftp(sftp: Sftp, shell: HostShell, tally: HostTally) -> SftpPull:
+        def by_sftp(sftp: SftpClient, shell: HostShell, tally: CopyTally) -> SftpPull:
             return SftpPull(
                 host=host.name,
                 sftp=sftp,
@@ -175,66 +165,66 @@ class PullJob:
                 place=place,
                 options=self.options,
                 tally=tally,
-                flight=Flight(),
+                in_flight=ByteLimiter(),
                 shell=shell,
             )
 
-        def by_scp(access: FileAccess, tally: HostTally) -> ScpPull:
+        def by_scp(access: FileAccess, tally: CopyTally) -> ScpPull:
             return ScpPull(access=access, sources=self._sources, place=place, tally=tally)
 
-        return _Way(host, run_as, self.options, self._disk, self.progress).taken(by_sftp, by_scp)
+        return _HostCopier(host, run_as, self.options, self._disk, self.progress).by(by_sftp, by_scp)
 
 
-class _Copy(Protocol):
-    """One host's copy by a protocol."""
+class _ProtocolCopy(Protocol):
+    """The copy of one host by SFTP or scp."""
 
     async def copy(self) -> None:
-        """Do it."""
+        """Copy everything."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """What the copies to and from a host have in common, whatever is copied."""
+class _HostCopier:
+    """What copies to and from a host have in common."""
 
     host: Host
     run_as: RunAs
     options: CopyOptions
-    disk: Disk
-    progress: Progress
+    disk: DiskThreads
+    progress: CopyProgress
 
-    def taken(
+    def by(
         self,
-        by_sftp: Callable[[Sftp, HostShell, HostTally], _Copy],
-        by_scp: Callable[[FileAccess, HostTally], _Copy],
-    ) -> Copying:
-        """Copy by the protocol that the host has."""
+        by_sftp: Callable[[SftpClient, HostShell, CopyTally], _ProtocolCopy],
+        by_scp: Callable[[FileAccess, CopyTally], _ProtocolCopy],
+    ) -> HostCopy:
+        """Return what copies by the protocol that the host has."""
 
-        async def copy(connection: Connection, teller: Teller) -> Outcome:
+        async def copy(connection: Connection, observer: CopyObserver) -> Outcome:
             name = self.host.name
             access = FileAccess(name, connection, self.options, self.run_as)
             with self.disk.held():
-                async with access.sftp() as sftp:
-                    tally = HostTally(name, teller, "scp" if sftp is None else "sftp", self.progress)
+                async with open_sftp(access) as sftp:
+                    tally = CopyTally(name, observer, "scp" if sftp is None else "sftp", self.progress)
                     if sftp is None:
                         await by_scp(access, tally).copy()
                     else:
                         shell = HostShell()
                         async with shell.open(access.shell()):
                             await by_sftp(sftp, shell, tally).copy()
-            verdict = tally.verdict()
-            if verdict is not None:
-                raise verdict
-            return DONE
+            failure = tally.failure()
+            if failure is not None:
+                raise failure
+            return SUCCESS
 
         return copy
 
 
-def _title(name: str, words: Sequence[Path]) -> str:
+def _title(name: str, words: Sequence[FilePath]) -> str:
     return shlex.join([name, *(os.fsdecode(word) for word in words)])
 
 
-def _made(folder: Path) -> bytes:
-    raw = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - links are left as they are, unlike by Path
+def _make_folder(folder: FilePath) -> bytes:
+    raw = os.path.abspath(os.fsencode(folder))  # noqa: PTH100 - unlike Path, it leaves links as they are
     shown = os.fsdecode(folder)
     try:
         os.makedirs(raw, exist_ok=True)  # noqa: PTH103 - bytes

@@ -1,20 +1,23 @@
-"""What a file that is written may be to others: modes of temporary files, and of those that are overwritten.
-
-Pure: modes in, modes out.
-"""
+"""Kinds and modes of files: what a copied file may be to others, before and after it is complete. Pure."""
 
 from __future__ import annotations
 
+import enum
 import stat
 from typing import Final
 
-from multirsh.files.entries import Kind, kind_of
+SECOND_NS: Final = 1_000_000_000
 
 PERMISSIONS: Final = 0o777
+
 ALL_MODES: Final = 0o7777
+
 OWNERS: Final = 0o700
+
 _SETS_ID: Final = 0o6000
+
 _GROUPS: Final = 0o070
+
 _OTHERS: Final = 0o007
 
 SPECIAL: Final = "a device, a FIFO or a socket has its name, which is not written to"
@@ -28,9 +31,27 @@ NONE_BESIDE: Final = f"no temporary file can be made beside it ({IN_PLACE})"
 NOT_RENAMED: Final = f"its temporary file cannot be renamed to it ({IN_PLACE})"
 
 
+class FileKind(enum.Enum):
+    """What an entry is."""
+
+    FILE = enum.auto()
+    FOLDER = enum.auto()
+    LINK = enum.auto()
+    SPECIAL = enum.auto()
+    """A device, a socket, a FIFO: never copied."""
+
+
+_KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.FOLDER, stat.S_IFLNK: FileKind.LINK}
+
+
+def kind_of(mode: int) -> FileKind:
+    """What ``st_mode`` says."""
+    return _KINDS.get(stat.S_IFMT(mode), FileKind.SPECIAL)
+
+
 def is_special(mode: int | None) -> bool:
     """Whether ``st_mode`` is that of a device, a FIFO or a socket; some servers tell permissions only."""
-    return mode is not None and bool(stat.S_IFMT(mode)) and kind_of(mode) is Kind.SPECIAL
+    return mode is not None and bool(stat.S_IFMT(mode)) and kind_of(mode) is FileKind.SPECIAL
 
 
 def opening_mode(mode: int, old: int | None, *, exact: bool) -> int:

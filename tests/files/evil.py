@@ -7,14 +7,22 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from multirsh.files.sftp.packets import Attrs, Code, Fields, Kind, attrs, string, u32
+from multirsh.files.sftp.packets import (
+    FileAttributes,
+    PacketReader,
+    PacketType,
+    StatusCode,
+    attrs,
+    string,
+    u32,
+)
 from tests.servers.hooked import Link, Process, Session
 
 FOLDER = stat.S_IFDIR | 0o755
 FILE = stat.S_IFREG | 0o644
 LINK = stat.S_IFLNK | 0o777
 
-Listing = Callable[[int], Sequence[tuple[bytes, Attrs]]]
+Listing = Callable[[int], Sequence[tuple[bytes, FileAttributes]]]
 """The names of each READDIR, by its number from 0; none at the end."""
 
 
@@ -37,9 +45,11 @@ class Node:
     target: bytes = b""
 
     @property
-    def attrs(self) -> Attrs:
+    def attrs(self) -> FileAttributes:
         """As the server tells them."""
-        return Attrs(size=len(self.data) if self.size is None else self.size, mode=self.mode, times=(1, 1))
+        return FileAttributes(
+            size=len(self.data) if self.size is None else self.size, mode=self.mode, times=(1, 1)
+        )
 
 
 @dataclass(slots=True)
@@ -55,7 +65,7 @@ class EvilSftp:
     nodes: Mapping[bytes, Node]
     raw: bytes = b""
     endless: bool = False
-    asked: list[tuple[Kind, bytes]] = field(default_factory=list)
+    asked: list[tuple[PacketType, bytes]] = field(default_factory=list)
 
     @property
     def session(self) -> Session:
@@ -67,11 +77,11 @@ class EvilSftp:
         try:
             while True:
                 (size,) = struct.unpack(">I", await process.stdin.readexactly(4))
-                fields = Fields(await process.stdin.readexactly(size))
-                kind = Kind(fields.byte())
+                fields = PacketReader(await process.stdin.readexactly(size))
+                kind = PacketType(fields.byte())
                 number = fields.u32()
-                if kind is Kind.INIT:
-                    answer = bytes([Kind.VERSION]) + u32(3)
+                if kind is PacketType.INIT:
+                    answer = bytes([PacketType.VERSION]) + u32(3)
                 elif self.raw:
                     process.stdout.write(self.raw)
                     continue
@@ -83,43 +93,49 @@ class EvilSftp:
         except EOFError:
             process.exit(0)
 
-    def _answer(self, kind: Kind, number: int, path: bytes, fields: Fields, reads: dict[bytes, int]) -> bytes:
+    def _answer(
+        self, kind: PacketType, number: int, path: bytes, fields: PacketReader, reads: dict[bytes, int]
+    ) -> bytes:
         node = self.nodes.get(path)
-        if kind is Kind.CLOSE:
-            return _status(number, Code.OK)
+        if kind is PacketType.CLOSE:
+            return _status(number, StatusCode.OK)
         if node is None:
-            return _status(number, Code.NO_SUCH_FILE)
-        if kind in {Kind.STAT, Kind.LSTAT, Kind.FSTAT}:
-            return bytes([Kind.ATTRS]) + u32(number) + attrs(node.attrs)
-        if kind in {Kind.OPEN, Kind.OPENDIR}:
+            return _status(number, StatusCode.NO_SUCH_FILE)
+        if kind in {PacketType.STAT, PacketType.LSTAT, PacketType.FSTAT}:
+            return bytes([PacketType.ATTRS]) + u32(number) + attrs(node.attrs)
+        if kind in {PacketType.OPEN, PacketType.OPENDIR}:
             reads[path] = 0
-            return bytes([Kind.HANDLE]) + u32(number) + string(path)
-        if kind is Kind.READLINK:
-            return _names(number, [(node.target, Attrs())])
-        if kind is Kind.READDIR:
+            return bytes([PacketType.HANDLE]) + u32(number) + string(path)
+        if kind is PacketType.READLINK:
+            return _names(number, [(node.target, FileAttributes())])
+        if kind is PacketType.READDIR:
             return self._listed(number, node, path, reads)
-        if kind is Kind.READ:
+        if kind is PacketType.READ:
             offset, size = fields.u64(), fields.u32()
             data = b"x" * size if self.endless else node.data[offset : offset + size]
-            return (bytes([Kind.DATA]) + u32(number) + string(data)) if data else _status(number, Code.EOF)
-        return _status(number, Code.OP_UNSUPPORTED)
+            return (
+                (bytes([PacketType.DATA]) + u32(number) + string(data))
+                if data
+                else _status(number, StatusCode.EOF)
+            )
+        return _status(number, StatusCode.OP_UNSUPPORTED)
 
     def _listed(self, number: int, node: Node, path: bytes, reads: dict[bytes, int]) -> bytes:
         turn, reads[path] = reads[path], reads[path] + 1
         if callable(node.names):
             names = list(node.names(turn))
         else:
-            names = [] if turn else [(name, Attrs(size=1, mode=mode)) for name, mode in node.names]
-        return _names(number, names) if names else _status(number, Code.EOF)
+            names = [] if turn else [(name, FileAttributes(size=1, mode=mode)) for name, mode in node.names]
+        return _names(number, names) if names else _status(number, StatusCode.EOF)
 
 
-def _status(number: int, code: Code) -> bytes:
-    return bytes([Kind.STATUS]) + u32(number) + u32(code) + string(b"") + string(b"")
+def _status(number: int, code: StatusCode) -> bytes:
+    return bytes([PacketType.STATUS]) + u32(number) + u32(code) + string(b"") + string(b"")
 
 
-def _names(number: int, names: Sequence[tuple[bytes, Attrs]]) -> bytes:
+def _names(number: int, names: Sequence[tuple[bytes, FileAttributes]]) -> bytes:
     listed = b"".join(string(name) + string(b"ls -l") + attrs(known) for name, known in names)
-    return bytes([Kind.NAME]) + u32(number) + u32(len(names)) + listed
+    return bytes([PacketType.NAME]) + u32(number) + u32(len(names)) + listed
 
 
 def says(script: bytes) -> Session:

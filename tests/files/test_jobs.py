@@ -9,8 +9,8 @@ import pytest
 from multirsh.engine.fleet import Fleet
 from multirsh.errors import UsageError
 from multirsh.events import Copied, HostFinished
-from multirsh.files import access
 from multirsh.files.options import CopyOptions, Links, Via
+from multirsh.files.sftp import client
 from multirsh.model import Host, Status, TransportName
 from multirsh.testing import FakeTransport
 from tests.files.trees import plant, seen
@@ -65,7 +65,7 @@ async def test_what_cannot_be_is_told_before_anything_connects(tmp_path: Path) -
 
 async def test_a_host_that_only_listens_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every command, reads, and says nothing."""
-    monkeypatch.setattr(access, "BEGINNING_SECONDS", 0.05)
+    monkeypatch.setattr(client, "VERSION_TIMEOUT_S", 0.05)
     fake = FakeTransport()
     fake.converses = True
     async with Fleet([Host("a")], transports={TransportName.SSH: fake}) as fleet:
@@ -73,7 +73,7 @@ async def test_a_host_that_only_listens_has_failed(tmp_path: Path, monkeypatch: 
 
     assert pulled["a"].status is Status.FAILED
     assert pulled["a"].error is not None
-    assert pulled["a"].error.message == "its SFTP server said nothing in 0.05 s"
+    assert pulled["a"].error.message == "its SFTP server did not answer within 0.05 s"
 
 
 def test_what_a_later_run_is_to_agree_with() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.files.names import partial_name
+from multirsh.files.paths import partial_name
 from tests.files.homes import many_homes
 from tests.files.test_wire_messages import begun, endless
 from tests.files.trees import leftovers

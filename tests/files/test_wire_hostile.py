@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from multirsh.files.sftp.packets import LONGEST_PACKET, Attrs, Kind
+from multirsh.files.sftp.packets import LONGEST_PACKET, FileAttributes, PacketType
 from tests.conftest import StartHooked
 from tests.files.evil import FILE, FOLDER, LINK, EvilSftp, Node, says
 from tests.files.trees import leftovers
@@ -175,8 +175,8 @@ def test_a_file_is_read_to_its_end_whatever_its_size_is_said_to_be(
 
 def test_a_file_that_is_cut_short_while_it_is_read_has_failed(victim: Victim) -> None:
     class Cutting(EvilSftp):
-        def _answer(self, kind: Kind, *asked: Any) -> bytes:
-            if kind is Kind.READ:
+        def _answer(self, kind: PacketType, *asked: Any) -> bytes:
+            if kind is PacketType.READ:
                 self.nodes = {b"f": Node(data=b"short")}
             return super()._answer(kind, *asked)
 
@@ -251,7 +251,7 @@ def test_what_is_no_sftp_is_told_as_that(victim: Victim, raw: bytes) -> None:
     ended = victim.pulls(Conduct(session=evil.session), "--via", "sftp", "f")
 
     assert ended.code == 5, ended.err
-    assert "speaks no SFTP" in ended.err
+    assert "violates the protocol" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,10 @@ def test_records_of_scp_that_lie(victim: Victim, said: bytes, kept: tuple[str, .
 
 def test_what_a_listing_does_not_tell_is_asked_for(victim: Victim) -> None:
     nodes = {
-        b"tree": Node(FOLDER, names=lambda turn: [(b"f", Attrs()), (b"gone", Attrs())] if not turn else []),
+        b"tree": Node(
+            FOLDER,
+            names=lambda turn: [(b"f", FileAttributes()), (b"gone", FileAttributes())] if not turn else [],
+        ),
         b"tree/f": Node(data=b"there"),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from multirsh.files.sftp.packets import Code, Kind, string, u32
+from multirsh.files.sftp.packets import PacketType, StatusCode, string, u32
 from tests.conftest import StartHooked
 from tests.files.evil import FOLDER, EvilSftp, Node
 from tests.program import Program
@@ -20,9 +20,15 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 class Refusing(EvilSftp):
     """Makes no files, and says no more than that it has failed."""
 
-    def _answer(self, kind: Kind, number: int, *asked: Any) -> bytes:
-        if kind is Kind.OPEN:
-            return bytes([Kind.STATUS]) + u32(number) + u32(Code.FAILURE) + string(b"Failure") + string(b"")
+    def _answer(self, kind: PacketType, number: int, *asked: Any) -> bytes:
+        if kind is PacketType.OPEN:
+            return (
+                bytes([PacketType.STATUS])
+                + u32(number)
+                + u32(StatusCode.FAILURE)
+                + string(b"Failure")
+                + string(b"")
+            )
         return super()._answer(kind, number, *asked)
 
 

@@ -40,7 +40,7 @@ NOT_BY_LUCK = 2 * 1000**3
         (("push", "nothing", "/tmp"), "nothing: No such file"),
         (("push", "folder", "/tmp"), "folders are copied with -r"),
         (("push", "broken", "/tmp"), "broken: No such file"),
-        (("push", "hosts.yaml", "folder/hosts.yaml", "/tmp"), "would have one name"),
+        (("push", "hosts.yaml", "folder/hosts.yaml", "/tmp"), "would have the same name"),
         (("push", "hosts.yaml", "~other/x"), "~"),
         (("push", "--via", "scp", "--update", "hosts.yaml", "/tmp"), "scp has no --update"),
         (("pull", "/etc/hostname", "hosts.yaml"), "not a folder"),

@@ -12,8 +12,8 @@ import pytest
 
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions, Via
-from multirsh.files.pull import nearest
-from multirsh.files.tree import Tree, look
+from multirsh.files.sftp.pull import nearest
+from multirsh.files.sources import SourceTree, read_sources
 from multirsh.model import Status
 from tests.files.trees import leftovers, plant, seen
 from tests.fleets import fleet_of, hosts_on, known, ssh_options
@@ -144,14 +144,14 @@ def test_what_may_not_be_read_is_known_before_anything_connects(tmp_path: Path) 
     (tree / "closed").chmod(0o700)
     here = os.open(tmp_path, os.O_RDONLY)  # for a user who may not walk the way to it
 
-    def looked(*names: str) -> Tree:
+    def looked(*names: str) -> SourceTree:
         os.fchdir(here)
-        return look([os.fsencode(name) for name in names], CopyOptions(recursive=True))
+        return read_sources([os.fsencode(name) for name in names], CopyOptions(recursive=True))
 
     def leaves_others() -> bool:
         tree = looked("tree")
         return [entry.parts for entry in tree.entries] == [(b"tree",), (b"tree", b"open")] and [
-            (cannot.parts, cannot.reason) for cannot in tree.unread
+            (cannot.parts, cannot.reason) for cannot in tree.unreadable
         ] == [
             ((b"tree", b"closed"), "it cannot be read here: permission denied"),
             ((b"tree", b"secret"), "it cannot be read here: permission denied"),
@@ -204,7 +204,7 @@ def test_contents_may_be_merged_but_not_over_each_other(on_internal: Program, tm
     assert merged.code == 0, merged.err
     assert {str(path.relative_to(there)) for path in there.rglob("*")} == {"sub", "sub/one", "sub/two"}
     assert refused.code == 2
-    assert "would have one name" in refused.err
+    assert "would have the same name" in refused.err
 
 
 def test_whole_paths_are_kept_where_names_are_alike(on_server: Program, tmp_path: Path) -> None:

@@ -8,20 +8,23 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from multirsh.files import globs
-from multirsh.files.access import FileAccess
-from multirsh.files.landing import Parts
+from multirsh.files.access import ConversationEnded, FileAccess, Pipe, conversation
+from multirsh.files.destination import SAFE_MODES, HostDestination, Parts, check_replaceable, final_attributes
 from multirsh.files.modes import OWNERS
-from multirsh.files.names import base_name, objection, whole_parts
 from multirsh.files.options import Links
-from multirsh.files.pipe import Pipe, conversation
-from multirsh.files.pull import SAFE_MODES, Place, check_free, finish_of
-from multirsh.files.scp import records
-from multirsh.files.scp.reader import Reader, Silenced
-from multirsh.files.scp.records import Complaint, End, Item, ScpError, Times
-from multirsh.files.tally import HostTally
-from multirsh.files.walk import DEEPEST, MOST_ENTRIES, WHOLE_PATHS
-from multirsh.files.words import FileTrouble, failed, local_trouble, why
+from multirsh.files.paths import (
+    base_name,
+    escape_pattern,
+    is_pattern,
+    matches_pattern,
+    objection,
+    split_pattern,
+    whole_parts,
+)
+from multirsh.files.results import CopyTally, FileError, copy_failure, local_failure, os_reason
+from multirsh.files.scp import protocol
+from multirsh.files.scp.protocol import EndOfFolder, OutputReader, ScpComplaint, ScpError, ScpItem, ScpTimes
+from multirsh.files.sftp.walk import DEEPEST, MOST_ENTRIES, WHOLE_PATHS
 from multirsh.sh_text import quoted
 from multirsh.transports.words import one_line
 
@@ -31,7 +34,7 @@ _UNQUOTED: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
+class _OpenFolder:
     """A folder that is being received.
 
     Attributes:
@@ -60,8 +63,8 @@ class ScpPull:
 
     access: FileAccess
     sources: Sequence[bytes]
-    place: Place
-    tally: HostTally
+    place: HostDestination
+    tally: CopyTally
     _entries: int = 0
     _tops: set[Parts] = field(default_factory=set)
 
@@ -73,81 +76,81 @@ class ScpPull:
         """
         options = self.access.options
         if options.recursive and options.links in {Links.KEEP, Links.SKIP}:
-            raise failed(
+            raise copy_failure(
                 self.access.host, f"it has no SFTP, and scp cannot {options.links} links: it follows"
             )
         flags = ("-r " if options.recursive else "") + ("-p " if options.keeps_times else "")
         for source in [match for named in self.sources for match in await self._matches(named)]:
             script = f"exec scp {flags}-f -- {_for_shell(source)}"
-            reader = Reader(self.access.connection)
+            reader = OutputReader(self.access.connection)
             async with conversation(self.access.program(script), reader) as pipe:
                 try:
-                    await pipe.send(records.OK)
+                    await pipe.send(protocol.OK)
                     await self._receive(source, pipe, reader)
-                except (Silenced, ScpError) as error:
-                    raise self.access.death_of(pipe, str(error) or None) from None
+                except (ConversationEnded, ScpError) as error:
+                    raise self.access.failure(pipe, str(error) or None) from None
 
     async def _matches(self, source: bytes) -> list[bytes]:
         """What a pattern stands for, where whole paths are kept: scp says no more than names.
 
         What the host's shell says is taken only if it fits the pattern; if nothing does, the pattern itself.
         """
-        if not self.access.options.parents or not globs.is_pattern(source):
+        if not self.access.options.parents or not is_pattern(source):
             return [source]
-        reader = Reader(self.access.connection)
+        reader = OutputReader(self.access.connection)
         async with conversation(self.access.program(f"printf '%s\\0' {_for_shell(source)}"), reader):
             said = await reader.rest()
-        begin, wanted = globs.parts(source)
+        begin, wanted = split_pattern(source)
         found = []
         for path in said.split(b"\0"):
-            parts = globs.parts(path)
+            parts = split_pattern(path)
             is_like = parts[0] == begin and len(parts[1]) == len(wanted) and b".." not in parts[1]
-            if is_like and all(map(globs.matches, parts[1], wanted)):
-                found.append(globs.literal(path))
+            if is_like and all(map(matches_pattern, parts[1], wanted)):
+                found.append(escape_pattern(path))
         return found or [source]
 
-    async def _receive(self, source: bytes, pipe: Pipe, reader: Reader) -> None:
-        inside: list[_Folder] = []
+    async def _receive(self, source: bytes, pipe: Pipe, reader: OutputReader) -> None:
+        inside: list[_OpenFolder] = []
         times: tuple[int, int] | None = None
         self._entries, begun = 0, False
         while (line := await reader.line()) is not None:
-            match records.parse(line):
-                case Complaint(is_fatal, words):
+            match protocol.parse(line):
+                case ScpComplaint(is_fatal, words):
                     begun = True
                     self.tally.failed(source, _worded(words))
                     if is_fatal:
                         return
                     continue
-                case Times(accessed, modified):
+                case ScpTimes(accessed, modified):
                     times = accessed, modified
-                    await pipe.send(records.OK)
+                    await pipe.send(protocol.OK)
                     continue
-                case End():
+                case EndOfFolder():
                     if not inside:
                         raise ScpError("it ended a folder that it did not begin")
                     await self._finish(inside.pop(), source)
-                    await pipe.send(records.OK)
-                case Item() as item:
+                    await pipe.send(protocol.OK)
+                case ScpItem() as item:
                     begun = True
                     await self._item(item, times, inside, source, pipe, reader)
             times = None
         if inside:
-            raise Silenced
+            raise ConversationEnded
         if not begun:
-            raise Silenced
+            raise ConversationEnded
 
     async def _item(
         self,
-        item: Item,
+        item: ScpItem,
         times: tuple[int, int] | None,
-        inside: list[_Folder],
+        inside: list[_OpenFolder],
         source: bytes,
         pipe: Pipe,
-        reader: Reader,
+        reader: OutputReader,
     ) -> None:
         self._entries += 1
         if self._entries > MOST_ENTRIES:
-            raise failed(self.access.host, f"there are more than {MOST_ENTRIES:,} files")
+            raise copy_failure(self.access.host, f"there are more than {MOST_ENTRIES:,} files")
         above = inside[-1].parts if inside else ()
         top = len(self._parents(source)) + 1
         path = posixpath.join(source, *above[top:], item.name) if inside else source
@@ -155,18 +158,18 @@ class ScpPull:
         reason = None if is_root else self._objection(item, inside, source)
         if reason is not None:
             self.tally.failed(path, reason)
-            await pipe.send(records.refusal(reason))
+            await pipe.send(protocol.refusal(reason))
             return
         parents = above or self._parents(source)
         parts = parents if is_root else (*parents, item.name)
         if item.is_folder:
-            folder = await self._make(_Folder(parts, item.mode, times), path, pipe)
+            folder = await self._make(_OpenFolder(parts, item.mode, times), path, pipe)
             if folder is not None:
                 inside.append(folder)
             return
         await self._file(item, times, parts, path, pipe, reader)
 
-    def _objection(self, item: Item, inside: list[_Folder], source: bytes) -> str | None:
+    def _objection(self, item: ScpItem, inside: list[_OpenFolder], source: bytes) -> str | None:
         reason = objection(item.name)
         if reason is None and not inside:
             top = (*self._parents(source), item.name)
@@ -174,7 +177,7 @@ class ScpPull:
                 return f"another source has this name{'' if self.access.options.parents else WHOLE_PATHS}"
             self._tops.add(top)
             asked = base_name(source)
-            if not (globs.matches(item.name, asked) if globs.is_pattern(asked) else item.name == asked):
+            if not (matches_pattern(item.name, asked) if is_pattern(asked) else item.name == asked):
                 return "it was not asked for"
         if reason is None and item.is_folder and not self.access.options.recursive:
             return "it is a folder; folders are copied with -r"
@@ -189,77 +192,79 @@ class ScpPull:
         parts = whole_parts(source)
         return parts[:-1] if base_name(source) else parts
 
-    async def _make(self, folder: _Folder, path: bytes, pipe: Pipe) -> _Folder | None:
+    async def _make(self, folder: _OpenFolder, path: bytes, pipe: Pipe) -> _OpenFolder | None:
         parts, mode = (*self.place.root, *folder.parts), folder.mode & SAFE_MODES | OWNERS
         try:
-            is_new = await self.place.disk(self.place.landing.make_folder, parts, mode)
+            is_new = await self.place.disk(self.place.destination.make_folder, parts, mode)
         except OSError as error:
             await self._refuse(path, error, pipe)
             return None
-        await pipe.send(records.OK)
+        await pipe.send(protocol.OK)
         return replace(folder, is_new=is_new)
 
-    async def _finish(self, folder: _Folder, path: bytes) -> None:
+    async def _finish(self, folder: _OpenFolder, path: bytes) -> None:
         parts, mode = (*self.place.root, *folder.parts), folder.mode & SAFE_MODES
-        landing, disk = self.place.landing, self.place.disk
+        destination, disk = self.place.destination, self.place.disk
         try:
             if self.access.options.preserve and folder.times is not None:
-                await disk(landing.set_folder, parts, mode, folder.times)
+                await disk(destination.set_folder, parts, mode, folder.times)
             elif folder.is_new and mode & OWNERS != OWNERS:
-                await disk(landing.narrow, parts, mode)
+                await disk(destination.narrow, parts, mode)
         except OSError as error:
-            self.tally.failed(path, f"here: {why(error)}")
+            self.tally.failed(path, f"here: {os_reason(error)}")
 
     async def _refuse(self, path: bytes, error: OSError, pipe: Pipe) -> None:
-        trouble = local_trouble(self.access.host, error)
+        trouble = local_failure(self.access.host, error)
         if trouble is not None:
             raise trouble from error
-        self.tally.failed(path, f"here: {why(error)}")
-        await pipe.send(records.refusal("refused"))
+        self.tally.failed(path, f"here: {os_reason(error)}")
+        await pipe.send(protocol.refusal("refused"))
 
     async def _file(
         self,
-        item: Item,
+        item: ScpItem,
         times: tuple[int, int] | None,
         parts: Parts,
         path: bytes,
         pipe: Pipe,
-        reader: Reader,
+        reader: OutputReader,
     ) -> None:
         folder, name = self.place.of(parts)
-        landing, disk = self.place.landing, self.place.disk
-        finish = finish_of(self.access.options, item.mode, times)
+        destination, disk = self.place.destination, self.place.disk
+        finish = final_attributes(self.access.options, item.mode, times)
         try:
-            check_free(await disk(landing.look, folder, name))
-            temporary = await disk(landing.begin, folder, name, finish)
-        except FileTrouble as error:
+            check_replaceable(await disk(destination.lstat, folder, name))
+            temporary = await disk(destination.begin, folder, name, finish)
+        except FileError as error:
             self.tally.failed(path, str(error))
-            await pipe.send(records.refusal("refused"))
+            await pipe.send(protocol.refusal("refused"))
             return
         except OSError as error:
             await self._refuse(path, error, pipe)
             return
         try:
             async with self._removed_on_failure(folder, temporary, name):
-                await pipe.send(records.OK)
+                await pipe.send(protocol.OK)
                 await self._contents(item.size, folder, temporary, reader)
                 _check_whole(await reader.answer())
-                notes = await disk(landing.finish, folder, temporary, name, finish)
+                notes = await disk(destination.finish, folder, temporary, name, finish)
         except OSError as error:
             # The bytes of the rest would have to be read past: simpler to leave.
-            trouble_here = local_trouble(self.access.host, error)
-            raise trouble_here or failed(self.access.host, f"{name!r}: here: {why(error)}") from error
-        except FileTrouble as error:
+            trouble_here = local_failure(self.access.host, error)
+            raise trouble_here or copy_failure(
+                self.access.host, f"{name!r}: here: {os_reason(error)}"
+            ) from error
+        except FileError as error:
             self.tally.failed(path, str(error))
         else:
             self.tally.copied(path, item.size, notes)
-        await pipe.send(records.OK)
+        await pipe.send(protocol.OK)
 
-    async def _contents(self, size: int, folder: Parts, temporary: bytes, reader: Reader) -> None:
+    async def _contents(self, size: int, folder: Parts, temporary: bytes, reader: OutputReader) -> None:
         written = 0
         while written < size:
             data = await reader.some(min(PIECE_BYTES, size - written))
-            await self.place.disk(self.place.landing.write, folder, temporary, written, data)
+            await self.place.disk(self.place.destination.write, folder, temporary, written, data)
             written += len(data)
             self.tally.moved(len(data))
 
@@ -269,18 +274,18 @@ class ScpPull:
             yield
         except BaseException:
             if temporary != name:
-                await self.place.disk(self.place.landing.discard, folder, temporary)
+                await self.place.disk(self.place.destination.discard, folder, temporary)
             raise
 
 
 def _check_whole(trouble: bytes | None) -> None:
     if trouble is not None:
-        raise FileTrouble(_worded(trouble))
+        raise FileError(_worded(trouble))
 
 
 def _for_shell(source: bytes) -> str:
     """A word of POSIX text in which what makes a pattern is left to the shell."""
-    if not globs.is_pattern(source):
+    if not is_pattern(source):
         return quoted(source)
     return "".join(
         chr(byte) if byte in _UNQUOTED else quoted(source[place : place + 1])

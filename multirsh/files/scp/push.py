@@ -12,21 +12,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from multirsh.errors import HostError
-from multirsh.files.access import FileAccess
-from multirsh.files.blocks import BLOCK_BYTES, Blocks
-from multirsh.files.entries import Entry, Kind
-from multirsh.files.host_shell import SHELL
-from multirsh.files.modes import ACL_LOST, ALL_MODES, IN_PLACE, OWNERS, PERMISSIONS, SPECIAL
-from multirsh.files.names import temporary_name
-from multirsh.files.pipe import Pipe, conversation
-from multirsh.files.push import TIDY_SECONDS, goes_into, target_of
-from multirsh.files.scp import records
-from multirsh.files.scp.reader import Reader, Silenced
-from multirsh.files.scp.records import ScpError
-from multirsh.files.shell import FUNCTIONS
-from multirsh.files.tally import HostTally
-from multirsh.files.tree import Tree
-from multirsh.files.words import FileTrouble, failed, shown
+from multirsh.files.access import SHELL, ConversationEnded, FileAccess, Pipe, conversation
+from multirsh.files.host_shell import FUNCTIONS
+from multirsh.files.modes import ACL_LOST, ALL_MODES, IN_PLACE, OWNERS, PERMISSIONS, SPECIAL, FileKind
+from multirsh.files.paths import temporary_name
+from multirsh.files.results import CopyTally, FileError, copy_failure, display_path
+from multirsh.files.scp import protocol
+from multirsh.files.scp.protocol import OutputReader, ScpError
+from multirsh.files.sftp.push import TIDY_SECONDS
+from multirsh.files.sources import BLOCK_BYTES, BlockCache, SourceEntry, SourceTree, goes_into, target_of
 from multirsh.sh_text import quoted
 from multirsh.transports.words import one_line
 
@@ -102,7 +96,7 @@ _PRIVATE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class _PlacedEntry:
     """An entry, with its places on the host.
 
     Attributes:
@@ -112,7 +106,7 @@ class _Item:
         temporary: What it is called before; the same where it is written in place.
     """
 
-    entry: Entry
+    entry: SourceEntry
     target: bytes
     folder: tuple[bytes, ...]
     temporary: bytes
@@ -131,11 +125,11 @@ class ScpPush:
     """
 
     access: FileAccess
-    tree: Tree
+    tree: SourceTree
     destination: bytes
-    blocks: Blocks
-    tally: HostTally
-    _sent: list[_Item] = field(default_factory=list)
+    blocks: BlockCache
+    tally: CopyTally
+    _sent: list[_PlacedEntry] = field(default_factory=list)
     _sizes: dict[bytes, int] = field(default_factory=dict)
 
     async def copy(self) -> None:
@@ -146,17 +140,17 @@ class ScpPush:
         """
         kind = (await self._shell(_probe(self.destination))).strip()
         if kind not in {b"folder", b"special", b"other", b"none"}:
-            raise failed(self.access.host, "it has neither SFTP nor a shell that answers")
+            raise copy_failure(self.access.host, "it has neither SFTP nor a shell that answers")
         if kind == b"special":
-            raise failed(self.access.host, f"{shown(self.destination)}: {SPECIAL}")
+            raise copy_failure(self.access.host, f"{display_path(self.destination)}: {SPECIAL}")
         into = goes_into(
             self.access.host,
             self.destination,
             self.tree,
-            is_there=kind != b"none",
+            exists=kind != b"none",
             is_folder=kind == b"folder",
         )
-        for parts, reason in self.tree.unread:
+        for parts, reason in self.tree.unreadable:
             self.tally.failed(target_of(parts, self.destination, into=into), reason)
         root = self.destination if into else posixpath.dirname(self.destination.rstrip(b"/")) or b"."
         entries = [entry for entry in self.tree.entries if not into or any(entry.parts)]
@@ -167,16 +161,16 @@ class ScpPush:
             await self._send(root, items)
             await self._rename(items)
 
-    def _placed(self, entry: Entry, root: bytes, *, into: bool) -> _Item:
+    def _placed(self, entry: SourceEntry, root: bytes, *, into: bool) -> _PlacedEntry:
         target = target_of(entry.parts, self.destination, into=into)
         below = target[len(root.rstrip(b"/")) + 1 :] if root not in {b".", b"/"} else target.lstrip(b"/")
         *folder, name = below.split(b"/")
-        is_direct = self.access.options.inplace and entry.kind is Kind.FILE
+        is_direct = self.access.options.inplace and entry.kind is FileKind.FILE
         unlike = name if is_direct else temporary_name(name, secrets.token_hex(4))
         temporary = posixpath.join(posixpath.dirname(target), unlike)
-        return _Item(entry, target, tuple(folder), temporary)
+        return _PlacedEntry(entry, target, tuple(folder), temporary)
 
-    async def _writable(self, items: Sequence[_Item]) -> list[_Item]:
+    async def _writable(self, items: Sequence[_PlacedEntry]) -> list[_PlacedEntry]:
         """Those that are no devices or FIFOs there, which scp(1) would write to."""
         lines = [
             f"[ ! -e {quoted(item.target)} ] || [ -d {quoted(item.target)} ] || [ -f {quoted(item.target)} ]"
@@ -191,48 +185,48 @@ class ScpPush:
 
     # By scp.
 
-    async def _send(self, root: bytes, items: Sequence[_Item]) -> None:
+    async def _send(self, root: bytes, items: Sequence[_PlacedEntry]) -> None:
         flags = "-p " if self.access.options.keeps_times else ""
         recursive = "-r " if self.tree.has_folder else ""
         script = f"exec scp {recursive}{flags}-t -- {quoted(root)}"
-        reader = Reader(self.access.connection)
+        reader = OutputReader(self.access.connection)
         async with conversation(self.access.program(script), reader) as pipe:
             try:
                 refused = await reader.answer()
                 if refused is not None:
-                    raise failed(self.access.host, _worded(refused))
+                    raise copy_failure(self.access.host, _worded(refused))
                 await self._send_all(items, pipe, reader)
-            except (Silenced, ScpError) as error:
-                raise self.access.death_of(pipe, str(error) or None) from None
+            except (ConversationEnded, ScpError) as error:
+                raise self.access.failure(pipe, str(error) or None) from None
 
-    async def _send_all(self, items: Sequence[_Item], pipe: Pipe, reader: Reader) -> None:
+    async def _send_all(self, items: Sequence[_PlacedEntry], pipe: Pipe, reader: OutputReader) -> None:
         inside: tuple[bytes, ...] = ()
         missing: tuple[bytes, ...] | None = None
         for item in items:
-            if item.entry.kind is Kind.LINK or (missing and item.folder[: len(missing)] == missing):
+            if item.entry.kind is FileKind.LINK or (missing and item.folder[: len(missing)] == missing):
                 continue
             while inside != item.folder[: len(inside)]:
                 inside = inside[:-1]
-                await self._record(records.END, pipe, reader)
+                await self._record(protocol.END, pipe, reader)
             try:
                 size = await self._size(item.entry)
-            except FileTrouble as error:
+            except FileError as error:
                 self.tally.failed(item.target, str(error))
                 continue
             refused = await self._begin(item, size, pipe, reader)
             if refused is not None:
                 self.tally.failed(item.target, refused)
-                if item.entry.kind is Kind.FOLDER:
+                if item.entry.kind is FileKind.FOLDER:
                     missing = (*item.folder, posixpath.basename(item.target))
-            elif item.entry.kind is Kind.FOLDER:
+            elif item.entry.kind is FileKind.FOLDER:
                 inside = (*item.folder, posixpath.basename(item.target))
             else:
                 await self._contents(item, size, pipe, reader)
 
-    async def _begin(self, item: _Item, size: int, pipe: Pipe, reader: Reader) -> str | None:
+    async def _begin(self, item: _PlacedEntry, size: int, pipe: Pipe, reader: OutputReader) -> str | None:
         """Announce a file or a folder; why it is not taken, or ``None``."""
         entry = item.entry
-        is_folder = entry.kind is Kind.FOLDER
+        is_folder = entry.kind is FileKind.FOLDER
         mode = entry.mode & (ALL_MODES if self.access.options.preserve else PERMISSIONS)
         if is_folder:
             mode |= OWNERS
@@ -240,18 +234,18 @@ class ScpPush:
             mode = _PRIVATE
         name = posixpath.basename(item.target if is_folder else item.temporary)
         try:
-            record = records.item(is_folder=is_folder, mode=mode, size=size, name=name)
+            record = protocol.item(is_folder=is_folder, mode=mode, size=size, name=name)
         except ScpError as error:
             return str(error)
         if self.access.options.keeps_times:
-            await self._record(records.times(accessed=entry.atime_ns, modified=entry.mtime_ns), pipe, reader)
+            await self._record(protocol.times(accessed=entry.atime_ns, modified=entry.mtime_ns), pipe, reader)
         await pipe.send(record)
         refused = await reader.answer()
         return None if refused is None else _worded(refused)
 
-    async def _size(self, entry: Entry) -> int:
+    async def _size(self, entry: SourceEntry) -> int:
         """How long a file is, which has to be said first: some files say 0, or more than can be read."""
-        if entry.kind is not Kind.FILE:
+        if entry.kind is not FileKind.FILE:
             return 0
         size = 0
         for number in itertools.count():
@@ -263,13 +257,13 @@ class ScpPush:
                 break
         return entry.size
 
-    async def _record(self, record: bytes, pipe: Pipe, reader: Reader) -> None:
+    async def _record(self, record: bytes, pipe: Pipe, reader: OutputReader) -> None:
         await pipe.send(record)
         refused = await reader.answer()
         if refused is not None:
-            raise failed(self.access.host, _worded(refused))
+            raise copy_failure(self.access.host, _worded(refused))
 
-    async def _contents(self, item: _Item, size: int, pipe: Pipe, reader: Reader) -> None:
+    async def _contents(self, item: _PlacedEntry, size: int, pipe: Pipe, reader: OutputReader) -> None:
         """Send a file. So many bytes were announced: where they cannot be read, zeros keep us in step."""
         self._sent.append(item)
         trouble: str | None = None
@@ -279,13 +273,13 @@ class ScpPush:
             if trouble is None:
                 try:
                     block = await self.blocks.get(item.entry, number)
-                except FileTrouble as error:
+                except FileError as error:
                     trouble = str(error)
                 else:
                     trouble = None if len(block) >= wanted else "it was cut short here while it was copied"
             await pipe.send(block[:wanted].ljust(wanted, b"\0"))
             self.tally.moved(wanted)
-        await pipe.send(records.OK)
+        await pipe.send(protocol.OK)
         refused = await reader.answer()
         if trouble is None and refused is not None:
             trouble = _worded(refused)
@@ -299,11 +293,11 @@ class ScpPush:
 
     # By the shell.
 
-    async def _rename(self, items: Sequence[_Item]) -> None:
+    async def _rename(self, items: Sequence[_PlacedEntry]) -> None:
         """Give what was sent its names, make the links, and finish the folders."""
         options = self.access.options
         lines = [RENAMER]
-        asked: list[_Item] = []
+        asked: list[_PlacedEntry] = []
         for item in self._sent:
             if item.target not in self._sizes:
                 lines.append(f"rm -f -- {quoted(item.temporary)}\n")
@@ -311,11 +305,11 @@ class ScpPush:
             asked.append(item)
             lines.append(self._named(len(asked) - 1, item))
         for item in items:
-            if item.entry.kind is Kind.LINK:
+            if item.entry.kind is FileKind.LINK:
                 asked.append(item)
                 lines.append(_linked(len(asked) - 1, item))
         for item in reversed(items if options.preserve else ()):
-            if item.entry.kind is Kind.FOLDER:
+            if item.entry.kind is FileKind.FOLDER:
                 asked.append(item)
                 lines.append(_finished(len(asked) - 1, item))
         for folder in {posixpath.dirname(item.temporary): None for item in asked}:
@@ -323,11 +317,11 @@ class ScpPush:
         lines.append(f"echo {_OVER.decode()}\n")
         *told, last = (await self._shell(SHELL, "".join(lines))).splitlines() or [b""]
         if last != _OVER:
-            raise failed(self.access.host, "the files could not be given their names")
+            raise copy_failure(self.access.host, "the files could not be given their names")
         self._tell(asked, told)
         self._sent.clear()
 
-    def _named(self, number: int, item: _Item) -> str:
+    def _named(self, number: int, item: _PlacedEntry) -> str:
         entry, options = item.entry, self.access.options
         temporary = quoted(item.temporary)
         line = ""
@@ -342,7 +336,7 @@ class ScpPush:
             line = f"keep_times {temporary} {entry.atime} {entry.mtime} {number}\n{line}"
         return line
 
-    def _tell(self, asked: Sequence[_Item], told: Sequence[bytes]) -> None:
+    def _tell(self, asked: Sequence[_PlacedEntry], told: Sequence[bytes]) -> None:
         """Tell of all files how it went with them."""
         refused: dict[int, str] = {}
         notes: dict[int, list[str]] = {}
@@ -356,20 +350,20 @@ class ScpPush:
         for place, item in enumerate(asked):
             if place in refused:
                 self.tally.failed(item.target, refused[place])
-            elif item.entry.kind is not Kind.FOLDER or place in notes:
+            elif item.entry.kind is not FileKind.FOLDER or place in notes:
                 self.tally.copied(item.target, self._sizes.get(item.target, 0), notes.get(place, ()))
 
     async def _shell(self, script: str, stdin: str = "") -> bytes:
         """Run POSIX text and read what it says."""
-        reader = Reader(self.access.connection)
+        reader = OutputReader(self.access.connection)
         async with conversation(self.access.program(script), reader) as pipe:
             raw = stdin.encode("utf-8", "surrogateescape")
             for start in range(0, len(raw), BLOCK_BYTES):
                 await pipe.send(raw[start : start + BLOCK_BYTES])
             pipe.finish()
             said = await reader.rest()
-            if not pipe.is_well and not said:
-                raise self.access.death_of(pipe)
+            if not pipe.has_succeeded and not said:
+                raise self.access.failure(pipe)
         return said
 
     @contextlib.asynccontextmanager
@@ -394,7 +388,7 @@ def _probe(path: bytes) -> str:
     )
 
 
-def _linked(number: int, item: _Item) -> str:
+def _linked(number: int, item: _PlacedEntry) -> str:
     temporary, target = quoted(item.temporary), quoted(item.target)
     return (
         f"if ln -s -- {quoted(item.entry.target)} {temporary}; then move_link {temporary} {target} {number};"
@@ -402,7 +396,7 @@ def _linked(number: int, item: _Item) -> str:
     )
 
 
-def _finished(number: int, item: _Item) -> str:
+def _finished(number: int, item: _PlacedEntry) -> str:
     entry, target = item.entry, quoted(item.target)
     return (
         f"[ ! -d {target} ] || {{ chmod {entry.mode & ALL_MODES:04o} {target} 2>/dev/null"

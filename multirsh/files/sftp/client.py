@@ -1,19 +1,53 @@
-"""SFTP requests and their answers, many at once; who asks awaits.
+"""An SFTP client over any conversation: many requests at once, each awaited by its caller.
 
-asyncssh has a client, too, but only for its own connections: this one works
-over any conversation, such as one with ``sudo sftp-server``, and a packet that
-pretends to be huge is refused before it is taken.
+asyncssh's client works only over its own connections. This one works over any
+conversation, such as one with ``sudo sftp-server``, and refuses a packet that
+claims to be huge before reading it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
-from multirsh.files.pipe import Pipe
+from multirsh.errors import HostError
+from multirsh.files.access import ConversationEnded, FileAccess, Pipe, conversation
+from multirsh.files.options import Via
+from multirsh.files.results import copy_failure
 from multirsh.files.sftp import packets
-from multirsh.files.sftp.packets import Attrs, Code, Fields, Kind, Name, Open, Packets, ProtocolError
+from multirsh.files.sftp.packets import (
+    DirectoryEntry,
+    FileAttributes,
+    OpenFlags,
+    PacketReader,
+    PacketSplitter,
+    PacketType,
+    ProtocolError,
+    StatusCode,
+)
+from multirsh.model import ErrorKind
 from multirsh.transports.words import one_line
+
+_SERVER_PATHS: Final = (
+    "/usr/lib/openssh/sftp-server",
+    "/usr/libexec/openssh/sftp-server",
+    "/usr/lib/ssh/sftp-server",
+    "/usr/libexec/sftp-server",
+    "/usr/lib/sftp-server",
+    "/usr/local/libexec/sftp-server",
+)
+"""Where systems install it: Debian; Fedora; Arch and SUSE; the BSDs and macOS; where dropbear looks for
+it."""
+
+START_SERVER: Final = (
+    f'for s in {" ".join(_SERVER_PATHS)}; do if [ -x "$s" ]; then exec "$s"; fi; done; exit 127'
+)
+"""POSIX text that becomes an SFTP server."""
+
+VERSION_TIMEOUT_S: Final = 30.0
+"""Seconds that a server has to send its version: a program in its place may only read."""
 
 SAFE_BYTES: Final = 32 * 1024
 """Of data in one packet, where a server does not say what it takes (draft, section 3)."""
@@ -25,13 +59,15 @@ FULL_BYTES: Final = 64 * 1024
 """A file system with less than this is full."""
 
 _POSIX_RENAME: Final = b"posix-rename@openssh.com"
+
 _LIMITS: Final = b"limits@openssh.com"
+
 _STATVFS: Final = b"statvfs@openssh.com"
 
 _WORDS: Final[dict[int, str]] = {
-    Code.NO_SUCH_FILE: "no such file or folder",
-    Code.PERMISSION_DENIED: "permission denied",
-    Code.OP_UNSUPPORTED: "the server cannot do that",
+    StatusCode.NO_SUCH_FILE: "no such file or folder",
+    StatusCode.PERMISSION_DENIED: "permission denied",
+    StatusCode.OP_UNSUPPORTED: "the server cannot do that",
 }
 
 
@@ -47,15 +83,11 @@ class SftpError(Exception):
         self.code = code
 
 
-class Ended(Exception):  # noqa: N818 - why is told by the pipe
-    """The conversation is over, and there will be no answer."""
+Response = tuple[int, PacketReader]
 
 
-Answer = tuple[int, Fields]
-
-
-class Sftp:
-    """One conversation: a ``Receiver`` of what the server says.
+class SftpClient:
+    """One conversation: a ``OutputReceiver`` of what the server says.
 
     Attributes:
         write_bytes: Of data in one WRITE, at the most.
@@ -65,10 +97,10 @@ class Sftp:
 
     def __init__(self) -> None:
         self._pipe: Pipe | None = None
-        self._packets = Packets()
+        self._packets = PacketSplitter()
         self._number = 0
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
-        self._version: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._version: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._extensions: dict[bytes, bytes] = {}
         self._has_ended = False
         self.write_bytes = SAFE_BYTES
@@ -85,7 +117,7 @@ class Sftp:
             for packet in self._packets.feed(data):
                 self._take(packet)
         except ProtocolError as error:
-            self.complaint = f"the SFTP server speaks no SFTP: {error}"
+            self.complaint = _violation(error)
             self.ended()
 
     def ended(self) -> None:
@@ -94,13 +126,13 @@ class Sftp:
         waiting, self._waiting = self._waiting, {}
         for answer in (self._version, *waiting.values()):
             if not answer.done():
-                answer.set_exception(Ended())
+                answer.set_exception(ConversationEnded())
                 answer.exception()  # nobody may be left who wants to know
 
     def _take(self, packet: bytes) -> None:
-        fields = Fields(packet)
+        fields = PacketReader(packet)
         kind = fields.byte()
-        if kind == Kind.VERSION:
+        if kind == PacketType.VERSION:
             if self._version.done():
                 raise ProtocolError("it said its version twice")
             self._version.set_result((kind, fields))
@@ -131,7 +163,9 @@ class Sftp:
 
     async def _ask_for_limits(self) -> None:
         try:
-            fields = await self._answer(Kind.EXTENDED_REPLY, Kind.EXTENDED, packets.string(_LIMITS))
+            fields = await self._answer(
+                PacketType.EXTENDED_REPLY, PacketType.EXTENDED, packets.string(_LIMITS)
+            )
         except SftpError:
             return
         fields.u64()
@@ -139,65 +173,67 @@ class Sftp:
         self.read_bytes = min(reads, MOST_BYTES) or SAFE_BYTES
         self.write_bytes = min(writes, MOST_BYTES) or SAFE_BYTES
 
-    async def lstat(self, path: bytes) -> Attrs | None:
+    async def lstat(self, path: bytes) -> FileAttributes | None:
         """What is at ``path`` itself; ``None`` for nothing."""
-        return await self._stat(Kind.LSTAT, path)
+        return await self._stat(PacketType.LSTAT, path)
 
-    async def stat(self, path: bytes) -> Attrs | None:
+    async def stat(self, path: bytes) -> FileAttributes | None:
         """What ``path`` leads to; ``None`` for nothing."""
-        return await self._stat(Kind.STAT, path)
+        return await self._stat(PacketType.STAT, path)
 
-    async def fstat(self, handle: bytes) -> Attrs:
+    async def fstat(self, handle: bytes) -> FileAttributes:
         """What has been opened."""
-        return (await self._answer(Kind.ATTRS, Kind.FSTAT, packets.string(handle))).attrs()
+        return (await self._answer(PacketType.ATTRS, PacketType.FSTAT, packets.string(handle))).attrs()
 
-    async def open(self, path: bytes, how: Open, mode: int | None = None) -> bytes:
+    async def open(self, path: bytes, how: OpenFlags, mode: int | None = None) -> bytes:
         """Open a file; the server's umask takes its part of ``mode``."""
-        flags, attrs = packets.u32(how), packets.attrs(Attrs(mode=mode))
-        fields = await self._answer(Kind.HANDLE, Kind.OPEN, packets.string(path), flags, attrs)
+        flags, attrs = packets.u32(how), packets.attrs(FileAttributes(mode=mode))
+        fields = await self._answer(PacketType.HANDLE, PacketType.OPEN, packets.string(path), flags, attrs)
         return fields.string()
 
     async def close(self, handle: bytes) -> None:
         """Close a file or a folder."""
-        await self._do(Kind.CLOSE, packets.string(handle))
+        await self._do(PacketType.CLOSE, packets.string(handle))
 
-    async def ask_to_read(self, handle: bytes, offset: int, size: int) -> asyncio.Future[Answer]:
+    async def ask_to_read(self, handle: bytes, offset: int, size: int) -> asyncio.Future[Response]:
         """Ask for data; ``data_of`` has the answer."""
-        return await self._ask(Kind.READ, packets.string(handle), packets.u64(offset), packets.u32(size))
+        return await self._ask(
+            PacketType.READ, packets.string(handle), packets.u64(offset), packets.u32(size)
+        )
 
-    async def data_of(self, asked: asyncio.Future[Answer]) -> bytes:
+    async def data_of(self, asked: asyncio.Future[Response]) -> bytes:
         """The data that was asked for: some of it, or ``b""`` at the file's end."""
         try:
-            return _checked(await asked, Kind.DATA).string()
+            return _checked(await asked, PacketType.DATA).string()
         except SftpError as error:
-            if error.code == Code.EOF:
+            if error.code == StatusCode.EOF:
                 return b""
             raise
 
-    async def ask_to_write(self, handle: bytes, offset: int, data: memoryview) -> asyncio.Future[Answer]:
+    async def ask_to_write(self, handle: bytes, offset: int, data: memoryview) -> asyncio.Future[Response]:
         """Send data; ``done`` has the answer."""
         place, length = packets.u64(offset), packets.u32(len(data))
-        return await self._ask(Kind.WRITE, packets.string(handle), place, length, data)
+        return await self._ask(PacketType.WRITE, packets.string(handle), place, length, data)
 
-    async def done(self, asked: asyncio.Future[Answer]) -> None:
+    async def done(self, asked: asyncio.Future[Response]) -> None:
         """Wait until it is done."""
-        _checked(await asked, Kind.STATUS)
+        _checked(await asked, PacketType.STATUS)
 
-    async def set_attrs(self, handle: bytes, what: Attrs) -> None:
+    async def set_attrs(self, handle: bytes, what: FileAttributes) -> None:
         """Set what is known of an open file."""
-        await self._do(Kind.FSETSTAT, packets.string(handle), packets.attrs(what))
+        await self._do(PacketType.FSETSTAT, packets.string(handle), packets.attrs(what))
 
-    async def set_attrs_at(self, path: bytes, what: Attrs) -> None:
+    async def set_attrs_at(self, path: bytes, what: FileAttributes) -> None:
         """Set what is known of a file or folder."""
-        await self._do(Kind.SETSTAT, packets.string(path), packets.attrs(what))
+        await self._do(PacketType.SETSTAT, packets.string(path), packets.attrs(what))
 
     async def make_folder(self, path: bytes, mode: int) -> None:
         """Make a folder; the server's umask takes its part of ``mode``."""
-        await self._do(Kind.MKDIR, packets.string(path), packets.attrs(Attrs(mode=mode)))
+        await self._do(PacketType.MKDIR, packets.string(path), packets.attrs(FileAttributes(mode=mode)))
 
     async def remove(self, path: bytes) -> None:
         """Remove a file or a link."""
-        await self._do(Kind.REMOVE, packets.string(path))
+        await self._do(PacketType.REMOVE, packets.string(path))
 
     async def link(self, path: bytes, target: bytes) -> None:
         """Make a link at ``path`` that leads to ``target``."""
@@ -205,13 +241,13 @@ class Sftp:
         both = [packets.string(target), packets.string(path)]
         if b"AsyncSSH" in self._extensions.get(b"vendor-id", b""):
             both.reverse()
-        await self._do(Kind.SYMLINK, *both)
+        await self._do(PacketType.SYMLINK, *both)
 
     async def target_of(self, path: bytes) -> bytes:
         """Where a link leads."""
-        names = (await self._answer(Kind.NAME, Kind.READLINK, packets.string(path))).names()
+        names = (await self._answer(PacketType.NAME, PacketType.READLINK, packets.string(path))).names()
         if len(names) != 1:
-            raise SftpError(Code.BAD_MESSAGE, "the server told no target of a link")
+            raise SftpError(StatusCode.BAD_MESSAGE, "the server told no target of a link")
         return names[0].name
 
     async def rename(self, old: bytes, new: bytes, aside: bytes) -> None:
@@ -225,7 +261,7 @@ class Sftp:
         """
         if _POSIX_RENAME in self._extensions:
             both = packets.string(old), packets.string(new)
-            await self._do(Kind.EXTENDED, packets.string(_POSIX_RENAME), *both)
+            await self._do(PacketType.EXTENDED, packets.string(_POSIX_RENAME), *both)
             return
         try:
             await self._rename(old, new)
@@ -241,18 +277,18 @@ class Sftp:
             await self.remove(aside)
 
     async def _rename(self, old: bytes, new: bytes) -> None:
-        await self._do(Kind.RENAME, packets.string(old), packets.string(new))
+        await self._do(PacketType.RENAME, packets.string(old), packets.string(new))
 
     async def open_folder(self, path: bytes) -> bytes:
         """Begin to list a folder."""
-        return (await self._answer(Kind.HANDLE, Kind.OPENDIR, packets.string(path))).string()
+        return (await self._answer(PacketType.HANDLE, PacketType.OPENDIR, packets.string(path))).string()
 
-    async def list(self, handle: bytes) -> list[Name]:
+    async def list(self, handle: bytes) -> list[DirectoryEntry]:
         """Some of its names; none at its end."""
         try:
-            return (await self._answer(Kind.NAME, Kind.READDIR, packets.string(handle))).names()
+            return (await self._answer(PacketType.NAME, PacketType.READDIR, packets.string(handle))).names()
         except SftpError as error:
-            if error.code == Code.EOF:
+            if error.code == StatusCode.EOF:
                 return []
             raise
 
@@ -262,7 +298,7 @@ class Sftp:
             return None
         asked = packets.string(_STATVFS), packets.string(path)
         try:
-            fields = await self._answer(Kind.EXTENDED_REPLY, Kind.EXTENDED, *asked)
+            fields = await self._answer(PacketType.EXTENDED_REPLY, PacketType.EXTENDED, *asked)
         except SftpError:
             return None
         fields.u64()
@@ -274,32 +310,32 @@ class Sftp:
             return "no inodes left on the host"
         return None
 
-    async def _stat(self, kind: Kind, path: bytes) -> Attrs | None:
+    async def _stat(self, kind: PacketType, path: bytes) -> FileAttributes | None:
         try:
-            return (await self._answer(Kind.ATTRS, kind, packets.string(path))).attrs()
+            return (await self._answer(PacketType.ATTRS, kind, packets.string(path))).attrs()
         except SftpError as error:
-            if error.code == Code.NO_SUCH_FILE:
+            if error.code == StatusCode.NO_SUCH_FILE:
                 return None
             raise
 
-    async def _do(self, kind: Kind, *fields: bytes) -> None:
-        await self._answer(Kind.STATUS, kind, *fields)
+    async def _do(self, kind: PacketType, *fields: bytes) -> None:
+        await self._answer(PacketType.STATUS, kind, *fields)
 
-    async def _answer(self, expected: Kind, kind: Kind, *fields: bytes) -> Fields:
+    async def _answer(self, expected: PacketType, kind: PacketType, *fields: bytes) -> PacketReader:
         return _checked(await (await self._ask(kind, *fields)), expected)
 
-    async def _ask(self, kind: Kind, *fields: bytes | memoryview) -> asyncio.Future[Answer]:
+    async def _ask(self, kind: PacketType, *fields: bytes | memoryview) -> asyncio.Future[Response]:
         if self._has_ended or self._pipe is None:
-            raise Ended
+            raise ConversationEnded
         self._number = (self._number + 1) & 0xFFFFFFFF
         number = self._number
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         await self._pipe.send(packets.request(kind, number, *fields))
         return answer
 
 
-def _checked(answer: Answer, expected: Kind) -> Fields:
+def _checked(answer: Response, expected: PacketType) -> PacketReader:
     """The answer's fields, if it is one to what was asked.
 
     Raises:
@@ -307,12 +343,65 @@ def _checked(answer: Answer, expected: Kind) -> Fields:
         ProtocolError: It is something else.
     """
     kind, fields = answer
-    if kind == Kind.STATUS:
+    if kind == PacketType.STATUS:
         code = fields.u32()
-        if code == Code.OK and expected is Kind.STATUS:
+        if code == StatusCode.OK and expected is PacketType.STATUS:
             return fields
         said = "" if fields.is_at_end else fields.string().decode("utf-8", "replace")
         raise SftpError(code, _WORDS.get(code) or one_line(said).lower() or f"SFTP error {code}")
     if kind != expected:
         raise ProtocolError(f"a {expected.name} was due, and it sent {kind}")
     return fields
+
+
+@contextlib.asynccontextmanager
+async def open_sftp(access: FileAccess) -> AsyncIterator[SftpClient | None]:
+    """Talk to a host's SFTP server inside of the block; ``None`` if it has none.
+
+    Raises:
+        HostError: The connection was lost, or sudo refused.
+    """
+    starts = [access.subsystem("sftp"), access.program(START_SERVER)]
+    for start in starts if access.options.via is not Via.SCP else []:
+        if start is None:
+            continue
+        sftp = SftpClient()
+        async with conversation(start, sftp) as pipe:
+            if await _is_sftp(access.host, sftp, pipe):
+                try:
+                    yield sftp
+                except ConversationEnded:
+                    raise access.failure(pipe, sftp.complaint) from None
+                except ProtocolError as error:
+                    raise access.protocol_failure(_violation(error)) from None
+                return
+    if access.options.via is Via.SFTP:
+        raise copy_failure(access.host, "it has no SFTP server")
+    yield None
+
+
+async def _is_sftp(host: str, sftp: SftpClient, pipe: Pipe) -> bool:
+    """Start the protocol; whether the program is an SFTP server."""
+    try:
+        async with asyncio.timeout(VERSION_TIMEOUT_S):
+            await sftp.begin(pipe)
+    except TimeoutError:
+        message = f"its SFTP server did not answer within {VERSION_TIMEOUT_S:g} s"
+        raise copy_failure(host, message) from None
+    except ConversationEnded:
+        if pipe.error is not None and not _is_missing_subsystem(pipe.error):
+            raise pipe.error from None
+        return False
+    return True
+
+
+def _violation(error: ProtocolError) -> str:
+    return f"the SFTP server violates the protocol: {error}"
+
+
+def _is_missing_subsystem(error: Exception) -> bool:
+    return (
+        isinstance(error, HostError)
+        and error.failure is not None
+        and error.failure.kind is ErrorKind.SESSION_REFUSED
+    )

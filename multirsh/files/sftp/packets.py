@@ -17,7 +17,7 @@ LONGEST_PACKET: Final = 256 * 1024 + 1024
 VERSION: Final = 3
 
 
-class Kind(enum.IntEnum):
+class PacketType(enum.IntEnum):
     """What a packet is."""
 
     INIT = 1
@@ -47,7 +47,7 @@ class Kind(enum.IntEnum):
     EXTENDED_REPLY = 201
 
 
-class Code(enum.IntEnum):
+class StatusCode(enum.IntEnum):
     """What a STATUS says."""
 
     OK = 0
@@ -61,7 +61,7 @@ class Code(enum.IntEnum):
     OP_UNSUPPORTED = 8
 
 
-class Open(enum.IntFlag):
+class OpenFlags(enum.IntFlag):
     """How a file is opened."""
 
     READ = 0x01
@@ -75,7 +75,7 @@ class ProtocolError(Exception):
     """The server does not speak SFTP as it should."""
 
 
-class Attrs(NamedTuple):
+class FileAttributes(NamedTuple):
     """What is known, or to be set, of a file; ``None`` for nothing.
 
     Attributes:
@@ -91,11 +91,11 @@ class Attrs(NamedTuple):
     times: tuple[int, int] | None = None
 
 
-class Name(NamedTuple):
+class DirectoryEntry(NamedTuple):
     """A name in a folder, with what it is itself."""
 
     name: bytes
-    attrs: Attrs
+    attrs: FileAttributes
 
 
 _SIZE: Final = 0x01
@@ -126,7 +126,7 @@ def string(text: bytes) -> bytes:
     return _U32.pack(len(text)) + text
 
 
-def attrs(what: Attrs) -> bytes:
+def attrs(what: FileAttributes) -> bytes:
     """What is to be set."""
     flags, fields = 0, b""
     if what.size is not None:
@@ -143,16 +143,16 @@ def attrs(what: Attrs) -> bytes:
 
 def init() -> bytes:
     """The first packet."""
-    return _U32.pack(5) + bytes([Kind.INIT]) + u32(VERSION)
+    return _U32.pack(5) + bytes([PacketType.INIT]) + u32(VERSION)
 
 
-def request(kind: Kind, number: int, *fields: bytes | memoryview) -> bytes:
+def request(kind: PacketType, number: int, *fields: bytes | memoryview) -> bytes:
     """A request; its answer will carry ``number``."""
     size = 5 + sum(map(len, fields))
     return b"".join((_HEAD.pack(size, kind, number), *fields))
 
 
-class Packets:
+class PacketSplitter:
     """Cuts what a server says into packets."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class Packets:
         return found
 
 
-class Fields:
+class PacketReader:
     """Reads a packet's fields, in their order."""
 
     def __init__(self, packet: bytes, start: int = 0) -> None:
@@ -214,7 +214,7 @@ class Fields:
         """Bytes, their length before them."""
         return self._take(self.u32())
 
-    def attrs(self) -> Attrs:
+    def attrs(self) -> FileAttributes:
         """What is known of a file."""
         flags = self.u32()
         size = self.u64() if flags & _SIZE else None
@@ -225,15 +225,15 @@ class Fields:
             for _ in range(self.u32()):
                 self.string()
                 self.string()
-        return Attrs(size, owner, mode, times)
+        return FileAttributes(size, owner, mode, times)
 
-    def names(self) -> list[Name]:
+    def names(self) -> list[DirectoryEntry]:
         """Names in a folder."""
         found = []
         for _ in range(self.u32()):
             name = self.string()
             self.string()  # as ls -l would have it, for people
-            found.append(Name(name, self.attrs()))
+            found.append(DirectoryEntry(name, self.attrs()))
         return found
 
     def _take(self, size: int) -> bytes:

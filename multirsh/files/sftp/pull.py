@@ -1,4 +1,4 @@
-"""One host's pull over SFTP: files by several lanes, each below the host's own folder."""
+"""One host's pull over SFTP: files by several tasks, each below the host's own folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from multirsh.files.disk import Disk
-from multirsh.files.entries import SECOND_NS, Kind, kind_of
-from multirsh.files.host_shell import HostShell
-from multirsh.files.landing import NEW_FOLDER, Finish, Landing, Parts
-from multirsh.files.lanes import Flight, open_lanes
-from multirsh.files.modes import OWNERS, SPECIAL, is_special
-from multirsh.files.names import partial_name, temporary_name
+from multirsh.files.access import ConversationEnded
+from multirsh.files.concurrency import ByteLimiter, limited_tasks
+from multirsh.files.destination import (
+    NEW_FOLDER,
+    SAFE_MODES,
+    HostDestination,
+    Parts,
+    check_replaceable,
+    final_attributes,
+)
+from multirsh.files.host_shell import MEBIBYTE, HostShell
+from multirsh.files.modes import OWNERS, SECOND_NS, FileKind, kind_of
 from multirsh.files.options import CopyOptions
-from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
-from multirsh.files.sftp.packets import LATEST, Open
-from multirsh.files.shell import MEBIBYTE
-from multirsh.files.tally import HostTally
-from multirsh.files.walk import Found, Walk
-from multirsh.files.words import FileTrouble, local_trouble, why
+from multirsh.files.paths import partial_name, temporary_name
+from multirsh.files.results import CopyTally, FileError, local_failure, os_reason
+from multirsh.files.sftp.client import Response, SftpClient, SftpError
+from multirsh.files.sftp.packets import LATEST, OpenFlags
+from multirsh.files.sftp.walk import RemoteFile, RemoteWalk
 from multirsh.sh_text import quoted
 
 SMALL_BYTES: Final = 255 * 1024
@@ -34,42 +38,9 @@ SMALL_BYTES: Final = 255 * 1024
 UNSAID_BYTES: Final = 64 * 1024 * 1024
 """What is read at the most of a file whose size is said to be 0, such as those in /proc."""
 
-SAFE_MODES: Final = 0o777
-"""Of what another machine says: no setuid, setgid or sticky bit."""
-
 TIDY_SECONDS: Final = 5.0
 
 Answered = TypeVar("Answered")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a host's files go, and how they get there.
-
-    Attributes:
-        landing: The folder of all hosts.
-        disk: Calls what blocks.
-        root: The host's own folder below it.
-    """
-
-    landing: Landing
-    disk: Disk
-    root: Parts
-
-    def of(self, parts: Parts) -> tuple[Parts, bytes]:
-        """The folder and the name for what is pulled."""
-        whole = (*self.root, *parts)
-        return whole[:-1], whole[-1]
-
-
-def finish_of(options: CopyOptions, mode: int | None, times: tuple[int, int] | None) -> Finish:
-    """How a file is to be, which has this mode and these times, in nanoseconds, at the host."""
-    return Finish(
-        mode=(0o666 if mode is None else mode) & SAFE_MODES,
-        exact=options.preserve and mode is not None,
-        times=times if options.keeps_times else None,
-        in_place=options.inplace,
-    )
 
 
 def nearest(seconds: int, now: float) -> int:
@@ -89,17 +60,17 @@ class SftpPull:
         place: Where they go.
         options: How.
         tally: Is told of each.
-        flight: Bounds what is under way.
+        in_flight: Bounds what is under way.
         shell: Does what SFTP cannot.
     """
 
     host: str
-    sftp: Sftp
+    sftp: SftpClient
     sources: Sequence[bytes]
-    place: Place
+    place: HostDestination
     options: CopyOptions
-    tally: HostTally
-    flight: Flight
+    tally: CopyTally
+    in_flight: ByteLimiter
     shell: HostShell
 
     async def copy(self) -> None:
@@ -109,52 +80,52 @@ class SftpPull:
             HostError: There is no end to it, or no room for it here.
             Ended: The conversation is over.
         """
-        folders: list[tuple[Found, bool]] = []
-        walk = Walk(self.host, self.sftp, self.options, self.tally)
-        async with open_lanes() as lanes, contextlib.aclosing(walk.sources(self.sources)) as offered:
+        folders: list[tuple[RemoteFile, bool]] = []
+        walk = RemoteWalk(self.host, self.sftp, self.options, self.tally)
+        async with limited_tasks() as tasks, contextlib.aclosing(walk.sources(self.sources)) as offered:
             async for found in offered:
-                if found.kind is Kind.FOLDER:
+                if found.kind is FileKind.FOLDER:
                     is_new = await self._told(found, self._folder(found))
                     if not found.parts:
                         continue
                     if self.options.preserve or (is_new and (found.attrs.mode or OWNERS) & OWNERS != OWNERS):
                         folders.append((found, bool(is_new)))
                 else:
-                    await lanes.start(self._told(found, self._item(found)))
+                    await tasks.start(self._told(found, self._item(found)))
         for found, is_new in reversed(folders):
             await self._told(found, self._finish_folder(found, is_new=is_new))
 
-    async def _told(self, found: Found, copying: Coroutine[Any, Any, Answered]) -> Answered | None:
+    async def _told(self, found: RemoteFile, copying: Coroutine[Any, Any, Answered]) -> Answered | None:
         """Tell of what fails; only what is wrong for every file goes on."""
         try:
             return await copying
         except OSError as error:
-            trouble = local_trouble(self.host, error)
+            trouble = local_failure(self.host, error)
             if trouble is not None:
                 raise trouble from error
-            self.tally.failed(found.path, f"here: {why(error)}")
-        except (SftpError, FileTrouble) as error:
+            self.tally.failed(found.path, f"here: {os_reason(error)}")
+        except (SftpError, FileError) as error:
             self.tally.failed(found.path, str(error))
         return None
 
-    async def _folder(self, found: Found) -> bool:
+    async def _folder(self, found: RemoteFile) -> bool:
         """Make a folder; whether it is new."""
         parts = (*self.place.root, *found.parts)
         mode = NEW_FOLDER
         if found.parts and found.attrs.mode is not None:
             mode = found.attrs.mode & SAFE_MODES | OWNERS
-        return await self.place.disk(self.place.landing.make_folder, parts, mode)
+        return await self.place.disk(self.place.destination.make_folder, parts, mode)
 
-    async def _finish_folder(self, found: Found, *, is_new: bool) -> None:
+    async def _finish_folder(self, found: RemoteFile, *, is_new: bool) -> None:
         mode, times = found.attrs.mode, found.attrs.times
         parts = (*self.place.root, *found.parts)
         if self.options.preserve and mode is not None and times is not None:
             exact = await self._times(found, times)
-            await self.place.disk(self.place.landing.set_folder, parts, mode & SAFE_MODES, exact)
+            await self.place.disk(self.place.destination.set_folder, parts, mode & SAFE_MODES, exact)
         elif is_new and mode is not None:
-            await self.place.disk(self.place.landing.narrow, parts, mode)
+            await self.place.disk(self.place.destination.narrow, parts, mode)
 
-    async def _times(self, found: Found, times: tuple[int, int]) -> tuple[int, int]:
+    async def _times(self, found: RemoteFile, times: tuple[int, int]) -> tuple[int, int]:
         """The times of a file, in nanoseconds; the host is asked for those that may be before 1970."""
         if max(times) > LATEST // 2:
             said = (await self.shell.ask(f"times_of {quoted(found.path)}") or [""])[-1].split()
@@ -164,13 +135,13 @@ class SftpPull:
         now = time.time()
         return nearest(times[0], now) * SECOND_NS, nearest(times[1], now) * SECOND_NS
 
-    async def _item(self, found: Found) -> None:
+    async def _item(self, found: RemoteFile) -> None:
         folder, name = self.place.of(found.parts)
-        old = await self.place.disk(self.place.landing.look, folder, name)
-        check_free(old)
-        if found.kind is Kind.LINK:
+        old = await self.place.disk(self.place.destination.lstat, folder, name)
+        check_replaceable(old)
+        if found.kind is FileKind.LINK:
             temporary = temporary_name(name, secrets.token_hex(4))
-            await self.place.disk(self.place.landing.link, folder, temporary, name, found.target)
+            await self.place.disk(self.place.destination.link, folder, temporary, name, found.target)
             self.tally.copied(found.path, 0)
             return
         attrs = found.attrs
@@ -182,28 +153,28 @@ class SftpPull:
         ):
             self.tally.skipped(found.path, "unchanged")
             return
-        handle = await self.sftp.open(found.path, Open.READ)
+        handle = await self.sftp.open(found.path, OpenFlags.READ)
         try:
             await self._read(found, handle, folder, name)
             if self.options.partial:
-                await self.place.disk(self.place.landing.tidy, folder, name)
+                await self.place.disk(self.place.destination.tidy, folder, name)
         finally:
-            with contextlib.suppress(SftpError, Ended, TimeoutError):
+            with contextlib.suppress(SftpError, ConversationEnded, TimeoutError):
                 async with asyncio.timeout(TIDY_SECONDS):
                     await self.sftp.close(handle)
 
-    async def _read(self, found: Found, handle: bytes, folder: Parts, name: bytes) -> None:
+    async def _read(self, found: RemoteFile, handle: bytes, folder: Parts, name: bytes) -> None:
         attrs = await self.sftp.fstat(handle)
         size = attrs.size or 0
         times = None
         if attrs.times is not None and self.options.keeps_times:
             times = await self._times(found, attrs.times)
-        finish = finish_of(self.options, attrs.mode, times)
-        landing, disk = self.place.landing, self.place.disk
+        finish = final_attributes(self.options, attrs.mode, times)
+        destination, disk = self.place.destination, self.place.disk
         if size and size <= min(SMALL_BYTES, self.sftp.read_bytes):
             async with contextlib.aclosing(self._pieces(handle, 0, size)) as pieces:
                 data = b"".join([piece async for piece in pieces])
-            notes = await disk(landing.store, folder, name, data, finish)
+            notes = await disk(destination.store, folder, name, data, finish)
             self.tally.copied(found.path, len(data), notes)
             return
         start = 0
@@ -213,35 +184,37 @@ class SftpPull:
         async with contextlib.aclosing(self._pieces(handle, start, size)) as pieces:
             piece = await anext(pieces, b"")  # before a file is emptied: what cannot be read changes nothing
             if not self.options.partial:
-                temporary = await disk(landing.begin, folder, name, finish)
+                temporary = await disk(destination.begin, folder, name, finish)
             elif not start:
-                await disk(landing.create, folder, temporary)
+                await disk(destination.create, folder, temporary)
             async with self._removed_on_failure(folder, temporary, name):
                 written = start
                 while piece:
-                    await disk(landing.write, folder, temporary, written, piece)
+                    await disk(destination.write, folder, temporary, written, piece)
                     written += len(piece)
                     piece = await anext(pieces, b"")
-                notes = await disk(landing.finish, folder, temporary, name, finish)
+                notes = await disk(destination.finish, folder, temporary, name, finish)
         self.tally.copied(found.path, written - start, notes)
 
-    async def _agreed(self, found: Found, folder: Parts, partial: bytes, size: int) -> int:
+    async def _agreed(self, found: RemoteFile, folder: Parts, partial: bytes, size: int) -> int:
         """How much of a file is here already, and known to be the host's own by the sums of both.
 
         What is no file of ours, or of another version, is removed.
         """
-        landing, disk = self.place.landing, self.place.disk
-        old = await disk(landing.look, folder, partial)
+        destination, disk = self.place.destination, self.place.disk
+        old = await disk(destination.lstat, folder, partial)
         if old is None:
             return 0
-        if kind_of(old.st_mode) is Kind.FILE and old.st_uid == os.geteuid():
+        if kind_of(old.st_mode) is FileKind.FILE and old.st_uid == os.geteuid():
             count = min(old.st_size, size) // MEBIBYTE
             said = await self.shell.ask(f"sum {quoted(found.path)} {count}") if count else None
             theirs = said[-1].partition(" ")[0] if said else None
-            if theirs is not None and theirs == await disk(landing.sum, folder, partial, count * MEBIBYTE):
-                await disk(landing.cut, folder, partial, count * MEBIBYTE)
+            if theirs is not None and theirs == await disk(
+                destination.sum, folder, partial, count * MEBIBYTE
+            ):
+                await disk(destination.cut, folder, partial, count * MEBIBYTE)
                 return count * MEBIBYTE
-        await disk(landing.discard, folder, partial)
+        await disk(destination.discard, folder, partial)
         return 0
 
     async def _pieces(self, handle: bytes, start: int, size: int) -> AsyncGenerator[bytes, None]:
@@ -252,7 +225,7 @@ class SftpPull:
         """
         end = size or UNSAID_BYTES
         step = self.sftp.read_bytes
-        asked: deque[tuple[int, int, asyncio.Future[Answer]]] = deque()
+        asked: deque[tuple[int, int, asyncio.Future[Response]]] = deque()
         upcoming = start
         held = 0
         try:
@@ -261,8 +234,8 @@ class SftpPull:
                 while upcoming < end and (size or not asked):
                     wanted = min(step, end - upcoming)
                     if not asked:
-                        await self.flight.take(wanted)
-                    elif not self.flight.take_now(wanted):
+                        await self.in_flight.acquire(wanted)
+                    elif not self.in_flight.acquire_nowait(wanted):
                         break
                     held += wanted
                     asked.append((upcoming, wanted, await self.sftp.ask_to_read(handle, upcoming, wanted)))
@@ -270,7 +243,7 @@ class SftpPull:
                 place, wanted, answer = asked.popleft()
                 data = await self.sftp.data_of(answer)
                 if len(data) > wanted:
-                    raise FileTrouble("the server sent more than was asked for")
+                    raise FileError("the server sent more than was asked for")
                 if not data:
                     await self._check_end(handle, place, size)
                     return
@@ -279,12 +252,12 @@ class SftpPull:
                     asked.appendleft((rest, missing, await self.sftp.ask_to_read(handle, rest, missing)))
                 yield data
                 self.tally.moved(len(data))
-                self.flight.give(len(data))
+                self.in_flight.release(len(data))
                 held -= len(data)
             if not size:
-                raise FileTrouble(f"its size is said to be 0, and it has more than {UNSAID_BYTES:,} bytes")
+                raise FileError(f"its size is said to be 0, and it has more than {UNSAID_BYTES:,} bytes")
         finally:
-            self.flight.give(held)
+            self.in_flight.release(held)
             for _, _, answer in asked:
                 answer.cancel()
 
@@ -292,7 +265,7 @@ class SftpPull:
         """See to it that a file that ends early was not cut short: those in /sys are said to be longer."""
         now = await self.sftp.fstat(handle) if size else None
         if now is not None and now.size != size:
-            raise FileTrouble(f"it was cut short on the host while it was copied: {place} of {size} bytes")
+            raise FileError(f"it was cut short on the host while it was copied: {place} of {size} bytes")
 
     @contextlib.asynccontextmanager
     async def _removed_on_failure(self, folder: Parts, temporary: bytes, name: bytes) -> AsyncIterator[None]:
@@ -301,17 +274,5 @@ class SftpPull:
             yield
         except BaseException:
             if not self.options.partial and temporary != name:
-                await self.place.disk(self.place.landing.discard, folder, temporary)
+                await self.place.disk(self.place.destination.discard, folder, temporary)
             raise
-
-
-def check_free(old: os.stat_result | None) -> None:
-    """See to it that what is here may be replaced by a file.
-
-    Raises:
-        FileTrouble: It may not.
-    """
-    if old is not None and kind_of(old.st_mode) is Kind.FOLDER:
-        raise FileTrouble("here, a folder has its name")
-    if old is not None and is_special(old.st_mode):
-        raise FileTrouble(f"here, {SPECIAL}")

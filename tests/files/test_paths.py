@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
-from multirsh.files.names import (
+from multirsh.files.paths import (
     base_name,
     is_partial,
+    is_pattern,
     kept_name,
+    matches_pattern,
     objection,
     partial_name,
     partials_pattern,
     remote_path,
+    split_pattern,
     stays_inside,
     temporary_name,
 )
@@ -157,3 +162,30 @@ def test_home_folders() -> None:
     for wrong in (b"", b"~other", b"a\0b"):
         with pytest.raises(UsageError):
             remote_path(wrong)
+
+
+NAMES = ["a", "ab", "b", ".a", "[x]", "a*b", "A", "x-y", "naïve"]
+PATTERNS = ["*", "?", "a*", ".*", "[ab]", "[!a]*", "[[]x]", "*b", "a[*]b", "[a-c]?", "??*", "na*ve"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_shell_finds_the_same(tmp_path: Path, pattern: str) -> None:
+    for name in NAMES:
+        (tmp_path / name).touch()
+    said = subprocess.run(
+        ["sh", "-c", f'for f in {pattern}; do [ -e "$f" ] && printf \'%s\\n\' "$f"; done; :'],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        env={"LC_ALL": "C"},
+    )
+    want = set(said.stdout.decode().splitlines()) - {".", ".."}
+
+    assert {name for name in NAMES if matches_pattern(name.encode(), pattern.encode())} == want
+
+
+def test_a_pattern_is_cut_into_parts() -> None:
+    assert split_pattern(b"/var/*/x") == (b"/", (b"var", b"*", b"x"))
+    assert split_pattern(b"a//b?") == (b".", (b"a", b"b?"))
+    assert is_pattern(b"[a]")
+    assert not is_pattern(b"/plain/path")

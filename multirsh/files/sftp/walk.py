@@ -11,14 +11,20 @@ import posixpath
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
-from multirsh.files import globs
-from multirsh.files.entries import Kind, kind_of
-from multirsh.files.names import base_name, objection, stays_inside, whole_parts
+from multirsh.files.modes import FileKind, kind_of
 from multirsh.files.options import CopyOptions, Links
-from multirsh.files.sftp.client import Sftp, SftpError
-from multirsh.files.sftp.packets import Attrs, Name
-from multirsh.files.tally import HostTally
-from multirsh.files.words import failed, shown
+from multirsh.files.paths import (
+    base_name,
+    is_pattern,
+    matches_pattern,
+    objection,
+    split_pattern,
+    stays_inside,
+    whole_parts,
+)
+from multirsh.files.results import CopyTally, copy_failure, display_path
+from multirsh.files.sftp.client import SftpClient, SftpError
+from multirsh.files.sftp.packets import DirectoryEntry, FileAttributes
 
 MOST_ENTRIES: Final = 1_000_000
 """Of one host in one pull: beyond that it is thought endless."""
@@ -31,10 +37,10 @@ MOST_MATCHES: Final = 100_000
 
 WHOLE_PATHS: Final = "; --parents keeps whole paths"
 
-_NOTHING: Final = Attrs()
+_NOTHING: Final = FileAttributes()
 
 
-class Found(NamedTuple):
+class RemoteFile(NamedTuple):
     """A file, folder or link of a host.
 
     Attributes:
@@ -45,17 +51,17 @@ class Found(NamedTuple):
         target: Where a link leads.
     """
 
-    kind: Kind
+    kind: FileKind
     path: bytes
     parts: tuple[bytes, ...]
-    attrs: Attrs
+    attrs: FileAttributes
     target: bytes = b""
 
 
-class Walk:
+class RemoteWalk:
     """Goes through what one host offers."""
 
-    def __init__(self, host: str, sftp: Sftp, options: CopyOptions, tally: HostTally) -> None:
+    def __init__(self, host: str, sftp: SftpClient, options: CopyOptions, tally: CopyTally) -> None:
         """Look at nothing yet.
 
         Args:
@@ -71,31 +77,31 @@ class Walk:
         self._entries = 0
         self._tops: set[tuple[bytes, ...]] = set()
 
-    async def sources(self, sources: Sequence[bytes]) -> AsyncGenerator[Found, None]:
+    async def sources(self, sources: Sequence[bytes]) -> AsyncGenerator[RemoteFile, None]:
         """Everything that ``sources`` name, each folder before what is in it.
 
         Raises:
             HostError: There is no end to it.
         """
         for source in sources:
-            if globs.is_pattern(source):
+            if is_pattern(source):
                 matches = await self._matches(source)
                 if not matches:
                     self._tally.failed(source, "nothing matches")
             else:
-                matches = [Name(source, Attrs())]
+                matches = [DirectoryEntry(source, FileAttributes())]
             for match in matches:
                 async for found in self._source(match.name, match.attrs):
                     yield found
 
-    async def _source(self, path: bytes, attrs: Attrs) -> AsyncGenerator[Found, None]:
+    async def _source(self, path: bytes, attrs: FileAttributes) -> AsyncGenerator[RemoteFile, None]:
         """One source, followed if it is a link; ``attrs`` may be known from its folder."""
         name = base_name(path)
         reason = objection(name) if name else None
         top = whole_parts(path) if self._options.parents else (name,) if name else ()
         if top and top in self._tops:
             reason = f"another source has this name{'' if self._options.parents else WHOLE_PATHS}"
-        if reason is None and (attrs.mode is None or kind_of(attrs.mode) is Kind.LINK):
+        if reason is None and (attrs.mode is None or kind_of(attrs.mode) is FileKind.LINK):
             try:
                 followed = await self._sftp.stat(path)
             except SftpError as error:
@@ -103,7 +109,7 @@ class Walk:
             else:
                 reason = "no such file or folder" if followed is None else None
                 attrs = followed or attrs
-        if reason is None and not name and kind_of(attrs.mode or 0) is not Kind.FOLDER:
+        if reason is None and not name and kind_of(attrs.mode or 0) is not FileKind.FOLDER:
             reason = "it is no folder"
         if reason is not None:
             self._tally.failed(path, reason)
@@ -113,13 +119,13 @@ class Walk:
             yield found
 
     async def _below(
-        self, path: bytes, parts: tuple[bytes, ...], attrs: Attrs, above: int
-    ) -> AsyncGenerator[Found, None]:
+        self, path: bytes, parts: tuple[bytes, ...], attrs: FileAttributes, above: int
+    ) -> AsyncGenerator[RemoteFile, None]:
         """What is at ``path``, and below it; ``above`` is how many folders it is in."""
         self._count(path)
         if attrs.mode is None:
             attrs = await self._known(self._sftp.lstat(path), path, "it is gone")
-        if kind_of(attrs.mode or 0) is Kind.LINK:
+        if kind_of(attrs.mode or 0) is FileKind.LINK:
             if self._options.links is not Links.FOLLOW:
                 link = await self._link(path, parts, attrs)
                 if link is not None:
@@ -127,18 +133,20 @@ class Walk:
                 return
             attrs = await self._known(self._sftp.stat(path), path, "its link leads nowhere")
         kind = kind_of(attrs.mode or 0)
-        if kind is Kind.FILE:
-            yield Found(kind, path, parts, attrs)
-        elif kind is Kind.FOLDER:
+        if kind is FileKind.FILE:
+            yield RemoteFile(kind, path, parts, attrs)
+        elif kind is FileKind.FOLDER:
             if self._may_enter(path, above):
-                yield Found(kind, path, parts, attrs)
+                yield RemoteFile(kind, path, parts, attrs)
                 async with contextlib.aclosing(self._inside(path, parts, above)) as inside:
                     async for found in inside:
                         yield found
         elif attrs is not _NOTHING:
             self._tally.skipped(path, "special")
 
-    async def _inside(self, path: bytes, parts: tuple[bytes, ...], above: int) -> AsyncGenerator[Found, None]:
+    async def _inside(
+        self, path: bytes, parts: tuple[bytes, ...], above: int
+    ) -> AsyncGenerator[RemoteFile, None]:
         async with contextlib.aclosing(self._listed(path)) as listed:
             async for name, attrs in listed:
                 below = self._below(posixpath.join(path, name), (*parts, name), attrs, above + 1)
@@ -158,9 +166,11 @@ class Walk:
     def _count(self, path: bytes) -> None:
         self._entries += 1
         if self._entries > MOST_ENTRIES:
-            raise failed(self._host, f"{shown(path)}: there are more than {MOST_ENTRIES:,} files")
+            raise copy_failure(
+                self._host, f"{display_path(path)}: there are more than {MOST_ENTRIES:,} files"
+            )
 
-    async def _link(self, path: bytes, parts: tuple[bytes, ...], attrs: Attrs) -> Found | None:
+    async def _link(self, path: bytes, parts: tuple[bytes, ...], attrs: FileAttributes) -> RemoteFile | None:
         if self._options.links is Links.SKIP:
             return None
         try:
@@ -171,9 +181,11 @@ class Walk:
         if not stays_inside(parts[:-1], target):
             self._tally.skipped(path, "its link leads out of the folder")
             return None
-        return Found(Kind.LINK, path, parts, attrs, target)
+        return RemoteFile(FileKind.LINK, path, parts, attrs, target)
 
-    async def _known(self, asked: Coroutine[Any, Any, Attrs | None], path: bytes, otherwise: str) -> Attrs:
+    async def _known(
+        self, asked: Coroutine[Any, Any, FileAttributes | None], path: bytes, otherwise: str
+    ) -> FileAttributes:
         """What is at ``path``; ``_NOTHING``, which is then told of, if there is nothing."""
         try:
             attrs = await asked
@@ -183,9 +195,9 @@ class Walk:
         if attrs is None:
             self._tally.failed(path, otherwise)
             return _NOTHING
-        return attrs if attrs.mode is not None else Attrs(mode=0)
+        return attrs if attrs.mode is not None else FileAttributes(mode=0)
 
-    async def _listed(self, path: bytes) -> AsyncGenerator[Name, None]:
+    async def _listed(self, path: bytes) -> AsyncGenerator[DirectoryEntry, None]:
         """What is in a folder; what cannot be listed, or has no proper name, is told of."""
         try:
             handle = await self._sftp.open_folder(path)
@@ -207,32 +219,36 @@ class Walk:
 
     # Patterns.
 
-    async def _matches(self, pattern: bytes) -> list[Name]:
+    async def _matches(self, pattern: bytes) -> list[DirectoryEntry]:
         """All that matches, in the order of names."""
-        begin, parts = globs.parts(pattern)
-        matches = [Name(begin, Attrs())]
+        begin, parts = split_pattern(pattern)
+        matches = [DirectoryEntry(begin, FileAttributes())]
         for place, part in enumerate(parts):
             is_last = place == len(parts) - 1
             matches = await self._one_level([match.name for match in matches], part, needs_folder=not is_last)
         return sorted(matches)
 
-    async def _one_level(self, folders: list[bytes], part: bytes, *, needs_folder: bool) -> list[Name]:
-        found: list[Name] = []
+    async def _one_level(
+        self, folders: list[bytes], part: bytes, *, needs_folder: bool
+    ) -> list[DirectoryEntry]:
+        found: list[DirectoryEntry] = []
         for folder in folders:
-            if not globs.is_pattern(part):
+            if not is_pattern(part):
                 path = _joined(folder, part)
                 if await self._is_there(path):
-                    found.append(Name(path, Attrs()))
+                    found.append(DirectoryEntry(path, FileAttributes()))
                 continue
             async with contextlib.aclosing(self._listed(folder)) as listed:
                 async for name in listed:
-                    if not globs.matches(name.name, part):
+                    if not matches_pattern(name.name, part):
                         continue
-                    if needs_folder and kind_of(name.attrs.mode or 0) not in {Kind.FOLDER, Kind.LINK}:
+                    if needs_folder and kind_of(name.attrs.mode or 0) not in {FileKind.FOLDER, FileKind.LINK}:
                         continue
-                    found.append(Name(_joined(folder, name.name), name.attrs))
+                    found.append(DirectoryEntry(_joined(folder, name.name), name.attrs))
                     if len(found) > MOST_MATCHES:
-                        raise failed(self._host, f"{shown(folder)}: more than {MOST_MATCHES:,} names match")
+                        raise copy_failure(
+                            self._host, f"{display_path(folder)}: more than {MOST_MATCHES:,} names match"
+                        )
         return found
 
     async def _is_there(self, path: bytes) -> bool:

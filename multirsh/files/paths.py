@@ -1,11 +1,11 @@
-"""Names: what a remote may call a file, what a half file is called.
-
-Pure. All names of files are bytes, as the systems have them.
-"""
+"""Paths and names of files, as bytes: what a host may call a file, temporary names, and patterns. Pure."""
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import hashlib
+import itertools
 import posixpath
 import re
 from collections.abc import Sequence
@@ -23,8 +23,14 @@ DAY_SECONDS: Final = 24 * 60 * 60
 """What is left of a copy is removed by the next one of the same file when it is older than this."""
 
 _MARK: Final = b".multirsh-"
+
 _DIGEST: Final = 16
 """Hexadecimal digits of a digest in a name."""
+
+_PLAIN: Final = 2
+"""A brace of which only its beginning and its end are known has no comma."""
+
+_MAGIC: Final = re.compile(rb"[*?\[]")
 
 
 def objection(name: bytes) -> str | None:
@@ -154,3 +160,71 @@ def stays_inside(folder: Sequence[bytes], target: bytes) -> bool:
     while ups < len(parts) and parts[ups] == b"..":
         ups += 1
     return ups <= len(folder) and b".." not in parts[ups:]
+
+
+def is_pattern(path: bytes) -> bool:
+    """Whether ``path`` is more than a name; in brackets, a character stands for itself (``[*]``)."""
+    return _MAGIC.search(path) is not None
+
+
+def expand_braces(path: bytes) -> list[bytes]:
+    """All that ``{a,b}`` stands for, in the order of bash; without a comma, or in ``[...]``, it is plain."""
+    begin = _first_brace(path)
+    if begin is None:
+        return [path]
+    cuts, end = begin[:-1], begin[-1]
+    texts = [path[one + 1 : other] for one, other in itertools.pairwise(begin)]
+    tails = expand_braces(path[end + 1 :])
+    return [
+        path[: cuts[0]] + choice + tail for text in texts for choice in expand_braces(text) for tail in tails
+    ]
+
+
+def _first_brace(path: bytes) -> list[int] | None:
+    """The first outermost brace that has a comma: the places of its beginning, its commas and its end."""
+    opened: list[list[int]] = []
+    found: list[int] | None = None
+    place = 0
+    while place < len(path):
+        match path[place : place + 1]:
+            case b"[" if (closed := path.find(b"]", place + 2)) > 0:
+                place = closed
+            case b"{":
+                opened.append([place])
+            case b"," if opened:
+                opened[-1].append(place)
+            case b"}" if opened:
+                places = [*opened.pop(), place]
+                if len(places) > _PLAIN and (found is None or places[0] < found[0]):
+                    found = places
+        if found is not None and not opened:
+            break
+        place += 1
+    return found
+
+
+def split_pattern(path: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Cut a pattern.
+
+    Returns:
+        Where the search begins (``/``, or ``.``), and the parts below it.
+    """
+    begin = b"/" if path.startswith(b"/") else b"."
+    return begin, tuple(part for part in path.split(b"/") if part)
+
+
+def escape_pattern(path: bytes) -> bytes:
+    """A pattern that stands for ``path`` alone."""
+    return _MAGIC.sub(rb"[\g<0>]", path)
+
+
+def matches_pattern(name: bytes, pattern: bytes) -> bool:
+    """Whether a name matches one part of a pattern."""
+    if name.startswith(b".") and not pattern.startswith(b"."):
+        return False
+    return _compiled(pattern).match(name) is not None
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(fnmatch.translate(pattern.decode("latin-1")).encode("latin-1"))

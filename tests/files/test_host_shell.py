@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from multirsh.files.host_shell import FUNCTIONS
 from multirsh.files.scp.push import RENAMER
-from multirsh.files.shell import FUNCTIONS
 from multirsh.sh_text import quoted
 from tests.files.test_wire_existing import acl_of, give_acl
 

@@ -1,4 +1,4 @@
-"""One host's push over SFTP: folders, then files by several lanes, then the folders' times."""
+"""One host's push over SFTP: folders, then files by several tasks, then the folders' times."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from multirsh.errors import HostError
-from multirsh.files.acls import UNSEEN, Acls
-from multirsh.files.blocks import BLOCK_BYTES, Blocks
-from multirsh.files.entries import Entry, Kind, kind_of
-from multirsh.files.host_shell import HostShell
-from multirsh.files.lanes import Flight, open_lanes
+from multirsh.files.access import ConversationEnded
+from multirsh.files.concurrency import ByteLimiter, limited_tasks
+from multirsh.files.host_shell import MEBIBYTE, UNSEEN, AclKeeper, HostShell
 from multirsh.files.modes import (
     ALL_MODES,
     NONE_BESIDE,
@@ -27,18 +25,18 @@ from multirsh.files.modes import (
     OWNERS,
     PERMISSIONS,
     SPECIAL,
+    FileKind,
     is_special,
     kept_mode,
+    kind_of,
     opening_mode,
 )
-from multirsh.files.names import DAY_SECONDS, SLOTS, kept_name, partial_name, partials_pattern, temporary_name
 from multirsh.files.options import CopyOptions
-from multirsh.files.sftp.client import Answer, Ended, Sftp, SftpError
-from multirsh.files.sftp.packets import LATEST, Attrs, Code, Open
-from multirsh.files.shell import MEBIBYTE
-from multirsh.files.tally import HostTally
-from multirsh.files.tree import Tree
-from multirsh.files.words import FileTrouble, failed, shown
+from multirsh.files.paths import DAY_SECONDS, SLOTS, kept_name, partial_name, partials_pattern, temporary_name
+from multirsh.files.results import CopyTally, FileError, copy_failure, display_path
+from multirsh.files.sftp.client import Response, SftpClient, SftpError
+from multirsh.files.sftp.packets import LATEST, FileAttributes, OpenFlags, StatusCode
+from multirsh.files.sources import BLOCK_BYTES, BlockCache, SourceEntry, SourceTree, goes_into, target_of
 from multirsh.sh_text import quoted
 
 TIDY_SECONDS: Final = 5.0
@@ -53,43 +51,8 @@ _LACKS: Final = {
 """By what dd(1) says."""
 
 
-class NoRoom(FileTrouble):
+class HostFullError(FileError):
     """The host's file system is full: nothing more is tried."""
-
-
-def target_of(parts: tuple[bytes, ...], destination: bytes, *, into: bool) -> bytes:
-    """Where an entry goes on the host.
-
-    Args:
-        parts: The entry's; the first is empty where the contents of a source are copied.
-        destination: As the user named it.
-        into: Whether it is a folder that the sources go into, or the name of the one source itself.
-    """
-    below = parts if into and parts[0] else parts[1:]
-    return posixpath.join(destination, *below) if below else destination.rstrip(b"/") or b"/"
-
-
-def goes_into(host: str, destination: bytes, tree: Tree, *, is_there: bool, is_folder: bool) -> bool:
-    """Whether the destination is a folder to copy into, as scp(1) decides it.
-
-    Args:
-        host: Whose.
-        destination: As the user named it.
-        tree: What is to go there.
-        is_there: Whether it exists.
-        is_folder: Whether it is a folder, or leads to one.
-
-    Raises:
-        HostError: It can be neither that nor the name of what is copied.
-    """
-    where = shown(destination)
-    if is_folder:
-        return True
-    if is_there and (tree.has_folder or tree.sources > 1 or destination.endswith(b"/")):
-        raise failed(host, f"{where}: it is not a folder")
-    if not is_there and (tree.sources > 1 or (destination.endswith(b"/") and not tree.has_folder)):
-        raise failed(host, f"{where}: no such folder")
-    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +67,21 @@ class SftpPush:
         options: How.
         blocks: Reads the files.
         tally: Is told of each.
-        flight: Bounds what is under way.
+        in_flight: Bounds what is under way.
         shell: Does what SFTP cannot.
         acls: Keeps access control lists, by the shell.
     """
 
     host: str
-    sftp: Sftp
-    tree: Tree
+    sftp: SftpClient
+    tree: SourceTree
     destination: bytes
     options: CopyOptions
-    blocks: Blocks
-    tally: HostTally
-    flight: Flight
+    blocks: BlockCache
+    tally: CopyTally
+    in_flight: ByteLimiter
     shell: HostShell
-    acls: Acls
+    acls: AclKeeper
 
     async def copy(self) -> None:
         """Copy everything; a file that fails is told of, and the others are copied.
@@ -130,29 +93,29 @@ class SftpPush:
         try:
             found = await self.sftp.stat(self.destination)
         except SftpError as error:
-            raise failed(self.host, f"{shown(self.destination)}: {error}") from None
+            raise copy_failure(self.host, f"{display_path(self.destination)}: {error}") from None
         is_folder = found is not None and stat.S_ISDIR(found.mode or 0)
         if found is not None and is_special(found.mode):
-            raise failed(self.host, f"{shown(self.destination)}: {SPECIAL}")
+            raise copy_failure(self.host, f"{display_path(self.destination)}: {SPECIAL}")
         into = goes_into(
-            self.host, self.destination, self.tree, is_there=found is not None, is_folder=is_folder
+            self.host, self.destination, self.tree, exists=found is not None, is_folder=is_folder
         )
-        for parts, reason in self.tree.unread:
+        for parts, reason in self.tree.unreadable:
             self.tally.failed(target_of(parts, self.destination, into=into), reason)
         placed = [(entry, target_of(entry.parts, self.destination, into=into)) for entry in self.tree.entries]
-        folders = [(entry, target) for entry, target in placed if entry.kind is Kind.FOLDER]
-        self.acls.expect(target for entry, target in placed if entry.kind is Kind.FILE)
+        folders = [(entry, target) for entry, target in placed if entry.kind is FileKind.FOLDER]
+        self.acls.expect(target for entry, target in placed if entry.kind is FileKind.FILE)
         missing, opened = await self._make_folders(folders)
-        async with open_lanes() as lanes:
+        async with limited_tasks() as tasks:
             for entry, target in placed:
-                if entry.kind is Kind.FOLDER or any(target.startswith(gone) for gone in missing):
+                if entry.kind is FileKind.FOLDER or any(target.startswith(gone) for gone in missing):
                     continue
-                await lanes.start(self._file(entry, target))
+                await tasks.start(self._file(entry, target))
         await self._finish_folders(folders, missing, opened)
 
     # Folders.
 
-    async def _make_folders(self, folders: list[tuple[Entry, bytes]]) -> tuple[list[bytes], set[bytes]]:
+    async def _make_folders(self, folders: list[tuple[SourceEntry, bytes]]) -> tuple[list[bytes], set[bytes]]:
         """Make those that are not there.
 
         Returns:
@@ -166,7 +129,7 @@ class SftpPush:
                 continue
             try:
                 is_new = await self._make_folder(entry, target)
-            except FileTrouble as error:
+            except FileError as error:
                 self._failed(target, error)
                 missing.append(target + b"/")
             else:
@@ -174,7 +137,7 @@ class SftpPush:
                     opened.add(target)
         return missing, opened
 
-    async def _make_folder(self, entry: Entry, target: bytes) -> bool:
+    async def _make_folder(self, entry: SourceEntry, target: bytes) -> bool:
         """See to it that there is a folder; whether it is new."""
         try:
             await self.sftp.make_folder(target, entry.mode & PERMISSIONS | OWNERS)
@@ -186,12 +149,12 @@ class SftpPush:
             if found is None:
                 raise await self._trouble(error, target) from None
             if not stat.S_ISDIR(found.mode or 0):
-                raise FileTrouble("something that is no folder has its name") from None
+                raise FileError("something that is no folder has its name") from None
             return False
         return True
 
     async def _finish_folders(
-        self, folders: list[tuple[Entry, bytes]], missing: list[bytes], opened: set[bytes]
+        self, folders: list[tuple[SourceEntry, bytes]], missing: list[bytes], opened: set[bytes]
     ) -> None:
         """Give folders their modes and times, now that nothing more is put into them."""
         for entry, target in reversed(folders):
@@ -202,13 +165,13 @@ class SftpPush:
                 if mode is None and target in opened:
                     mode = await self._narrowed(entry, target)
                 notes = await self._set(target, None, mode, times)
-            except (SftpError, FileTrouble) as error:
+            except (SftpError, FileError) as error:
                 self.tally.failed(target, str(error))
             else:
                 if notes:
                     self.tally.copied(target, 0, notes)
 
-    async def _narrowed(self, entry: Entry, target: bytes) -> int | None:
+    async def _narrowed(self, entry: SourceEntry, target: bytes) -> int | None:
         """The mode of a new folder, without what it was given only to be written into."""
         found = await self.sftp.stat(target)
         return (
@@ -217,13 +180,13 @@ class SftpPush:
 
     # Files and links.
 
-    async def _file(self, entry: Entry, target: bytes) -> None:
+    async def _file(self, entry: SourceEntry, target: bytes) -> None:
         try:
-            if entry.kind is Kind.LINK:
+            if entry.kind is FileKind.LINK:
                 await self._link(entry, target)
             else:
                 await self._copy_file(entry, target)
-        except (SftpError, FileTrouble) as error:
+        except (SftpError, FileError) as error:
             self._failed(target, error)
 
     def _failed(self, target: bytes, error: Exception) -> None:
@@ -232,13 +195,15 @@ class SftpPush:
         Raises:
             HostError: Every other would fail as well.
         """
-        is_told = isinstance(error, NoRoom) and not self.tally.once(str(error))  # of another lane's file
+        is_told = isinstance(error, HostFullError) and not self.tally.once(
+            str(error)
+        )  # of another lane's file
         if not is_told:
             self.tally.failed(target, str(error))
-        if isinstance(error, NoRoom):
-            raise failed(self.host, f"{shown(target)}: {error}") from None
+        if isinstance(error, HostFullError):
+            raise copy_failure(self.host, f"{display_path(target)}: {error}") from None
 
-    async def _trouble(self, error: SftpError, path: bytes, step: str = "") -> FileTrouble:
+    async def _trouble(self, error: SftpError, path: bytes, step: str = "") -> FileError:
         """What an error at ``path`` means: SFTP has no word for a full file system, inodes or a quota.
 
         Args:
@@ -246,7 +211,7 @@ class SftpPush:
             path: Where something was to be written; what is tried there is removed again.
             step: What was done, in words; empty where that is clear.
         """
-        if error.code == Code.FAILURE:
+        if error.code == StatusCode.FAILURE:
             folder, name = posixpath.split(path)
             lack = await self.sftp.lack(folder or b".")
             if lack is None:
@@ -254,10 +219,10 @@ class SftpPush:
                 said = " ".join(await self.shell.ask(f"try_to_write {quoted(trial)}") or ()).lower()
                 lack = next((words for sign, words in _LACKS.items() if sign in said), None)
             if lack is not None:
-                return NoRoom(lack)
-        return FileTrouble(f"{error}: {step}" if step else str(error))
+                return HostFullError(lack)
+        return FileError(f"{error}: {step}" if step else str(error))
 
-    async def _link(self, entry: Entry, target: bytes) -> None:
+    async def _link(self, entry: SourceEntry, target: bytes) -> None:
         folder, name = posixpath.split(target)
         temporary = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
         _check_free(await self.sftp.lstat(target))
@@ -269,10 +234,10 @@ class SftpPush:
             await self._rename(temporary, target)
         self.tally.copied(target, 0)
 
-    async def _copy_file(self, entry: Entry, target: bytes) -> None:
+    async def _copy_file(self, entry: SourceEntry, target: bytes) -> None:
         old = await (self.sftp.stat if self.options.inplace else self.sftp.lstat)(target)
         _check_free(old)
-        if old is not None and kind_of(old.mode or 0) is not Kind.FILE:
+        if old is not None and kind_of(old.mode or 0) is not FileKind.FILE:
             old = None  # a link, which is replaced; or what a server says nothing of
         if self.options.update and old is not None and _is_same(entry, old):
             self.tally.skipped(target, "unchanged")
@@ -288,7 +253,7 @@ class SftpPush:
         async with self._removed_on_failure(temporary):
             await self._write_and_name(entry, handle, temporary, target, old, start=0)
 
-    async def _create(self, target: bytes, mode: int, old: Attrs | None) -> tuple[bytes, bytes]:
+    async def _create(self, target: bytes, mode: int, old: FileAttributes | None) -> tuple[bytes, bytes]:
         """Make a temporary file beside the target; what a copy long ago has left of this one is removed.
 
         Returns:
@@ -298,15 +263,17 @@ class SftpPush:
             FileTrouble: It cannot be made.
         """
         folder, name = posixpath.split(target)
-        taken: list[tuple[bytes, Attrs]] = []
-        refusal = SftpError(Code.FAILURE, "no name is free")
+        taken: list[tuple[bytes, FileAttributes]] = []
+        refusal = SftpError(StatusCode.FAILURE, "no name is free")
         for slot in (*SLOTS, secrets.token_hex(4)):
             temporary = posixpath.join(folder, temporary_name(name, slot))
             try:
-                handle = await self.sftp.open(temporary, Open.WRITE | Open.CREATE | Open.EXCLUSIVE, mode)
+                handle = await self.sftp.open(
+                    temporary, OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE, mode
+                )
             except SftpError as error:
                 refusal = error
-                if error.code != Code.FAILURE:
+                if error.code != StatusCode.FAILURE:
                     break
                 found = await self.sftp.lstat(temporary)
                 if found is not None:  # else another copy may just have given it its name
@@ -317,7 +284,7 @@ class SftpPush:
                 return temporary, handle
         raise await self._trouble(refusal, target, "" if old is None else NONE_BESIDE)
 
-    async def _tidy(self, taken: list[tuple[bytes, Attrs]], handle: bytes) -> None:
+    async def _tidy(self, taken: list[tuple[bytes, FileAttributes]], handle: bytes) -> None:
         """Remove temporary files older than a day, by the clock of the host: the handle's file is new."""
         with contextlib.suppress(SftpError):
             now = (await self.sftp.fstat(handle)).times
@@ -325,39 +292,41 @@ class SftpPush:
                 if now is not None and found.times is not None and now[1] - found.times[1] > DAY_SECONDS:
                     await self.sftp.remove(path)
 
-    async def _write_in_place(self, entry: Entry, target: bytes) -> None:
+    async def _write_in_place(self, entry: SourceEntry, target: bytes) -> None:
         """Write to the file itself, which keeps all that is known of it."""
         await self.blocks.get(entry, 0)  # before it is emptied: what cannot be read changes nothing
         try:
-            how = Open.WRITE | Open.CREATE | Open.TRUNCATE
+            how = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.TRUNCATE
             handle = await self.sftp.open(target, how, entry.mode & PERMISSIONS)
         except SftpError as error:
             raise await self._trouble(error, target) from None
         try:
             size = await self._written(entry, handle, target, 0)
             notes = await self._set(target, handle, *self._asked_for(entry))
-        except FileTrouble as error:
+        except FileError as error:
             raise type(error)(f"{error}; it is there in part") from None
         finally:
             await self._close(handle)
         self.tally.copied(target, size, notes)
 
-    async def _write_partial(self, entry: Entry, target: bytes, old: Attrs | None, mode: int) -> None:
+    async def _write_partial(
+        self, entry: SourceEntry, target: bytes, old: FileAttributes | None, mode: int
+    ) -> None:
         """Write to a name that another copy of the same file finds again; it stays where this one fails."""
         folder, name = posixpath.split(target)
         partial = posixpath.join(folder, partial_name(name, entry.size, entry.mtime_ns))
         found = await self.sftp.lstat(partial)
         start = 0
         if found is not None:
-            if kind_of(found.mode or 0) is not Kind.FILE:
-                raise FileTrouble(f"{shown(partial)} is no file")
+            if kind_of(found.mode or 0) is not FileKind.FILE:
+                raise FileError(f"{display_path(partial)} is no file")
             start = await self._agreed(entry, partial, found.size or 0)
             if not start or (found.mode or 0) & PERMISSIONS & ~(mode | _WRITABLE):
                 await self.sftp.remove(partial)  # of another version, or more open than it may be
                 start, found = 0, None
-        how = Open.WRITE | Open.CREATE
+        how = OpenFlags.WRITE | OpenFlags.CREATE
         if found is None:
-            how |= Open.EXCLUSIVE
+            how |= OpenFlags.EXCLUSIVE
         try:
             handle = await self.sftp.open(partial, how, mode | _WRITABLE)
         except SftpError as error:
@@ -365,10 +334,10 @@ class SftpPush:
         await self._write_and_name(entry, handle, partial, target, old, start=start)
         await self.shell.ask(f"tidy {quoted(folder or b'.')} {quoted(partials_pattern(name))}")
 
-    async def _agreed(self, entry: Entry, partial: bytes, size: int) -> int:
+    async def _agreed(self, entry: SourceEntry, partial: bytes, size: int) -> int:
         """How many bytes of a partial file are known to be those of the source; the host sums them up."""
         # A server may have written what came last before what came earlier, and the end has holes: then less.
-        for less in (0, self.flight.size):
+        for less in (0, self.in_flight.size):
             count = (min(size, entry.size) - less) // MEBIBYTE
             if count <= 0:
                 break
@@ -381,7 +350,14 @@ class SftpPush:
         return 0
 
     async def _write_and_name(
-        self, entry: Entry, handle: bytes, temporary: bytes, target: bytes, old: Attrs | None, *, start: int
+        self,
+        entry: SourceEntry,
+        handle: bytes,
+        temporary: bytes,
+        target: bytes,
+        old: FileAttributes | None,
+        *,
+        start: int,
     ) -> None:
         try:
             size = await self._written(entry, handle, temporary, start)
@@ -391,7 +367,7 @@ class SftpPush:
         await self._rename(temporary, target)
         self.tally.copied(target, size - start, notes)
 
-    async def _written(self, entry: Entry, handle: bytes, path: bytes, start: int) -> int:
+    async def _written(self, entry: SourceEntry, handle: bytes, path: bytes, start: int) -> int:
         """Write the file; how far it went."""
         try:
             return await self._write(entry, handle, start)
@@ -399,7 +375,7 @@ class SftpPush:
             raise await self._trouble(error, path) from None
 
     async def _close(self, handle: bytes) -> None:
-        with contextlib.suppress(SftpError, Ended, TimeoutError):
+        with contextlib.suppress(SftpError, ConversationEnded, TimeoutError):
             async with asyncio.timeout(TIDY_SECONDS):
                 await self.sftp.close(handle)
 
@@ -414,7 +390,7 @@ class SftpPush:
     # Owners, modes, times.
 
     async def _finish(
-        self, entry: Entry, handle: bytes, temporary: bytes, target: bytes, old: Attrs | None
+        self, entry: SourceEntry, handle: bytes, temporary: bytes, target: bytes, old: FileAttributes | None
     ) -> list[str]:
         """Give a temporary file what it is to have under its name.
 
@@ -436,12 +412,14 @@ class SftpPush:
             mode = ((await self.sftp.fstat(handle)).mode or 0) & ALL_MODES & ~(_WRITABLE & ~entry.mode)
         return notes + await self._set(temporary, handle, mode, times)
 
-    def _asked_for(self, entry: Entry) -> tuple[int | None, tuple[int, int] | None]:
+    def _asked_for(self, entry: SourceEntry) -> tuple[int | None, tuple[int, int] | None]:
         """The mode and the times that a file or folder is to have by the options."""
         mode = entry.mode & ALL_MODES if self.options.preserve else None
         return mode, (entry.atime, entry.mtime) if self.options.keeps_times else None
 
-    async def _keep_owner(self, handle: bytes, old: Attrs, now: Attrs, notes: list[str]) -> tuple[bool, bool]:
+    async def _keep_owner(
+        self, handle: bytes, old: FileAttributes, now: FileAttributes, notes: list[str]
+    ) -> tuple[bool, bool]:
         """Give the file the owner that the overwritten one has; whether user and group are the same then."""
         if old.owner is None or now.owner is None or old.owner == now.owner:
             return True, True
@@ -451,7 +429,7 @@ class SftpPush:
             if wanted == now.owner:
                 break
             try:
-                await self.sftp.set_attrs(handle, Attrs(owner=wanted))
+                await self.sftp.set_attrs(handle, FileAttributes(owner=wanted))
             except SftpError as error:
                 reason = reason or error
                 continue
@@ -479,15 +457,15 @@ class SftpPush:
             FileTrouble: ``-p`` asked for it.
         """
         carried = times if times is not None and all(0 <= time <= LATEST for time in times) else None
-        wanted = Attrs(mode=mode, times=carried)
+        wanted = FileAttributes(mode=mode, times=carried)
         try:
-            if wanted != Attrs() and handle is not None:
+            if wanted != FileAttributes() and handle is not None:
                 await self.sftp.set_attrs(handle, wanted)
-            elif wanted != Attrs():
+            elif wanted != FileAttributes():
                 await self.sftp.set_attrs_at(path, wanted)
         except SftpError as error:
             if self.options.preserve:
-                raise FileTrouble(f"its mode and times cannot be set: {error}; -p asks for them") from None
+                raise FileError(f"its mode and times cannot be set: {error}; -p asks for them") from None
             return [f"its mode and times are not those that they should be: {error}"]
         if times == carried or times is None:
             return []
@@ -495,9 +473,9 @@ class SftpPush:
         said = await self.shell.ask(script)
         return ["its times, which SFTP cannot carry, are not kept"] if said is None or said else []
 
-    async def _write(self, entry: Entry, handle: bytes, start: int) -> int:
+    async def _write(self, entry: SourceEntry, handle: bytes, start: int) -> int:
         """Write the file from ``start`` to its end; how far that is."""
-        sent: deque[asyncio.Future[Answer]] = deque()
+        sent: deque[asyncio.Future[Response]] = deque()
         step = self.sftp.write_bytes
         end = start
         for number in itertools.count(start // BLOCK_BYTES):
@@ -507,7 +485,7 @@ class SftpPush:
             block = memoryview(await self.blocks.get(entry, number))
             for place in _places(len(block), max(0, start - base), step):
                 data = block[place : place + step]
-                await self.flight.take(len(data))
+                await self.in_flight.acquire(len(data))
                 asked = await self.sftp.ask_to_write(handle, base + place, data)
                 asked.add_done_callback(functools.partial(self._arrived, len(data)))
                 sent.append(asked)
@@ -520,8 +498,8 @@ class SftpPush:
             await self.sftp.done(sent.popleft())
         return end
 
-    def _arrived(self, size: int, _asked: asyncio.Future[Answer]) -> None:
-        self.flight.give(size)
+    def _arrived(self, size: int, _asked: asyncio.Future[Response]) -> None:
+        self.in_flight.release(size)
         self.tally.moved(size)
 
     @contextlib.asynccontextmanager
@@ -529,29 +507,29 @@ class SftpPush:
         """Leave no half file behind, where the connection lives and the server lets us."""
         try:
             yield
-        except (Ended, HostError):
+        except (ConversationEnded, HostError):
             raise
         except BaseException as error:
             try:
                 async with asyncio.timeout(TIDY_SECONDS):
                     await self.sftp.remove(temporary)
             except SftpError as remains:
-                if isinstance(error, FileTrouble) and remains.code != Code.NO_SUCH_FILE:
-                    raise type(error)(f"{error}; {shown(temporary)} is left there") from None
-            except (Ended, TimeoutError):
+                if isinstance(error, FileError) and remains.code != StatusCode.NO_SUCH_FILE:
+                    raise type(error)(f"{error}; {display_path(temporary)} is left there") from None
+            except (ConversationEnded, TimeoutError):
                 pass
             raise
 
 
-def _check_free(old: Attrs | None) -> None:
+def _check_free(old: FileAttributes | None) -> None:
     """See to it that what is there may be replaced by a file."""
-    if old is not None and kind_of(old.mode or 0) is Kind.FOLDER:
-        raise FileTrouble("a folder has its name")
+    if old is not None and kind_of(old.mode or 0) is FileKind.FOLDER:
+        raise FileError("a folder has its name")
     if old is not None and is_special(old.mode):
-        raise FileTrouble(SPECIAL)
+        raise FileError(SPECIAL)
 
 
-def _is_same(entry: Entry, old: Attrs) -> bool:
+def _is_same(entry: SourceEntry, old: FileAttributes) -> bool:
     return old.size == entry.size and old.times is not None and old.times[1] == entry.mtime & LATEST
 
 

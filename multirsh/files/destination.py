@@ -20,21 +20,45 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from multirsh.files.blocks import sum_of
-from multirsh.files.modes import ACL_LOST, NONE_BESIDE, NOT_RENAMED, OWNERS, PERMISSIONS, kept_mode
-from multirsh.files.names import DAY_SECONDS, SLOTS, is_partial, partials_prefix, temporary_name
+from multirsh.files.concurrency import DiskThreads
+from multirsh.files.modes import (
+    ACL_LOST,
+    NONE_BESIDE,
+    NOT_RENAMED,
+    OWNERS,
+    PERMISSIONS,
+    SPECIAL,
+    FileKind,
+    is_special,
+    kept_mode,
+    kind_of,
+)
+from multirsh.files.options import CopyOptions
+from multirsh.files.paths import DAY_SECONDS, SLOTS, is_partial, partials_prefix, temporary_name
+from multirsh.files.results import FileError
+from multirsh.files.sources import sha256_of
 from multirsh.shared_folders import check_owner
 
+SAFE_MODES: Final = 0o777
+"""Of what another machine says: no setuid, setgid or sticky bit."""
+
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 _BELOW: Final = _FOLDER | os.O_NOFOLLOW
+
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 _OVER: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
 _AGAIN: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 _PRIVATE: Final = 0o600
+
 _ACL: Final = "system.posix_acl_access"
 
 NEW_FOLDER: Final = 0o777
@@ -43,7 +67,7 @@ NEW_FOLDER: Final = 0o777
 Parts = tuple[bytes, ...]
 
 
-class Finish(NamedTuple):
+class FinalAttributes(NamedTuple):
     """How a file is to be once it is there.
 
     Attributes:
@@ -59,7 +83,7 @@ class Finish(NamedTuple):
     in_place: bool = False
 
 
-class Landing:
+class DestinationDir:
     """A folder to be written below."""
 
     def __init__(self, root: bytes) -> None:
@@ -93,13 +117,13 @@ class Landing:
                 return False
         return True
 
-    def look(self, folder: Parts, name: bytes) -> os.stat_result | None:
+    def lstat(self, folder: Parts, name: bytes) -> os.stat_result | None:
         """What has that name, itself and not what it leads to; ``None`` for nothing."""
         with contextlib.suppress(FileNotFoundError), self._opened(folder) as here:
             return os.stat(name, dir_fd=here, follow_symlinks=False)
         return None
 
-    def begin(self, folder: Parts, name: bytes, how: Finish) -> bytes:
+    def begin(self, folder: Parts, name: bytes, how: FinalAttributes) -> bytes:
         """Make the file that is to become ``name``, empty; only its owner may read it until it is finished.
 
         What a copy of the same file has left is removed if it is older than a day.
@@ -164,11 +188,11 @@ class Landing:
         with self._opened(folder) as here:
             descriptor = os.open(name, _READ, dir_fd=here)
             try:
-                return sum_of(descriptor, size)
+                return sha256_of(descriptor, size)
             finally:
                 os.close(descriptor)
 
-    def finish(self, folder: Parts, temporary: bytes, name: bytes, how: Finish) -> list[str]:
+    def finish(self, folder: Parts, temporary: bytes, name: bytes, how: FinalAttributes) -> list[str]:
         """Give a file its owner and its modes, its times and, last, its name.
 
         What is overwritten keeps its owner, its access control list and, unless the mode is exact, its mode.
@@ -202,7 +226,7 @@ class Landing:
                     raise OSError(error.errno, f"{error.strerror}: {NOT_RENAMED}") from None
         return notes
 
-    def store(self, folder: Parts, name: bytes, data: bytes, how: Finish) -> list[str]:
+    def store(self, folder: Parts, name: bytes, data: bytes, how: FinalAttributes) -> list[str]:
         """Do all of it in one step, for a small file; nothing is left where it fails.
 
         Returns:
@@ -390,7 +414,7 @@ def _keep_acl(descriptor: int, here: int, name: bytes, notes: list[str]) -> None
         os.close(old)
 
 
-def _usual_mode(descriptor: int, how: Finish) -> int:
+def _usual_mode(descriptor: int, how: FinalAttributes) -> int:
     """What a file has that is written in place, or gets that is new (by the umask)."""
     return os.fstat(descriptor).st_mode & PERMISSIONS if how.in_place else how.mode & ~_UMASK
 
@@ -410,3 +434,47 @@ def _write_all(descriptor: int, offset: int, data: bytes) -> None:
     while left:
         written = os.pwrite(descriptor, left, offset)
         left, offset = left[written:], offset + written
+
+
+@dataclass(frozen=True, slots=True)
+class HostDestination:
+    """Where a host's files go, and how they get there.
+
+    Attributes:
+        destination: The folder of all hosts.
+        disk: Calls what blocks.
+        root: The host's own folder below it.
+    """
+
+    destination: DestinationDir
+    disk: DiskThreads
+    root: Parts
+
+    def of(self, parts: Parts) -> tuple[Parts, bytes]:
+        """The folder and the name for what is pulled."""
+        whole = (*self.root, *parts)
+        return whole[:-1], whole[-1]
+
+
+def final_attributes(
+    options: CopyOptions, mode: int | None, times: tuple[int, int] | None
+) -> FinalAttributes:
+    """How a file is to be, which has this mode and these times, in nanoseconds, at the host."""
+    return FinalAttributes(
+        mode=(0o666 if mode is None else mode) & SAFE_MODES,
+        exact=options.preserve and mode is not None,
+        times=times if options.keeps_times else None,
+        in_place=options.inplace,
+    )
+
+
+def check_replaceable(old: os.stat_result | None) -> None:
+    """See to it that what is here may be replaced by a file.
+
+    Raises:
+        FileTrouble: It may not.
+    """
+    if old is not None and kind_of(old.st_mode) is FileKind.FOLDER:
+        raise FileError("here, a folder has its name")
+    if old is not None and is_special(old.st_mode):
+        raise FileError(f"here, {SPECIAL}")
