@@ -19,8 +19,8 @@ from multirsh.engine.retry import RetryPolicy
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished
 from multirsh.files.options import CopyOptions
 from multirsh.model import ClosedBy, Host, HostKeyPolicy, Status
-from multirsh.ports.budget import PortBudget
-from multirsh.ports.kernel import read_table
+from multirsh.ports.ledger import PortBudget
+from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpState
 from tests.conftest import StartHooked, StartServer
 from tests.fleets import SshServer, addresses, endings, hosts_on, known, ssh_options

@@ -14,8 +14,8 @@ import pytest
 
 from multirsh.model import ClosedBy, ErrorKind, SourcePort, Status
 from multirsh.ports.allocator import PortAllocator
-from multirsh.ports.budget import PortBudget
-from multirsh.ports.lease import Route
+from multirsh.ports.ledger import PortBudget
+from multirsh.ports.sockets import Route
 from multirsh.ports.tally import Tally
 from multirsh.transports import dialler
 from multirsh.transports.dial_error import DialError
