@@ -18,6 +18,7 @@ from multirsh.journal import state_folder as files
 from multirsh.journal.recorder import RecordFile
 from multirsh.journal.resuming import lock_for_resuming
 from multirsh.journal.state_folder import call_with_timeout, make_private, open_owned, read_owned
+from tests.waiting import HANG_GUARD_S
 
 from .records import finished, host_finished, host_started, keep, started, whole
 
@@ -201,6 +202,8 @@ def test_a_record_whose_bytes_do_not_come_is_an_error_of_whoever_reads_it(
 
 _HOLDS = """
 import fcntl, sys
+from tests.waiting import HANG_GUARD_S
+
 with open(sys.argv[1]) as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     print("held", flush=True)
@@ -253,7 +256,7 @@ def test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps(
     recorder = Recorder(journal, warn=warnings.append)
     begun = recorder.record(started(FIRST, "a", "b"))
     assert begun is not None
-    begun.result(timeout=10)
+    begun.result(timeout=HANG_GUARD_S)
     disk = Disk(monkeypatch)
     held = [recorder.record(host_started(FIRST, "a"))]
     assert disk.is_asked.wait(10)
@@ -271,7 +274,7 @@ def test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps(
     assert len(warnings) == 1
     disk.answer()
     assert recorder._thread is not None
-    recorder._thread.join(timeout=10)
+    recorder._thread.join(timeout=HANG_GUARD_S)
     assert b'"gaps":1' in (journal.folder / f"{FIRST}.ndjson").read_bytes()
     assert journal.find(FIRST).state is RunState.BROKEN
 
@@ -290,7 +293,7 @@ def test_a_record_that_is_given_up_before_it_has_its_name_leaves_nothing(
     assert recorder.close() is None
     disk.answer()
     assert recorder._thread is not None
-    recorder._thread.join(timeout=10)
+    recorder._thread.join(timeout=HANG_GUARD_S)
     assert list(journal.folder.iterdir()) == []
     assert len(warnings) == 1
 
@@ -302,7 +305,7 @@ def test_a_disk_that_fails_and_then_does_not_answer_holds_nobody_either(
     recorder = Recorder(journal, warn=warnings.append)
     begun = recorder.record(started(FIRST, "a"))
     assert begun is not None
-    begun.result(timeout=10)
+    begun.result(timeout=HANG_GUARD_S)
     is_asked = threading.Event()
 
     def fail(_file: RecordFile, _data: bytes) -> None:

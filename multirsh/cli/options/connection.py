@@ -274,14 +274,14 @@ class Connecting:
         Args:
             password: The login's.
         """
-        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
+        from multirsh.cli.terminal import secret_prompt  # noqa: PLC0415 - opens the terminal's module only for a run
 
         return SshOptions(
             settings=self.settings(),
             config_file=self.ssh_config,
             overrides=self.ssh_options,
             password=password,
-            ask=asker(),
+            ask=secret_prompt(),
             forward_agent=self.forward_agent,
             addresses=self.addresses,
         )
