@@ -41,11 +41,8 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
 from multirsh.routes import Route, Way
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions, SshOptions, TransportOptions, load
 from multirsh.transports.passwords import Password, PasswordSource
-from multirsh.transports.registry import TransportOptions, load
-from multirsh.transports.rsh.options import RshOptions
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
 

@@ -17,10 +17,8 @@ from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
 from multirsh.routes import Route
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions, RshStderr, SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.rsh.options import RshOptions, RshStderr
-from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
     from multirsh.journal.record import RecordedRoutes

@@ -10,9 +10,9 @@ from multirsh.errors import UsageError
 from multirsh.model import Host, Settings
 from multirsh.names import check_word
 from multirsh.routes import Route, Way, digest
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.dialling import Dialler
 from multirsh.transports.exec.template import WAY_OUT, Template
+from multirsh.transports.options import ExecOptions
 from multirsh.transports.process.child import Launch
 from multirsh.transports.process.connection import DESCRIPTORS
 from multirsh.transports.process.connector import ProcessConnector

@@ -7,8 +7,8 @@ import os
 from typing import Final, TypeAlias
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
+from multirsh.transports.messages import one_line
 from multirsh.transports.process.child import Launch
-from multirsh.transports.words import one_line
 
 Reason: TypeAlias = tuple[Status, Failure]
 

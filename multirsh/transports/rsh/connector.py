@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from multirsh.model import Host
 from multirsh.transports.base import Destination
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 from multirsh.transports.rsh.back_channel import BackChannels
 from multirsh.transports.rsh.connection import RshConnection
 from multirsh.transports.rsh.plan import Plan

@@ -12,9 +12,9 @@ from multirsh.errors import UsageError
 from multirsh.model import Host, Settings, SourcePort
 from multirsh.routes import Route, Way
 from multirsh.transports.base import Warn
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.options import RshOptions, RshStderr
 from multirsh.transports.rsh.connector import RshConnector
-from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.rsh.plan import Plan
 from multirsh.transports.rsh.rcmd import DEFAULT_PORT, LONGEST_NAME, check_name
 

@@ -8,7 +8,7 @@ import pytest
 
 from multirsh.model import Host, Settings
 from multirsh.routes import Route, digest
-from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.servers.keys import make_key
 

@@ -1,21 +1,96 @@
-"""Which transport answers to which name; each is imported when it is first needed.
+"""What the user sets for all hosts, transport by transport, and which transport a name stands for.
 
-asyncssh alone takes longer to import than a small command takes to run, so
-what a run does not use is not loaded. Names that are none of our own are
-those of other distributions' entry points (``plugins``).
+Each transport is imported when it is first needed: asyncssh alone takes
+longer to import than a small command takes to run. Names other than the
+built-in ones are those of other distributions' entry points (``plugins``).
 """
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from multirsh.arguments import check_fields
 from multirsh.errors import UsageError, did_you_mean
 from multirsh.model import NO_SETTINGS, Settings, TransportName
 from multirsh.plugins import TRANSPORTS, installed_transports
-from multirsh.transports.base import Transport, TransportFactory, Warn
-from multirsh.transports.exec.options import ExecOptions
-from multirsh.transports.rsh.options import RshOptions
-from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.passwords import Ask, PasswordSource
+
+if TYPE_CHECKING:
+    from multirsh.transports.base import Transport, TransportFactory, Warn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshOptions:
+    """ssh for the whole fleet.
+
+    Attributes:
+        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-i``, ``-J``, ``--host-keys``.
+        config_file: Read instead of the user's and the system's (``-F``); ``none``, as in ssh, for no file.
+        overrides: ``Keyword=value`` each, before any file (``-o``).
+        password: Where the hosts' login password comes from. Jump hosts are not offered it.
+        ask: How to ask a person; ``None`` where nobody can be asked. Called in a thread: before the first
+            connection, and during a run that has a login password, for that of a jump host.
+        forward_agent: Let the hosts use this user's agent (``-A``), and no jump host. Never on by itself,
+            whatever ssh_config says: a remote's root can use what is forwarded.
+        addresses: What is connected to for hosts and jump hosts, by the name that ssh_config is asked about:
+            as they were reached before, whatever ``HostName`` says by now.
+    """
+
+    settings: Settings = NO_SETTINGS
+    config_file: str | None = None
+    overrides: tuple[str, ...] = ()
+    password: PasswordSource = field(default_factory=PasswordSource)
+    ask: Ask | None = None
+    forward_agent: bool = False
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class RshStderr(enum.StrEnum):
+    """How a command's stderr comes (``--rsh-stderr``)."""
+
+    SEPARATE = "separate"
+    """On a second connection, which the remote makes back to us, from and to a reserved port."""
+    MERGED = "merged"
+    """As part of stdout: one connection, and no way to send signals."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RshOptions:
+    """rsh for the whole fleet.
+
+    Attributes:
+        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-J``.
+        stderr: How stderr comes.
+    """
+
+    settings: Settings = NO_SETTINGS
+    stderr: RshStderr = RshStderr.SEPARATE
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOptions:
+    """exec for the whole fleet.
+
+    Attributes:
+        template: The program that reaches a host, and its arguments (``--exec``), as ``exec.template`` reads
+            it; ``None`` where none is given.
+        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-J``.
+    """
+
+    template: str | None = None
+    settings: Settings = NO_SETTINGS
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
