@@ -109,6 +109,13 @@ def test_on_a_terminal_every_run_is_one_line_of_it(width: int) -> None:
     assert plain[2].endswith("…" if width < 130 else "nginx")
 
 
+def test_a_narrow_terminal_does_without_times() -> None:
+    lines = listing([entry(), MIXED, BROKEN], Layout(width=48, color=False, now=NOW)).splitlines()
+    assert lines[0].split() == ["run", "hosts", "exit", "command"]
+    assert max(map(len, lines)) < 48
+    assert len(lines) == 4
+
+
 def test_wide_letters_count_twice() -> None:
     (_, line) = listing([entry(command="\u6771" * 60)], Layout(width=80, color=False, now=NOW)).splitlines()
     assert 70 < cell_len(line) < 80
