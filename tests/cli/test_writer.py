@@ -15,6 +15,7 @@ from multirsh.cli.descriptors import write_all
 from multirsh.cli.writer import Writer
 from multirsh.output import Batch, OutputOptions, Printer, Write
 from tests.output.events import output
+from tests.waiting import HANG_GUARD_S
 
 
 class LongPrinter(Printer):
@@ -78,7 +79,7 @@ def test_a_fifo_in_the_place_of_a_file_does_not_block(stdout: Path, tmp_path: Pa
         printer = Printer(options, began=0.0)
         printer.feed(output("web1", b"a\n"))
         writer = Writer(printer)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_GUARD_S):
             await writer.write()
         return writer
 
