@@ -21,8 +21,7 @@ from multirsh.events import JsonObject
 from multirsh.inventory import fold
 from multirsh.journal.record import RESUME_LOCK, HostOutcome
 from multirsh.journal.state_folder import call_with_timeout, open_owned
-from multirsh.model import Phase, Status
-from multirsh.routes import Route
+from multirsh.model import HostRoute, Phase, Status
 
 
 class ResumeLock:
@@ -215,7 +214,7 @@ _MOST_LINES: Final = 10
 """Of differences; they may be other ones for each of 10,000 hosts."""
 
 
-def route_differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> list[str]:
+def route_differences(before: Mapping[str, HostRoute], now: Mapping[str, HostRoute]) -> list[str]:
     """Say which hosts are reached otherwise than before, those with the same difference in one line.
 
     Args:
@@ -235,7 +234,7 @@ def route_differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> 
     return [*lines[:_MOST_LINES], f"{left} more hosts are reached otherwise than recorded"]
 
 
-def _changes(before: Route, now: Route) -> Iterator[str]:
+def _changes(before: HostRoute, now: HostRoute) -> Iterator[str]:
     old, new = _facts(before), _facts(now)
     for what, value in old.items():
         if value != new[what]:
@@ -244,7 +243,7 @@ def _changes(before: Route, now: Route) -> Iterator[str]:
         yield "the command that carries the connection is another one"
 
 
-def _facts(route: Route) -> Mapping[str, object]:
+def _facts(route: HostRoute) -> Mapping[str, object]:
     way = route.way
     jump, addresses = way.settings.jump, ", ".join(address for _, address in way.hops)
     return {
