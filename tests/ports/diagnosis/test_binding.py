@@ -23,9 +23,9 @@ from multirsh.ports.ledger import TIME_WAIT_SECONDS
 from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
-from tests.program import wait_until
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import require
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
