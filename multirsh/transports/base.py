@@ -19,8 +19,18 @@ import enum
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, Settings, Status
-from multirsh.routes import Route
+from multirsh.model import (
+    ClosedBy,
+    ErrorKind,
+    Failure,
+    Fate,
+    Host,
+    HostRoute,
+    Outcome,
+    Phase,
+    Settings,
+    Status,
+)
 from multirsh.transports.dialling import Dialler
 from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.passwords import Password
@@ -315,7 +325,7 @@ class Routing(Protocol):
     One that is none of these connects to a host as the host's settings say, behind those of the command line.
     """
 
-    def route(self, host: Host) -> Route:
+    def route(self, host: Host) -> HostRoute:
         """Where ``host`` is and how it is entered; asked after ``prepare``, and while no run goes on."""
 
 

@@ -2,7 +2,7 @@
 
 Each transport is imported when it is first needed: asyncssh alone takes
 longer to import than a small command takes to run. Names other than the
-built-in ones are those of other distributions' entry points (``plugins``).
+built-in ones are those of other distributions' entry points (``model.installed_transports``).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from multirsh.arguments import check_fields
 from multirsh.errors import UsageError, did_you_mean
-from multirsh.model import NO_SETTINGS, Settings, TransportName
-from multirsh.plugins import TRANSPORTS, installed_transports
+from multirsh.model import NO_SETTINGS, TRANSPORTS, Settings, TransportName, installed_transports
 from multirsh.transports.passwords import Ask, PasswordSource
 
 if TYPE_CHECKING:
