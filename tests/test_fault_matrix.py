@@ -117,7 +117,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "end_to_end/test_state_folder.py::test_the_run_goes_on_without_a_record",
         "end_to_end/test_state_folder.py::test_a_deadline_and_the_first_signal_hold",
         "end_to_end/test_state_folder.py::test_who_reads_records_is_told_in_time",
-        "journal/test_own_files.py::test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps",
+        "journal/test_state_folder.py::test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps",
     ),
     "a disk that fills up": (
         "end_to_end/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",

@@ -55,7 +55,7 @@ TESTED_BY: Final = {
     "report": "report/test_page_in_a_browser.py",
     "routes.py": "transports/ssh/test_transport.py",
     "sh_text.py": "commands/test_remote_shell.py",
-    "shared_folders.py": "journal/test_own_files.py",
+    "shared_folders.py": "journal/test_state_folder.py",
     "testing": "testing/test_conformance.py",
     "transports/exec": "testing/test_conformance.py",
     "transports/local": "testing/test_conformance.py",

@@ -13,10 +13,20 @@ from multirsh.events import JsonObject
 from multirsh.inventory import fold
 from multirsh.inventory.draft import NO_GROUPS
 from multirsh.inventory.inventory import Candidates, Inventory, Selectors, select_listed
-from multirsh.journal import Entry, Journal, State
-from multirsh.journal.claim import Claim, claim
-from multirsh.journal.reached import Reached, reached_otherwise
-from multirsh.journal.resuming import DONE, Standings, Which, differences, resumed, standing, standings
+from multirsh.journal import Journal, RunState, RunSummary
+from multirsh.journal.record import RecordedRoutes
+from multirsh.journal.resuming import (
+    DONE,
+    ResumeLock,
+    Standing,
+    Standings,
+    differences,
+    hosts_standing,
+    lock_for_resuming,
+    resumed,
+    route_differences,
+    standings,
+)
 from multirsh.model import Host, Status
 from multirsh.routes import Route
 
@@ -28,7 +38,7 @@ class Again:
     """The run before.
 
     Attributes:
-        entry: Which it is.
+        entry: Standing it is.
         plan: What it was to do.
         found: Where all its hosts stand.
         which: Whom to run again; ``None`` to go on with it.
@@ -37,13 +47,13 @@ class Again:
         claimed: Keeps others from going on with it, as long as this is there.
     """
 
-    entry: Entry
+    entry: RunSummary
     plan: JsonObject
     found: Standings
-    which: Which | None
-    reached: Reached = field(default_factory=Reached)
+    which: Standing | None
+    reached: RecordedRoutes = field(default_factory=RecordedRoutes)
     may_differ: bool = False
-    claimed: Claim | None = field(default=None, compare=False)
+    claimed: ResumeLock | None = field(default=None, compare=False)
 
     @classmethod
     def look(cls, asked: options.Keeping, *, may_differ: bool = False) -> Self | None:
@@ -67,11 +77,11 @@ class Again:
             )
         journal = Journal()
         entry = _settled(journal, journal.find(asked.resume or (asked.rerun.run if asked.rerun else "")))
-        if entry.state is State.RUNNING:
+        if entry.state is RunState.RUNNING:
             raise UsageError(f"the run {entry.run} goes on", hint="wait for its end, or end it")
         claimed = None
         if asked.resume is not None:
-            claimed = claim(journal.folder, entry.run)
+            claimed = lock_for_resuming(journal.folder, entry.run)
             _check_last_of_its_line(journal, entry)
         plan, outcomes = journal.plan(entry), journal.outcomes(entry)
         if asked.rerun is not None:
@@ -80,7 +90,7 @@ class Again:
             entry=entry,
             plan=plan,
             found=standings(plan, outcomes),
-            which=None if asked.rerun is None else Which(asked.rerun.which),
+            which=None if asked.rerun is None else Standing(asked.rerun.which),
             reached=_reached(plan, entry),
             may_differ=may_differ,
             claimed=claimed,
@@ -192,7 +202,7 @@ class Again:
         Raises:
             UsageError: There are some, and nothing was said that may be the reason.
         """
-        found = reached_otherwise(self.reached.routes, routes)
+        found = route_differences(self.reached.routes, routes)
         if found and not self.may_differ:
             raise UsageError(
                 f"hosts of {self.entry.run} would be reached otherwise than recorded: {'; '.join(found)}",
@@ -219,7 +229,7 @@ class Again:
                 )
             return hosts
         self.check(plan, [host.name for host in chosen])
-        doubt = standing(self.found, Which.UNKNOWN)
+        doubt = hosts_standing(self.found, Standing.UNKNOWN)
         if doubt and not repeats:
             raise UsageError(
                 f"in {self.entry.run} the command may have begun on {_hosts(doubt)}, and nobody knows how it"
@@ -258,8 +268,8 @@ class Again:
         if self.which is not None:
             return {}
         return {
-            Status.OK: len(standing(self.found, Which.OK)),
-            Status.FAILED: len(standing(self.found, Which.FAILED)),
+            Status.OK: len(hosts_standing(self.found, Standing.OK)),
+            Status.FAILED: len(hosts_standing(self.found, Standing.FAILED)),
         }
 
     def words(self, left: Sequence[Host]) -> str:
@@ -279,11 +289,11 @@ class Again:
         return f"{counted}; it took its hosts from {first}: '--rerun {self.which} {first}' does so again"
 
     def _counted(self) -> str:
-        counts = {which: len(standing(self.found, which)) for which in Which}
+        counts = {which: len(hosts_standing(self.found, which)) for which in Standing}
         return ", ".join(f"{which} {count}" for which, count in counts.items() if count)
 
 
-def _reached(plan: JsonObject, entry: Entry) -> Reached:
+def _reached(plan: JsonObject, entry: RunSummary) -> RecordedRoutes:
     """How the hosts of a run were reached; nothing, if its record is from before that was kept.
 
     Raises:
@@ -291,7 +301,7 @@ def _reached(plan: JsonObject, entry: Entry) -> Reached:
     """
     row = plan.get("reached")
     try:
-        return Reached() if row is None else Reached.from_dict(row)
+        return RecordedRoutes() if row is None else RecordedRoutes.from_dict(row)
     except (ValueError, UsageError) as error:
         raise UsageError(
             f"the record of {entry.run} is damaged: how its hosts were reached cannot be read: {error}",
@@ -299,16 +309,16 @@ def _reached(plan: JsonObject, entry: Entry) -> Reached:
         ) from None
 
 
-def _settled(journal: Journal, entry: Entry) -> Entry:
+def _settled(journal: Journal, entry: RunSummary) -> RunSummary:
     """The same; of a writer that was just killed, a child may hold the lock for a moment, until exec(3)."""
     until = time.monotonic() + SETTLES_WITHIN_S
-    while entry.state is State.RUNNING and time.monotonic() < until:
+    while entry.state is RunState.RUNNING and time.monotonic() < until:
         time.sleep(0.02)
         entry = journal.find(entry.run)
     return entry
 
 
-def _check_last_of_its_line(journal: Journal, entry: Entry) -> None:
+def _check_last_of_its_line(journal: Journal, entry: RunSummary) -> None:
     """See to it that nobody has gone on with the run yet: what was done since then is not in its record.
 
     Raises:

@@ -1,4 +1,4 @@
-"""``multirsh hosts``: what a selection means, without running anything."""
+"""``multirsh hosts``: the hosts of a selection, without running anything."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from multirsh.output.ndjson import safe
     "as_json",
     section="Output",
     is_flag=True,
-    help="One JSON object a host, with all that the file says of it.",
+    help="One JSON object a host, with everything that the hosts file says about it.",
 )
 def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: Any) -> None:
     """Show which hosts a selection means, without running anything.
 
-    They are folded, as -w takes them; without -w and -g they are all hosts of the file.
+    The names are folded, in the form that -w takes. Without -w and -g, all hosts of the file are selected.
     """
     inventory = options.read_inventory(files)
     choice = options.take(options.Choice, parameters)
@@ -48,7 +48,7 @@ def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: 
 
 
 def described(host: Host, inventory: Inventory) -> dict[str, Any]:
-    """All that the hosts file says of a host; what it does not say is ``null``."""
+    """Collect everything that the hosts file says about a host; the rest is ``null``."""
     settings = host.settings
     return {
         "host": host.name,

@@ -1,4 +1,4 @@
-"""``multirsh ports``: this machine's local ports, or all about one of them."""
+"""``multirsh ports``: this machine's local ports, or one of them in detail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USUAL_INTERVAL_S: Final = "2"
 
 
 def _interval(value: str | float) -> float:
-    """Read the seconds of ``--watch``; a port that slipped into their place is told where it belongs."""
+    """Read the seconds of ``--watch``; a port in their place is refused with a hint where it belongs."""
     number = values.seconds(value)
     if number > _LONGEST_INTERVAL_S:
         raise click.BadParameter(
@@ -31,7 +31,7 @@ def _interval(value: str | float) -> float:
 
 @click.command(
     "ports",
-    short_help="Show this machine's local ports, or who has one of them.",
+    short_help="Show this machine's local ports, or what has one of them.",
     cls=SectionCommand,
     context_settings={"help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -44,14 +44,14 @@ def _interval(value: str | float) -> float:
     is_flag=False,
     flag_value=_USUAL_INTERVAL_S,
     metavar="[SECONDS]",
-    help="Look again every SECONDS (2), until Ctrl-C.",
+    help="Update every SECONDS (2), until Ctrl-C.",
 )
 @options.option(
     "--json",
     "as_json",
     section="Output",
     is_flag=True,
-    help="One JSON object; with --watch, one a line for each look.",
+    help="One JSON object; with --watch, one on each line.",
 )
 @options.COLOR
 @click.argument("port", required=False, type=values.port, metavar="[PORT]")
@@ -60,7 +60,7 @@ def ports(*, port: int | None, watch: float | None, as_json: bool, color: str) -
 
     \b
       multirsh ports        ranges, states, destinations, TIME_WAIT, what is left
-      multirsh ports 8080   "Address already in use": who has it, and the ways out
+      multirsh ports 8080   "Address already in use": what has it, and ways out
 
     Nothing is changed and nothing is connected to. For one port the kernel is also asked whether a server
     would get it, by a bind(2) that is closed at once. Only root sees the programs of other users.

@@ -1,4 +1,4 @@
-"""Looking at the ports, once or again and again: the shell around the reports of ``ports.diagnosis``."""
+"""Reads the state of the ports, once or repeatedly, and shows the reports of ``ports.diagnosis``."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _MOST_FOR_PROGRAMS: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortsView:
-    """How to show what is found.
+    """What to show of the ports, and how.
 
     Attributes:
-        port: Which port; ``None`` for all.
-        as_json: Whether programs read it.
-        color: Whether people's words are coloured.
+        port: The port; ``None`` for all.
+        as_json: Whether to print JSON.
+        color: Whether text is coloured.
         can_redraw: Whether stdout is a terminal that can show a live view.
-        width: Columns, asked anew for each report.
+        width: Returns the columns of stdout; called for each report.
     """
 
     port: int | None
@@ -54,7 +54,7 @@ class PortsView:
 
 
 async def watch(view: PortsView, interval_s: float) -> int:
-    """Look again and again, until a signal cancels it."""
+    """Show the report again and again, until a signal cancels it."""
     if not view.can_redraw:
         while True:
             print_out(look(view) + "\n" * (not view.as_json))
@@ -71,17 +71,17 @@ async def watch(view: PortsView, interval_s: float) -> int:
 
 
 def _screenful(when: str, text: str, *, height: int) -> Text:
-    """As much as the window shows, and how much it does not."""
+    """Cut the text to the height of the window, and say how many lines are missing."""
     lines = text.rstrip("\n").split("\n")
-    room = height - 2
-    if len(lines) > room:
-        hidden = len(lines) - room + 1
-        lines = [*lines[: room - 1], f"... {hidden} more lines; without --watch you see all"]
+    most = height - 2
+    if len(lines) > most:
+        hidden = len(lines) - most + 1
+        lines = [*lines[: most - 1], f"... {hidden} more lines; without --watch all are shown"]
     return Text.from_ansi("\n".join([when, "", *lines]), no_wrap=True, overflow="crop")
 
 
 def look(view: PortsView, *, is_live: bool = False) -> str:
-    """Look once; the report, its last line ended."""
+    """Make the report once; its last line has its end."""
     port, kernel = view.port, read_kernel_ports()
     answers = None if port is None else probe(port, usual_attempts())
     table = read_table()
@@ -107,12 +107,12 @@ def look(view: PortsView, *, is_live: bool = False) -> str:
 
 
 def _is_worth_a_name(row: TcpSocket) -> bool:
-    """Whether the survey says whose it is."""
+    """Whether the survey names the owner of the socket."""
     return row.state is TcpState.CLOSE_WAIT or row.local.port in RESERVED
 
 
 def _holders(rows: Iterable[TcpSocket]) -> Holders:
-    """Who has them open: the program's name, and never its arguments."""
+    """Find the processes that have sockets open: the names of the programs, and never their arguments."""
     found = find_holders({row.inode for row in rows}).by_inode
     return {
         inode: [Holder(process.pid, process.program) for process in processes]
@@ -122,7 +122,7 @@ def _holders(rows: Iterable[TcpSocket]) -> Holders:
 
 @cache
 def _user(uid: int) -> str:
-    """The user's name, or the number where there is none."""
+    """The name of a user, or the number if there is no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -14,9 +14,9 @@ from multirsh.cli.stdin import OURS
 from multirsh.commands.command import Command, Script
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions
-from multirsh.journal import Journal, Limits, Recorder
-from multirsh.journal.pruning import DAY_S
-from multirsh.journal.reached import Reached
+from multirsh.journal import Journal, Recorder, RetentionLimits
+from multirsh.journal.journal import DAY_S
+from multirsh.journal.record import RecordedRoutes
 
 HASHED_AT_MOST: Final = 64 * 1024 * 1024
 """A larger ``--stdin-file`` is known by its size and time: to read it twice takes too long."""
@@ -37,16 +37,18 @@ class Recording:
 
     plan: Mapping[str, Any]
     output_bytes: int
-    limits: Limits
+    limits: RetentionLimits
 
     @classmethod
     def within(cls, plan: Mapping[str, Any], *, output: int, size: int, days: int) -> Recording:
         """As the options say it."""
         return cls(
-            plan=plan, output_bytes=output, limits=Limits(records=MOST_RECORDS, age_s=days * DAY_S, size=size)
+            plan=plan,
+            output_bytes=output,
+            limits=RetentionLimits(records=MOST_RECORDS, age_s=days * DAY_S, size=size),
         )
 
-    def recorder(self, warn: Callable[[str], object], reached: Reached) -> Recorder | None:
+    def recorder(self, warn: Callable[[str], object], reached: RecordedRoutes) -> Recorder | None:
         """What records the run; ``None`` where no record can be.
 
         Args:

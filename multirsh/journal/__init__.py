@@ -4,9 +4,8 @@
 knows an event loop.
 """
 
-from multirsh.journal.entry import Entry, Outcome, State
-from multirsh.journal.journal import Journal
-from multirsh.journal.pruning import Limits
+from multirsh.journal.journal import Journal, RetentionLimits
+from multirsh.journal.record import HostOutcome, RunState, RunSummary
 from multirsh.journal.recorder import Recorder
 
-__all__ = ["Entry", "Journal", "Limits", "Outcome", "Recorder", "State"]
+__all__ = ["HostOutcome", "Journal", "Recorder", "RetentionLimits", "RunState", "RunSummary"]

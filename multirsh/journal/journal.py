@@ -1,37 +1,179 @@
-"""The records of all runs, read: which there are, what was told in each, what became of every host.
+"""The records of all runs: listing, finding, reading and deleting them.
 
-Records are read where they lie and never changed. They may be written
-meanwhile, by this process or another. Only files of the user's own are read,
-and no call waits without a bound for a file server that is away (``own_files``).
+Records are read where they are and never changed. Other processes may write
+them at the same time. Only files that belong to the user are read, and no call
+waits without a bound for a file server that is away (``state_folder``).
+
+The index holds a summary of every run, so that a thousand are listed by
+reading one file. It is only appended to, one row when a run begins and another
+when it ends; the last row of a run holds. The records are the truth, and what
+the index lacks is learnt from them. So it may be deleted at any time, it is
+never fsynced, and a failure to write it is ignored.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import fcntl
 import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.events import Event, HostFinished, JsonObject, RunFinished, RunStarted
-from multirsh.journal import entry as entries
-from multirsh.journal.claim import CLAIM
-from multirsh.journal.entry import Entry, Outcome, State
-from multirsh.journal.folder import state_folder
-from multirsh.journal.index import NAME as INDEX
-from multirsh.journal.index import Index
-from multirsh.journal.own_files import NOT_REGULAR, check_owner, read_own, within
-from multirsh.journal.plan import odd_key
-from multirsh.journal.pruning import Candidate, Limits, to_remove
-from multirsh.journal.record_file import SUFFIX, UNBORN, is_written
-from multirsh.journal.rows import FORMAT, events, row_of, rows
-from multirsh.journal.survey import survey
+from multirsh.events import Event, HostFinished, JsonObject, RunFinished
+from multirsh.journal.record import (
+    FORMAT,
+    RESUME_LOCK,
+    SUFFIX,
+    UNFINISHED,
+    HostOutcome,
+    RunState,
+    RunSummary,
+    events,
+    line_of,
+    malformed_key,
+    row_of,
+    rows,
+)
+from multirsh.journal.replay import survey
+from multirsh.journal.state_folder import (
+    NOT_REGULAR,
+    call_with_timeout,
+    check_owner,
+    is_locked,
+    open_owned,
+    read_owned,
+    state_folder,
+)
+
+INDEX_NAME: Final = "index.ndjson"
+
+
+class RunIndex:
+    """Of the records in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / INDEX_NAME
+
+    def read(self) -> dict[str, RunSummary]:
+        """What it knows of each run, by its identifier; nothing where there is no index.
+
+        Raises:
+            OSError: It cannot be read, or is not a file of the user's, or there is no answer.
+        """
+        found: dict[str, RunSummary] = {}
+        with contextlib.suppress(FileNotFoundError), read_owned(self._path) as file:
+            for row in rows(file):
+                with contextlib.suppress(ValueError):
+                    entry = RunSummary.from_dict(row)
+                    found[entry.run] = entry
+        return found
+
+    def add(self, entries: Iterable[RunSummary]) -> None:
+        """Append what is known of some runs."""
+        data = b"".join(line_of(entry.to_dict()) for entry in entries)
+        if data:
+            with contextlib.suppress(OSError):
+                call_with_timeout(lambda: self._append(data))
+
+    def _append(self, data: bytes) -> None:
+        descriptor = open_owned(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        try:
+            # A process that is stopped may hold the lock: what is not added now is learnt from the record.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            size = os.fstat(descriptor).st_size
+            is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            os.write(descriptor, b"\n" + data if is_torn else data)
+        finally:
+            os.close(descriptor)
+
+    def forget(self, runs: Collection[str]) -> None:
+        """Write it anew without some runs, one row a run.
+
+        A row that another process appends meanwhile may be lost; its record still says it.
+        """
+        with contextlib.suppress(OSError):
+            kept = [entry for run, entry in self.read().items() if run not in runs]
+            call_with_timeout(lambda: self._write_anew(kept))
+
+    def _write_anew(self, kept: Iterable[RunSummary]) -> None:
+        anew = self._path.with_name(f".{INDEX_NAME}.{os.getpid()}")
+        descriptor = open_owned(anew, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(line_of(entry.to_dict()) for entry in kept)
+            anew.rename(self._path)
+        except OSError:
+            anew.unlink(missing_ok=True)
+            raise
+
+
+DAY_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionLimits:
+    """What may be kept; ``None`` for no bound.
+
+    Attributes:
+        records: So many, the newest.
+        age_s: Those that began at most so many seconds ago.
+        size: So many bytes of records, the newest.
+    """
+
+    records: int | None = None
+    age_s: float | None = None
+    size: int | None = None
+
+
+DEFAULT_RETENTION: Final = RetentionLimits(age_s=90 * DAY_S, size=1 << 30)
+"""What is kept where nobody says anything: 90 days, and 1 GiB."""
+
+
+def records_to_remove(
+    runs: Iterable[RunSummary], limits: RetentionLimits, *, now: float, spared: Collection[str] = ()
+) -> list[str]:
+    """Choose what goes, by whichever limit.
+
+    What is kept is always the newest: no record goes while an older one stays
+    that could go. A record that may not go counts like any other, so that the
+    others make room for it.
+
+    Args:
+        runs: All runs that have records, in any order.
+        limits: What may be kept.
+        now: Seconds since the epoch. A record from the future, after the clock was set back, is new.
+        spared: Runs whose records stay.
+
+    Returns:
+        Their runs, the oldest first.
+    """
+    newest_first = sorted(runs, key=lambda one: (one.began, one.run), reverse=True)
+    # What must stay takes its room first.
+    bound = [one for one in newest_first if one.state is RunState.RUNNING or one.run in spared]
+    records, size = len(bound), sum(one.size for one in bound)
+    held = {one.run for one in bound}
+    removed: list[str] = []
+    for one in newest_first:
+        if one.run in held:
+            continue
+        records, size = records + 1, size + one.size
+        is_too_much = (
+            bool(removed)
+            or (limits.records is not None and records > limits.records)
+            or (limits.size is not None and size > limits.size)
+            or (limits.age_s is not None and now - one.began > limits.age_s)
+        )
+        if is_too_much:
+            removed.append(one.run)
+    return removed[::-1]
+
 
 LAST: Final = "last"
 """What the newest run may be called."""
@@ -67,11 +209,11 @@ class Journal:
             UsageError: There is no home folder.
         """
         self.folder = state_folder() / "runs" if folder is None else folder
-        self.index = Index(self.folder)
+        self.index = RunIndex(self.folder)
         self.left_out: dict[str, str] = {}
         self._own_folders = (self.folder.parent, self.folder) if folder is None else (self.folder,)
 
-    def runs(self) -> list[Entry]:
+    def runs(self) -> list[RunSummary]:
         """All runs, the newest first. What the index lacks is learnt from the records, and added to it.
 
         Raises:
@@ -80,14 +222,14 @@ class Journal:
         self.left_out = {}
         names = self._names()
         known = self._known()
-        found: list[Entry] = []
-        learnt: list[Entry] = []
+        found: list[RunSummary] = []
+        learnt: list[RunSummary] = []
         for run in names:
             entry = known.get(run)
-            if entry is None or entry.state is State.RUNNING:
+            if entry is None or entry.state is RunState.RUNNING:
                 try:
                     entry = self._look(run)
-                    if entry.state is not State.RUNNING:
+                    if entry.state is not RunState.RUNNING:
                         learnt.append(entry)
                 except TimeoutError as error:
                     raise self._unreadable(error) from None
@@ -102,7 +244,7 @@ class Journal:
         self.index.add(learnt)
         return sorted(found, key=lambda one: (one.began, one.run), reverse=True)
 
-    def find(self, text: str = LAST) -> Entry:
+    def find(self, text: str = LAST) -> RunSummary:
         """The run that ``text`` means.
 
         Args:
@@ -114,7 +256,7 @@ class Journal:
         """
         known = self.runs()
         if not known:
-            hint = self.left_out_words() or "runs are recorded unless --no-journal"
+            hint = self.unused_files_message() or "runs are recorded unless --no-journal"
             raise UsageError(f"no run is recorded in {self.folder}", hint=hint)
         if text == LAST:
             return known[0]
@@ -135,7 +277,7 @@ class Journal:
         hint = f"near are {', '.join(near)}" if near else f"the last is {known[0].run}; see 'multirsh runs'"
         raise UsageError(f"no run is called {text!r}", hint=hint)
 
-    def rows(self, entry: Entry, *, with_output: bool = True) -> Iterator[JsonObject]:
+    def rows(self, entry: RunSummary, *, with_output: bool = True) -> Iterator[JsonObject]:
         """The rows of a record, its own included.
 
         Args:
@@ -146,7 +288,7 @@ class Journal:
             UsageError: It is gone, cannot be read, or is another user's; it was written by a later version.
         """
         try:
-            with read_own(self._path(entry.run)) as file:
+            with read_owned(self._path(entry.run)) as file:
                 for row in rows(file, with_output=with_output):
                     if row.get("event") == "record":
                         _check_format(row, entry.run)
@@ -156,7 +298,7 @@ class Journal:
                 f"the record of {entry.run} cannot be read: {error.strerror}", hint="see 'multirsh runs'"
             ) from None
 
-    def events(self, entry: Entry, *, with_output: bool = True) -> Iterator[Event]:
+    def events(self, entry: RunSummary, *, with_output: bool = True) -> Iterator[Event]:
         """What was told in a run, one event after the other.
 
         Raises:
@@ -164,7 +306,7 @@ class Journal:
         """
         return events(self.rows(entry, with_output=with_output))
 
-    def outcomes(self, entry: Entry) -> dict[str, Outcome]:
+    def outcomes(self, entry: RunSummary) -> dict[str, HostOutcome]:
         """What became of each host, in the run's order.
 
         Raises:
@@ -172,7 +314,7 @@ class Journal:
         """
         return survey(self.rows(entry, with_output=False)).outcomes
 
-    def plan(self, entry: Entry) -> JsonObject:
+    def plan(self, entry: RunSummary) -> JsonObject:
         """What the run was to do, as its record's first row has it.
 
         Raises:
@@ -180,7 +322,7 @@ class Journal:
         """
         first = next(self.rows(entry), {})
         plan = first.get("plan")
-        wrong = odd_key(plan) if isinstance(plan, dict) else None
+        wrong = malformed_key(plan) if isinstance(plan, dict) else None
         if wrong is not None:
             raise UsageError(
                 f"the record of {entry.run} is damaged: {wrong!r} in its plan is not what it should be",
@@ -196,7 +338,7 @@ class Journal:
         """
         for run in runs:
             try:
-                within(partial(self._path(run).unlink, missing_ok=True))
+                call_with_timeout(partial(self._path(run).unlink, missing_ok=True))
             except OSError as error:
                 raise UsageError(
                     f"the record of {run} cannot be deleted: {error.strerror}", hint=f"see to {self.folder}"
@@ -204,19 +346,16 @@ class Journal:
         if runs:
             self.index.forget(runs)
 
-    def prunable(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
+    def prunable(self, limits: RetentionLimits, *, spared: Collection[str] = ()) -> list[str]:
         """The runs whose records are more than ``limits`` say, the oldest first.
 
         Args:
             limits: What may be kept.
             spared: Runs whose records stay.
         """
-        candidates = [
-            Candidate(one.run, one.began, one.size, one.state is State.RUNNING) for one in self.runs()
-        ]
-        return to_remove(candidates, limits, now=time.time(), spared=spared)
+        return records_to_remove(self.runs(), limits, now=time.time(), spared=spared)
 
-    def prune(self, limits: Limits, *, spared: Collection[str] = ()) -> list[str]:
+    def prune(self, limits: RetentionLimits, *, spared: Collection[str] = ()) -> list[str]:
         """Delete the oldest records, as long as there is more than ``limits`` say.
 
         Args:
@@ -232,10 +371,10 @@ class Journal:
         removed = self.prunable(limits, spared=spared)
         self.remove(removed)
         with contextlib.suppress(OSError):
-            within(lambda: self._clear_unborn(time.time()))
+            call_with_timeout(lambda: self._clear_unborn(time.time()))
         return removed
 
-    def left_out_words(self) -> str | None:
+    def unused_files_message(self) -> str | None:
         """A line for people about the files that were not used; ``None`` if all were."""
         if not self.left_out:
             return None
@@ -253,7 +392,7 @@ class Journal:
             with contextlib.suppress(FileNotFoundError):
                 check_owner(folder.stat(), folder)
 
-    def _known(self) -> dict[str, Entry]:
+    def _known(self) -> dict[str, RunSummary]:
         """What the index says; it is done without if it is not a file of the user's.
 
         Raises:
@@ -264,7 +403,7 @@ class Journal:
         except TimeoutError as error:
             raise self._unreadable(error) from None
         except OSError as error:
-            self.left_out[INDEX] = error.strerror or str(error)
+            self.left_out[INDEX_NAME] = error.strerror or str(error)
             return {}
 
     def _unreadable(self, error: OSError) -> UsageError:
@@ -283,14 +422,14 @@ class Journal:
             UsageError: The folder is there and cannot be read, does not answer, or is another user's.
         """
         try:
-            found = within(self._scan)
+            found = call_with_timeout(self._scan)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise self._unreadable(error) from None
         names: list[str] = []
         for name, is_file in found:
-            if name.endswith(SUFFIX) and name != INDEX and not name.startswith("."):
+            if name.endswith(SUFFIX) and name != INDEX_NAME and not name.startswith("."):
                 if is_file:
                     names.append(name.removesuffix(SUFFIX))
                 else:
@@ -309,12 +448,12 @@ class Journal:
 
     def _clear_unborn(self, now: float) -> None:
         """Delete what those have left who were killed before a record had its name, and claims."""
-        for path in (*self.folder.glob(f".*{UNBORN}"), *self.folder.glob(f".*{CLAIM}")):
+        for path in (*self.folder.glob(f".*{UNFINISHED}"), *self.folder.glob(f".*{RESUME_LOCK}")):
             with contextlib.suppress(OSError):
                 if now - path.stat().st_mtime > _UNBORN_AT_MOST_S:
                     path.unlink()
 
-    def _look(self, run: str) -> Entry:
+    def _look(self, run: str) -> RunSummary:
         """Learn from a record what the index would say.
 
         Raises:
@@ -323,70 +462,30 @@ class Journal:
         """
         path = self._path(run)
         # Before it is read: else it might end between the two and seem broken.
-        is_running = within(lambda: is_written(path))
-        with read_own(path) as file:
+        is_running = call_with_timeout(lambda: is_locked(path))
+        with read_owned(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             whole_rows = rows(file)
             first, begun = next(whole_rows, None), next(whole_rows, None)
             if first is None or begun is None:
                 raise ValueError(f"{path} is no record")
-            entry = begin_of(first, begun)
+            entry = RunSummary.begun(first, begun)
             if entry.run != run:
                 raise ValueError(f"{path} is a copy of the record of {entry.run}")
             file.seek(max(0, size - _TAIL_BYTES))
             last = _last_row(file)
             ending = next(events([last]), None)
             if isinstance(ending, RunFinished):
-                return ended(entry, ending, size)
+                return entry.ended(ending, size)
             file.seek(0)
             counts = Counter(
                 event.status
                 for event in events(rows(file, with_output=False))
                 if isinstance(event, HostFinished)
             )
-        state = State.RUNNING if is_running else State.BROKEN
+        state = RunState.RUNNING if is_running else RunState.BROKEN
         return replace(entry, state=state, counts=dict(counts), size=size)
-
-
-def begin_of(first: JsonObject, begun: JsonObject) -> Entry:
-    """What is known of a run when it begins.
-
-    Args:
-        first: The record's first row.
-        begun: Its second, ``run_started``.
-
-    Raises:
-        ValueError: They are not these.
-    """
-    event = next(events([begun]), None)
-    if first.get("event") != "record" or not isinstance(event, RunStarted):
-        raise ValueError("no record begins so")
-    plan = first.get("plan")
-    return Entry(
-        run=event.run,
-        began=entries.time_of(str(first.get("began"))),
-        state=State.RUNNING,
-        command=event.command,
-        hosts=len(event.hosts),
-        counts={},
-        exit_code=None,
-        seconds=None,
-        size=0,
-        resumes=plan.get("resumes") if isinstance(plan, dict) else None,
-    )
-
-
-def ended(entry: Entry, ending: RunFinished, size: int) -> Entry:
-    """What is known of a run when it is over."""
-    return replace(
-        entry,
-        state=State.FINISHED,
-        counts=ending.counts,
-        exit_code=ending.exit_code,
-        seconds=ending.seconds,
-        size=size,
-    )
 
 
 def _last_row(file: Iterable[bytes]) -> JsonObject:

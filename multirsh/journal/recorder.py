@@ -23,25 +23,132 @@ from ending.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from multirsh.errors import UsageError
 from multirsh.events import Copied, Event, JsonObject, Output, RunFinished, RunStarted
-from multirsh.journal.entry import Entry, stamp_of
-from multirsh.journal.journal import Journal, begin_of, ended
-from multirsh.journal.pruning import USUAL, Limits
-from multirsh.journal.record_file import RecordFile
-from multirsh.journal.rows import FORMAT, line_of
+from multirsh.journal.journal import DEFAULT_RETENTION, Journal, RetentionLimits
+from multirsh.journal.record import FORMAT, SUFFIX, UNFINISHED, RunSummary, format_time, line_of
+from multirsh.journal.state_folder import make_private, open_owned
+from multirsh.linux import sync_data
 from multirsh.shortage import NO_MEMORY, relieve
+
+
+class RecordFile:
+    """A record that is being written.
+
+    It holds a lock (flock(2)) on the file, which ends with the process however that ends: a record without
+    ``run_finished`` that nobody locks is of a run that broke.
+    """
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self.path = path
+        self.size = 0
+
+    @classmethod
+    def create(
+        cls, folder: Path, run: str, first: bytes, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> RecordFile:
+        """Make the record of ``run``: it gets its name when it is locked and ``first`` is on disk.
+
+        Args:
+            folder: Where; it is made if it is not there.
+            run: The run's identifier.
+            first: The first rows.
+            is_wanted: Asked before the record gets its name: the run may have gone on without it.
+
+        Raises:
+            OSError: It cannot be made, or is not wanted any more; nothing of it is left then.
+        """
+        make_private(folder)
+        path = folder / f"{run}{SUFFIX}"
+        unborn = folder / f".{run}{UNFINISHED}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        file = cls(open_owned(unborn, flags), path)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: until it ends it looks broken
+                fcntl.flock(file._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.append(first)
+            file.sync()
+            _check(is_wanted)
+            unborn.rename(path)
+            _sync_folder(folder)
+        except BaseException:
+            file.close()
+            unborn.unlink(missing_ok=True)
+            raise
+        return file
+
+    def append(self, data: bytes) -> None:
+        """Write ``data`` at the end; if it cannot be written in full, none of it is.
+
+        Raises:
+            OSError: The disk is full, or gone.
+        """
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self.size)
+            raise
+        self.size += len(data)
+
+    def sync(self) -> None:
+        """Wait until all that was written is on disk.
+
+        Raises:
+            OSError: It is not.
+        """
+        sync_data(self._descriptor)
+
+    def overwrite(self, place: int, byte: bytes) -> None:
+        """Put another byte in the place of one: that needs no room on the disk.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        # Through the other descriptor it would be appended (pwrite(2), O_APPEND).
+        descriptor = open_owned(self.path, os.O_WRONLY)
+        try:
+            os.pwrite(descriptor, byte, place)
+            sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Write no more; the lock is free."""
+        os.close(self._descriptor)
+
+
+def _check(is_wanted: Callable[[], bool]) -> None:
+    if not is_wanted():
+        raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name survive a power failure, too (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 logger = logging.getLogger(__name__)
 
-USUAL_OUTPUT_BYTES: Final = 256 * 1024 * 1024
+DEFAULT_OUTPUT_BYTES: Final = 256 * 1024 * 1024
 """Of a run's output, so much of its record."""
 
 _NO_GAPS: Final = b'"gaps":0'
@@ -66,8 +173,8 @@ class Recorder:
         journal: Journal,
         *,
         plan: Mapping[str, Any] | None = None,
-        limits: Limits = USUAL,
-        output_bytes: int = USUAL_OUTPUT_BYTES,
+        limits: RetentionLimits = DEFAULT_RETENTION,
+        output_bytes: int = DEFAULT_OUTPUT_BYTES,
         warn: Callable[[str], object] | None = None,
     ) -> None:
         """Touch nothing yet: the record is made when the run begins.
@@ -96,7 +203,7 @@ class Recorder:
         self._has_failed = False
         self._is_given_up = False
         self._file: RecordFile | None = None
-        self._entry: Entry | None = None
+        self._entry: RunSummary | None = None
         self._gaps_at = 0
         self._left_out: set[str] = set()
 
@@ -224,7 +331,7 @@ class Recorder:
         if not all(isinstance(event, Output | Copied) for event in taken):
             self._file.sync()
         if isinstance(taken[-1], RunFinished) and self._entry is not None:
-            self._journal.index.add([ended(self._entry, taken[-1], self._file.size)])
+            self._journal.index.add([self._entry.ended(taken[-1], self._file.size)])
 
     def _begin(self, begun: Event) -> None:
         """Make room, and the record.
@@ -239,7 +346,7 @@ class Recorder:
             UsageError
         ):  # if there is no room to be made, there may be room all the same
             self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
-            left_out = self._journal.left_out_words()
+            left_out = self._journal.unused_files_message()
             if left_out is not None and not self._is_given_up:
                 self._warn(left_out)
         self._journal.check_folder()
@@ -249,7 +356,7 @@ class Recorder:
             "run": begun.run,
             "t": 0,
             "format": FORMAT,
-            "began": stamp_of(time.time()),
+            "began": format_time(time.time()),
             "plan": self._plan,
         }
         started = begun.to_dict()
@@ -258,7 +365,7 @@ class Recorder:
         self._file = RecordFile.create(
             self._journal.folder, begun.run, rows, is_wanted=lambda: not self._is_given_up
         )
-        self._entry = begin_of(first, started)
+        self._entry = RunSummary.begun(first, started)
         self._journal.index.add([self._entry])
 
     def _append(self, taken: list[Event]) -> None:

@@ -1,10 +1,11 @@
-"""A record's events as they are wanted later: made whole where the run broke, and only of some hosts."""
+"""Reading a record again: what it says about its hosts, and its events, completed or filtered."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from multirsh.events import (
@@ -12,14 +13,68 @@ from multirsh.events import (
     Event,
     HostFinished,
     HostStarted,
+    JsonObject,
     Output,
     PortUse,
     RunFinished,
     RunStarted,
 )
-from multirsh.journal.entry import Outcome
-from multirsh.journal.survey import status_of
+from multirsh.journal.record import HostOutcome, events, outcomes
 from multirsh.model import ErrorKind, Failure, Phase, Seconds, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSurvey:
+    """Of one record.
+
+    Attributes:
+        started: How the run began; ``None`` where the record does not say.
+        outcomes: What became of each host.
+        cut_off: Hosts whose output was more than the record was to hold.
+        has_gaps: Whether the run went on without its record, so that any host without an ending may have run.
+    """
+
+    started: RunStarted | None = None
+    outcomes: dict[str, HostOutcome] = field(default_factory=dict)
+    cut_off: frozenset[str] = frozenset()
+    has_gaps: bool = False
+
+
+def survey(rows: Iterable[JsonObject]) -> RecordSurvey:
+    """Read a record's rows; those of output may be absent."""
+    found = _OwnRows()
+    kept = list(events(found.passing(rows)))
+    started = next((event for event in kept if isinstance(event, RunStarted)), None)
+    told = outcomes(kept, has_gaps=found.has_gaps)
+    return RecordSurvey(started, told, frozenset(found.cut_off), has_gaps=found.has_gaps)
+
+
+def status_of(outcome: HostOutcome) -> Status:
+    """A host's status; of a run that broke, who began is ``lost``, and who never did ``not_run``."""
+    if outcome.status is not None:
+        return outcome.status
+    return Status.LOST if outcome.is_started else Status.NOT_RUN
+
+
+class _OwnRows:
+    """What the record's own rows say."""
+
+    def __init__(self) -> None:
+        self.cut_off: set[str] = set()
+        self.has_gaps = False
+
+    def passing(self, rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        """Take note of them, and pass all rows on."""
+        for row in rows:
+            match row.get("event"):
+                case "record":
+                    self.has_gaps = bool(row.get("gaps"))
+                case "left_out":
+                    self.cut_off.add(str(row.get("host")))
+                case _:
+                    pass
+            yield row
+
 
 IN_DOUBT: Final = Failure(
     kind=ErrorKind.STOPPED,
@@ -32,7 +87,7 @@ _NO_TIME: Final = Seconds(connect=None, auth=None, run=None, close=None, total=0
 _NO_PORTS: Final = PortUse(peak=0, closed_by={}, time_wait_left=None)
 
 
-def whole(events: Iterable[Event], *, has_gaps: bool = False) -> Iterator[Event]:
+def completed(events: Iterable[Event], *, has_gaps: bool = False) -> Iterator[Event]:
     """Give every host an ending: of a run that broke, those that have none are ``lost`` or ``not_run``.
 
     The run itself gets none, since nothing is known of it.
@@ -58,10 +113,10 @@ def whole(events: Iterable[Event], *, has_gaps: bool = False) -> Iterator[Event]
     if last is None or isinstance(last, RunFinished):
         return
     for host, attempts in hosts.items():
-        yield ending_in_doubt(host, attempts, last)
+        yield unknown_ending(host, attempts, last)
 
 
-def of_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Event]:
+def only_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Event]:
     """Leave out all hosts but some; the run's own events are made to be of those alone.
 
     Args:
@@ -83,7 +138,7 @@ def of_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Event
                 yield event
 
 
-def ending_in_doubt(host: str, attempts: int, last: Event) -> HostFinished:
+def unknown_ending(host: str, attempts: int, last: Event) -> HostFinished:
     """The ending of a host that has none: ``lost``, or ``not_run`` where it was never tried.
 
     Args:
@@ -95,7 +150,7 @@ def ending_in_doubt(host: str, attempts: int, last: Event) -> HostFinished:
         run=last.run,
         t=last.t,
         host=host,
-        status=status_of(Outcome(is_started=attempts > 0)),
+        status=status_of(HostOutcome(is_started=attempts > 0)),
         exit_status=None,
         signal=None,
         error=IN_DOUBT if attempts else None,

@@ -24,7 +24,7 @@ from multirsh.output.formatting import Style, format_ending, stream_formats
 from multirsh.output.live import LineAssembler
 from multirsh.output.normalize import Normalizer
 from multirsh.output.options import OutputOptions
-from multirsh.output.store import BufferSource, OutputBuffer
+from multirsh.output.store import OutputBuffer
 
 DIGEST_BYTES: Final = 32
 
@@ -82,15 +82,18 @@ class Collector:
     """Collects the output of each host until the host ends, then hands it over.
 
     Args:
-        source: Makes the buffers.
+        new_buffer: Makes an empty buffer.
         streams: The streams to collect.
         normalizer: What is ignored in the digests; ``None`` to compare everything.
     """
 
     def __init__(
-        self, source: BufferSource, streams: Sequence[Stream], normalizer: Normalizer | None = None
+        self,
+        new_buffer: Callable[[], OutputBuffer],
+        streams: Sequence[Stream],
+        normalizer: Normalizer | None = None,
     ) -> None:
-        self._source = source
+        self._new_buffer = new_buffer
         self._streams = tuple(stream for stream in STREAMS if stream in streams)
         self._normalizer = normalizer
         self._hosts: dict[str, dict[Stream, _CollectedStream]] = {}
@@ -121,7 +124,7 @@ class Collector:
 
     def _empty(self, host: str) -> dict[Stream, _CollectedStream]:
         normalize = None if self._normalizer is None else self._normalizer.for_host(host)
-        return {stream: _CollectedStream(self._source.buffer(), normalize) for stream in self._streams}
+        return {stream: _CollectedStream(self._new_buffer(), normalize) for stream in self._streams}
 
 
 @dataclass(slots=True)

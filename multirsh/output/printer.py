@@ -232,7 +232,7 @@ class Printer:
         from multirsh.output.gather import Collector, GroupedOutput, HostBlocks  # noqa: PLC0415 - for -b, -B, -L only
 
         live = () if options.with_stderr else (LiveLines(options, self._store, ("stderr",)),)
-        collector = Collector(self._store(), _gathered(options), options.normalizer)
+        collector = Collector(self._store().buffer, _gathered(options), options.normalizer)
         gathering = HostBlocks if options.mode is Mode.BLOCKS else GroupedOutput
         return (*files, *live, gathering(collector, options))
 

@@ -201,7 +201,7 @@ class _Comparison:
         return found
 
     def _hosts_of(self, events: Iterable[Event]) -> Iterator[_HostInRun]:
-        collector = Collector(self._store, STREAMS, self._normalizer)
+        collector = Collector(self._store.buffer, STREAMS, self._normalizer)
         for event in events:
             if taken := collector.feed(event):
                 key, output = taken

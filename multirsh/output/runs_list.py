@@ -20,7 +20,7 @@ from typing import Final
 
 from multirsh.events import Copied, Event, Output, RunStarted
 from multirsh.inventory import fold
-from multirsh.journal.entry import Entry, State
+from multirsh.journal.record import RunState, RunSummary
 from multirsh.model import Status
 from multirsh.output.escape import escape_text
 from multirsh.output.formatting import TROUBLES, duration, format_copied, format_status, plural
@@ -53,7 +53,7 @@ class Layout:
     now: float
 
 
-def listing(entries: Sequence[Entry], layout: Layout) -> str:
+def listing(entries: Sequence[RunSummary], layout: Layout) -> str:
     """Write the list, with a head; nothing if there are no runs.
 
     Args:
@@ -72,7 +72,7 @@ def listing(entries: Sequence[Entry], layout: Layout) -> str:
     return _table(entries, rows, layout)
 
 
-def _table(entries: Sequence[Entry], rows: Sequence[Sequence[str]], layout: Layout) -> str:
+def _table(entries: Sequence[RunSummary], rows: Sequence[Sequence[str]], layout: Layout) -> str:
     from rich.text import Text  # noqa: PLC0415 - for a terminal only, as is all of it
 
     from multirsh.output import tables  # noqa: PLC0415
@@ -90,15 +90,15 @@ def _table(entries: Sequence[Entry], rows: Sequence[Sequence[str]], layout: Layo
     made.add_column(_HEAD[-1], no_wrap=True, overflow="ellipsis", max_width=commands)
     for entry, row in zip(entries, rows, strict=True):
         cells = [Text(cell) for cell in row]
-        if entry.state is State.FINISHED:
+        if entry.state is RunState.FINISHED:
             cells[_EXIT].style = tables.BAD if entry.exit_code else tables.GOOD
-        elif entry.state is State.BROKEN:
+        elif entry.state is RunState.BROKEN:
             cells[_EXIT].style = tables.BAD
         made.add_row(*cells)
     return tables.rendered([made], width=width + commands + len(_GAP), color=layout.color)
 
 
-def listing_json(entries: Sequence[Entry]) -> str:
+def listing_json(entries: Sequence[RunSummary]) -> str:
     """Write an object for each run, a line each; the keys are documented in docs/runs.md."""
     return "".join(
         safe(json.dumps(entry.to_dict(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))) + "\n"
@@ -121,7 +121,7 @@ def format_began(began: float, now: float) -> str:
     )
 
 
-def format_hosts(entry: Entry, *, in_full: bool = True) -> str:
+def format_hosts(entry: RunSummary, *, in_full: bool = True) -> str:
     """Count the hosts of a run by status.
 
     Args:
@@ -141,14 +141,14 @@ def format_hosts(entry: Entry, *, in_full: bool = True) -> str:
     return (", ".join(parts) or "none") + of
 
 
-def _row(entry: Entry, now: float, *, in_full: bool) -> tuple[str, ...]:
-    took = max(0.0, now - entry.began) if entry.state is State.RUNNING else entry.seconds
+def _row(entry: RunSummary, now: float, *, in_full: bool) -> tuple[str, ...]:
+    took = max(0.0, now - entry.began) if entry.state is RunState.RUNNING else entry.seconds
     return (
         short(entry.run),
         format_began(entry.began, now),
         "" if took is None else duration(took),
         format_hosts(entry, in_full=in_full),
-        str(entry.exit_code) if entry.state is State.FINISHED else entry.state.value,
+        str(entry.exit_code) if entry.state is RunState.FINISHED else entry.state.value,
         escape_text(entry.command),
     )
 
@@ -164,7 +164,7 @@ def _fixed_width(rows: Sequence[Sequence[str]]) -> int:
 
 
 def facts(
-    entry: Entry, started: RunStarted | None, *, done_before: int = 0, cut_off: Collection[str] = ()
+    entry: RunSummary, started: RunStarted | None, *, done_before: int = 0, cut_off: Collection[str] = ()
 ) -> list[str]:
     """Describe a run in a few lines; words of a remote, and of the user, are not escaped.
 
@@ -181,22 +181,22 @@ def facts(
             f"{plural(len(started.hosts), 'host')}, {started.fanout} at once, by multirsh {started.version}"
         )
     if entry.resumes is not None:
-        lines.append(f"it goes on with run {entry.resumes}: {plural(done_before, 'host')} done before")
+        lines.append(f"it resumes run {entry.resumes}: {plural(done_before, 'host')} done before")
     match entry.state:
-        case State.RUNNING:
+        case RunState.RUNNING:
             lines.append(f"it is still running: {format_hosts(entry)} so far")
-        case State.BROKEN:
+        case RunState.BROKEN:
             lines.append(
-                f"the record breaks off: {format_hosts(entry)}; --resume {short(entry.run)} goes on with it"
+                f"the record breaks off: {format_hosts(entry)}; --resume {short(entry.run)} continues it"
             )
-        case State.FINISHED:
+        case RunState.FINISHED:
             pass
     if cut_off:
-        lines.append(f"output was too much to be kept in full: {fold(cut_off)}")
+        lines.append(f"the output of these hosts was too long to be kept in full: {fold(cut_off)}")
     return lines
 
 
-def titles(entries: tuple[Entry, Entry]) -> list[bytes]:
+def titles(entries: tuple[RunSummary, RunSummary]) -> list[bytes]:
     """Name two runs as ``diff -u`` names files: a line each, with its end, escaped."""
     return [
         f"{escape_text(f'{sign} {short(entry.run)} {_when(entry)} {entry.command}')}\n".encode()
@@ -204,7 +204,7 @@ def titles(entries: tuple[Entry, Entry]) -> list[bytes]:
     ]
 
 
-def _when(entry: Entry) -> str:
+def _when(entry: RunSummary) -> str:
     """Write the local time at which a run began, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.began))
 

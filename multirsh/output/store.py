@@ -36,13 +36,6 @@ class OutputBuffer(Protocol):
         """Release the bytes kept."""
 
 
-class BufferSource(Protocol):
-    """Makes buffers."""
-
-    def buffer(self) -> OutputBuffer:
-        """Make an empty buffer."""
-
-
 class OutputStore:
     """Buffers that share one bound on memory and one file.
 

@@ -1,9 +1,8 @@
-"""Text made safe for HTML: what a host wrote, and every message of it, may be an attack on the page's reader.
+"""Text made safe for HTML: the output of a host, and each of its messages, may be an attack on the reader.
 
-Three things stand between such text and the browser. It is escaped here, at the
-one place where text becomes markup. Control and bidirectional characters are
-made visible, as on a terminal. And the page's own policy (CSP) lets only the
-script run, and only the style apply, whose hashes it names, and loads nothing.
+Three things protect the browser. Text is escaped here, at the one place where text becomes markup. Control
+and bidirectional characters are made visible, as on a terminal. And the policy of the page (CSP) names the
+hashes of the one script that may run and the one style that applies, and lets nothing be loaded.
 
 Sources: HTML Living Standard, 13.1.3 (escaping), 13.2.5.4 (what ends a script
 element); Content Security Policy Level 3, 2.3.1 and 6.7.
@@ -25,23 +24,23 @@ _DANGEROUS: Final = re.compile("[<>&\u2028\u2029]")
 
 
 def text(words: str) -> str:
-    """Words of one line, fit to stand between tags and in quoted attributes."""
+    """Escape a line of text for use between tags and in quoted attributes."""
     return html.escape(escape_text(words))
 
 
 def output(data: bytes) -> str:
-    """What a host wrote, fit to stand in ``pre``, whose first line feed a parser takes away."""
+    """Escape the output of a host for use in ``pre``, whose first line feed a parser removes."""
     return "\n" + html.escape(escape_lines(data).decode(), quote=False)
 
 
 def json_data(value: Any) -> str:
-    """JSON that can stand within a script element, and is read by ``JSON.parse`` as it was."""
+    """Write JSON for use in a script element; ``JSON.parse`` reads the same value."""
     written = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _DANGEROUS.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def policy(*, style: str, script: str) -> str:
-    """The page's content security policy: this style, this script, and nothing from anywhere."""
+    """Write the content security policy of the page: this style, this script, and nothing from elsewhere."""
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"

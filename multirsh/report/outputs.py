@@ -17,25 +17,18 @@ from multirsh.output.store import USUAL_MEMORY, OutputStore, StoredBuffer
 
 HEAD: Final = 48 * 1024
 TAIL: Final = 16 * 1024
-"""Bytes that are kept of a stream's beginning and of its end; what is no longer than both is kept whole."""
-
-
-class Excerpts:
-    """Makes excerpts whose texts one store keeps."""
-
-    def __init__(self, store: OutputStore) -> None:
-        self._store = store
-
-    def buffer(self) -> Excerpt:
-        """One of nothing yet."""
-        return Excerpt(self._store)
+"""The bytes kept of the beginning and of the end of a stream; a stream that is no longer than both is kept
+whole."""
 
 
 class Excerpt:
-    """Bytes that grow at their end, of which the middle is forgotten.
+    """A buffer that keeps the beginning and the end of what is appended, and drops the middle.
+
+    Args:
+        store: Keeps the bytes.
 
     Attributes:
-        size: How many were written.
+        size: The number of bytes appended so far.
     """
 
     __slots__ = ("_head", "_store", "_tail", "size")
@@ -47,12 +40,12 @@ class Excerpt:
         self.size = 0
 
     def append(self, data: bytes) -> None:
-        """Put ``data`` at the end."""
+        """Append ``data``."""
         self.size += len(data)
-        room = HEAD - self._head.size
-        if room > 0:
-            self._head.append(data[:room])
-            data = data[room:]
+        left = HEAD - self._head.size
+        if left > 0:
+            self._head.append(data[:left])
+            data = data[left:]
         if not data:
             return
         if self._tail is None:
@@ -64,42 +57,43 @@ class Excerpt:
         self._tail.append(data)
 
     def parts(self) -> tuple[bytes, bytes]:
-        """The beginning and the end; where all was kept, the whole and nothing."""
+        """Return the beginning and the end; if everything was kept, the whole and nothing."""
         head = b"".join(self._head.pieces())
         tail = b"" if self._tail is None else b"".join(self._tail.pieces())
         if len(head) + len(tail) == self.size:
             return head + tail, b""
-        # A line that is cut says what nobody wrote; one that fills all of it is better than nothing.
+        # A line that is cut says what was never written; but one that fills the excerpt is better than
+        # nothing.
         whole_lines = head.rfind(b"\n") + 1
         tail = tail[-TAIL:]
         return head[: whole_lines or None], tail[tail.find(b"\n") + 1 :] or tail
 
     def pieces(self) -> Iterator[bytes]:
-        """What is kept, in order."""
+        """Iterate over the bytes kept, in order."""
         yield from self.parts()
 
     def drop(self) -> None:
-        """Throw it away."""
+        """Release the bytes kept."""
         self._head.drop()
         if self._tail is not None:
             self._tail.drop()
 
 
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""Of output in one page: what a browser opens and searches without delay."""
+"""The most output in one page: a browser still opens and searches it without delay."""
 
 MOST_GROUPS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class PageOutput:
-    """An output of the page.
+    """One output of the page.
 
     Attributes:
-        hosts: Who wrote it, in the order in which they ended.
+        hosts: The hosts that wrote it, in the order in which they ended.
         ending: How they ended.
-        streams: What they wrote, for each stream in which there is something.
-        note: What tells it from another that looks the same; or empty.
+        streams: What they wrote, for each stream that is not empty.
+        note: The difference from another output that looks the same; or empty.
     """
 
     hosts: list[str]
@@ -110,13 +104,13 @@ class PageOutput:
 
 @dataclass(frozen=True, slots=True)
 class PageOutputs:
-    """What a page has of all outputs.
+    """The outputs of a page.
 
     Attributes:
-        shown: In the page's order.
+        shown: The outputs shown, in the order of the page.
         silent: Hosts that ended and wrote nothing.
-        left_out: How many outputs there are beyond those.
-        left_out_hosts: How many hosts wrote them.
+        left_out: The number of outputs that are not shown.
+        left_out_hosts: The number of hosts that wrote those.
     """
 
     shown: list[PageOutput]
@@ -126,11 +120,11 @@ class PageOutputs:
 
 
 class ReportOutputs:
-    """Keeps one excerpt a group, and those of the hosts in flight.
+    """Collects an excerpt for each group of equal outputs, and for the hosts in flight.
 
     Args:
-        memory: Bytes that are held in memory; what is more goes to disk.
-        normalizer: What is not looked at in comparing; ``None`` to look at all.
+        memory: Bytes that may be held in memory; the rest goes to disk.
+        normalizer: What is ignored when outputs are compared; ``None`` to compare everything.
     """
 
     def __init__(
@@ -140,14 +134,14 @@ class ReportOutputs:
         normalizer: Normalizer | None = None,
     ) -> None:
         self._store = OutputStore(memory)
-        self._groups = OutputGroups(Collector(Excerpts(self._store), STREAMS, normalizer))
+        self._groups = OutputGroups(Collector(lambda: Excerpt(self._store), STREAMS, normalizer))
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self._groups.feed(event)
 
     def selection(self) -> PageOutputs:
-        """What a page is to show of it: troubles first, then what most hosts wrote."""
+        """Choose what the page shows: failures first, then what most hosts wrote."""
         groups = sorted(self._groups.groups, key=_order)
         shown = list(_bounded(group for group in groups if not group.is_empty))
         rest = [group for group in groups if not group.is_empty][len(shown) :]
@@ -155,7 +149,7 @@ class ReportOutputs:
         return PageOutputs(shown, silent, len(rest), sum(len(group.hosts) for group in rest))
 
     def close(self) -> None:
-        """Let go of what is on disk."""
+        """Delete what is on disk."""
         self._store.close()
 
 

@@ -28,16 +28,16 @@ _SCRIPTS: Final = (
     "outputs.js",
     "main.js",
 )
-"""Joined in this order; what one has, those after it may use."""
+"""The scripts, joined in this order; each may use those before it."""
 
 _FINE: Final = 1.0
-"""Below so many seconds, times are told in milliseconds."""
+"""The time in seconds below which milliseconds are shown."""
 
 
 def pieces(
     record: ReportData, selection: PageOutputs, *, began: datetime | None, notes: Sequence[str]
 ) -> Iterator[str]:
-    """The page, in pieces.
+    """Write the page, in pieces.
 
     Raises:
         ValueError: No run has begun.
@@ -90,8 +90,8 @@ def _title(started: RunStarted, record: ReportData) -> str:
 
 
 _NO_END: Final = (
-    "No end of this run is recorded: it broke off, or goes on. Hosts that had begun and have no ending are "
-    "told as lost; their commands may have run."
+    "No end of this run is recorded: it broke off, or is still running. Hosts that had begun and have no end "
+    "are shown as lost; their commands may have run."
 )
 
 
@@ -105,8 +105,8 @@ def _header(started: RunStarted, record: ReportData, began: datetime | None, not
     facts.append("no end is recorded" if finished is None else f"exit code {finished.exit_code}")
     facts.append(f"multirsh {started.version}")
     listed = "".join(f"<li>{text(fact)}</li>" for fact in facts)
-    told = [*([_NO_END] if finished is None else []), *notes]
-    noted = "".join(f'<p class="note">{text(note)}</p>\n' for note in told)
+    all_notes = [*([_NO_END] if finished is None else []), *notes]
+    noted = "".join(f'<p class="note">{text(note)}</p>\n' for note in all_notes)
     return (
         f"<header>\n<h1><code>{text(started.command)}</code></h1>\n"
         f'<ul class="facts">{listed}</ul>\n{noted}</header>\n'
@@ -141,7 +141,7 @@ def _outcome(record: ReportData) -> str:
 
 
 def _connections(record: ReportData) -> str:
-    """Who closed, and what that left."""
+    """Show which end closed first, and what that left in TIME_WAIT."""
     closed = record.closed_by()
     if not any(closed.values()):
         return ""
@@ -155,8 +155,9 @@ def _connections(record: ReportData) -> str:
     if record.finished is not None:
         ports = record.finished.ports
         left = ports.time_wait_left
-        told = "not known" if left is None else f"{left:,}"
-        tiles.append(_tile(told, "left in TIME_WAIT here", "" if left is None else "bad" if left else "good"))
+        figure = "not known" if left is None else f"{left:,}"
+        tone = "" if left is None else "bad" if left else "good"
+        tiles.append(_tile(figure, "left in TIME_WAIT here", tone))
         tiles.append(_tile(f"{ports.peak:,}", "most connections open at once"))
     return f'<dl class="tiles">{"".join(tiles)}</dl>\n'
 
@@ -188,7 +189,7 @@ def _failures(groups: Sequence[FailureGroup]) -> str:
 def _files(record: ReportData) -> str:
     if not record.copies:
         return ""
-    told = ", ".join(f"{count:,} {text(how)}" for how, count in sorted(record.copies.items()))
+    counts = ", ".join(f"{count:,} {text(how)}" for how, count in sorted(record.copies.items()))
     failed = "".join(
         f"<li><b>{text(host)}</b> <code>{text(path)}</code> {text(why)}</li>\n"
         for host, path, why in record.failed_files
@@ -196,7 +197,7 @@ def _files(record: ReportData) -> str:
     more = record.copies["failed"] - len(record.failed_files)
     rest = f'<p class="note">{more:,} more are not named here.</p>' if more > 0 else ""
     return (
-        f'<section id="files">\n<h2>Files</h2>\n<p>{told}; {size(record.copied_bytes)}</p>\n'
+        f'<section id="files">\n<h2>Files</h2>\n<p>{counts}; {size(record.copied_bytes)}</p>\n'
         f'<ul class="plain">{failed}</ul>\n{rest}</section>\n'
     )
 
@@ -252,17 +253,17 @@ def _took(seconds: float) -> str:
 
 _OPEN_GROUPS: Final = 8
 _OPEN_BYTES: Final = 4_000
-"""The first few are open, if they are short."""
+"""The first groups are open if they are short."""
 
 _MANY: Final = 300
-"""From so many outputs on, the browser lays out only those that are seen."""
+"""The number of outputs above which the browser lays out only those that are visible."""
 
 _FIRST_LINE: Final = 160
-"""Bytes of the first line that are seen where it is closed."""
+"""The bytes of the first line that are shown while a group is closed."""
 
 
 def output_groups(selection: PageOutputs) -> Iterator[str]:
-    """The section, in pieces."""
+    """Write the section of outputs, in pieces."""
     if not selection.shown and not selection.silent:
         return
     many = ' class="many"' if len(selection.shown) > _MANY else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -15,21 +15,22 @@ from multirsh.output.summary import FailureGroup, FailureGroups, format_reason
 from multirsh.report.outputs import PageOutputs
 
 OUTCOMES: Final = (Status.OK, *TROUBLES)
-"""What may have become of a host, in the order in which people are told."""
+"""The statuses of hosts, in the order in which they are shown."""
 
 NO_END: Final = "no end is recorded"
-"""Why a host is ``lost`` that was started and of whose end nothing is told: the run broke off, or goes on."""
+"""The reason why a host is ``lost`` that has begun and has no end in the record: the run broke off, or goes
+on."""
 
 FILES_NAMED: Final = 200
-"""Files that could not be copied, at the most, that the page names."""
+"""The most files that could not be copied that the page names."""
 
 
 @dataclass(slots=True)
 class HostRow:
-    """One host's.
+    """The record of one host.
 
     Attributes:
-        starts: When its attempts began, in seconds of the run.
+        starts: When its attempts began, in seconds since the run began.
         finished: How it ended; ``None`` while it has not.
     """
 
@@ -38,29 +39,29 @@ class HostRow:
 
     @property
     def outcome(self) -> Status:
-        """How it ended, as far as is known."""
+        """The status of the host, as far as it is known."""
         if self.finished is not None:
             return self.finished.status
         return Status.LOST if self.starts else Status.NOT_RUN
 
     @property
     def reason(self) -> str:
-        """What tells it from others of its outcome; may be empty."""
+        """What tells the host from others of its status; may be empty."""
         if self.finished is not None:
             return format_reason(self.finished)
         return NO_END if self.starts else ""
 
 
 class PartTimes(NamedTuple):
-    """How long something took.
+    """How long a part of the run took, in seconds.
 
     Attributes:
-        name: What.
-        hosts: How many hosts got so far.
-        median: In seconds, as all that follow.
-        most: What 95 of 100 hosts did not exceed.
-        longest: Of the slowest host.
-        slowest: That host's name.
+        name: The name of the part.
+        hosts: The number of hosts that got so far.
+        median: The median of the times.
+        most: The time that 95 of 100 hosts did not exceed.
+        longest: The longest time.
+        slowest: The name of the host that took it.
     """
 
     name: str
@@ -81,16 +82,16 @@ _PARTS: Final[tuple[tuple[str, Callable[[Seconds], float | None]], ...]] = (
 
 
 class ReportData:
-    """Takes a run's events.
+    """The events of a run, as far as the page needs them.
 
     Attributes:
-        started: The run's first event; ``None`` before it.
-        finished: Its last; ``None`` if it broke.
-        rows: Host by host, in the selection's order.
-        last: When the last event was, in seconds of the run.
-        copies: Files, by how it went with them: ``copied``, ``failed``, or why they were left out.
-        copied_bytes: Of all of them.
-        failed_files: The first that could not be copied: host, path, why.
+        started: The first event; ``None`` before it.
+        finished: The last event; ``None`` if the run broke off.
+        rows: The hosts, in the order of the selection.
+        last: The time of the last event, in seconds since the run began.
+        copies: The number of files ``copied``, ``failed``, or left out for a reason.
+        copied_bytes: The size of all of them.
+        failed_files: The first files that could not be copied: host, path, reason.
     """
 
     def __init__(self) -> None:
@@ -122,7 +123,7 @@ class ReportData:
                 pass
 
     def _row(self, host: str) -> HostRow:
-        """A host's; of one that the run's beginning does not name, too: a record may be damaged."""
+        """Find or make the row of a host: the beginning of a damaged record may not name it."""
         return self.rows.setdefault(host, HostRow())
 
     def _copied(self, event: Copied) -> None:
@@ -135,7 +136,7 @@ class ReportData:
             self.failed_files.append((event.host, event.path, event.error))
 
     def counts(self) -> dict[Status, int]:
-        """Hosts of each outcome that somebody has, in the order of ``OUTCOMES``."""
+        """Count the hosts of each status that occurs, in the order of ``OUTCOMES``."""
         counted = Counter(row.outcome for row in self.rows.values())
         return {outcome: counted[outcome] for outcome in OUTCOMES if counted[outcome]}
 
@@ -149,41 +150,39 @@ class ReportData:
         return groups.in_order()
 
     def times(self) -> list[PartTimes]:
-        """How long each part of the way took, for the hosts that got so far."""
-        return list(self._times())
-
-    def _times(self) -> Iterator[PartTimes]:
+        """Measure how long each part of the run took, for the hosts that got so far."""
+        found = []
         ended = [row.finished for row in self.rows.values() if row.finished is not None and row.starts]
         for name, part in _PARTS:
             took = sorted((value, each.host) for each in ended if (value := part(each.seconds)) is not None)
             if took:
                 at = [value for value, _ in took]
-                yield PartTimes(
-                    name, len(at), at[(len(at) - 1) // 2], at[(len(at) - 1) * 95 // 100], *took[-1]
-                )
+                median, most = at[(len(at) - 1) // 2], at[(len(at) - 1) * 95 // 100]
+                found.append(PartTimes(name, len(at), median, most, *took[-1]))
+        return found
 
     def closed_by(self) -> dict[ClosedBy, int]:
-        """Connections by who closed them first: the run's own count, else of what the hosts told."""
+        """Count connections by the end that closed first, as the run counted them or as the hosts report."""
         if self.finished is not None:
             return dict(self.finished.ports.closed_by)
-        told = (row.finished.closed_by for row in self.rows.values() if row.finished is not None)
-        return dict(Counter(who for who in told if who is not None))
+        ends = (row.finished.closed_by for row in self.rows.values() if row.finished is not None)
+        return dict(Counter(end for end in ends if end is not None))
 
 
 _DIGITS = 4
-"""A tenth of a millisecond is finer than anything that is drawn."""
+"""Digits of seconds: a tenth of a millisecond is finer than anything that is drawn."""
 
 
 def figures(record: ReportData, selection: PageOutputs) -> dict[str, Any]:
-    """What ``assets/data.js`` reads.
+    """Make the data that ``assets/data.js`` reads.
 
     Args:
-        record: The run's.
-        selection: The outputs, of which each host is told its own.
+        record: The events of the run.
+        selection: The outputs of the page, which hosts refer to by number.
 
     Returns:
-        ``hosts`` has a list for each column, all of them in the selection's order; words that many hosts
-        share stand once in ``words``, and the columns have their places there.
+        ``hosts`` has a list for each column, all of them in the order of the selection. Strings that many
+        hosts share are in ``words`` once, and the columns have their indices.
     """
     words = _StringTable()
     group_of = {host: number for number, group in enumerate(selection.shown) for host in group.hosts}
@@ -195,12 +194,12 @@ def figures(record: ReportData, selection: PageOutputs) -> dict[str, Any]:
         "hosts": {
             "name": [escape_text(host) for host, _ in rows],
             "outcome": [OUTCOMES.index(row.outcome) for _, row in rows],
-            "ending": [words.place(_ending(row)) for _, row in rows],
-            "message": [words.place(_message(row)) for _, row in rows],
+            "ending": [words.index(_ending(row)) for _, row in rows],
+            "message": [words.index(_message(row)) for _, row in rows],
             "starts": [[_rounded(start) for start in row.starts] for _, row in rows],
             "times": [_times(row.finished) for _, row in rows],
             "port": [None if row.finished is None else row.finished.local_port for _, row in rows],
-            "closedBy": [words.place(_closed_by(row.finished)) for _, row in rows],
+            "closedBy": [words.index(_closed_by(row.finished)) for _, row in rows],
             "bytes": [_bytes(row.finished) for _, row in rows],
             "group": [group_of.get(host) for host, _ in rows],
         },
@@ -209,17 +208,17 @@ def figures(record: ReportData, selection: PageOutputs) -> dict[str, Any]:
 
 
 class _StringTable:
-    """Each word once."""
+    """Strings, each of them once."""
 
     def __init__(self) -> None:
         self.all: list[str] = []
-        self._places: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
 
-    def place(self, word: str) -> int:
-        if word not in self._places:
-            self._places[word] = len(self.all)
+    def index(self, word: str) -> int:
+        if word not in self._indices:
+            self._indices[word] = len(self.all)
             self.all.append(word)
-        return self._places[word]
+        return self._indices[word]
 
 
 def _ending(row: HostRow) -> str:
@@ -237,7 +236,7 @@ def _closed_by(finished: HostFinished | None) -> str:
 
 
 def _times(finished: HostFinished | None) -> list[float | None] | None:
-    """Connect, login, run, close, total, and when the host was over."""
+    """The times of connect, login, run, close and total, and when the host ended."""
     if finished is None:
         return None
     seconds = finished.seconds

@@ -1,4 +1,4 @@
-"""One run's page: fed with its events, then written, as far as the run has come."""
+"""A report: fed with the events of a run, then written as one page, of as much of the run as there was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from multirsh.events import Event
-from multirsh.journal.replay import ending_in_doubt
+from multirsh.journal.replay import unknown_ending
 from multirsh.output.normalize import Normalizer
 from multirsh.output.store import USUAL_MEMORY
 from multirsh.report import page
@@ -15,12 +15,12 @@ from multirsh.report.record import ReportData
 
 
 class Report:
-    """Takes a run's events, one by one; never blocks, but for what does not fit into memory.
+    """Takes the events of a run, one by one; blocks only to write to disk what does not fit into memory.
 
     Args:
-        memory: Bytes of output that are held in memory; what is more goes to disk. The middle of a long
+        memory: Bytes of output that may be held in memory; the rest goes to disk. The middle of a long
             output is not kept.
-        normalizer: What is not looked at where outputs are compared; ``None`` to look at all.
+        normalizer: What is ignored when outputs are compared; ``None`` to compare everything.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Report:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a run to be shown."""
+        """Whether there is a run to show."""
         return self._record.started is not None
 
     def feed(self, event: Event) -> None:
@@ -43,20 +43,20 @@ class Report:
         self._outputs.feed(event)
 
     def finish(self) -> None:
-        """No event follows: what hosts without an ending have written is shown as far as it came. Once."""
+        """End the events, once: the output of hosts without an end is shown as far as it came."""
         started = self._record.started
         if started is None:
             return
         for host, row in self._record.rows.items():
             if row.starts and row.finished is None:
-                self._outputs.feed(ending_in_doubt(host, len(row.starts), started))
+                self._outputs.feed(unknown_ending(host, len(row.starts), started))
 
     def html(self, *, began: datetime | None = None, notes: Sequence[str] = ()) -> Iterator[str]:
-        """The page, in pieces; of a run that broke off, what is known.
+        """Write the page, in pieces; of a run that broke off, it shows what is known.
 
         Args:
-            began: When the run began, as clocks show it; events have only the seconds since.
-            notes: What else its reader has to know, a sentence each.
+            began: The time when the run began; events have only the seconds since then.
+            notes: What else the reader has to know, a sentence each.
 
         Raises:
             ValueError: No run has begun.
@@ -64,5 +64,5 @@ class Report:
         return page.pieces(self._record, self._outputs.selection(), began=began, notes=notes)
 
     def close(self) -> None:
-        """Let go of what was kept on disk; the page can no more be written."""
+        """Delete what was kept on disk; the page cannot be written afterwards."""
         self._outputs.close()

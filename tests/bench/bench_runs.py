@@ -20,8 +20,7 @@ from typing import Final
 
 from multirsh.events import Event
 from multirsh.journal import Journal
-from multirsh.journal.entry import stamp_of
-from multirsh.journal.rows import FORMAT, line_of
+from multirsh.journal.record import FORMAT, format_time, line_of
 from multirsh.model import Status
 from tests.journal.records import finished, host_finished, host_started, output, started
 from tests.program import MULTIRSH
@@ -31,7 +30,7 @@ HOSTS: Final = 1000
 ROUNDS: Final = 5
 _ID: Final = b"20260101T000000-000000"
 _BEGAN: Final = 1_780_000_000
-_STAMP: Final = stamp_of(_BEGAN).encode()
+_STAMP: Final = format_time(_BEGAN).encode()
 
 
 def main(runs: int = RUNS, hosts: int = HOSTS, rounds: int = ROUNDS) -> None:
@@ -44,7 +43,7 @@ def main(runs: int = RUNS, hosts: int = HOSTS, rounds: int = ROUNDS) -> None:
         for number in range(runs):
             run = b"20260101T000000-%06x" % number
             text = (second if number % 2 else first).replace(_ID, run)
-            text = text.replace(_STAMP, stamp_of(_BEGAN + 60 * number).encode(), 1)
+            text = text.replace(_STAMP, format_time(_BEGAN + 60 * number).encode(), 1)
             (records / f"{run.decode()}.ndjson").write_bytes(text)
         print(f"{runs} runs of {hosts} hosts, {runs * len(first) / 1e6:.0f} MB, {os.cpu_count()} processors")
         _measure("--version", ["--version"], rounds)

@@ -58,6 +58,6 @@ def test_what_is_not_recorded_is_not_gone_on_with(journal: Journal, monkeypatch:
     def refused(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("multirsh.journal.claim.fcntl.flock", refused)
+    monkeypatch.setattr("multirsh.journal.resuming.fcntl.flock", refused)
     with pytest.raises(UsageError, match=r"cannot be recorded in .*: Read-only file system"):
         Again.look(asked(resume=FIRST))

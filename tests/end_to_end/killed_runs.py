@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multirsh.cli.main import main
-from multirsh.journal import Journal, State
-from multirsh.journal.resuming import Which, standing, standings
+from multirsh.journal import Journal, RunState
+from multirsh.journal.resuming import Standing, hosts_standing, standings
 
 HOSTS = [f"h{number:02}" for number in range(24)]
 COMMAND = "echo $MULTIRSH_HOST >> $BEGUN; exec sleep 0.01"
@@ -89,14 +89,14 @@ def point(folder: Path, rng: random.Random, longest: float) -> dict[str, object]
             found = standings(journal.plan(records[0]), journal.outcomes(records[0]))
             if list(found) != HOSTS:
                 garbage += 1
-            done |= set(standing(found, Which.OK))
-            doubt |= set(standing(found, Which.UNKNOWN))
-            if records[0].state is State.FINISHED:
+            done |= set(hosts_standing(found, Standing.OK))
+            doubt |= set(hosts_standing(found, Standing.UNKNOWN))
+            if records[0].state is RunState.FINISHED:
                 code = records[0].exit_code or 0  # killed after its end, it had no other
                 break
-            if standing(found, Which.UNKNOWN) and not refusals:
+            if hosts_standing(found, Standing.UNKNOWN) and not refusals:
                 refused = wait(start(words, *OPTIONS, "--resume", "last"))
-                refusals.append((refused, words.read_text(), sorted(standing(found, Which.UNKNOWN))))
+                refusals.append((refused, words.read_text(), sorted(hosts_standing(found, Standing.UNKNOWN))))
             args = (*OPTIONS, "--resume", "last", "--retry-command")
         if is_let:
             break

@@ -18,8 +18,8 @@ from multirsh.cli.attached import with_values_attached
 from multirsh.cli.main import main
 from multirsh.cli.rerun import KINDS, rerun
 from multirsh.cli.run import run
-from multirsh.journal import Entry, Journal, State
-from multirsh.journal.resuming import Which
+from multirsh.journal import Journal, RunState, RunSummary
+from multirsh.journal.resuming import Standing
 from multirsh.model import Status
 from tests.journal.records import keep, whole
 from tests.program import MULTIRSH, Program, wait_until
@@ -67,7 +67,7 @@ def journal_of(user: Program) -> Journal:
     return Journal(user.home / ".local/state/multirsh/runs")
 
 
-def last(user: Program) -> Entry:
+def last(user: Program) -> RunSummary:
     return journal_of(user).find()
 
 
@@ -79,7 +79,7 @@ def test_a_run_leaves_the_events_that_json_shows(user: Program) -> None:
     ended = user(*ON, "--json", WORKS)
     assert ended.code == 5
     entry = last(user)
-    assert (entry.state, entry.exit_code, entry.command, entry.hosts) == (State.FINISHED, 5, WORKS, 3)
+    assert (entry.state, entry.exit_code, entry.command, entry.hosts) == (RunState.FINISHED, 5, WORKS, 3)
     assert entry.counts == {Status.OK: 2, Status.FAILED: 1}
     shown = [json.loads(line) for line in ended.out.splitlines()]
     first, *rows = journal_of(user).rows(entry)
@@ -188,7 +188,7 @@ def test_the_word_after_which_is_the_run_if_it_looks_like_one_or_is_one(
 def test_which_is_one_of_five(word: str) -> None:
     with pytest.raises(click.BadParameter, match="unreachable"):
         rerun(word)
-    assert set(KINDS) == {which.value for which in Which}
+    assert set(KINDS) == {which.value for which in Standing}
 
 
 def test_rerun_takes_the_command_and_the_hosts_that_ended_so(user: Program) -> None:

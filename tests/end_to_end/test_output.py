@@ -111,7 +111,7 @@ class TestFolders:
         ended = multirsh(*LAB, "-j", "1", "--outdir", out, "--errdir", err, command)
         assert ended.code == 1
         (complaint,) = [line for line in ended.err.splitlines() if "cannot be written" in line]
-        assert "No space left on device; it is cut off there" in complaint
+        assert "No space left on device; it is incomplete" in complaint
         assert "6 hosts: 6 ok" in ended.err
         assert ended.out.count("end\n") == 6, "stdout has it all"
         assert sum(path.stat().st_size >= 100_000 for path in small_disk.glob("*/*")) == 2

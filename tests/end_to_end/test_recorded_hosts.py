@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from multirsh.journal import Entry, Journal
+from multirsh.journal import Journal, RunSummary
 from tests.program import Program
 
 FILE = """
@@ -38,7 +38,7 @@ def journal_of(user: Program) -> Journal:
     return Journal(user.home / ".local/state/multirsh/runs")
 
 
-def change(user: Program, run: Callable[[dict[str, Any]], object]) -> Entry:
+def change(user: Program, run: Callable[[dict[str, Any]], object]) -> RunSummary:
     """Change the plan in the newest record."""
     entry = journal_of(user).find()
     path = user.home / f".local/state/multirsh/runs/{entry.run}.ndjson"

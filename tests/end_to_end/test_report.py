@@ -65,7 +65,7 @@ def test_of_a_record_without_the_runs_beginning_there_is_no_page(multirsh: Progr
     record.write_bytes(record.read_bytes().splitlines(keepends=True)[0])
     refused = multirsh("runs", "report", "c0ffee", "report.html")
     assert (refused.code, refused.out) == (2, "")
-    assert "c0ffee: the run's beginning is not in its record" in refused.err
+    assert "c0ffee: the beginning of the run is not in its record" in refused.err
     assert not (multirsh.home / "report.html").exists()
 
 

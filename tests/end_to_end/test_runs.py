@@ -12,7 +12,7 @@ import pytest
 
 from multirsh.events import Copied, Event
 from multirsh.journal import Journal, Recorder
-from multirsh.journal.entry import stamp_of
+from multirsh.journal.record import format_time
 from multirsh.model import Status
 from tests.journal.records import finished, host_finished, host_started, keep, output, started
 from tests.program import ROOT, Program
@@ -58,7 +58,7 @@ def _begin_a_minute_apart(journal: Journal) -> None:
     """By the clock they began within milliseconds; their order is to be certain."""
     for minutes_ago, name in enumerate((BROKEN, SECOND, FIRST), 1):
         path = journal.folder / f"{name}.ndjson"
-        began = stamp_of(time.time() - 60 * minutes_ago)
+        began = format_time(time.time() - 60 * minutes_ago)
         path.write_text(re.sub(r'"began":"[^"]*"', f'"began":"{began}"', path.read_text(), count=1))
     (journal.folder / "index.ndjson").unlink()
 
@@ -98,7 +98,7 @@ def test_at_a_terminal_the_list_is_no_longer_than_it(multirsh: Program) -> None:
         keep(journal, run(f"20261121T163000-{number:06}", 41))
     with Terminal(multirsh) as terminal:
         terminal.run("multirsh runs")
-        shown = terminal.expect(r"and 20 older; -n 0 lists them all")
+        shown = terminal.expect(r"and 20 older runs; -n 0 lists all")
         assert shown.count("cat /etc/release") == 20
         terminal.run("multirsh runs -n 0 | wc -l")
         terminal.expect(r"^41\b")
@@ -142,7 +142,7 @@ def test_hosts_are_chosen_by_name_and_by_status(multirsh: Program, journal: Jour
     assert some.err == "failed (exit 1): web03\n"
     none = multirsh("runs", "show", "--status", "not-ok", "7f3a21")
     assert (none.code, none.out) == (2, "")
-    assert "no host of the run ended so" in none.err
+    assert "no host of the run has such a status" in none.err
     unknown = multirsh("runs", "show", "c0ffee", "wb03")
     assert (unknown.code, unknown.out) == (2, "")
     assert "did you mean web03?" in unknown.err
@@ -152,7 +152,7 @@ def test_a_run_that_broke_tells_who_is_in_doubt(multirsh: Program, journal: Jour
     ended = multirsh("runs", "show")
     assert ended.out == "---- web[01-04] (4)\nrelease 42\n---- web05 (1, lost)\nrelease 42\n"
     assert ended.err.splitlines()[3:] == [
-        "the record breaks off: 4 ok of 12; --resume bad123 goes on with it",
+        "the record breaks off: 4 ok of 12; --resume bad123 continues it",
         "lost (stopped): web05",
         "  the record ends before it did; its command may have run",
         "not run: web[06-12]",
@@ -192,7 +192,10 @@ def test_as_json_it_is_the_record(multirsh: Program, journal: Journal) -> None:
 
 def test_output_that_was_too_much_is_told(multirsh: Program) -> None:
     keep(Journal(folder_of(multirsh)), run(FIRST, 41), output_bytes=100)
-    assert "output was too much to be kept in full: web[02-12]" in multirsh("runs", "show").err
+    assert (
+        "the output of these hosts was too long to be kept in full: web[02-12]"
+        in multirsh("runs", "show").err
+    )
     assert "too much" not in multirsh("runs", "show", "last", "web01").err
 
 
@@ -202,11 +205,9 @@ def test_a_run_that_went_on_with_another_names_it(multirsh: Program) -> None:
     keep(journal, broken, plan={"kind": "run", "command": "true", "hosts": HOSTS})
     done = {"resumes": FIRST, "before": {"ok": HOSTS[:4]}, "hosts": HOSTS}
     keep(journal, run(SECOND, 42), plan=done)
-    assert f"it goes on with run {FIRST}: 4 hosts done before" in multirsh("runs", "show", "c0ffee").err
+    assert f"it resumes run {FIRST}: 4 hosts done before" in multirsh("runs", "show", "c0ffee").err
     compared = multirsh("runs", "diff", "7f3a21", "c0ffee").err
-    assert (
-        compared == f"multirsh: {SECOND} goes on with {FIRST}: hosts that were done there are not compared\n"
-    )
+    assert compared == f"multirsh: {SECOND} resumes {FIRST}; hosts that were done there are not compared\n"
 
 
 def test_files_that_were_not_copied_are_told(multirsh: Program) -> None:
@@ -287,11 +288,14 @@ def test_differences_are_coloured(multirsh: Program, journal: Journal) -> None:
     ("words", "complaint"),
     [
         (["show", "nosuch"], "no run is called 'nosuch'"),
-        (["diff", "last", "bad123"], "last and bad123 are one run; name another; see 'multirsh runs'"),
+        (
+            ["diff", "last", "bad123"],
+            "last and bad123 are the same run; name another one; see 'multirsh runs'",
+        ),
         (["diff"], "missing argument 'RUN'; see multirsh runs diff --help"),
-        (["show", "--status", "faild"], "--status: no status is called 'faild'; did you mean failed?"),
+        (["show", "--status", "faild"], "--status: 'faild' is not a status; did you mean failed?"),
         (["show", "--json", "--diff"], "--diff is for people, and --json for programs; use one of them"),
-        (["-n", "5", "show"], "--newest is for the list of runs; what belongs to show comes after it"),
+        (["-n", "5", "show"], "--newest is an option of the list of runs; options of show follow its name"),
         (["prune", "--older-than", "x"], "--older-than: 'x' is not a number of days"),
         (["shw"], "no such command 'shw'"),
     ],

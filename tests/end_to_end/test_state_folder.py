@@ -21,7 +21,7 @@ import os
 import threading
 
 import multirsh.engine.record
-import multirsh.journal.own_files
+import multirsh.journal.state_folder
 
 open_really = os.open
 
@@ -34,7 +34,7 @@ def open_or_wait(path, flags, mode=0o777, *, dir_fd=None):
 
 
 os.open = open_or_wait
-multirsh.journal.own_files.PATIENCE_S = float(os.environ.get("PATIENCE", "1000"))
+multirsh.journal.state_folder.CALL_TIMEOUT_S = float(os.environ.get("PATIENCE", "1000"))
 multirsh.engine.record.PATIENCE_S = float(os.environ.get("PATIENCE", "1000"))
 '''
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
-from multirsh.journal import Journal, State
+from multirsh.journal import Journal, RunState
 from multirsh.journal.resuming import standings
 
 from .records import host_started, keep, started, whole
@@ -102,7 +102,7 @@ def test_a_record_cut_off_anywhere_is_read_up_to_there(tmp_path: Path, cut: int)
             assert journal.runs() == []
             return
         (entry,) = journal.runs()
-        assert entry.state is (State.FINISHED if is_whole else State.BROKEN)
+        assert entry.state is (RunState.FINISHED if is_whole else RunState.BROKEN)
         assert list(journal.events(entry)) == told[: lines - 1]
     finally:
         path.unlink(missing_ok=True)

@@ -16,11 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multirsh.events import Event, HostFinished
-from multirsh.journal import Journal, Limits, Recorder, State
-from multirsh.journal.replay import whole as completed
-from multirsh.journal.resuming import Which, standings
-from multirsh.journal.rows import line_of
-from multirsh.journal.survey import survey
+from multirsh.journal import Journal, Recorder, RetentionLimits, RunState
+from multirsh.journal.record import line_of
+from multirsh.journal.replay import completed, survey
+from multirsh.journal.resuming import Standing, standings
 from multirsh.model import Status
 
 from .records import finished, host_finished, host_started, keep, output, started, whole
@@ -63,12 +62,12 @@ def test_an_event_is_in_the_file_when_its_ticket_is_done(journal: Journal) -> No
         last = (journal.folder / f"{RUN}.ndjson").read_bytes().splitlines()[-1]
         assert json.loads(last) == event.to_dict()
     (entry,) = journal.runs()
-    assert (entry.state, entry.hosts) == (State.RUNNING, 1)
+    assert (entry.state, entry.hosts) == (RunState.RUNNING, 1)
     closed = recorder.close()
     assert closed is not None
     closed.result(timeout=10)
     (entry,) = journal.runs()
-    assert entry.state is State.BROKEN
+    assert entry.state is RunState.BROKEN
     assert recorder.close() is None
 
 
@@ -110,7 +109,7 @@ def test_output_beyond_the_bound_is_left_out_without_a_hole_and_the_record_says_
 def test_old_records_make_room_when_a_run_begins(journal: Journal) -> None:
     for number in range(4):
         keep(journal, whole(f"r{number}", "web1"))
-    keep(journal, whole("r4", "web1"), limits=Limits(records=2), plan={"resumes": "r0"})
+    keep(journal, whole("r4", "web1"), limits=RetentionLimits(records=2), plan={"resumes": "r0"})
     assert {entry.run for entry in journal.runs()} == {"r0", "r3", "r4"}
 
 
@@ -147,7 +146,7 @@ def test_after_a_gap_any_host_without_an_ending_may_have_run(journal: Journal) -
         assert closed is None or closed.result(timeout=10) is None
     entry = journal.find(RUN)
     found = standings(journal.plan(entry), journal.outcomes(entry))
-    assert found == {"web1": Which.OK, "web2": Which.UNKNOWN}
+    assert found == {"web1": Standing.OK, "web2": Standing.UNKNOWN}
     assert survey(journal.rows(entry)).has_gaps
     endings = [
         one for one in completed(journal.events(entry), has_gaps=True) if isinstance(one, HostFinished)
@@ -187,7 +186,7 @@ def test_a_broken_run_says_who_was_started_and_who_never(journal: Journal) -> No
         ],
     )
     entry = journal.find(RUN)
-    assert entry.state is State.BROKEN
+    assert entry.state is RunState.BROKEN
     assert entry.counts == {Status.FAILED: 1, Status.NOT_RUN: 1}
     outcomes = journal.outcomes(entry)
     assert {host: outcome.word for host, outcome in outcomes.items()} == {
@@ -204,7 +203,7 @@ def test_a_finished_run_is_at_a_glance_what_its_end_said(journal: Journal) -> No
     entry = journal.find()
     size = (journal.folder / f"{RUN}.ndjson").stat().st_size
     assert (entry.state, entry.counts, entry.exit_code, entry.seconds) == (
-        State.FINISHED,
+        RunState.FINISHED,
         {Status.OK: 1},
         0,
         2.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,28 @@ from hypothesis import strategies as st
 
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.limits import Limits
-from multirsh.journal import Journal, Outcome, Recorder
+from multirsh.journal import HostOutcome, Journal, Recorder
 from multirsh.journal.resuming import (
     DONE,
-    Which,
+    Standing,
     differences,
+    hosts_standing,
     resumed,
-    standing,
+    route_differences,
+    standing_of,
     standings,
-    which,
 )
-from multirsh.model import Host, Phase, Status, TransportName
-from multirsh.model import Outcome as Told
+from multirsh.model import Host, Phase, Settings, Status, TransportName
+from multirsh.model import Outcome as RemoteOutcome
+from multirsh.routes import Route, Way
 from multirsh.testing import FakeTransport
 from multirsh.testing.fakes import WELL, FakeConnection
 from multirsh.transports.base import Sink, Stdin
 
-NEVER = Outcome()
-STARTED = Outcome(is_started=True)
+NEVER = HostOutcome()
+STARTED = HostOutcome(is_started=True)
 OUTCOMES = st.builds(
-    Outcome,
+    HostOutcome,
     st.none() | st.sampled_from(Status),
     st.none() | st.sampled_from(Phase),
     is_started=st.booleans(),
@@ -42,34 +45,34 @@ OUTCOMES = st.builds(
 @pytest.mark.parametrize(
     ("outcome", "where"),
     [
-        (Outcome(Status.OK), Which.OK),
-        (Outcome(Status.FAILED), Which.FAILED),
-        (Outcome(Status.SIGNALLED), Which.FAILED),
-        (Outcome(Status.LOST, Phase.RUN), Which.UNKNOWN),
-        (Outcome(Status.TIMEOUT, Phase.RUN), Which.UNKNOWN),
-        (Outcome(Status.TIMEOUT, Phase.CONNECT), Which.UNREACHABLE),
-        (Outcome(Status.CANCELLED, Phase.RUN), Which.UNKNOWN),
-        (Outcome(Status.CANCELLED, Phase.AUTH), Which.NOTRUN),
-        (Outcome(Status.LOCAL, Phase.PORT), Which.UNREACHABLE),
-        (Outcome(Status.LOCAL, Phase.RUN), Which.UNKNOWN),
-        (Outcome(Status.AUTH, Phase.SUDO), Which.UNREACHABLE),
-        (Outcome(Status.NOT_RUN), Which.NOTRUN),
-        (NEVER, Which.NOTRUN),
-        (STARTED, Which.UNKNOWN),
+        (HostOutcome(Status.OK), Standing.OK),
+        (HostOutcome(Status.FAILED), Standing.FAILED),
+        (HostOutcome(Status.SIGNALLED), Standing.FAILED),
+        (HostOutcome(Status.LOST, Phase.RUN), Standing.UNKNOWN),
+        (HostOutcome(Status.TIMEOUT, Phase.RUN), Standing.UNKNOWN),
+        (HostOutcome(Status.TIMEOUT, Phase.CONNECT), Standing.UNREACHABLE),
+        (HostOutcome(Status.CANCELLED, Phase.RUN), Standing.UNKNOWN),
+        (HostOutcome(Status.CANCELLED, Phase.AUTH), Standing.NOTRUN),
+        (HostOutcome(Status.LOCAL, Phase.PORT), Standing.UNREACHABLE),
+        (HostOutcome(Status.LOCAL, Phase.RUN), Standing.UNKNOWN),
+        (HostOutcome(Status.AUTH, Phase.SUDO), Standing.UNREACHABLE),
+        (HostOutcome(Status.NOT_RUN), Standing.NOTRUN),
+        (NEVER, Standing.NOTRUN),
+        (STARTED, Standing.UNKNOWN),
     ],
 )
-def test_where_a_host_belongs(outcome: Outcome, where: Which) -> None:
-    assert which(outcome) is where
+def test_where_a_host_belongs(outcome: HostOutcome, where: Standing) -> None:
+    assert standing_of(outcome) is where
 
 
 @given(OUTCOMES)
-def test_every_ending_belongs_somewhere(outcome: Outcome) -> None:
-    assert which(outcome) in Which
+def test_every_ending_belongs_somewhere(outcome: HostOutcome) -> None:
+    assert standing_of(outcome) in Standing
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abcdef"), OUTCOMES), max_size=4))
 def test_a_chain_of_resumed_runs_forgets_nobody_and_settles_no_doubt_by_silence(
-    runs: list[dict[str, Outcome]],
+    runs: list[dict[str, HostOutcome]],
 ) -> None:
     first = dict.fromkeys("abcdef", NEVER)
     plan: dict[str, Any] = {"command": "true"}
@@ -77,13 +80,17 @@ def test_a_chain_of_resumed_runs_forgets_nobody_and_settles_no_doubt_by_silence(
     has_begun: set[str] = set()
     for number, outcomes in enumerate(runs):
         left = {host: one for host, one in outcomes.items() if found[host] not in DONE}
-        has_begun |= {host for host, one in left.items() if which(one) in DONE or which(one) is Which.UNKNOWN}
+        has_begun |= {
+            host
+            for host, one in left.items()
+            if standing_of(one) in DONE or standing_of(one) is Standing.UNKNOWN
+        }
         plan = resumed({"command": "true"}, f"r{number}", found)
         found = standings(plan, left)
         assert list(found) == list("abcdef")
-        assert set(standing(found, *DONE, Which.UNKNOWN)) == has_begun
+        assert set(hosts_standing(found, *DONE, Standing.UNKNOWN)) == has_begun
         again = standings(resumed(plan, "next", found), {})
-        assert {host: one for host, one in again.items() if one is not Which.NOTRUN} == {
+        assert {host: one for host, one in again.items() if one is not Standing.NOTRUN} == {
             host: found[host] for host in again if host in has_begun
         }
 
@@ -121,7 +128,9 @@ class _Noting(FakeConnection):
     record: Path
     noted: dict[str, int]
 
-    async def run(self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False) -> Told:
+    async def run(
+        self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
+    ) -> RemoteOutcome:
         self.noted[self.host.name] = self.record.stat().st_size
         sink.write("stdout", b"ran\n")
         return await super().run(command, sink, stdin, tty=tty)
@@ -131,7 +140,7 @@ class _Noting(FakeConnection):
 async def test_no_record_that_breaks_off_anywhere_forgets_a_host_whose_command_was_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multirsh.journal.record_file.os.fdatasync", lambda _: time.sleep(0.002))
+    monkeypatch.setattr("multirsh.journal.recorder.os.fdatasync", lambda _: time.sleep(0.002))
     journal, broken = Journal(tmp_path / "runs"), Journal(tmp_path / "broken")
     broken.folder.mkdir()
     names = [f"h{number:02}" for number in range(40)]
@@ -159,5 +168,33 @@ async def test_no_record_that_breaks_off_anywhere_forgets_a_host_whose_command_w
         found = standings({}, broken.outcomes(entry))
         assert list(found) == names
         sent = {host for host, size in noted.items() if size <= cut}
-        assert sent <= set(standing(found, *DONE, Which.UNKNOWN)), cut
-        assert len(standing(found, Which.UNKNOWN)) <= 8
+        assert sent <= set(hosts_standing(found, *DONE, Standing.UNKNOWN)), cut
+        assert len(hosts_standing(found, Standing.UNKNOWN)) <= 8
+
+
+WAY = Way(settings=Settings(user="deploy", port=22, jump="none", transport="ssh"))
+ROUTE = Route("web1.lan", "10.0.0.1", WAY)
+
+
+def test_what_is_reached_otherwise_is_said_once_for_equal_differences() -> None:
+    before = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in range(1, 5)}
+    way = replace(WAY, settings=replace(WAY.settings, user="root", jump="gw"), hops=(("gw", "10.0.0.9"),))
+    now = {name: replace(route, way=way) for name, route in before.items()} | {
+        "web4": Route("web4.lan", "10.0.0.4", WAY),  # by another name, and the same place
+        "web5": ROUTE,
+    }
+    assert route_differences(before, now) == [
+        "web[1-3]: user deploy in the record, root now, jump none in the record, gw (10.0.0.9) now"
+    ]
+    other = replace(WAY, program="1" * 64)
+    assert route_differences({"db": ROUTE}, {"db": replace(ROUTE, way=other)}) == [
+        "db: the command that carries the connection is another one"
+    ]
+
+
+def test_many_differences_are_counted() -> None:
+    before = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in range(15)}
+    now = {name: replace(route, address=f"{route.address}9") for name, route in before.items()}
+    lines = route_differences(before, now)
+    assert len(lines) == 11
+    assert lines[-1] == "5 more hosts are reached otherwise than recorded"

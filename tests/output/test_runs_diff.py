@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.events import Event
-from multirsh.journal.replay import whole
+from multirsh.journal.replay import completed
 from multirsh.model import ErrorKind, Phase, Status
 from multirsh.output import OutputOptions, Stdio
 from multirsh.output.diff import LONGEST_BYTES
@@ -155,7 +155,7 @@ def test_memory_is_bounded_by_the_store() -> None:
 def test_a_run_that_broke_is_compared_as_far_as_it_came(store: OutputStore) -> None:
     complete = list(events({"h1": b"a\n", "h2": b"b\n", "h3": b"c\n"}))
     broken = [*complete[:5], host_started("h2"), output("h2", b"b")]
-    assert report(whole(broken), complete, store) == (
+    assert report(completed(broken), complete, store) == (
         "---- h2 (1, was lost, now ok)\n@@ -1 +1 @@\n-b\n\\ No newline at end of file\n+b\n"
         "---- h3 (1, was not run, now ok)\n"
         "1 host did the same, 2 changed\n"

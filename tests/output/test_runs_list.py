@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from multirsh.events import Event, RunStarted
-from multirsh.journal import Entry, State
+from multirsh.journal import RunState, RunSummary
 from multirsh.model import Status
 from multirsh.output.runs_list import (
     Layout,
@@ -40,15 +40,15 @@ def entry(
     run: str = "20261121T163000-c0ffee",
     *,
     began: float = NOW - 5400,
-    state: State = State.FINISHED,
+    state: RunState = RunState.FINISHED,
     command: str = "uptime",
     hosts: int = 500,
     counts: dict[Status, int] | None = None,
     exit_code: int | None = 0,
     seconds: float | None = 3.21,
     resumes: str | None = None,
-) -> Entry:
-    return Entry(
+) -> RunSummary:
+    return RunSummary(
         run=run,
         began=began,
         state=state,
@@ -73,13 +73,13 @@ MIXED = entry(
 BROKEN = entry(
     "20251121T161200-bad123",
     began=NOW - 365 * 86400,
-    state=State.BROKEN,
+    state=RunState.BROKEN,
     counts={Status.OK: 120},
     exit_code=None,
     seconds=None,
     command="apt-get -y upgrade",
 )
-RUNNING = entry(state=State.RUNNING, began=NOW - 61, counts={}, exit_code=None, seconds=None)
+RUNNING = entry(state=RunState.RUNNING, began=NOW - 61, counts={}, exit_code=None, seconds=None)
 
 
 def test_in_a_pipe_nothing_is_cut_off() -> None:
@@ -175,10 +175,10 @@ def test_what_is_said_of_a_run() -> None:
 def test_what_is_said_of_a_run_that_broke_and_that_went_on_with_another() -> None:
     told = facts(BROKEN, None, cut_off={"h2", "h1"})
     assert told[2:] == [
-        "the record breaks off: 120 ok of 500; --resume bad123 goes on with it",
-        "output was too much to be kept in full: h[1-2]",
+        "the record breaks off: 120 ok of 500; --resume bad123 continues it",
+        "the output of these hosts was too long to be kept in full: h[1-2]",
     ]
-    assert "it goes on with run r1: 3 hosts done before" in facts(entry(resumes="r1"), None, done_before=3)
+    assert "it resumes run r1: 3 hosts done before" in facts(entry(resumes="r1"), None, done_before=3)
     assert facts(RUNNING, None)[-1] == "it is still running: none of 500 so far"
 
 

@@ -23,7 +23,7 @@ from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
-    from multirsh.journal.reached import Reached
+    from multirsh.journal.record import RecordedRoutes
 
 _of_connecting = partial(option, section="Connection")
 
@@ -179,7 +179,7 @@ class Connecting:
             host_keys=None if self.host_keys is None else HostKeyPolicy(self.host_keys),
         )
 
-    def as_recorded(self, reached: Reached) -> Self:
+    def as_recorded(self, reached: RecordedRoutes) -> Self:
         """The same where hosts are reached as a record says.
 
         What this command line does not say, the record says, and not the environment or config.toml.
@@ -274,14 +274,14 @@ class Connecting:
         Args:
             password: The login's.
         """
-        from multirsh.cli.terminal import asker  # noqa: PLC0415 - opens the terminal's module only for a run
+        from multirsh.cli.terminal import secret_prompt  # noqa: PLC0415 - opens the terminal's module only for a run
 
         return SshOptions(
             settings=self.settings(),
             config_file=self.ssh_config,
             overrides=self.ssh_options,
             password=password,
-            ask=asker(),
+            ask=secret_prompt(),
             forward_agent=self.forward_agent,
             addresses=self.addresses,
         )

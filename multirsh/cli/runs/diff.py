@@ -1,4 +1,4 @@
-"""``multirsh runs diff``: what is different since another run."""
+"""``multirsh runs diff``: what is different between two runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from multirsh.inventory import fold
 
 if TYPE_CHECKING:
     from multirsh.events import Event
-    from multirsh.journal import Entry, Journal
-    from multirsh.journal.survey import Survey
+    from multirsh.journal import Journal, RunSummary
+    from multirsh.journal.replay import RecordSurvey
 
 
 @click.command(
     "diff",
-    short_help="What is different in two runs, folded by identical change.",
+    short_help="Show what is different between two runs.",
     cls=SectionCommand,
     context_settings={"help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -35,30 +35,28 @@ if TYPE_CHECKING:
 @click.argument("second", default="last", metavar="[RUN]")
 @click.argument("nodes", nargs=-1, metavar="[HOST]...")
 def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **parameters: Any) -> int:
-    """Show what is different in a run since an earlier one: in the second RUN, by default the last.
+    """Show what is different in a run, by default the last, since an earlier one.
 
-    A host has changed if it ended otherwise or wrote something else. Hosts with the same change stand
-    together: the lines that went and came are the same, wherever they stand. The exit code is 0 where
-    nothing changed, and 5 where something did.
+    A host has changed if it ended differently or wrote something else. Hosts with the same change are shown
+    together: the same lines were removed and added, wherever they stand. The exit code is 0 if nothing
+    changed, and 5 if something did.
     """
     output = options.Showing(**parameters, gather=True).options()
     # Not needed for --help.
     from multirsh.journal import Journal  # noqa: PLC0415
-    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.journal.replay import survey  # noqa: PLC0415
     from multirsh.output.gather import BlockFormatter  # noqa: PLC0415
     from multirsh.output.printer import Outbox  # noqa: PLC0415
-    from multirsh.output.runs_diff import (  # noqa: PLC0415
-        compare_runs,
-        diff_json,
-        diff_report,
-    )
+    from multirsh.output.runs_diff import compare_runs, diff_json, diff_report  # noqa: PLC0415
     from multirsh.output.runs_list import titles  # noqa: PLC0415
     from multirsh.output.store import OutputStore  # noqa: PLC0415
 
     journal = Journal()
     before, after = journal.find(first), journal.find(second)
     if before.run == after.run:
-        raise UsageError(f"{first} and {second} are one run", hint="name another; see 'multirsh runs'")
+        raise UsageError(
+            f"{first} and {second} are the same run", hint="name another one; see 'multirsh runs'"
+        )
     surveys = [survey(journal.rows(entry, with_output=False)) for entry in (before, after)]
     for entry, found in zip((before, after), surveys, strict=True):
         _warn(entry, found)
@@ -84,26 +82,30 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     return ExitCode.COMMAND if changes else ExitCode.OK
 
 
-def _events(journal: Journal, entry: Entry, found: Survey, wanted: set[str] | None) -> Iterator[Event]:
-    from multirsh.journal import State  # noqa: PLC0415
-    from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
+def _events(
+    journal: Journal, entry: RunSummary, found: RecordSurvey, wanted: set[str] | None
+) -> Iterator[Event]:
+    from multirsh.journal import RunState  # noqa: PLC0415
+    from multirsh.journal.replay import completed, only_hosts  # noqa: PLC0415
     from multirsh.output.runs_list import with_copy_errors  # noqa: PLC0415
 
     events = with_copy_errors(journal.events(entry))
-    if entry.state is State.BROKEN:
-        events = whole(events, has_gaps=found.has_gaps)
-    return events if wanted is None else of_hosts(events, wanted)
+    if entry.state is RunState.BROKEN:
+        events = completed(events, has_gaps=found.has_gaps)
+    return events if wanted is None else only_hosts(events, wanted)
 
 
-def _warn(entry: Entry, found: Survey) -> None:
-    from multirsh.journal import State  # noqa: PLC0415
+def _warn(entry: RunSummary, found: RecordSurvey) -> None:
+    from multirsh.journal import RunState  # noqa: PLC0415
 
-    if entry.state is State.RUNNING:
-        _say(f"{entry.run} is still running: of it, only hosts that have ended are compared")
+    if entry.state is RunState.RUNNING:
+        _say(f"{entry.run} is still running; only its hosts that have ended are compared")
     if entry.resumes is not None:
-        _say(f"{entry.run} goes on with {entry.resumes}: hosts that were done there are not compared")
+        _say(f"{entry.run} resumes {entry.resumes}; hosts that were done there are not compared")
     if found.cut_off:
-        _say(f"output in {entry.run} was too much to be kept in full: {fold(found.cut_off)}")
+        _say(
+            f"the output of these hosts in {entry.run} was too long to be kept in full: {fold(found.cut_off)}"
+        )
 
 
 def _disk_is_full(error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""``multirsh runs`` by itself: the list."""
+"""``multirsh runs``: the list of recorded runs, and the group of its subcommands."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from multirsh.output.runs_list import Layout
 
 _LINES_BESIDE_THE_LIST = 4
-"""Of a terminal: the heads, how many more there are, and the prompts before and after."""
+"""Lines of a terminal for the head, the number of older runs, and the prompts before and after."""
 _LEAST_LINES = 5
 
 
 class RunsGroup(click.Group):
-    """Without a word of its own it lists."""
+    """A group that lists the runs if no subcommand is given."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options of the list, then the subcommands."""
@@ -56,19 +56,20 @@ class RunsGroup(click.Group):
 @options.COLOR
 @click.pass_context
 def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -> int:
-    """List the runs that were recorded, the newest first.
+    """List the recorded runs, the newest first.
 
     \b
-      multirsh runs                       the newest
-      multirsh runs show last             what came of the last one, host by host
-      multirsh runs diff c0ffee last      what is different since an earlier one
+      multirsh runs                       the newest runs
+      multirsh runs show last             the results and the output of the last run
+      multirsh runs diff c0ffee last      what is different since an earlier run
 
-    A run is called by its identifier, a beginning of it that no other has, with the date or without, or
-    'last'. Hosts that began and have no ending, since multirsh was killed, are told as lost.
+    A run is named by its identifier, by any unique beginning of it, with the date or without, or by 'last'.
+    Hosts that began and have no end, since multirsh was killed, are shown as lost.
     """  # noqa: D301 - click reads the backspace
     if ctx.invoked_subcommand is not None:
         _refuse_options_of_the_list(ctx)
-        # What config.toml says is for each subcommand; click would look for tables of their names in it.
+        # The settings of config.toml hold for each subcommand; click would look for tables of their names
+        # there.
         ctx.default_map = dict.fromkeys(runs.commands, ctx.default_map or {})
         return ExitCode.OK
     # Not needed for --help.
@@ -81,33 +82,33 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
     most = _most(newest, stdio, as_json=as_json)
     chosen = found[:most]
     print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
-    left_out = journal.left_out_words()
+    left_out = journal.unused_files_message()
     if left_out is not None:
         tell(left_out)
     if not found:
         tell("no run is recorded yet")
     elif len(chosen) < len(found) and newest is None:
-        tell(f"and {len(found) - len(chosen)} older; -n 0 lists them all")
+        tell(f"and {len(found) - len(chosen)} older runs; -n 0 lists all")
     return ExitCode.OK
 
 
 def _refuse_options_of_the_list(ctx: click.Context) -> None:
-    """Say where an option belongs that would be without effect.
+    """Refuse options of the list before a subcommand, where they would have no effect.
 
     Raises:
-        UsageError: One was given before the subcommand.
+        UsageError: There is such an option.
     """
     for parameter in ctx.command.params:
         is_given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
         if is_given and parameter.opts:
             raise UsageError(
-                f"{parameter.opts[-1]} is for the list of runs",
-                hint=f"what belongs to {ctx.invoked_subcommand} comes after it",
+                f"{parameter.opts[-1]} is an option of the list of runs",
+                hint=f"options of {ctx.invoked_subcommand} follow its name",
             )
 
 
 def _most(newest: int | None, stdio: Stdio, *, as_json: bool) -> int | None:
-    """How many runs are listed; ``None`` for all."""
+    """Decide how many runs are listed; ``None`` for all."""
     if newest is not None:
         return newest or None
     if as_json or not stdio.stdout_is_terminal:
@@ -116,7 +117,7 @@ def _most(newest: int | None, stdio: Stdio, *, as_json: bool) -> int | None:
 
 
 def layout(stdio: Stdio, color: str) -> Layout:
-    """How a list of runs is laid out on our standard output."""
+    """Decide how a list of runs is laid out on our standard output."""
     from multirsh.output.runs_list import Layout  # noqa: PLC0415
 
     return Layout(

@@ -28,7 +28,7 @@ from multirsh.output.options import Stdio
     type=values.whole(0),
     configurable=False,
     metavar="N",
-    help="The newest N.",
+    help="Keep the newest N.",
 )
 @options.option(
     "--older-than",
@@ -37,7 +37,7 @@ from multirsh.output.options import Stdio
     type=values.days,
     configurable=False,
     metavar="DAYS",
-    help="Those that began no longer ago.  [default, without other limits: --journal-days]",
+    help="Keep the records of the last DAYS.  [default, without other limits: --journal-days]",
 )
 @options.option(
     "--size",
@@ -45,10 +45,14 @@ from multirsh.output.options import Stdio
     type=values.size,
     configurable=False,
     metavar="SIZE",
-    help="The newest that take up no more, such as 500M.  [default, without other limits: --journal-size]",
+    help="Keep the newest within SIZE, such as 500M.  [default, without other limits: --journal-size]",
 )
 @options.option(
-    "--dry-run", section="What stays", is_flag=True, configurable=False, help="Only tell which would go."
+    "--dry-run",
+    section="What stays",
+    is_flag=True,
+    configurable=False,
+    help="Only list what would be deleted.",
 )
 @options.COLOR
 @options.SETTLED_LIMITS
@@ -62,18 +66,19 @@ def prune(
     journal_days: int,
     journal_size: int,
 ) -> int:
-    """Delete the oldest records, by whichever of the limits; without any, by those of every run's start.
+    """Delete the oldest records, and list them.
 
-    What is deleted is listed. The records of runs that go on stay.
+    A record is deleted if it exceeds any of the limits. Without limits, --journal-days and --journal-size
+    hold, as at the start of every run. The records of runs that are still running stay.
     """
     # Not needed for --help.
-    from multirsh.journal import Journal, Limits  # noqa: PLC0415
-    from multirsh.journal.pruning import DAY_S  # noqa: PLC0415
+    from multirsh.journal import Journal, RetentionLimits  # noqa: PLC0415
+    from multirsh.journal.journal import DAY_S  # noqa: PLC0415
     from multirsh.output.runs_list import listing  # noqa: PLC0415
 
-    limits = Limits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
-    if limits == Limits():
-        limits = Limits(age_s=journal_days * DAY_S, size=journal_size)
+    limits = RetentionLimits(records=keep, age_s=None if days is None else days * DAY_S, size=size)
+    if limits == RetentionLimits():
+        limits = RetentionLimits(age_s=journal_days * DAY_S, size=journal_size)
     journal = Journal()
     known = {entry.run: entry for entry in journal.runs()}
     runs = journal.prunable(limits) if dry_run else journal.prune(limits)

@@ -1,4 +1,4 @@
-"""``multirsh runs report``: the page about a run, made of its record."""
+"""``multirsh runs report``: the HTML page about a run, from its record."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 
 if TYPE_CHECKING:
-    from multirsh.journal import Entry
-    from multirsh.journal.survey import Survey
+    from multirsh.journal import RunSummary
+    from multirsh.journal.replay import RecordSurvey
 
 
 @click.command(
     "report",
-    short_help="Write a page about a run, for a browser.",
+    short_help="Write an HTML page about a run.",
     cls=SectionCommand,
     context_settings={"help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 @click.argument("run", metavar="RUN")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.html")
 def report(*, run: str, file: Path, **parameters: Any) -> int:
-    """Write a page about a run, as --report does during one; of one that broke off, what is known of it."""
+    """Write an HTML page about a run, as --report does; of a run that broke off it shows what is known."""
     showing = options.Showing(**parameters, report=file)
     # Not needed for --help.
     from multirsh.cli.report_file import ReportFile  # noqa: PLC0415
     from multirsh.journal import Journal  # noqa: PLC0415
-    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.journal.replay import survey  # noqa: PLC0415
 
     journal = Journal()
     entry = journal.find(run)
@@ -52,8 +52,8 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
         page.feed(event)
     if not page.has_begun:
         raise UsageError(
-            f"{entry.run}: the run's beginning is not in its record, so there is no page of it",
-            hint=f"'multirsh runs show {entry.run}' tells what there is",
+            f"{entry.run}: the beginning of the run is not in its record, so there is no page about it",
+            hint=f"'multirsh runs show {entry.run}' shows what there is",
         )
     complaint = page.save()
     if complaint is not None:
@@ -62,11 +62,11 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
     return ExitCode.OK
 
 
-def _notes(entry: Entry, found: Survey) -> list[str]:
-    """What of the record the page's reader has to know."""
+def _notes(entry: RunSummary, found: RecordSurvey) -> list[str]:
+    """What the reader of the page has to know of the record."""
     notes = []
     if entry.resumes is not None:
-        notes.append(f"This run goes on with {entry.resumes}: what was done there is not in this page.")
+        notes.append(f"This run resumes {entry.resumes}; what was done there is not on this page.")
     if found.cut_off:
-        notes.append(f"Output was too much to be recorded in full: {fold(found.cut_off)}.")
+        notes.append(f"The output of these hosts was too long to be recorded in full: {fold(found.cut_off)}.")
     return notes

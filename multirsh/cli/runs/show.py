@@ -1,4 +1,4 @@
-"""``multirsh runs show``: what came of a run, told once more from its record."""
+"""``multirsh runs show``: the results and the output of a run, from its record."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from multirsh.output.options import When
 
 if TYPE_CHECKING:
     from multirsh.events import Event
-    from multirsh.journal import Entry
-    from multirsh.journal.survey import Survey
+    from multirsh.journal import RunSummary
+    from multirsh.journal.replay import RecordSurvey
     from multirsh.output import Batch, OutputOptions
 
 _NOT_OK: Final = "not-ok"
 _HELD_BYTES: Final = 64 * 1024
-"""What waits to be written, where writing each line by itself would take long."""
+"""The bytes that are collected for one write: to write each line by itself would take long."""
 
 
 def statuses(value: str | frozenset[Status]) -> frozenset[Status]:
-    """Read a list of statuses, such as ``failed,timeout``; ``not-ok`` is all but one.
+    """Read a list of statuses, such as ``failed,timeout``; ``not-ok`` stands for all but ok.
 
     Raises:
         click.BadParameter: There is no such status.
@@ -43,15 +43,15 @@ def statuses(value: str | frozenset[Status]) -> frozenset[Status]:
     for part in value.split(","):
         word = part.strip().replace("_", "-")
         if word not in known:
-            hint = did_you_mean(word, known) or f"there are {', '.join(known)}"
-            raise click.BadParameter(f"no status is called {part.strip()!r}; {hint}")
+            hint = did_you_mean(word, known) or f"the statuses are {', '.join(known)}"
+            raise click.BadParameter(f"{part.strip()!r} is not a status; {hint}")
         found |= known[word]
     return frozenset(found)
 
 
 @click.command(
     "show",
-    short_help="What came of a run, host by host, with what they wrote.",
+    short_help="Show the results and the output of a run.",
     cls=SectionCommand,
     context_settings={"help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -63,24 +63,27 @@ def statuses(value: str | frozenset[Status]) -> frozenset[Status]:
     type=statuses,
     configurable=False,
     metavar="LIST",
-    help="Only hosts that ended so: failed,timeout; not-ok is every other than ok.",
+    help="Only hosts with these statuses, such as failed,timeout; not-ok stands for all but ok.",
 )
 @options.RECORDED_OUTPUT
 @click.argument("run", default="last", metavar="[RUN]")
 @click.argument("nodes", nargs=-1, metavar="[HOST]...")
 def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, **parameters: Any) -> int:
-    """Show what came of a run, by default of the last.
+    """Show the results and the output of a run, by default of the last.
 
-    Equal outputs stand together, both streams, under the names of their hosts, and the summary is at the
-    end, as after a run with -B. HOST may be a pattern, such as 'web[01-12]'. With --json these are the
-    events of the run, as it would have printed them.
+    Equal outputs of both streams are shown once, under the names of their hosts, and the summary is at the
+    end, as after a run with -B. HOST may be a pattern, such as 'web[01-12]'. With --json, print the events of
+    the run as it would have printed them.
     """
     showing = options.Showing(**parameters, gather_all=not parameters["as_json"], progress=When.NEVER.value)
     # Not needed for --help.
-    from multirsh.journal import Journal, State  # noqa: PLC0415
-    from multirsh.journal.replay import of_hosts, whole  # noqa: PLC0415
-    from multirsh.journal.resuming import DONE, standing, standings  # noqa: PLC0415
-    from multirsh.journal.survey import survey  # noqa: PLC0415
+    from multirsh.journal import Journal, RunState  # noqa: PLC0415
+    from multirsh.journal.replay import (  # noqa: PLC0415
+        completed,
+        only_hosts,
+        survey,
+    )
+    from multirsh.journal.resuming import DONE, hosts_standing, standings  # noqa: PLC0415
     from multirsh.output.runs_list import facts, with_copy_errors  # noqa: PLC0415
 
     output = showing.options()
@@ -90,27 +93,27 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     chosen = chosen_hosts(entry, found, nodes, wanted)
     events: Iterable[Event] = journal.events(entry)
     if not showing.as_json:
-        if entry.state is State.BROKEN:
-            events = whole(events, has_gaps=found.has_gaps)
+        if entry.state is RunState.BROKEN:
+            events = completed(events, has_gaps=found.has_gaps)
         events = with_copy_errors(events)
     if chosen is not None:
-        events = of_hosts(events, chosen)
+        events = only_hosts(events, chosen)
     cut_off = found.cut_off if chosen is None else found.cut_off & chosen
-    done_before = len(standing(standings(journal.plan(entry), {}), *DONE))
-    _tell(events, output, facts(entry, found.started, done_before=done_before, cut_off=cut_off))
+    done_before = len(hosts_standing(standings(journal.plan(entry), {}), *DONE))
+    _print(events, output, facts(entry, found.started, done_before=done_before, cut_off=cut_off))
     return ExitCode.OK
 
 
 def chosen_hosts(
-    entry: Entry, found: Survey, nodes: tuple[str, ...], wanted: frozenset[Status] | None
+    entry: RunSummary, found: RecordSurvey, nodes: tuple[str, ...], wanted: frozenset[Status] | None
 ) -> set[str] | None:
-    """The hosts that are asked for; ``None`` for all.
+    """Choose the hosts to show; ``None`` for all.
 
     Raises:
         InventoryError: A pattern cannot be read, or names a host that was not in the run.
-        UsageError: There are none.
+        UsageError: No host is left.
     """
-    from multirsh.journal.survey import status_of  # noqa: PLC0415
+    from multirsh.journal.replay import status_of  # noqa: PLC0415
 
     if not nodes and wanted is None:
         return None
@@ -118,24 +121,26 @@ def chosen_hosts(
     if wanted is not None:
         chosen = {host for host in chosen if status_of(found.outcomes[host]) in wanted}
         if not chosen:
-            raise UsageError("no host of the run ended so", hint=f"see 'multirsh runs show {entry.run}'")
+            raise UsageError(
+                "no host of the run has such a status", hint=f"see 'multirsh runs show {entry.run}'"
+            )
     return chosen
 
 
 def hosts_named(nodes: tuple[str, ...], names: Iterable[str], run: str) -> set[str]:
-    """The hosts among ``names`` that patterns mean.
+    """Select the hosts among ``names`` that match patterns.
 
     Raises:
-        InventoryError: A pattern cannot be read, or names what is not there.
+        InventoryError: A pattern cannot be read, or names a host that is not there.
     """
     from multirsh.inventory import Inventory  # noqa: PLC0415
     from multirsh.model import Host  # noqa: PLC0415
 
-    there = Inventory(by_name={name: Host(name) for name in names}, sources=(f"run {run}",))
-    return {host.name for host in there.select(nodes)}
+    recorded = Inventory(by_name={name: Host(name) for name in names}, sources=(f"run {run}",))
+    return {host.name for host in recorded.select(nodes)}
 
 
-def _tell(events: Iterable[Event], output: OutputOptions, facts: list[str]) -> None:
+def _print(events: Iterable[Event], output: OutputOptions, facts: list[str]) -> None:
     from multirsh.output import Printer  # noqa: PLC0415
 
     printer = Printer(output, began=time.monotonic())
@@ -155,15 +160,15 @@ def _tell(events: Iterable[Event], output: OutputOptions, facts: list[str]) -> N
 
 
 def write(batch: Batch) -> None:
-    """Write to both of our streams.
+    """Write a batch to our streams.
 
     Raises:
-        ReaderGone: Nobody reads stdout any more.
-        OSError: It cannot be written for another reason.
+        ReaderGone: The reader of stdout has gone.
+        OSError: Stdout cannot be written for another reason.
     """
     for one in batch.writes:
         if one.target == "stdout":
             print_out(one.data)
         elif one.target == "stderr":
-            with suppress(OSError):  # who closed it does not want to know
+            with suppress(OSError):  # stderr is closed, so nothing can be reported
                 write_all(STDERR, one.data)

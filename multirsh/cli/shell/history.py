@@ -9,8 +9,14 @@ from typing import Final
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from multirsh.errors import UsageError
-from multirsh.journal.folder import PRIVATE_FILE, make_private, state_folder
-from multirsh.journal.own_files import check_owner, open_own, within
+from multirsh.journal.state_folder import (
+    PRIVATE_FILE,
+    call_with_timeout,
+    check_owner,
+    make_private,
+    open_owned,
+    state_folder,
+)
 
 FILE: Final = "shell_history"
 
@@ -40,7 +46,7 @@ def open_history() -> tuple[History, str | None]:
     except UsageError as error:
         return _InMemory(), f"the history is not kept: {error.message}"
     try:
-        within(lambda: _make(path))
+        call_with_timeout(lambda: _make(path))
     except OSError as error:
         return _InMemory(), f"the history is not kept: {error.filename or path}: {error.strerror}"
     return _InFile(path), None
@@ -54,7 +60,7 @@ def _make(path: Path) -> None:
     """
     make_private(path.parent)
     check_owner(path.parent.stat(), path.parent)
-    descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    descriptor = open_owned(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         os.fchmod(descriptor, PRIVATE_FILE)
     finally:

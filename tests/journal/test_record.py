@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
-from multirsh.journal.reached import Reached, reached_otherwise
+from multirsh.journal.record import RecordedRoutes
 from multirsh.model import HostKeyPolicy, Settings, SourcePort
 from multirsh.routes import Route, Way
 
@@ -39,13 +39,13 @@ ROUTE = Route("web1.lan", "10.0.0.1", WAY)
 @settings(max_examples=40, deadline=None)
 @given(_routes, st.none() | _names)
 def test_what_is_written_is_read_back(routes: dict[str, Route], ssh_config: str | None) -> None:
-    reached = Reached(routes, ssh_config)
-    assert Reached.from_dict(json.loads(json.dumps(reached.to_dict()))) == reached
+    reached = RecordedRoutes(routes, ssh_config)
+    assert RecordedRoutes.from_dict(json.loads(json.dumps(reached.to_dict()))) == reached
 
 
 def test_a_way_stands_once_and_what_goes_without_saying_does_not_stand_there() -> None:
     routes = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in (1, 2)}
-    assert Reached(routes | {"db": Route("db", "db", WAY)}).to_dict() == {
+    assert RecordedRoutes(routes | {"db": Route("db", "db", WAY)}).to_dict() == {
         "ways": [{"transport": "ssh", "user": "deploy", "port": 22, "jump": "none"}],
         "hosts": {"web1": [0, None, "10.0.0.1"], "web2": [0, None, "10.0.0.2"], "db": [0, None, None]},
     }
@@ -78,35 +78,11 @@ def test_a_host_is_made_as_it_was_reached() -> None:
     ],
 )
 def test_what_cannot_have_been_written_is_refused(change: dict[str, Any]) -> None:
-    row = Reached({"web1": ROUTE}).to_dict() | change
+    row = RecordedRoutes({"web1": ROUTE}).to_dict() | change
     with pytest.raises((ValueError, UsageError)):
-        Reached.from_dict(row)
-
-
-def test_what_is_reached_otherwise_is_said_once_for_equal_differences() -> None:
-    before = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in range(1, 5)}
-    way = replace(WAY, settings=replace(WAY.settings, user="root", jump="gw"), hops=(("gw", "10.0.0.9"),))
-    now = {name: replace(route, way=way) for name, route in before.items()} | {
-        "web4": Route("web4.lan", "10.0.0.4", WAY),  # by another name, and the same place
-        "web5": ROUTE,
-    }
-    assert reached_otherwise(before, now) == [
-        "web[1-3]: user deploy in the record, root now, jump none in the record, gw (10.0.0.9) now"
-    ]
-    other = replace(WAY, program="1" * 64)
-    assert reached_otherwise({"db": ROUTE}, {"db": replace(ROUTE, way=other)}) == [
-        "db: the command that carries the connection is another one"
-    ]
-
-
-def test_many_differences_are_counted() -> None:
-    before = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in range(15)}
-    now = {name: replace(route, address=f"{route.address}9") for name, route in before.items()}
-    lines = reached_otherwise(before, now)
-    assert len(lines) == 11
-    assert lines[-1] == "5 more hosts are reached otherwise than recorded"
+        RecordedRoutes.from_dict(row)
 
 
 def test_the_policy_for_host_keys_is_not_kept() -> None:
     way = replace(WAY, settings=replace(WAY.settings, host_keys=HostKeyPolicy.OFF))
-    assert "off" not in json.dumps(Reached({"web1": replace(ROUTE, way=way)}).to_dict())
+    assert "off" not in json.dumps(RecordedRoutes({"web1": replace(ROUTE, way=way)}).to_dict())

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from multirsh.errors import UsageError
-from multirsh.journal import Journal, Recorder, State
-from multirsh.journal import own_files as files
-from multirsh.journal.claim import claim
-from multirsh.journal.folder import make_private
-from multirsh.journal.own_files import open_own, read_own, within
-from multirsh.journal.record_file import RecordFile
+from multirsh.journal import Journal, Recorder, RunState
+from multirsh.journal import state_folder as files
+from multirsh.journal.recorder import RecordFile
+from multirsh.journal.resuming import lock_for_resuming
+from multirsh.journal.state_folder import call_with_timeout, make_private, open_owned, read_owned
 
 from .records import finished, host_finished, host_started, keep, started, whole
 
@@ -76,7 +75,7 @@ def test_only_a_regular_file_of_the_user_is_opened_and_none_is_waited_for(
     make(tmp_path / "file")
     for flags in (os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT):
         with pytest.raises(OSError, match=why):
-            open_own(tmp_path / "file", flags)
+            open_owned(tmp_path / "file", flags)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -91,8 +90,8 @@ def test_a_strange_index_is_named_and_runs_are_recorded_and_listed_without_it(
     (words,) = warnings
     assert words.startswith(f"not used in {journal.folder}: index.ndjson (")
     assert [(entry.run, entry.state) for entry in journal.runs()] == [
-        (SECOND, State.FINISHED),
-        (FIRST, State.FINISHED),
+        (SECOND, RunState.FINISHED),
+        (FIRST, RunState.FINISHED),
     ]
     assert list(journal.left_out) == ["index.ndjson"]
 
@@ -117,7 +116,7 @@ def test_a_record_that_another_user_has_put_in_the_place_of_ours_is_not_read(jou
         journal.plan(entry)
     of_another_user(journal.folder / f".{FIRST}.claim")
     with pytest.raises(UsageError, match=r"cannot be recorded in .*: it belongs to another user"):
-        claim(journal.folder, FIRST)
+        lock_for_resuming(journal.folder, FIRST)
 
 
 @pytest.mark.root
@@ -155,15 +154,15 @@ def test_a_call_that_does_not_return_is_an_error_in_time_and_others_are_as_they_
     never: Callable[[], None],
 ) -> None:
     with pytest.raises(TimeoutError, match="no answer within 0 s") as refused:
-        within(never, seconds=0)
+        call_with_timeout(never, seconds=0)
     assert refused.value.errno == errno.ETIMEDOUT
-    assert within(lambda: 3) == 3
+    assert call_with_timeout(lambda: 3) == 3
 
     def own_timeout() -> None:
         raise TimeoutError(errno.ETIMEDOUT, "of the call's own")
 
     with pytest.raises(TimeoutError, match="of the call's own"):
-        within(own_timeout)
+        call_with_timeout(own_timeout)
 
 
 def test_where_no_thread_can_be_started_a_record_cannot_be_read(
@@ -180,7 +179,7 @@ def test_where_no_thread_can_be_started_a_record_cannot_be_read(
 def test_a_folder_that_does_not_answer_is_an_error_of_whoever_reads_it(
     journal: Journal, never: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(files, "CALL_TIMEOUT_S", 0.0)
     for name in ("scandir", "open"):
         with monkeypatch.context() as hanging:
             hanging.setattr(os, name, lambda *_, **__: never())
@@ -191,8 +190,8 @@ def test_a_folder_that_does_not_answer_is_an_error_of_whoever_reads_it(
 def test_a_record_whose_bytes_do_not_come_is_an_error_of_whoever_reads_it(
     journal: Journal, never: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with read_own(journal.folder / f"{FIRST}.ndjson") as file:
-        monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    with read_owned(journal.folder / f"{FIRST}.ndjson") as file:
+        monkeypatch.setattr(files, "CALL_TIMEOUT_S", 0.0)
         monkeypatch.setattr(os, "read", lambda *_: never())
         with pytest.raises(TimeoutError, match="no answer within 0 s"):
             file.readline()
@@ -272,7 +271,7 @@ def test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps(
     assert recorder._thread is not None
     recorder._thread.join(timeout=10)
     assert b'"gaps":1' in (journal.folder / f"{FIRST}.ndjson").read_bytes()
-    assert journal.find(FIRST).state is State.BROKEN
+    assert journal.find(FIRST).state is RunState.BROKEN
 
 
 def test_a_record_that_is_given_up_before_it_has_its_name_leaves_nothing(
