@@ -195,10 +195,8 @@ class SftpPush:
         Raises:
             HostError: Every other file would fail as well.
         """
-        is_told = isinstance(error, HostFullError) and not self.tally.once(
-            str(error)
-        )  # of another lane's file
-        if not is_told:
+        # A full file system fails all files that are being copied, and is recorded once.
+        if not isinstance(error, HostFullError) or self.tally.once(str(error)):
             self.tally.failed(target, str(error))
         if isinstance(error, HostFullError):
             raise copy_failure(self.host, f"{display_path(target)}: {error}") from None
