@@ -67,7 +67,7 @@ if TYPE_CHECKING:
         Status,
         TransportName,
     )
-    from multirsh.ports.budget import PortBudget
+    from multirsh.ports.ledger import PortBudget
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
     from multirsh.transports.exec.options import ExecOptions
@@ -187,7 +187,7 @@ _ROOMS = {
         "Status",
         "TransportName",
     ),
-    "multirsh.ports.budget": ("PortBudget",),
+    "multirsh.ports.ledger": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
     "multirsh.transports.exec.options": ("ExecOptions",),

@@ -22,10 +22,10 @@ from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_survey import survey_report
 from multirsh.output.tables import rendered
 from multirsh.ports.diagnosis import Holder, Holders, diagnose_port, survey, usual_attempts
-from multirsh.ports.diagnosis.probe import probe
+from multirsh.ports.diagnosis.binding import probe
 from multirsh.ports.diagnosis.values import RESERVED
 from multirsh.ports.holders import find_holders
-from multirsh.ports.kernel import read_table
+from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpSocket, TcpState
 from multirsh.ports.sysctls import read_kernel_ports
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multirsh.arguments import check_fields
 from multirsh.engine.pace import AUTO, StartRate
 from multirsh.errors import UsageError
-from multirsh.ports.budget import EVERY_PORT, PortBudget
+from multirsh.ports.ledger import EVERY_PORT, PortBudget
 
 DEFAULT_FANOUT = 64
 DEFAULT_CONNECT_SECONDS = 10.0

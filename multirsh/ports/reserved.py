@@ -25,8 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from multirsh.ports.lease import Busy, Lease, Route
-from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
+from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket, TcpState
 
 RESERVED_PORTS: Final = range(1023, 511, -1)
 """IPPORT_RESERVED - 1 down to IPPORT_RESERVED / 2: what rshd(8) takes for a client's port (RFC 1282)."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.program import MULTIRSH, Program
 from tests.servers.requirement import require_root
+from tests.waiting import HANG_GUARD_S
 
 LAB = ("lab", "--lab-port", "7853", "-g", "web")
 
@@ -61,7 +62,7 @@ def test_much_output_is_exact_and_memory_is_bounded(multirsh: Program) -> None:
         ["bash", "-c", 'sha256sum < <("$@"; echo "code $?" >&2)', "bash", *argv],
         env=multirsh.environ,
         capture_output=True,
-        timeout=120,
+        timeout=HANG_GUARD_S,
         check=False,
     )
     expected = hashlib.sha256()

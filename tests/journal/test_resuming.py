@@ -188,7 +188,7 @@ def test_what_is_reached_otherwise_is_said_once_for_equal_differences() -> None:
     ]
     other = replace(WAY, program="1" * 64)
     assert route_differences({"db": ROUTE}, {"db": replace(ROUTE, way=other)}) == [
-        "db: the command that carries the connection is another one"
+        "db: the command that carries the connection has changed"
     ]
 
 
@@ -197,4 +197,4 @@ def test_many_differences_are_counted() -> None:
     now = {name: replace(route, address=f"{route.address}9") for name, route in before.items()}
     lines = route_differences(before, now)
     assert len(lines) == 11
-    assert lines[-1] == "5 more hosts are reached otherwise than recorded"
+    assert lines[-1] == "5 more hosts have other routes than recorded"

@@ -13,6 +13,7 @@ import pytest
 
 from multirsh.lab.command import Command, Stream
 from tests.servers.processes import carrying, wait_until_gone
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -52,7 +53,7 @@ async def running(
     command = Command.spawn(("/bin/sh", "-c", script), environment=mark, folder="/", receiver=notes)
     try:
         await command.connect()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_GUARD_S):
             yield command
     finally:
         await command.end(grace=grace)

@@ -122,7 +122,7 @@ def test_a_listener_for_ipv6_alone_leaves_ipv4() -> None:
     assert "depends on what the table does not show" in said(None)
 
 
-def test_who_may_not_bind_is_told_so() -> None:
+def test_a_port_that_may_not_be_bound_is_reported_as_such() -> None:
     answers = dict.fromkeys(usual_attempts(), Answer.NOT_PERMITTED)
     text = plain(words(diagnose_port(80, [], KERNEL, {}, answers=answers)))
     assert "Ports below 1024 need CAP_NET_BIND_SERVICE, which you do not have" in text

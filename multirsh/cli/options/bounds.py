@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from multirsh.cli import values
 from multirsh.cli.options.declare import option, together
-from multirsh.ports.budget import PortBudget
+from multirsh.ports.ledger import PortBudget
 
 if TYPE_CHECKING:
     from multirsh.engine.limits import Timeouts

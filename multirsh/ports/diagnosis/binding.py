@@ -7,7 +7,7 @@ IPV6_V6ONLY of other sockets, so some answers are "unless".
 
 The rules do not know SO_REUSEPORT or SO_BINDTODEVICE; and kernels before Linux
 6.8 do not show sockets that are bound and neither listen nor are connected.
-``probe`` asks the kernel itself.
+``probe`` asks the kernel itself, by a real bind(2) that is closed at once; all else here is pure.
 
 Source: Linux net/ipv4/inet_connection_sock.c (``inet_csk_get_port``,
 ``inet_bind_conflict``, ``ipv6_rcv_saddr_equal``, ``ipv4_rcv_saddr_equal``),
@@ -18,7 +18,9 @@ tests/ports/diagnosis/test_binding.py.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+import errno
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -196,25 +198,25 @@ def _certain_listeners_first(blocker: Blocker) -> tuple[int, bool]:
 
 
 def _blockers(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Iterator[Blocker]:
-    for socket in sockets:
-        if socket.state in REQUESTS:
+    for row in sockets:
+        if row.state in REQUESTS:
             continue
-        overlap = _overlap(attempt, socket)
+        overlap = _overlap(attempt, row)
         if overlap is None:
             continue
         unless = set(overlap)
-        if attempt.reuse_address and socket.state is not TcpState.LISTEN:
+        if attempt.reuse_address and row.state is not TcpState.LISTEN:
             unless.add(Unless.REUSE_ADDRESS)
-        yield Blocker(socket, frozenset(unless))
+        yield Blocker(row, frozenset(unless))
 
 
 _ALWAYS: Final[frozenset[Unless]] = frozenset()
 _UNLESS_V6ONLY: Final = frozenset({Unless.V6ONLY})
 
 
-def _overlap(attempt: Attempt, socket: TcpSocket) -> frozenset[Unless] | None:
+def _overlap(attempt: Attempt, row: TcpSocket) -> frozenset[Unless] | None:
     """Under which doubts the two addresses overlap; ``None`` where they certainly do not."""
-    ours, theirs = attempt.address, socket.local.address
+    ours, theirs = attempt.address, row.local.address
     if attempt.is_v6:
         if ":" not in theirs:
             # One IPv6 address is bound as v6only by itself, so only an open :: reaches into IPv4.
@@ -224,8 +226,40 @@ def _overlap(attempt: Attempt, socket: TcpSocket) -> frozenset[Unless] | None:
         return _ALWAYS if WILDCARD_V4 in {ours, theirs} or ours == theirs else None
     if theirs == WILDCARD_V6:
         return _UNLESS_V6ONLY
-    if socket.state in _BOUND_BY_HAND or ours != WILDCARD_V4:
+    if row.state in _BOUND_BY_HAND or ours != WILDCARD_V4:
         return None
     # An IPv6 connection stands in the way of all of IPv4 unless its socket is v6only: one that a :: listener
     # accepted, or that connected without binding an address before.
     return _UNLESS_V6ONLY
+
+
+_ANSWERS: Final = {
+    errno.EADDRINUSE: Answer.IN_USE,
+    errno.EACCES: Answer.NOT_PERMITTED,
+    errno.EPERM: Answer.NOT_PERMITTED,
+    errno.EADDRNOTAVAIL: Answer.NO_ADDRESS,
+    errno.EAFNOSUPPORT: Answer.NO_ADDRESS,
+}
+
+
+def probe(port: int, attempts: Iterable[Attempt]) -> Mapping[Attempt, Answer]:
+    """Try each bind(2), one after another.
+
+    Args:
+        port: 1-65535.
+        attempts: How.
+    """
+    return {attempt: _ask(port, attempt) for attempt in attempts}
+
+
+def _ask(port: int, attempt: Attempt) -> Answer:
+    try:
+        with socket.socket(socket.AF_INET6 if attempt.is_v6 else socket.AF_INET) as tried:
+            if attempt.reuse_address:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if attempt.is_v6:
+                tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(attempt.v6only))
+            tried.bind((attempt.address, port))
+    except OSError as error:
+        return _ANSWERS.get(error.errno or 0, Answer.UNKNOWN)
+    return Answer.WORKS

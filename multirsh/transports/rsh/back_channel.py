@@ -30,7 +30,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
 from multirsh.model import ErrorKind
-from multirsh.ports.lease import Lease
+from multirsh.ports.sockets import Lease
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import ReservedPort
 from multirsh.transports.patience import Patience

@@ -17,16 +17,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Unless, Verdict, judge
-from multirsh.ports.diagnosis.probe import probe
+from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Unless, Verdict, judge, probe
 from multirsh.ports.diagnosis.survey import reuses
-from multirsh.ports.kernel import read_table
 from multirsh.ports.ledger import TIME_WAIT_SECONDS
+from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
-from tests.program import wait_until
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import require
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -377,7 +376,7 @@ def test_a_privileged_port_is_told_from_a_taken_one(namespace: Namespace) -> Non
     script = (
         "import os\n"
         "from multirsh.ports.diagnosis.binding import Attempt\n"
-        "from multirsh.ports.diagnosis.probe import probe\n"
+        "from multirsh.ports.diagnosis.binding import probe\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "print(*(answer for port in (80, 8080) for answer in probe(port, [Attempt('0.0.0.0')]).values()))"
     )

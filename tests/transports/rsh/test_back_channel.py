@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from multirsh.model import ErrorKind, Phase, Status
-from multirsh.ports.lease import Lease
+from multirsh.ports.sockets import Lease
 from multirsh.transports.dial_error import local_error
 from multirsh.transports.dialler import ReservedPort
 from multirsh.transports.patience import Patience, PortWaitOver
