@@ -27,8 +27,7 @@ from multirsh.journal.resuming import (
     route_differences,
     standings,
 )
-from multirsh.model import Host, Status
-from multirsh.routes import Route
+from multirsh.model import Host, HostRoute, Status
 
 SETTLES_WITHIN_S: Final = 0.5
 
@@ -131,7 +130,7 @@ class Again:
 
     # On whom.
 
-    def all_routes(self, now: Mapping[str, Route]) -> Mapping[str, Route]:
+    def all_routes(self, now: Mapping[str, HostRoute]) -> Mapping[str, HostRoute]:
         """What the new run's record says of how hosts were reached.
 
         Args:
@@ -193,7 +192,7 @@ class Again:
         )
         return select_listed(wish, known)
 
-    def compared(self, routes: Mapping[str, Route]) -> Sequence[str]:
+    def compared(self, routes: Mapping[str, HostRoute]) -> Sequence[str]:
         """Lines for people about hosts that are reached otherwise than they were.
 
         Args:

@@ -31,9 +31,8 @@ import yaml
 
 from multirsh.errors import InventoryError, did_you_mean
 from multirsh.inventory.text import Fragment, Location
-from multirsh.model import Scalar, TransportName
+from multirsh.model import Scalar, TransportName, installed_transports
 from multirsh.names import MAX_PORT
-from multirsh.plugins import installed_transports
 
 MAX_DEPTH: Final = 20
 """Levels of nesting at most; a hosts file needs five."""
