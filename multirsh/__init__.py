@@ -189,8 +189,8 @@ _ROOMS = {
     "multirsh.ports.ledger": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
-    "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr", "SshOptions"),
     "multirsh.transports.passwords": ("PasswordSource",),
+    "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr", "SshOptions"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -180,7 +180,7 @@ class Again:
             nodes=choice.nodes,
             exclude=choice.exclude,
             groups=choice.groups,
-            everything=choice.everything,
+            all_hosts=choice.everything,
             pick=pick,
         )
         known = Candidates(
@@ -188,7 +188,7 @@ class Again:
             NO_GROUPS,
             f"the run {self.entry.run}",
             is_listed=True,
-            unlisted="hosts that are not in it need a run of their own, or a hosts file with -f",
+            unlisted_hint="hosts that are not in it need a run of their own, or a hosts file with -f",
         )
         return select_listed(wish, known)
 

@@ -125,8 +125,8 @@ class Drive:
     limits: Limits
     timeouts: Timeouts
     ssh: SshOptions
-    rsh: RshOptions
-    exec_options: ExecOptions
+    rsh: RshOptions | None
+    exec_options: ExecOptions | None
     settings: Settings
     output: OutputOptions
     exit_rule: ExitRule

@@ -1,8 +1,9 @@
-"""What the user sets for all hosts, transport by transport, and which transport a name stands for.
+"""The options that hold for all hosts, transport by transport, and the transport that a name stands for.
 
 Each transport is imported when it is first needed: asyncssh alone takes
 longer to import than a small command takes to run. Names other than the
-built-in ones are those of other distributions' entry points (``model.installed_transports``).
+built-in ones are those of other distributions' entry points
+(``model.installed_transports``).
 """
 
 from __future__ import annotations
@@ -51,21 +52,21 @@ class SshOptions:
 
 
 class RshStderr(enum.StrEnum):
-    """How a command's stderr comes (``--rsh-stderr``)."""
+    """How the stderr of a command is received (``--rsh-stderr``)."""
 
     SEPARATE = "separate"
-    """On a second connection, which the remote makes back to us, from and to a reserved port."""
+    """On a second connection, which the remote opens to this machine, from and to a reserved port."""
     MERGED = "merged"
     """As part of stdout: one connection, and no way to send signals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RshOptions:
-    """rsh for the whole fleet.
+    """The options of rsh for all hosts of a fleet.
 
     Attributes:
-        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-J``.
-        stderr: How stderr comes.
+        settings: The settings that take precedence over every host's own: ``-l``, ``-p``, ``-J``.
+        stderr: How stderr is received.
     """
 
     settings: Settings = NO_SETTINGS
@@ -77,12 +78,12 @@ class RshOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecOptions:
-    """exec for the whole fleet.
+    """The options of exec for all hosts of a fleet.
 
     Attributes:
         template: The program that reaches a host, and its arguments (``--exec``), as ``exec.template`` reads
             it; ``None`` where none is given.
-        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-J``.
+        settings: The settings that take precedence over every host's own: ``-l``, ``-p``, ``-J``.
     """
 
     template: str | None = None
@@ -94,18 +95,19 @@ class ExecOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportOptions:
-    """What is said of the transports for all hosts.
+    """The options of all transports of a fleet.
 
     Attributes:
-        ssh: Of ssh.
-        rsh: Of rsh.
-        exec: Of exec.
-        settings: What goes before every host's own settings, for the transports that have no options.
+        ssh: The options of ssh.
+        rsh: The options of rsh; ``None`` for the defaults, with ``settings``.
+        exec: The options of exec; ``None`` for the defaults, with ``settings``.
+        settings: The settings that take precedence over every host's own, for transports without options of
+            their own.
     """
 
     ssh: SshOptions = field(default_factory=SshOptions)
-    rsh: RshOptions = field(default_factory=RshOptions)
-    exec: ExecOptions = field(default_factory=ExecOptions)
+    rsh: RshOptions | None = None
+    exec: ExecOptions | None = None
     settings: Settings = NO_SETTINGS
 
 
@@ -128,11 +130,11 @@ def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) ->
     if name == TransportName.RSH:
         from multirsh.transports.rsh.transport import RshTransport  # noqa: PLC0415 - as above
 
-        return RshTransport(options.rsh, warn)
+        return RshTransport(options.rsh or RshOptions(settings=options.settings), warn)
     if name == TransportName.EXEC:
         from multirsh.transports.exec.transport import ExecTransport  # noqa: PLC0415 - as above
 
-        return ExecTransport(options.exec)
+        return ExecTransport(options.exec or ExecOptions(settings=options.settings))
     if name == TransportName.LOCAL:
         from multirsh.transports.local.transport import LocalTransport  # noqa: PLC0415 - as above
 

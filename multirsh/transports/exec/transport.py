@@ -13,8 +13,7 @@ from multirsh.transports.dialling import Dialler
 from multirsh.transports.exec.template import WAY_OUT, ExecTemplate
 from multirsh.transports.options import ExecOptions
 from multirsh.transports.process.child import Launch
-from multirsh.transports.process.connection import DESCRIPTORS
-from multirsh.transports.process.connector import ProcessConnector
+from multirsh.transports.process.connection import DESCRIPTORS, ProcessConnector
 
 
 class ExecTransport:
