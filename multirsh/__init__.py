@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         Status,
         TransportName,
     )
-    from multirsh.ports.budget import PortBudget
+    from multirsh.ports.ledger import PortBudget
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
     from multirsh.transports.exec.options import ExecOptions
@@ -191,7 +191,7 @@ _ROOMS = {
         "Status",
         "TransportName",
     ),
-    "multirsh.ports.budget": ("PortBudget",),
+    "multirsh.ports.ledger": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
     "multirsh.transports.exec.options": ("ExecOptions",),

@@ -22,10 +22,9 @@ from typing import Any, Final
 from tests.fleets import SshServer
 from tests.servers.namespace import Namespace
 from tests.servers.stoppable import Stoppable
+from tests.waiting import HANG_GUARD_S
 
 ADDRESS: Final = "127.1.0.1"
-WITHIN_S: Final = 120.0
-"""Seconds for a run, on a machine with other work to do."""
 
 KEEP_TIME_WAIT: Final = {"net.ipv4.tcp_rfc1337": "1"}
 """For a namespace in which TIME_WAIT is to be counted on: a reset would end it (RFC 1337; ip-sysctl.rst).
@@ -100,7 +99,7 @@ class FromFewPorts:
         options = [word for setting in settings for word in ("-o", setting)]
         return cls(namespace, folder, f"{defaults}hosts:\n{names}", ["-F", "none", *options])
 
-    def run(self, *arguments: str, timeout_s: float = WITHIN_S) -> Told:
+    def run(self, *arguments: str, timeout_s: float = HANG_GUARD_S) -> Told:
         """Run it to its end."""
         done = self._namespace.run([*self._argv, *arguments], timeout_s=timeout_s, check=False)
         return Told.of(done.returncode, done.stdout, done.stderr)
@@ -110,9 +109,9 @@ class FromFewPorts:
         return self._namespace.popen([*self._argv, *arguments])
 
     @staticmethod
-    def end(process: subprocess.Popen[bytes], *, timeout_s: float = WITHIN_S, said: bytes = b"") -> Told:
+    def end(process: subprocess.Popen[bytes], *, said: bytes = b"") -> Told:
         """Wait for what ``start`` started; ``said`` was read from its stderr already."""
-        out, err = process.communicate(timeout=timeout_s)
+        out, err = process.communicate(timeout=HANG_GUARD_S)
         return Told.of(process.returncode, out, said + err)
 
 
@@ -156,7 +155,7 @@ class OtherProgram(Stoppable):
         self._open: list[socket.socket] = []
         with namespace.entered():
             for _ in range(count):
-                self._open.append(socket.create_connection((address, port), timeout=10))
+                self._open.append(socket.create_connection((address, port), timeout=HANG_GUARD_S))
 
     def close_first(self) -> None:
         """Close them before the server does, and wait until they are in TIME_WAIT."""
@@ -167,7 +166,7 @@ class OtherProgram(Stoppable):
             while sock.recv(4096):
                 pass
         self._end()
-        self._namespace.wait_client_side([self._port], ["TIME-WAIT"] * count, timeout_s=10)
+        self._namespace.wait_client_side([self._port], ["TIME-WAIT"] * count)
 
     def reset(self) -> None:
         """End them so that their ports are free at once."""

@@ -13,9 +13,7 @@ from multirsh.events import Event, HostFinished, RunFinished
 from multirsh.model import Host, HostKeyPolicy, Settings
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.ssh.options import SshOptions
-
-NEVER_S = 60.0
-"""A timeout that no test means to reach."""
+from tests.waiting import HANG_GUARD_S
 
 
 class SshServer(Protocol):
@@ -76,9 +74,9 @@ def fleet_of(
     ssh: SshOptions,
     *,
     fanout: int = 64,
-    connect_s: float | None = NEVER_S,
+    connect_s: float | None = HANG_GUARD_S,
     command_s: float | None = None,
-    close_s: float = NEVER_S,
+    close_s: float = HANG_GUARD_S,
     kill_s: float = 0.2,
     password: Path | None = None,
 ) -> Fleet:

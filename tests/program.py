@@ -6,16 +6,15 @@ import os
 import pwd
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
 from tests.fleets import SshServer
+from tests.waiting import HANG_GUARD_S
 
 ROOT: Final = Path(__file__).parents[1]
-ENDS_WITHIN_S: Final = 60.0
 MULTIRSH: Final = (sys.executable, "-m", "multirsh")
 
 
@@ -137,7 +136,7 @@ class Program:
             argv,
             input=stdin,
             capture_output=True,
-            timeout=ENDS_WITHIN_S,
+            timeout=HANG_GUARD_S,
             env={**self.environ, **(env or {})},
             cwd=cwd or self.home,
             check=False,
@@ -156,19 +155,7 @@ def said(process: subprocess.Popen[bytes], *words: str) -> str:
     return lines
 
 
-def ended(process: subprocess.Popen[bytes], *, within_s: float = ENDS_WITHIN_S) -> Ended:
+def ended(process: subprocess.Popen[bytes]) -> Ended:
     """Wait for the end of what ``Program.start`` started."""
-    out, err = process.communicate(timeout=within_s)
+    out, err = process.communicate(timeout=HANG_GUARD_S)
     return Ended(process.returncode, out.decode(), err.decode())
-
-
-def wait_until(holds: Callable[[], bool], *, what: str, timeout_s: float = 30) -> None:
-    """Wait until ``holds()``.
-
-    Raises:
-        AssertionError: It did not in time; ``what`` is in the message.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.01)

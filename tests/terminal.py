@@ -9,11 +9,10 @@ import select
 import subprocess
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from tests.program import MULTIRSH, Program
-
-PATIENCE_S: Final = 45.0
+from tests.waiting import HANG_GUARD_S
 
 
 class Terminal:
@@ -51,7 +50,7 @@ class Terminal:
     ) -> None:
         self._shell.kill()
         os.close(self._master)
-        self._shell.wait(PATIENCE_S)
+        self._shell.wait(HANG_GUARD_S)
 
     def type(self, text: str) -> None:
         """Type ``text``; what ends a line is a carriage return."""
@@ -66,7 +65,7 @@ class Terminal:
         Raises:
             AssertionError: It does not in time; what came is in the message.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + HANG_GUARD_S
         while (found := re.search(pattern, self.seen[self._used :], re.MULTILINE)) is None:
             left = deadline - time.monotonic()
             ready = left > 0 and select.select([self._master], [], [], left)[0]

@@ -27,12 +27,11 @@ from multirsh.exit_code import BY_STATUS, ExitCode
 from multirsh.lab import Lab, LabOptions
 from multirsh.model import ErrorKind, Phase, Status
 from multirsh.testing.conformance import TransportConformance
+from tests.waiting import HANG_GUARD_S
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
 PAGES: Final = [README, *sorted((ROOT / "docs").glob("*.md"))]
-
-LIMIT_S: Final = 60
 
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
@@ -159,7 +158,7 @@ async def run_example(source: str, *, where: str, names: dict[str, Any]) -> str:
     code = compile(source, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(HANG_GUARD_S):
             if code.co_flags & inspect.CO_COROUTINE:
                 await eval(code, names)  # noqa: S307 - our own page
             else:
@@ -258,7 +257,7 @@ def test_what_pages_show_is_what_is_printed(typed: Typed, tmp_path: Path) -> Non
         env={**os.environ, "PYTHONPATH": str(ROOT), "MULTIRSH_PROGRESS": "never"},
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=HANG_GUARD_S,
         check=False,
     )
     assert sorted(map(steady, ended.stdout.splitlines())) == sorted(map(steady, typed.shown))

@@ -11,6 +11,7 @@ import pytest
 
 import multirsh
 from multirsh import testing
+from tests.waiting import HANG_GUARD_S
 
 
 def test_the_names_are_those_of_the_table_in_order() -> None:
@@ -59,7 +60,11 @@ def test_other_names_are_not_there() -> None:
 def test_neither_the_import_nor_the_help_loads_what_a_run_needs(code: str) -> None:
     report = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
     ended = subprocess.run(
-        [sys.executable, "-c", report + code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", report + code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANG_GUARD_S,
     )
     assert {"asyncio", "asyncssh"} & set(ended.stderr.split()) == set()
 

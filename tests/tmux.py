@@ -14,8 +14,8 @@ from typing import Final, Self
 
 from tests.program import MULTIRSH, Program
 from tests.servers.requirement import program as installed
+from tests.waiting import HANG_GUARD_S
 
-PATIENCE_S: Final = 45.0
 LOOKED_S: Final = 0.02
 SCROLLED: Final = "-1000"
 """So many lines of what has left the window at its top are looked at, too."""
@@ -44,7 +44,7 @@ class Window:
         size = ("-x", str(columns), "-y", str(lines))
         if argv:
             # Ctrl-C is for the program; a shell that waits for it would end with it.
-            command = f"trap : INT; {shlex.join(argv)}; echo ended $?; exec sleep {PATIENCE_S:.0f}"
+            command = f"trap : INT; {shlex.join(argv)}; echo ended $?; exec sleep {HANG_GUARD_S:.0f}"
             self._tell("new-session", "-d", *size, "sh", "-c", command)
         else:
             function = f'multirsh() {{ {" ".join(MULTIRSH)} "$@"; }}\n'
@@ -111,7 +111,7 @@ class Window:
         Raises:
             AssertionError: It is not in time; what is shown is in the message.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + HANG_GUARD_S
         while not re.search(pattern, seen := self.shown if scrolled else self.screen, re.MULTILINE):
             assert time.monotonic() < deadline, f"no {pattern!r} in\n{seen}"
             time.sleep(LOOKED_S)

@@ -16,7 +16,7 @@ from multirsh.cli.options import NO_PAUSES, Pauses
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.stdin import LATE, bytes_wait
-from multirsh.cli.terminal import used_by
+from multirsh.cli.terminal import paused_by_prompts
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
 from multirsh.engine.fleet import Fleet
@@ -51,11 +51,11 @@ def _nobody(_event: Event) -> None:
 
 
 @contextlib.contextmanager
-def _giving_way(printer: Printer, writer: Writer, attention: Attention) -> Iterator[None]:
+def _pausing_for_prompts(printer: Printer, writer: Writer, attention: Attention) -> Iterator[None]:
     """Draw nothing and read no keys while a person is asked for a secret."""
     loop = asyncio.get_running_loop()
 
-    async def change(asks: bool) -> None:  # noqa: FBT001 - as ``used_by`` has it
+    async def change(asks: bool) -> None:  # noqa: FBT001 - as ``paused_by_prompts`` has it
         if asks:
             asking.enter_context(printer.asking())
             asking.enter_context(attention.not_to_keys())
@@ -63,11 +63,11 @@ def _giving_way(printer: Printer, writer: Writer, attention: Attention) -> Itera
         else:
             asking.close()
 
-    def give_way(asks: bool) -> None:  # noqa: FBT001 - as ``used_by`` has it
+    def pause(asks: bool) -> None:  # noqa: FBT001 - as ``paused_by_prompts`` has it
         with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
             asyncio.run_coroutine_threadsafe(change(asks), loop).result()
 
-    with contextlib.ExitStack() as asking, used_by(give_way):
+    with contextlib.ExitStack() as asking, paused_by_prompts(pause):
         yield
 
 
@@ -222,7 +222,7 @@ class Drive:
         with (
             signals.taken_by(attention.stop),
             attention.status_on_request(keys=self.reads_keys),
-            _giving_way(printer, writer, attention),
+            _pausing_for_prompts(printer, writer, attention),
         ):
             return await self._follow(run, printer, writer, also)
 

@@ -60,7 +60,7 @@ def ports(*, port: int | None, watch: float | None, as_json: bool, color: str) -
 
     \b
       multirsh ports        ranges, states, destinations, TIME_WAIT, what is left
-      multirsh ports 8080   "Address already in use": what has it, and the ways out
+      multirsh ports 8080   "Address already in use": what has it, and ways out
 
     Nothing is changed and nothing is connected to. For one port the kernel is also asked whether a server
     would get it, by a bind(2) that is closed at once. Only root sees the programs of other users.

@@ -1,4 +1,4 @@
-"""The person at the terminal: asked for secrets, answered on stderr."""
+"""Prompts for secrets on the terminal, while runs that use it pause."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from typing import Final, TypeAlias
 from multirsh.output.escape import escape_text
 
 TERMINAL = "/dev/tty"
-GiveWay: TypeAlias = Callable[[bool], None]
+Pause: TypeAlias = Callable[[bool], None]
 
 LOOK_AGAIN_S: Final = 1.0
-"""Seconds until a terminal that belongs to another job is looked at again."""
+"""Seconds between checks of a terminal that belongs to another job."""
 
 LONGEST_BYTES: Final = 4096
-"""A terminal takes no longer line (termios(3), MAX_CANON)."""
+"""The longest line that a terminal takes (termios(3), MAX_CANON)."""
 
 _one_at_a_time: Final = threading.Lock()
-_users: Final[list[GiveWay]] = []
+_users: Final[list[Pause]] = []
 
 
-def asker() -> Callable[[str], str] | None:
-    """How to ask the person at the terminal for a secret; ``None`` where there is no terminal."""
-    return None if _settings() is None else _ask
+def secret_prompt() -> Callable[[str], str] | None:
+    """Return a function that prompts for a secret on the terminal; ``None`` if there is no terminal."""
+    return None if _settings() is None else _prompt_for_secret
 
 
-def _ask(prompt: str) -> str:
-    """Ask. This is done in a thread of its own, which Ctrl-C leaves where it is: with the echo off.
+def _prompt_for_secret(prompt: str) -> str:
+    """Prompt for a secret, in a thread of its own, which Ctrl-C leaves where it is, with the echo off.
 
-    The settings are looked after only meanwhile: at other times they may be those of another job.
+    The settings of the terminal are restored at exit only during the prompt: at other times they may be those
+    of another job.
 
     Raises:
-        EOFError: There is no answer: the end of input was typed, or the run that needed it is over.
+        EOFError: There is no answer: end of file was typed, or the run that needed it is over.
         OSError: The terminal is gone.
     """
-    with _one_at_a_time, _alone() as users:
+    with _one_at_a_time, _users_paused() as users:
         restore = partial(_restore, _settings())
         atexit.register(restore)
         try:
-            return _typed_unseen(prompt, users)
+            return _read_without_echo(prompt, users)
         finally:
             restore()
             atexit.unregister(restore)
 
 
-def _typed_unseen(prompt: str, users: Sequence[GiveWay]) -> str:
-    """Show the prompt, switch the echo off and take a line; the caller restores the settings."""
+def _read_without_echo(prompt: str, users: Sequence[Pause]) -> str:
+    """Switch the echo off, show the prompt and read a line; the caller restores the settings."""
     descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         settings = termios.tcgetattr(descriptor)
@@ -74,38 +75,38 @@ def _typed_unseen(prompt: str, users: Sequence[GiveWay]) -> str:
 
 
 @contextlib.contextmanager
-def used_by(give_way: GiveWay) -> Iterator[None]:
-    """Let the terminal be used by a run, which gives way where a person is asked for a secret meanwhile.
+def paused_by_prompts(pause: Pause) -> Iterator[None]:
+    """Let a run use the terminal, and pause it during prompts for secrets.
 
-    A question that is left when the run is over ends within ``LOOK_AGAIN_S``.
+    A prompt that is left when the run is over ends within ``LOOK_AGAIN_S``.
 
     Args:
-        give_way: Called in the thread that asks: with ``True`` before it asks, and with ``False`` afterwards.
+        pause: Called in the thread that prompts: with ``True`` before the prompt, and ``False`` after it.
     """
-    _users.append(give_way)
+    _users.append(pause)
     try:
         yield
     finally:
-        _users.remove(give_way)
+        _users.remove(pause)
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[Sequence[GiveWay]]:
-    """Have the terminal to ourselves, away from those that use it."""
+def _users_paused() -> Iterator[Sequence[Pause]]:
+    """Pause the runs that use the terminal."""
     users = tuple(_users)
     while users and not _is_ours():  # to read it now would stop the run
         time.sleep(LOOK_AGAIN_S)
-    for give_way in users:
-        give_way(True)
+    for pause in users:
+        pause(True)
     try:
         yield users
     finally:
-        for give_way in users:
-            give_way(False)
+        for pause in users:
+            pause(False)
 
 
 def _is_ours() -> bool:
-    """Whether the terminal belongs to our job (tcgetpgrp(3)); one that is gone shows when it is read."""
+    """Whether our job is in the foreground (tcgetpgrp(3)), or the terminal is gone."""
     try:
         descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
     except OSError:
@@ -119,7 +120,7 @@ def _is_ours() -> bool:
 
 
 def _settings() -> list[object] | None:
-    """The terminal's (termios(3)); ``None`` where there is none."""
+    """Read the settings of the terminal (termios(3)); ``None`` if there is none."""
     try:
         descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY)
     except OSError:
@@ -140,6 +141,6 @@ def _restore(settings: list[object] | None) -> None:
         try:
             if _is_ours() and termios.tcgetattr(descriptor) != settings:
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)  # type: ignore[arg-type]  # as tcgetattr gave it
-                os.write(descriptor, b"\n")  # away from the prompt that was not answered
+                os.write(descriptor, b"\n")  # leave the line of the prompt that was not answered
         finally:
             os.close(descriptor)

@@ -16,7 +16,7 @@ from multirsh.errors import UsageError, did_you_mean
 from multirsh.model import TransportName
 from multirsh.names import check_jump, check_user
 from multirsh.output.normalize import Normalizer
-from multirsh.ports.budget import PortBudget
+from multirsh.ports.ledger import PortBudget
 
 Parsed = TypeVar("Parsed")
 

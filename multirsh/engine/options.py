@@ -19,7 +19,7 @@ from multirsh.engine.retry import NO_RETRIES, RetryPolicy
 from multirsh.engine.rolling import RollingPlan
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
-from multirsh.ports.budget import EVERY_PORT, PortBudget
+from multirsh.ports.ledger import EVERY_PORT, PortBudget
 
 Fields = TypeVar("Fields")
 

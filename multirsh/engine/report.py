@@ -19,7 +19,7 @@ from multirsh.engine.stream import (
 from multirsh.events import Copied, Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule, exit_code, remote_status
 from multirsh.model import ClosedBy, ErrorKind, Host, Status
-from multirsh.ports.kernel import read_table
+from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpState
 from multirsh.ports.tally import Tally
 from multirsh.shortage import part_of_room, relieve

@@ -1,7 +1,7 @@
-"""What happened, kept: a record of every run, which outlives it, and what is made of records later.
+"""The journal: a record of every run on disk, and what later runs and reports make of it.
 
-``Recorder`` writes one run's record, ``Journal`` reads them all. Nothing here
-knows an event loop.
+``Recorder`` writes the record of one run, ``Journal`` reads all of them. Nothing
+here uses an event loop.
 """
 
 from multirsh.journal.journal import Journal, RetentionLimits

@@ -56,16 +56,16 @@ INDEX_NAME: Final = "index.ndjson"
 
 
 class RunIndex:
-    """Of the records in one folder."""
+    """The index of the records in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / INDEX_NAME
 
     def read(self) -> dict[str, RunSummary]:
-        """What it knows of each run, by its identifier; nothing where there is no index.
+        """Return the summaries in the index by the runs' identifiers; none if there is no index.
 
         Raises:
-            OSError: It cannot be read, or is not a file of the user's, or there is no answer.
+            OSError: The index cannot be read, is not a file of the user's, or the read has timed out.
         """
         found: dict[str, RunSummary] = {}
         with contextlib.suppress(FileNotFoundError), read_owned(self._path) as file:
@@ -76,7 +76,7 @@ class RunIndex:
         return found
 
     def add(self, entries: Iterable[RunSummary]) -> None:
-        """Append what is known of some runs."""
+        """Append summaries; if that fails, the index stays without them."""
         data = b"".join(line_of(entry.to_dict()) for entry in entries)
         if data:
             with contextlib.suppress(OSError):
@@ -85,7 +85,7 @@ class RunIndex:
     def _append(self, data: bytes) -> None:
         descriptor = open_owned(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
-            # A process that is stopped may hold the lock: what is not added now is learnt from the record.
+            # A stopped process may hold the lock; the records still say what is not added now.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size = os.fstat(descriptor).st_size
             is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -94,9 +94,9 @@ class RunIndex:
             os.close(descriptor)
 
     def forget(self, runs: Collection[str]) -> None:
-        """Write it anew without some runs, one row a run.
+        """Rewrite the index without some runs, one row a run.
 
-        A row that another process appends meanwhile may be lost; its record still says it.
+        A row that another process appends at the same time may be lost; its record still has it.
         """
         with contextlib.suppress(OSError):
             kept = [entry for run, entry in self.read().items() if run not in runs]
@@ -119,12 +119,12 @@ DAY_S: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionLimits:
-    """What may be kept; ``None`` for no bound.
+    """How many records are kept; ``None`` for no limit.
 
     Attributes:
-        records: So many, the newest.
-        age_s: Those that began at most so many seconds ago.
-        size: So many bytes of records, the newest.
+        records: Number of records.
+        age_s: Age of a record, in seconds since its run began.
+        size: Size of all records together, in bytes.
     """
 
     records: int | None = None
@@ -176,50 +176,49 @@ def records_to_remove(
 
 
 LAST: Final = "last"
-"""What the newest run may be called."""
+"""The word for the newest run."""
 
 _TAIL_BYTES: Final = 64 * 1024
-"""More than the last row of a finished run takes."""
+"""Bytes at the end of a record that surely hold the last row of a finished run."""
 
-_UNBORN_AT_MOST_S: Final = 3600.0
-"""A record that has no name after so long never gets one: its writer was killed."""
-
+_STALE_S: Final = 3600.0
+"""Seconds after which a temporary file is left over from a process that was killed."""
 
 _SHOWN: Final = 3
-"""Files that one line names, at the most."""
+"""Files that a message names at most."""
 
 
 class Journal:
-    """The records in a folder, which need not be there.
+    """The records in a folder, which may not exist yet.
 
     Attributes:
-        folder: Where they are.
-        index: All runs at a glance.
-        left_out: Files of the folder that the last look at it did not use, by name, and why: another user's,
-            and names that stand for something else than a file.
+        folder: The folder.
+        index: The index of the records.
+        unused_files: Files of the folder that ``runs`` has not used, by name, and why not: those of another
+            user, and names of something else than a regular file.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Read nothing yet.
 
         Args:
-            folder: Where the records are; ``None`` for ``runs`` in the user's state folder.
+            folder: The folder of the records; ``None`` for ``runs`` in the user's state folder.
 
         Raises:
-            UsageError: There is no home folder.
+            UsageError: The user has no home folder.
         """
         self.folder = state_folder() / "runs" if folder is None else folder
         self.index = RunIndex(self.folder)
-        self.left_out: dict[str, str] = {}
+        self.unused_files: dict[str, str] = {}
         self._own_folders = (self.folder.parent, self.folder) if folder is None else (self.folder,)
 
     def runs(self) -> list[RunSummary]:
-        """All runs, the newest first. What the index lacks is learnt from the records, and added to it.
+        """List all runs, the newest first. What the index lacks is read from the records, and added to it.
 
         Raises:
-            UsageError: The folder is there and cannot be read, does not answer, or is another user's.
+            UsageError: The folder exists and cannot be read, does not answer, or belongs to another user.
         """
-        self.left_out = {}
+        self.unused_files = {}
         names = self._names()
         known = self._known()
         found: list[RunSummary] = []
@@ -233,11 +232,11 @@ class Journal:
                         learnt.append(entry)
                 except TimeoutError as error:
                     raise self._unreadable(error) from None
-                except FileNotFoundError:  # it was removed meanwhile
+                except FileNotFoundError:  # it has been removed since
                     pass
                 except OSError as error:
-                    self.left_out[f"{run}{SUFFIX}"] = error.strerror or str(error)
-                except ValueError:  # it is no record
+                    self.unused_files[f"{run}{SUFFIX}"] = error.strerror or str(error)
+                except ValueError:  # it is not a record
                     pass
             if entry is not None:
                 found.append(entry)
@@ -245,14 +244,14 @@ class Journal:
         return sorted(found, key=lambda one: (one.began, one.run), reverse=True)
 
     def find(self, text: str = LAST) -> RunSummary:
-        """The run that ``text`` means.
+        """Find a run.
 
         Args:
-            text: A run's identifier or a beginning of it, with the date or without, that no other run has;
-                or ``last``.
+            text: The run's identifier, a prefix of it, with or without the date, that no other run shares, or
+                ``last``.
 
         Raises:
-            UsageError: There is no such run, or several.
+            UsageError: No run is called so, or several are.
         """
         known = self.runs()
         if not known:
@@ -268,9 +267,9 @@ class Journal:
         if meant:
             some = ", ".join(one.run for one in meant[:3]) + (", ..." if len(meant) > 3 else "")  # noqa: PLR2004
             raise UsageError(f"{text!r} may be {some}", hint="give more of it")
-        if f"{text}{SUFFIX}" in self.left_out:
+        if f"{text}{SUFFIX}" in self.unused_files:
             raise UsageError(
-                f"the record of {text} is not used: {self.left_out[f'{text}{SUFFIX}']}",
+                f"the record of {text} is not used: {self.unused_files[f'{text}{SUFFIX}']}",
                 hint=f"see to {self.folder}",
             )
         near = difflib.get_close_matches(text, [one.run for one in known], n=3, cutoff=0.5)
@@ -278,14 +277,14 @@ class Journal:
         raise UsageError(f"no run is called {text!r}", hint=hint)
 
     def rows(self, entry: RunSummary, *, with_output: bool = True) -> Iterator[JsonObject]:
-        """The rows of a record, its own included.
+        """Yield the rows of a record, including those that are not events.
 
         Args:
-            entry: Whose.
-            with_output: Whether output is wanted; to pass over it is quick.
+            entry: The run.
+            with_output: Whether to yield rows of output; to skip them is quick.
 
         Raises:
-            UsageError: It is gone, cannot be read, or is another user's; it was written by a later version.
+            UsageError: The record is gone, cannot be read, belongs to another user, or is of another version.
         """
         try:
             with read_owned(self._path(entry.run)) as file:
@@ -299,34 +298,34 @@ class Journal:
             ) from None
 
     def events(self, entry: RunSummary, *, with_output: bool = True) -> Iterator[Event]:
-        """What was told in a run, one event after the other.
+        """Yield the events of a run.
 
         Raises:
-            UsageError: As ``rows``.
+            UsageError: See ``rows``.
         """
         return events(self.rows(entry, with_output=with_output))
 
     def outcomes(self, entry: RunSummary) -> dict[str, HostOutcome]:
-        """What became of each host, in the run's order.
+        """Return how each host ended, in the run's order.
 
         Raises:
-            UsageError: As ``rows``.
+            UsageError: See ``rows``.
         """
         return survey(self.rows(entry, with_output=False)).outcomes
 
     def plan(self, entry: RunSummary) -> JsonObject:
-        """What the run was to do, as its record's first row has it.
+        """Return the plan of a run, from the first row of its record.
 
         Raises:
-            UsageError: As ``rows``; or what is there cannot be a plan.
+            UsageError: See ``rows``; or the plan is malformed.
         """
         first = next(self.rows(entry), {})
         plan = first.get("plan")
         wrong = malformed_key(plan) if isinstance(plan, dict) else None
         if wrong is not None:
             raise UsageError(
-                f"the record of {entry.run} is damaged: {wrong!r} in its plan is not what it should be",
-                hint="it cannot be gone on with",
+                f"the record of {entry.run} is damaged: {wrong!r} in its plan has a wrong type",
+                hint="this run cannot be resumed",
             )
         return plan if isinstance(plan, dict) else {}
 
@@ -334,7 +333,7 @@ class Journal:
         """Delete records.
 
         Raises:
-            UsageError: One cannot be deleted; those before it are.
+            UsageError: A record cannot be deleted; those before it have been.
         """
         for run in runs:
             try:
@@ -347,63 +346,63 @@ class Journal:
             self.index.forget(runs)
 
     def prunable(self, limits: RetentionLimits, *, spared: Collection[str] = ()) -> list[str]:
-        """The runs whose records are more than ``limits`` say, the oldest first.
+        """Return the runs whose records exceed the limits, the oldest first.
 
         Args:
-            limits: What may be kept.
-            spared: Runs whose records stay.
+            limits: How many records are kept.
+            spared: Runs whose records are kept in any case.
         """
         return records_to_remove(self.runs(), limits, now=time.time(), spared=spared)
 
     def prune(self, limits: RetentionLimits, *, spared: Collection[str] = ()) -> list[str]:
-        """Delete the oldest records, as long as there is more than ``limits`` say.
+        """Delete the records that exceed the limits, and temporary files that killed processes have left.
 
         Args:
-            limits: What may be kept.
-            spared: Runs whose records stay.
+            limits: How many records are kept.
+            spared: Runs whose records are kept in any case.
 
         Returns:
-            The runs whose records are deleted, the oldest first.
+            The runs whose records have been deleted, the oldest first.
 
         Raises:
-            UsageError: As ``remove``.
+            UsageError: See ``remove``.
         """
         removed = self.prunable(limits, spared=spared)
         self.remove(removed)
         with contextlib.suppress(OSError):
-            call_with_timeout(lambda: self._clear_unborn(time.time()))
+            call_with_timeout(lambda: self._delete_stale(time.time()))
         return removed
 
     def unused_files_message(self) -> str | None:
-        """A line for people about the files that were not used; ``None`` if all were."""
-        if not self.left_out:
+        """Return a message about the files that have not been used; ``None`` if there are none."""
+        if not self.unused_files:
             return None
-        some = [f"{name} ({why})" for name, why in sorted(self.left_out.items())]
+        some = [f"{name} ({why})" for name, why in sorted(self.unused_files.items())]
         more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
         return f"not used in {self.folder}: {', '.join(some[:_SHOWN])}{more}"
 
     def check_folder(self) -> None:
-        """See to it that the folder, where it is there, is the user's own.
+        """Check that the folder, if it exists, belongs to the user.
 
         Raises:
-            OSError: It is not, or cannot be looked at.
+            OSError: It belongs to another user, or cannot be examined.
         """
         for folder in self._own_folders:
             with contextlib.suppress(FileNotFoundError):
                 check_owner(folder.stat(), folder)
 
     def _known(self) -> dict[str, RunSummary]:
-        """What the index says; it is done without if it is not a file of the user's.
+        """Return the content of the index; nothing if it is not a file of the user's.
 
         Raises:
-            UsageError: There is no answer.
+            UsageError: The read has timed out.
         """
         try:
             return self.index.read()
         except TimeoutError as error:
             raise self._unreadable(error) from None
         except OSError as error:
-            self.left_out[INDEX_NAME] = error.strerror or str(error)
+            self.unused_files[INDEX_NAME] = error.strerror or str(error)
             return {}
 
     def _unreadable(self, error: OSError) -> UsageError:
@@ -416,10 +415,10 @@ class Journal:
         return self.folder / f"{run}{SUFFIX}"
 
     def _names(self) -> list[str]:
-        """The runs of which there are records.
+        """Return the identifiers of the runs that have records.
 
         Raises:
-            UsageError: The folder is there and cannot be read, does not answer, or is another user's.
+            UsageError: The folder exists and cannot be read, does not answer, or belongs to another user.
         """
         try:
             found = call_with_timeout(self._scan)
@@ -433,35 +432,35 @@ class Journal:
                 if is_file:
                     names.append(name.removesuffix(SUFFIX))
                 else:
-                    self.left_out[name] = NOT_REGULAR
+                    self.unused_files[name] = NOT_REGULAR
         return names
 
     def _scan(self) -> list[tuple[str, bool]]:
-        """All names in the folder, and whether each is a regular file.
+        """Return all names in the folder, and whether each is a regular file.
 
         Raises:
-            OSError: The folder cannot be read, or is another user's.
+            OSError: The folder cannot be read, or belongs to another user.
         """
         self.check_folder()
         with os.scandir(self.folder) as found:
             return [(one.name, one.is_file(follow_symlinks=False)) for one in found]
 
-    def _clear_unborn(self, now: float) -> None:
-        """Delete what those have left who were killed before a record had its name, and claims."""
+    def _delete_stale(self, now: float) -> None:
+        """Delete unfinished records and locks that killed processes have left."""
         for path in (*self.folder.glob(f".*{UNFINISHED}"), *self.folder.glob(f".*{RESUME_LOCK}")):
             with contextlib.suppress(OSError):
-                if now - path.stat().st_mtime > _UNBORN_AT_MOST_S:
+                if now - path.stat().st_mtime > _STALE_S:
                     path.unlink()
 
     def _look(self, run: str) -> RunSummary:
-        """Learn from a record what the index would say.
+        """Read the summary of a run from its record.
 
         Raises:
-            OSError: It cannot be read.
-            ValueError: It does not begin as a record does.
+            OSError: The record cannot be read.
+            ValueError: The file is not the record of this run.
         """
         path = self._path(run)
-        # Before it is read: else it might end between the two and seem broken.
+        # The lock is tested first: a run that ended between the two would seem broken.
         is_running = call_with_timeout(lambda: is_locked(path))
         with read_owned(path) as file:
             size = file.seek(0, os.SEEK_END)
@@ -469,7 +468,7 @@ class Journal:
             whole_rows = rows(file)
             first, begun = next(whole_rows, None), next(whole_rows, None)
             if first is None or begun is None:
-                raise ValueError(f"{path} is no record")
+                raise ValueError(f"{path} is not a record")
             entry = RunSummary.begun(first, begun)
             if entry.run != run:
                 raise ValueError(f"{path} is a copy of the record of {entry.run}")
@@ -489,7 +488,7 @@ class Journal:
 
 
 def _last_row(file: Iterable[bytes]) -> JsonObject:
-    """The last row that is whole."""
+    """Return the last complete row."""
     last = b""
     for line in file:
         if line.endswith(b"\n"):
@@ -502,13 +501,13 @@ def _may_mean(text: str, run: str) -> bool:
 
 
 def _check_format(first: JsonObject, run: str) -> None:
-    """See to it that we know what the rows mean.
+    """Check that a record is in a format that this version reads.
 
     Raises:
-        UsageError: We do not.
+        UsageError: It is in another format.
     """
     if first.get("format") != FORMAT:
         raise UsageError(
-            f"the record of {run} has format {first.get('format')!r}, and this multirsh reads {FORMAT}",
+            f"the record of {run} has format {first.get('format')!r}, but this multirsh reads only {FORMAT}",
             hint="read it with the multirsh that wrote it, or a later one",
         )

@@ -32,33 +32,33 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
 from multirsh.events import Event, HostFinished, HostStarted, JsonObject, RunFinished, RunStarted, from_dict
-from multirsh.model import Phase, Settings, SourcePort, Status
-from multirsh.routes import Route, Way
+from multirsh.model import HostRoute, Phase, RouteSettings, Settings, SourcePort, Status
 
 SUFFIX: Final = ".ndjson"
 UNFINISHED: Final = ".new"
-"""Of a record that has not got its name yet."""
+"""Suffix of a record that has not been given its name yet."""
 
 RESUME_LOCK: Final = ".claim"
+"""Suffix of the file that is locked while a run is being resumed."""
 
 FORMAT: Final = 1
-"""Of the rows; a reader refuses a later one."""
+"""Version of the format of rows; records of any other version are refused."""
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _OUTPUT: Final = (b'{"event":"stdout",', b'{"event":"stderr",')
 
 
 def line_of(row: JsonObject) -> bytes:
-    """One row as its line."""
+    """Encode a row as a line."""
     return _ENCODER.encode(row).encode("ascii") + b"\n"
 
 
 def rows(file: BinaryIO, *, with_output: bool = True) -> Iterator[JsonObject]:
-    """The rows from where ``file`` stands.
+    """Yield the rows from the current position of ``file``.
 
     Args:
-        file: Read line by line, as far as it is there when it is read.
-        with_output: Whether ``stdout`` and ``stderr`` rows are wanted; to pass over them is quick.
+        file: The record, which may still be written; it is read as far as it goes now.
+        with_output: Whether to yield ``stdout`` and ``stderr`` rows; they are skipped unparsed.
     """
     for line in file:
         if not line.endswith(b"\n"):
@@ -71,7 +71,7 @@ def rows(file: BinaryIO, *, with_output: bool = True) -> Iterator[JsonObject]:
 
 
 def row_of(line: bytes) -> JsonObject | None:
-    """The row of one line; ``None`` if it is none."""
+    """Decode a line; ``None`` if it is not a JSON object."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -80,9 +80,10 @@ def row_of(line: bytes) -> JsonObject | None:
 
 
 def events(found: Iterable[JsonObject]) -> Iterator[Event]:
-    """The events among rows; rows of the record's own, damaged ones and those of later versions are none.
+    """Yield the events among rows.
 
-    Neither are those of hosts that are none of the run's.
+    Skipped are the rows that are not events, damaged rows, those of later versions, and events of hosts that
+    are not part of the run.
     """
     known: frozenset[str] | None = None
     for row in found:
@@ -98,31 +99,31 @@ def events(found: Iterable[JsonObject]) -> Iterator[Event]:
 
 
 class RunState(enum.StrEnum):
-    """How far a run has come."""
+    """How far a run has got, by its record."""
 
     RUNNING = "running"
-    """It is still written."""
+    """The record is still being written."""
     FINISHED = "finished"
-    """Its ``run_finished`` is there."""
+    """The record ends with ``run_finished``."""
     BROKEN = "broken"
-    """It is not, and nobody writes any more: the process was killed, or the record could not be kept."""
+    """The record ends without ``run_finished``: the process was killed, or recording failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run at a glance.
+    """What lists of runs show of one run.
 
     Attributes:
-        run: Its identifier.
-        began: When, in seconds since the epoch.
-        state: How far it has come.
-        command: What it ran, as events tell it.
-        hosts: How many it was for.
-        counts: Hosts of each status, of those that have ended.
-        exit_code: Of a finished run, else ``None``.
-        seconds: How long a finished run took, else ``None``.
-        size: Bytes of its record.
-        resumes: The run that it goes on with, or ``None``.
+        run: The run's identifier.
+        began: The time when it began, in seconds since the epoch.
+        state: How far it has got.
+        command: The command, as ``run_started`` has it.
+        hosts: The number of its hosts.
+        counts: The number of hosts with each status, of those that have ended.
+        exit_code: The exit code of a finished run, else ``None``.
+        seconds: The duration of a finished run, else ``None``.
+        size: The size of its record, in bytes.
+        resumes: The identifier of the run that it resumes, or ``None``.
     """
 
     run: str
@@ -137,7 +138,7 @@ class RunSummary:
     resumes: str | None
 
     def to_dict(self) -> JsonObject:
-        """As a row of the index, and as programs are shown it."""
+        """Return the summary as a row of the index and of ``multirsh runs --json``."""
         return {
             "run": self.run,
             "began": format_time(self.began),
@@ -153,10 +154,10 @@ class RunSummary:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> RunSummary:
-        """Make the entry of its row.
+        """Make the summary from a row of the index.
 
         Raises:
-            ValueError: It is no such row.
+            ValueError: The row is not a summary.
         """
         try:
             return cls(
@@ -172,18 +173,18 @@ class RunSummary:
                 resumes=None if row["resumes"] is None else str(row["resumes"]),
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"no entry: {error!r}") from None
+            raise ValueError(f"not a summary: {error!r}") from None
 
     @classmethod
     def begun(cls, first: JsonObject, second: JsonObject) -> RunSummary:
         """Make the summary of a run that has begun, from the first two rows of its record.
 
         Raises:
-            ValueError: They are not the first rows of a record.
+            ValueError: The rows are not those.
         """
         event = next(events([second]), None)
         if first.get("event") != "record" or not isinstance(event, RunStarted):
-            raise ValueError("no record begins so")
+            raise ValueError("these are not the first rows of a record")
         plan = first.get("plan")
         return cls(
             run=event.run,
@@ -216,17 +217,17 @@ class RunSummary:
 
 
 def format_time(seconds: float) -> str:
-    """A time since the epoch as RFC 3339 has it, in UTC, to the millisecond."""
+    """Format seconds since the epoch as RFC 3339, in UTC, to the millisecond."""
     return (
         datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     )
 
 
 def parse_time(stamp: str) -> float:
-    """Its inverse, in seconds.
+    """Parse what ``format_time`` writes, into seconds since the epoch.
 
     Raises:
-        ValueError: No such time.
+        ValueError: The text is not a time.
     """
     try:
         return datetime.fromisoformat(stamp).astimezone(UTC).timestamp()
@@ -235,10 +236,10 @@ def parse_time(stamp: str) -> float:
 
 
 def _finite(value: float) -> float:
-    """A number of seconds.
+    """Check a number of seconds.
 
     Raises:
-        ValueError: It is none, or without bound.
+        ValueError: The value is not a finite number.
     """
     seconds = float(value)
     if not math.isfinite(seconds):
@@ -248,15 +249,15 @@ def _finite(value: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HostOutcome:
-    """What became of a host, as far as the record says.
+    """How a host ended, as far as the record says.
 
     Attributes:
-        status: How it ended; ``None`` where the run broke before that.
-        phase: Where it was, if its command has no ending of its own; else ``None``.
-        exit_status: 0-255 where the command exited, else ``None``.
-        is_started: Whether it was started: without a status, its command may have begun.
-        stdout_bytes: Received in all, kept or not.
-        stderr_bytes: The same.
+        status: Its status; ``None`` if the run broke before the host ended.
+        phase: The phase in which it failed, else ``None``.
+        exit_status: The command's exit status, 0-255, if it exited, else ``None``.
+        is_started: Whether an attempt was begun. Without a status, its command may have run.
+        stdout_bytes: Bytes received, recorded or not.
+        stderr_bytes: The same of the other stream.
     """
 
     status: Status | None = None
@@ -268,7 +269,7 @@ class HostOutcome:
 
     @property
     def word(self) -> str:
-        """The status, or ``started`` or ``never`` where there is none."""
+        """The status, or else ``started`` or ``never``."""
         if self.status is not None:
             return self.status.value
         return "started" if self.is_started else "never"
@@ -279,11 +280,11 @@ STARTED: Final = HostOutcome(is_started=True)
 
 
 def outcomes(events: Iterable[Event], *, has_gaps: bool = False) -> dict[str, HostOutcome]:
-    """What became of each host, in the run's order.
+    """Return how each host ended, in the run's order.
 
     Args:
-        events: Of one run; those of output may be absent.
-        has_gaps: Whether the run went on without its record: then any host may have begun.
+        events: The events of one run; output may be left out.
+        has_gaps: Whether the run went on after recording had failed; then any host may have been started.
     """
     found: dict[str, HostOutcome] = {}
     for event in events:
@@ -308,20 +309,20 @@ _MOST_PORT: Final = 65535
 
 @dataclass(frozen=True, slots=True)
 class RecordedRoutes:
-    """How hosts were reached.
+    """The routes to the hosts of a recorded run.
 
     Attributes:
-        routes: By the hosts' names.
-        ssh_config: The file that was read in place of the usual ones (``-F``), absolute, or ``none``;
-            ``None`` for the usual ones.
+        routes: The routes by the hosts' names.
+        ssh_config: The absolute path of the configuration file (``-F``), or ``none``; ``None`` for the
+            default files.
     """
 
-    routes: Mapping[str, Route] = field(default_factory=dict)
+    routes: Mapping[str, HostRoute] = field(default_factory=dict)
     ssh_config: str | None = None
 
     def to_dict(self) -> JsonObject:
-        """As it stands in the plan."""
-        places: dict[Way, int] = {}
+        """Return the routes as the plan holds them."""
+        places: dict[RouteSettings, int] = {}
         hosts = {
             name: [
                 places.setdefault(route.way, len(places)),
@@ -335,11 +336,11 @@ class RecordedRoutes:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> RecordedRoutes:
-        """Make it of that.
+        """Make the routes from what the plan holds.
 
         Raises:
-            ValueError: It cannot be what was written.
-            UsageError: A name or a setting is none that a host may have.
+            ValueError: It cannot have been written by ``to_dict``.
+            UsageError: A host cannot have such a name or setting.
         """
         try:
             ways = [_way_of(way) for way in row["ways"]]
@@ -347,7 +348,7 @@ class RecordedRoutes:
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(repr(error)) from None
         for name, route in routes.items():
-            route.host(name)  # it is made here to be checked
+            route.host(name)  # which checks the name and the settings
         return cls(routes, _text(row.get("ssh_config")))
 
 
@@ -355,7 +356,7 @@ def _said(row: JsonObject) -> JsonObject:
     return {key: value for key, value in row.items() if value}
 
 
-def _way_row(way: Way) -> JsonObject:
+def _way_row(way: RouteSettings) -> JsonObject:
     settings = way.settings
     return _said(
         {
@@ -371,11 +372,11 @@ def _way_row(way: Way) -> JsonObject:
     )
 
 
-def _way_of(row: Mapping[str, Any]) -> Way:
+def _way_of(row: Mapping[str, Any]) -> RouteSettings:
     port, source_port = row.get("port"), row.get("source_port")
     if port is not None and not (type(port) is int and 0 < port <= _MOST_PORT):
         raise ValueError(f"{port!r} is not a port")
-    return Way(
+    return RouteSettings(
         settings=Settings(
             user=_text(row.get("user")),
             port=port,
@@ -389,12 +390,12 @@ def _way_of(row: Mapping[str, Any]) -> Way:
     )
 
 
-def _route_of(name: str, said: list[Any], ways: list[Way]) -> Route:
+def _route_of(name: str, said: list[Any], ways: list[RouteSettings]) -> HostRoute:
     place, target, address = said
     if type(place) is not int or place < 0:
-        raise ValueError(f"{place!r} is no way's place")
+        raise ValueError(f"{place!r} is not the index of a way")
     asked = _text(target) or name
-    return Route(asked, _text(address) or asked, ways[place])
+    return HostRoute(asked, _text(address) or asked, ways[place])
 
 
 def _text(value: object) -> str | None:
@@ -403,7 +404,7 @@ def _text(value: object) -> str | None:
 
 def _some_text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not text")
     return value
 
 
@@ -437,9 +438,9 @@ _KINDS: Final[Mapping[str, Callable[[object], bool]]] = {
 
 
 def malformed_key(plan: Mapping[str, Any]) -> str | None:
-    """The first key under which something stands that cannot; ``None`` if there is none.
+    """Return the first key of a plan whose value has a wrong type; ``None`` if there is none.
 
-    Keys of nobody's are passed over: a library's caller may have some.
+    Unknown keys are skipped: callers of the library may add their own.
     """
     for key, is_right in _KINDS.items():
         if plan.get(key) is not None and not is_right(plan[key]):

@@ -1,8 +1,8 @@
-"""Writes one run's record, in a thread of its own: the run never waits for a disk unless it wants to.
+"""Writing the record of one run, in a thread of its own, so that the run need not wait for the disk.
 
-Events are taken as they come and written together. Whoever has to know that
-one is safe holds its ticket, which is done when the event, and all before it,
-are in the file; and on the disk (fdatasync(2)), unless they are only output.
+Events are queued as they come and written together. Each has a ticket, a
+future that is done when the event, and all events before it, are in the file,
+and on the disk (fdatasync(2)) unless they are only output.
 
 ::
 
@@ -10,14 +10,14 @@ are in the file; and on the disk (fdatasync(2)), unless they are only output.
                   |              ^           |       |              |          ^
     thread        write, fsync --'           write --'              write, fsync
 
-A record that cannot be kept, since the disk is full or the folder read-only,
-is one warning; then every ticket is done at once, and the run goes on. What was
-written says so, for who resumes the run: any host may have begun since then.
+If recording fails, because the disk is full or the folder is read-only, one
+warning is given; from then on every ticket is done at once, and the run goes
+on. The record is marked as having gaps, for a later ``--resume``: any host may
+have been started since.
 
-A folder that does not answer, as on a file server that is away, keeps the
-thread waiting and nothing else: whoever holds a ticket for too long gives the
-record up, which is the same from then on. The thread does not keep the process
-from ending.
+A folder that does not answer, as on a file server that is away, blocks only the
+thread. A caller that has waited too long for a ticket calls ``give_up``, which
+has the same effect as a failure. The thread does not keep the process alive.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from multirsh.errors import UsageError
 from multirsh.events import Copied, Event, JsonObject, Output, RunFinished, RunStarted
 from multirsh.journal.journal import DEFAULT_RETENTION, Journal, RetentionLimits
 from multirsh.journal.record import FORMAT, SUFFIX, UNFINISHED, RunSummary, format_time, line_of
-from multirsh.journal.state_folder import make_private, open_owned
+from multirsh.journal.state_folder import AbandonableThread, make_private, open_owned
 from multirsh.linux import sync_data
 from multirsh.shortage import NO_MEMORY, relieve
 
 
 class RecordFile:
-    """A record that is being written.
+    """The file of a record that is being written.
 
-    It holds a lock (flock(2)) on the file, which ends with the process however that ends: a record without
-    ``run_finished`` that nobody locks is of a run that broke.
+    It is locked (flock(2)), and the lock ends with the process however that ends. So a record without
+    ``run_finished`` and without a lock is that of a broken run.
     """
 
     def __init__(self, descriptor: int, path: Path) -> None:
@@ -59,16 +59,16 @@ class RecordFile:
     def create(
         cls, folder: Path, run: str, first: bytes, *, is_wanted: Callable[[], bool] = lambda: True
     ) -> RecordFile:
-        """Make the record of ``run``: it gets its name when it is locked and ``first`` is on disk.
+        """Create the record of a run; it is given its name once it is locked and its first rows are on disk.
 
         Args:
-            folder: Where; it is made if it is not there.
+            folder: The folder, which is made if it does not exist.
             run: The run's identifier.
             first: The first rows.
-            is_wanted: Asked before the record gets its name: the run may have gone on without it.
+            is_wanted: Called before the record is given its name, since the run may have gone on without it.
 
         Raises:
-            OSError: It cannot be made, or is not wanted any more; nothing of it is left then.
+            OSError: The record cannot be created, or is no longer wanted; nothing of it is left.
         """
         make_private(folder)
         path = folder / f"{run}{SUFFIX}"
@@ -76,7 +76,7 @@ class RecordFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         file = cls(open_owned(unborn, flags), path)
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: until it ends it looks broken
+            with contextlib.suppress(OSError):  # without locks the record looks broken until it ends
                 fcntl.flock(file._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.append(first)
             file.sync()
@@ -90,10 +90,10 @@ class RecordFile:
         return file
 
     def append(self, data: bytes) -> None:
-        """Write ``data`` at the end; if it cannot be written in full, none of it is.
+        """Append data, all of it or nothing.
 
         Raises:
-            OSError: The disk is full, or gone.
+            OSError: It cannot be written.
         """
         left = memoryview(data)
         try:
@@ -106,20 +106,24 @@ class RecordFile:
         self.size += len(data)
 
     def sync(self) -> None:
-        """Wait until all that was written is on disk.
+        """Wait until everything written is on disk.
 
         Raises:
-            OSError: It is not.
+            OSError: The disk has failed.
         """
         sync_data(self._descriptor)
 
     def overwrite(self, place: int, byte: bytes) -> None:
-        """Put another byte in the place of one: that needs no room on the disk.
+        """Overwrite one byte, which needs no space on the disk.
+
+        Args:
+            place: The offset of the byte.
+            byte: The new byte.
 
         Raises:
             OSError: It cannot be written.
         """
-        # Through the other descriptor it would be appended (pwrite(2), O_APPEND).
+        # The descriptor of the file itself appends, whatever the offset (pwrite(2), O_APPEND).
         descriptor = open_owned(self.path, os.O_WRONLY)
         try:
             os.pwrite(descriptor, byte, place)
@@ -128,7 +132,7 @@ class RecordFile:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Write no more; the lock is free."""
+        """Close the file, which releases the lock."""
         os.close(self._descriptor)
 
 
@@ -138,7 +142,7 @@ def _check(is_wanted: Callable[[], bool]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new name survive a power failure, too (fsync(2))."""
+    """Write a folder to disk, so that a new name in it survives a power failure (fsync(2))."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -149,24 +153,24 @@ def _sync_folder(folder: Path) -> None:
 logger = logging.getLogger(__name__)
 
 DEFAULT_OUTPUT_BYTES: Final = 256 * 1024 * 1024
-"""Of a run's output, so much of its record."""
+"""Bytes of a record that output may take."""
 
 _NO_GAPS: Final = b'"gaps":0'
-"""In the record's first row; the digit is overwritten when something could not be kept."""
+"""Part of the first row; the digit is overwritten once something cannot be recorded."""
 
 Ticket: TypeAlias = Future[None]
-"""Done when what it was given for is safe. It never fails and cannot be cancelled: several may hold it."""
+"""Done when the events that it was given for are durable. It never fails, and cannot be cancelled, since
+several callers share it."""
 
-
-BETWEEN_TRIES_S: Final = 0.05
-"""Seconds until there may be memory again."""
+MEMORY_RETRY_S: Final = 0.05
+"""Seconds to wait for memory before trying again."""
 
 PIECE_BYTES: Final = 256 * 1024
-"""Written at once, unless one event is more."""
+"""Bytes of one write, unless a single event is larger."""
 
 
 class Recorder:
-    """Of one run. It takes the run's events, ``RunStarted`` first, from one thread."""
+    """Records one run. ``record`` is called from one thread, with ``RunStarted`` first."""
 
     def __init__(
         self,
@@ -177,16 +181,16 @@ class Recorder:
         output_bytes: int = DEFAULT_OUTPUT_BYTES,
         warn: Callable[[str], object] | None = None,
     ) -> None:
-        """Touch nothing yet: the record is made when the run begins.
+        """Write nothing yet: the record is created when the run begins.
 
         Args:
-            journal: Where.
-            plan: What the run is to do, for whoever resumes it; JSON. No secret may be in it.
-            limits: What may be kept of older records; those beyond are deleted when the run begins.
-            output_bytes: How much of the record may be output; what comes after that is left out, and the
-                record says whose.
-            warn: Takes lines for people, from another thread: that the record cannot be kept, once, and which
-                files of the folder are not used; by default they are logged.
+            journal: The journal to which the record belongs.
+            plan: The plan of the run, for a later ``--resume``, as JSON values. It must hold no secret.
+            limits: How many older records are kept; the others are deleted when the run begins.
+            output_bytes: Bytes of the record that output may take. Later output is left out, and the record
+                names the hosts that it came from.
+            warn: Called with messages for the user, from another thread: once if recording fails, and about
+                files of the folder that are not used. By default they are logged.
         """
         self._journal = journal
         self._plan = dict(plan or {})
@@ -208,10 +212,10 @@ class Recorder:
         self._left_out: set[str] = set()
 
     def record(self, event: Event) -> Ticket | None:
-        """Take an event; it never waits.
+        """Queue an event, without waiting.
 
         Returns:
-            When it is safe; ``None`` if there is nothing to wait for, since no record is kept.
+            A future that is done when the event is durable; ``None`` if nothing is recorded any more.
         """
         if self._has_failed or self._is_closing:
             return None
@@ -226,8 +230,8 @@ class Recorder:
         return ticket
 
     def _start(self) -> None:
-        """Start the thread; where none can be had, what is recorded is written at once."""
-        self._thread = threading.Thread(target=self._work, name="multirsh-journal", daemon=True)
+        """Start the thread; if that is impossible, ``record`` itself writes from now on."""
+        self._thread = AbandonableThread(self._work, "multirsh-journal")
         try:
             self._thread.start()
         except (RuntimeError, MemoryError):
@@ -235,10 +239,10 @@ class Recorder:
             self._has_no_thread = True
 
     def close(self) -> Ticket | None:
-        """Take no more.
+        """End the record: no event follows.
 
         Returns:
-            When all is written and the record is nobody's any more; ``None`` if it is already.
+            A future that is done when the record is complete and unlocked; ``None`` if it already is.
         """
         with self._news:
             self._is_closing = True
@@ -252,10 +256,10 @@ class Recorder:
             return None if self._thread is None or not self._thread.is_alive() else self._ticket
 
     def give_up(self, reason: str) -> None:
-        """Wait no longer for what was given to the record: all tickets are done, and nothing more is kept.
+        """Stop recording: all tickets are done at once, and no more events are recorded.
 
         Args:
-            reason: Why, for the warning.
+            reason: The reason, for the warning.
         """
         with self._news:
             if self._is_given_up:
@@ -264,12 +268,12 @@ class Recorder:
             for ticket in (self._taken_ticket, self._ticket):
                 if not ticket.done():
                     ticket.set_result(None)
-        if was_said:  # the disk has failed, and now the thread waits in saying so there
+        if was_said:  # recording has failed before, and the thread blocks while it marks the gap
             return
-        self._tell_failure(reason)
-        # The thread may wait for ever; if the folder answers after all, the record says that it has gaps.
+        self._warn_of_failure(reason)
+        # The writing thread may be blocked for ever; should the folder answer after all, the mark is written.
         with contextlib.suppress(RuntimeError, MemoryError):  # no thread can be started
-            threading.Thread(target=self._mark_gaps, name="multirsh-journal-gaps", daemon=True).start()
+            AbandonableThread(self._mark_gaps, "multirsh-journal-gaps").start()
 
     # In the thread, if there is one.
 
@@ -280,15 +284,15 @@ class Recorder:
                 with self._news:
                     self._news.wait_for(lambda: self._waiting or self._is_closing)
                 is_over = self._work_once()
-            except MemoryError:  # nothing was taken yet, and the run waits for what is to be written
+            except MemoryError:  # nothing was dequeued yet, and the run waits for it to be written
                 relieve()
-                time.sleep(BETWEEN_TRIES_S)
+                time.sleep(MEMORY_RETRY_S)
 
     def _work_once(self) -> bool:
-        """Write what waits; whether that was all, for good."""
+        """Write the queued events; return whether the record is complete."""
         with self._news:
             waiting: list[Event] = []
-            following = _new_ticket()  # both before anything is taken: there may be no memory for them
+            following = _new_ticket()  # both before anything is dequeued: there may be no memory for them
             taken, self._waiting = self._waiting, waiting
             ticket, is_over = self._ticket, self._is_closing
             self._taken_ticket = ticket
@@ -317,10 +321,10 @@ class Recorder:
         return is_over
 
     def _write(self, taken: list[Event]) -> None:
-        """Append some events.
+        """Append events to the record, which is created for the first one.
 
         Raises:
-            OSError: They cannot be kept.
+            OSError: They cannot be recorded.
         """
         if self._file is None:
             begun, *taken = taken
@@ -334,21 +338,19 @@ class Recorder:
             self._journal.index.add([self._entry.ended(taken[-1], self._file.size)])
 
     def _begin(self, begun: Event) -> None:
-        """Make room, and the record.
+        """Delete old records, and create this one.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: The record cannot be created.
         """
         if not isinstance(begun, RunStarted):
             raise TypeError(f"a record begins with RunStarted, not with {begun.name}")
         resumed = self._plan.get("resumes")
-        with contextlib.suppress(
-            UsageError
-        ):  # if there is no room to be made, there may be room all the same
+        with contextlib.suppress(UsageError):  # there may be space even if old records cannot be deleted
             self._journal.prune(self._limits, spared=() if resumed is None else (resumed,))
-            left_out = self._journal.unused_files_message()
-            if left_out is not None and not self._is_given_up:
-                self._warn(left_out)
+            unused = self._journal.unused_files_message()
+            if unused is not None and not self._is_given_up:
+                self._warn(unused)
         self._journal.check_folder()
         first = {
             "event": "record",
@@ -369,7 +371,7 @@ class Recorder:
         self._journal.index.add([self._entry])
 
     def _append(self, taken: list[Event]) -> None:
-        """Write events, a piece at a time: as text they are several times larger than the output in them."""
+        """Append events in pieces: as text they are several times larger than the output in them."""
         piece = bytearray()
         for event in taken:
             line = self._line(event)
@@ -384,7 +386,7 @@ class Recorder:
             self._file.append(bytes(piece))
 
     def _line(self, event: Event) -> bytes:
-        """An event's line; none where it is output that is left out."""
+        """Encode an event as a line; empty for output that is left out."""
         if not isinstance(event, Output):
             return line_of(event.to_dict())
         if event.host in self._left_out:
@@ -397,26 +399,26 @@ class Recorder:
             line = b""
         if line and self._output_bytes >= 0:
             return line
-        # And nothing of it from here on: its output would have a hole.
+        # From here on, all output of this host is left out: it would have a hole otherwise.
         self._left_out.add(event.host)
         return line_of(_left_out(event))
 
     def _fail(self, reason: str) -> None:
         with self._news:
-            if self._has_failed:  # it was given up, and that was said
+            if self._has_failed:  # it was given up, and the warning has been given
                 return
             self._has_failed = True
-        self._tell_failure(reason)
+        self._warn_of_failure(reason)
         self._mark_gaps()
 
     def _mark_gaps(self) -> None:
-        """Say in the record, if there is one, that something is missing from it."""
+        """Mark the record, if it exists, as having gaps."""
         file = self._file
         if file is not None:
-            with contextlib.suppress(OSError):  # then it looks like the record of a run that was killed
+            with contextlib.suppress(OSError):  # then it looks like the record of a killed run
                 file.overwrite(self._gaps_at, b"1")
 
-    def _tell_failure(self, reason: str) -> None:
+    def _warn_of_failure(self, reason: str) -> None:
         self._warn(f"the run is not recorded any further: {self._journal.folder}: {reason}; it goes on")
 
 

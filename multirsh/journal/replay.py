@@ -25,13 +25,14 @@ from multirsh.model import ErrorKind, Failure, Phase, Seconds, Status
 
 @dataclass(frozen=True, slots=True)
 class RecordSurvey:
-    """Of one record.
+    """What a record says apart from output.
 
     Attributes:
-        started: How the run began; ``None`` where the record does not say.
-        outcomes: What became of each host.
-        cut_off: Hosts whose output was more than the record was to hold.
-        has_gaps: Whether the run went on without its record, so that any host without an ending may have run.
+        started: The first event; ``None`` if the record has none.
+        outcomes: How each host ended.
+        cut_off: Hosts whose output exceeded the limit of the record.
+        has_gaps: Whether the run went on after recording had failed; then any host without an ending may have
+            run the command.
     """
 
     started: RunStarted | None = None
@@ -41,7 +42,7 @@ class RecordSurvey:
 
 
 def survey(rows: Iterable[JsonObject]) -> RecordSurvey:
-    """Read a record's rows; those of output may be absent."""
+    """Survey the rows of a record; rows of output may be left out."""
     found = _OwnRows()
     kept = list(events(found.passing(rows)))
     started = next((event for event in kept if isinstance(event, RunStarted)), None)
@@ -50,21 +51,21 @@ def survey(rows: Iterable[JsonObject]) -> RecordSurvey:
 
 
 def status_of(outcome: HostOutcome) -> Status:
-    """A host's status; of a run that broke, who began is ``lost``, and who never did ``not_run``."""
+    """Return the status of a host; in a broken run, started hosts are ``lost`` and the others ``not_run``."""
     if outcome.status is not None:
         return outcome.status
     return Status.LOST if outcome.is_started else Status.NOT_RUN
 
 
 class _OwnRows:
-    """What the record's own rows say."""
+    """Collects what the rows say that are not events."""
 
     def __init__(self) -> None:
         self.cut_off: set[str] = set()
         self.has_gaps = False
 
     def passing(self, rows: Iterable[JsonObject]) -> Iterator[JsonObject]:
-        """Take note of them, and pass all rows on."""
+        """Pass all rows on."""
         for row in rows:
             match row.get("event"):
                 case "record":
@@ -81,20 +82,20 @@ IN_DOUBT: Final = Failure(
     phase=Phase.RUN,
     message="the record ends before it did; its command may have run",
 )
-"""What is known of a host that was started and has no ending."""
+"""The failure of a host that was started and has no ending."""
 
 _NO_TIME: Final = Seconds(connect=None, auth=None, run=None, close=None, total=0.0)
 _NO_PORTS: Final = PortUse(peak=0, closed_by={}, time_wait_left=None)
 
 
 def completed(events: Iterable[Event], *, has_gaps: bool = False) -> Iterator[Event]:
-    """Give every host an ending: of a run that broke, those that have none are ``lost`` or ``not_run``.
+    """Yield the events of a run, with an ending for every host of a broken run: ``lost`` or ``not_run``.
 
-    The run itself gets none, since nothing is known of it.
+    The run itself is given no ending, since nothing is known of it.
 
     Args:
-        events: A record's, in its order.
-        has_gaps: Whether the run went on without its record: then all that have no ending are ``lost``.
+        events: The events of a record, in order.
+        has_gaps: Whether the run went on after recording had failed; then such hosts are ``lost``.
     """
     hosts: dict[str, int] = {}
     last: Event | None = None
@@ -117,11 +118,11 @@ def completed(events: Iterable[Event], *, has_gaps: bool = False) -> Iterator[Ev
 
 
 def only_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Event]:
-    """Leave out all hosts but some; the run's own events are made to be of those alone.
+    """Yield the events of some hosts, as if the run had been on those alone.
 
     Args:
-        events: A record's, in its order.
-        wanted: Names of the hosts that stay.
+        events: The events of a record, in order.
+        wanted: The names of the hosts.
     """
     counts: Counter[Status] = Counter()
     for event in events:
@@ -139,12 +140,12 @@ def only_hosts(events: Iterable[Event], wanted: Collection[str]) -> Iterator[Eve
 
 
 def unknown_ending(host: str, attempts: int, last: Event) -> HostFinished:
-    """The ending of a host that has none: ``lost``, or ``not_run`` where it was never tried.
+    """Make an ending for a host that has none: ``lost``, or ``not_run`` if there was no attempt.
 
     Args:
-        host: Its name.
-        attempts: How many were begun.
-        last: An event of the run, when nothing more is known.
+        host: The host's name.
+        attempts: The number of attempts.
+        last: The last known event of the run.
     """
     return HostFinished(
         run=last.run,

@@ -1,8 +1,8 @@
-"""What a later run makes of an earlier one: whom to run again, whom not, and whether it is the same run.
+"""Resuming and rerunning an earlier run: on which hosts to run again, and whether the plan is the same.
 
-Two runs are of the same plan where they agree in the keys of ``PLANNED`` and
-in their hosts. What must not be in a record, as the values of ``--env``, is not
-compared.
+Two runs have the same plan if they agree in the keys of ``PLANNED`` and in
+their hosts. Values that must not be in a record, such as those of ``--env``,
+are not compared.
 """
 
 from __future__ import annotations
@@ -21,71 +21,71 @@ from multirsh.events import JsonObject
 from multirsh.inventory import fold
 from multirsh.journal.record import RESUME_LOCK, HostOutcome
 from multirsh.journal.state_folder import call_with_timeout, open_owned
-from multirsh.model import Phase, Status
-from multirsh.routes import Route
+from multirsh.model import HostRoute, Phase, Status
 
 
 class ResumeLock:
-    """Keeps others away as long as anybody holds on to it, and the process lives."""
+    """Held while a run is being resumed; released when it is collected, or the process ends."""
 
     def __init__(self, descriptor: int) -> None:
         weakref.finalize(self, os.close, descriptor)
 
 
 def lock_for_resuming(folder: Path, run: str) -> ResumeLock:
-    """Be the one who goes on with a run.
+    """Lock a run, so that no other process resumes it at the same time and runs its commands twice.
 
-    It is told by a lock (flock(2)) on a file beside the record, since a lock on that says that it is written.
+    The lock (flock(2)) is on a file beside the record, since a lock on the record means that it is written.
 
     Raises:
-        UsageError: Somebody else does already; or nothing can be written there, where a record of what is
-            done now is needed, lest it is done once more.
+        UsageError: Another process is resuming the run, or the folder is not writable: without a record of
+            what is done now, a later ``--resume`` would do it again.
     """
     try:
         descriptor = call_with_timeout(
             lambda: open_owned(folder / f".{run}{RESUME_LOCK}", os.O_RDWR | os.O_CREAT)
         )
-        claimed = ResumeLock(descriptor)
+        lock = ResumeLock(descriptor)
         call_with_timeout(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB))
     except BlockingIOError:
         raise UsageError(
-            f"somebody goes on with {run} now", hint="wait for its end, or end it; 'multirsh runs' lists it"
+            f"another process is resuming {run} now",
+            hint="wait until it ends, or end it; 'multirsh runs' lists it",
         ) from None
     except OSError as error:
         raise UsageError(
-            f"what --resume does cannot be recorded in {folder}: {error.strerror}",
-            hint="without a record it would be done once more the next time; --rerun can do without",
+            f"--resume cannot be recorded in {folder}: {error.strerror}",
+            hint="without a record, the next --resume would do the same again; --rerun needs none",
         ) from None
-    return claimed
+    return lock
 
 
 class Standing(enum.StrEnum):
-    """How hosts ended, as far as it matters for what is done with them next; every host is in one."""
+    """What --rerun and --resume need to know of a host; each host has one."""
 
     FAILED = "failed"
-    """The command ended, and not well: ``failed``, ``signalled``."""
+    """The command ended with an error: ``failed``, ``signalled``."""
     UNREACHABLE = "unreachable"
-    """The command was not sent, since nobody got in: ``unreachable``, ``auth``, ``hostkey``, ``local``; a
-    ``timeout`` before the command."""
+    """The command was not sent, since no login succeeded: ``unreachable``, ``auth``, ``hostkey``; ``timeout``
+    and ``local`` before the command."""
     NOTRUN = "notrun"
-    """It was not sent, since the run ended before that: ``not_run``, a ``cancelled`` before the command, and
-    who was never started when the run broke."""
+    """The command was not sent, since the run ended first: ``not_run``; ``cancelled`` before the command; no
+    attempt when the run broke."""
     UNKNOWN = "unknown"
-    """It may have begun, and nobody knows how it ended, or it was ended: ``lost``; ``timeout``, ``cancelled``
-    and ``local`` in the command; whoever was in flight when the run broke."""
+    """The command may have run, and its end is not known, or it was ended: ``lost``; ``timeout``,
+    ``cancelled`` and ``local`` during the command; in flight when the run broke."""
     OK = "ok"
-    """``ok``."""
+    """The command succeeded: ``ok``."""
 
 
 DONE: Final = frozenset({Standing.OK, Standing.FAILED})
-"""Whose command has run to its own end: a resumed run leaves them alone."""
+"""The command has run to its end: ``--resume`` does not run it again."""
 
 Standings: TypeAlias = Mapping[str, Standing]
-"""Of every host, by its name, in the run's order."""
+"""The standing of every host by its name, in the run's order."""
 
 _WORDS: Final = frozenset(which.value for which in Standing)
 _MAY_HAVE_RUN: Final = frozenset({Phase.SESSION, Phase.RUN})
-_PLAINLY: Final = {
+_BY_STATUS: Final = {
     Status.OK: Standing.OK,
     Status.FAILED: Standing.FAILED,
     Status.SIGNALLED: Standing.FAILED,
@@ -103,20 +103,20 @@ _BEFORE_THE_COMMAND: Final = {
 
 
 def standing_of(outcome: HostOutcome) -> Standing:
-    """Where a host belongs."""
+    """Return the standing of a host that ended so."""
     if outcome.status is None:
         return Standing.UNKNOWN if outcome.is_started else Standing.NOTRUN
-    if outcome.status in _PLAINLY:
-        return _PLAINLY[outcome.status]
+    if outcome.status in _BY_STATUS:
+        return _BY_STATUS[outcome.status]
     return Standing.UNKNOWN if outcome.phase in _MAY_HAVE_RUN else _BEFORE_THE_COMMAND[outcome.status]
 
 
 def standings(plan: JsonObject, outcomes: Mapping[str, HostOutcome]) -> Standings:
-    """Where the hosts of a run stand after it, and after all runs that it resumed.
+    """Return the standings of a run's hosts after it and all runs that it has resumed.
 
     Args:
-        plan: The run's.
-        outcomes: Of the hosts that it was for.
+        plan: The plan of the run.
+        outcomes: How its hosts ended.
     """
     before: Mapping[str, Sequence[str]] = plan.get("before") or {}
     found = dict.fromkeys(plan.get("hosts") or outcomes, Standing.NOTRUN)
@@ -125,19 +125,19 @@ def standings(plan: JsonObject, outcomes: Mapping[str, HostOutcome]) -> Standing
     for host, outcome in outcomes.items():
         now = standing_of(outcome)
         has_begun = now in DONE or now is Standing.UNKNOWN
-        # A run that did not get as far as the command settles no doubt of one before it.
+        # A run that did not get as far as the command does not settle how an earlier one ended.
         if has_begun or found.get(host) is not Standing.UNKNOWN:
             found[host] = now
     return found
 
 
 def hosts_standing(found: Standings, *wanted: Standing) -> list[str]:
-    """The hosts that stand so, in order."""
+    """Return the hosts that have one of the wanted standings, in order."""
     return [host for host, one in found.items() if one in wanted]
 
 
 def resumed(plan: JsonObject, run: str, found: Standings) -> JsonObject:
-    """The plan of a run that goes on with ``run``; it holds all that was before, if that record goes, too."""
+    """Return the plan of a run that resumes ``run``, with all that is needed if that record is deleted."""
     before = {
         one.value: hosts_standing(found, one) for one in Standing if one in DONE or one is Standing.UNKNOWN
     }
@@ -150,12 +150,12 @@ def resumed(plan: JsonObject, run: str, found: Standings) -> JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Something that a plan settles.
+    """A part of a plan that two runs are compared by.
 
     Attributes:
-        key: In the plan.
-        words: What people call it.
-        is_shown: Whether its values say anything to them.
+        key: Its key in the plan.
+        words: Its name in messages.
+        is_shown: Whether messages show its values.
     """
 
     key: str
@@ -180,13 +180,13 @@ PLANNED: Final = (
 def differences(
     recorded: Mapping[str, Any], hosts: Iterable[str], now: Mapping[str, Any], hosts_now: Iterable[str]
 ) -> list[str]:
-    """Say in what two plans differ, one line each; nothing where they do not.
+    """Describe the differences between two plans, a line each.
 
     Args:
         recorded: The plan in the record.
-        hosts: All that it was for.
-        now: The plan that is to go on with it.
-        hosts_now: All that this one is for.
+        hosts: All its hosts.
+        now: The plan of the run that is to resume it.
+        hosts_now: All hosts of this run.
     """
     found = [
         f"{part.words}: {_shown(recorded.get(part.key))} before, {_shown(now.get(part.key))} now"
@@ -212,15 +212,15 @@ def _shown(value: object) -> str:
 
 
 _MOST_LINES: Final = 10
-"""Of differences; they may be other ones for each of 10,000 hosts."""
+"""Lines of differences at most: each of 10,000 hosts may have its own."""
 
 
-def route_differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> list[str]:
-    """Say which hosts are reached otherwise than before, those with the same difference in one line.
+def route_differences(before: Mapping[str, HostRoute], now: Mapping[str, HostRoute]) -> list[str]:
+    """Describe the changed routes to hosts; hosts with the same changes share a line.
 
     Args:
-        before: As the record has it; of hosts that it does not know, nothing is said.
-        now: As they are reached now.
+        before: The recorded routes. Hosts without one are left out.
+        now: The routes now.
     """
     changed: dict[tuple[str, ...], list[str]] = {}
     for name, route in now.items():
@@ -232,19 +232,19 @@ def route_differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> 
     if len(lines) <= _MOST_LINES:
         return lines
     left = sum(len(hosts) for hosts in list(changed.values())[_MOST_LINES:])
-    return [*lines[:_MOST_LINES], f"{left} more hosts are reached otherwise than recorded"]
+    return [*lines[:_MOST_LINES], f"{left} more hosts have other routes than recorded"]
 
 
-def _changes(before: Route, now: Route) -> Iterator[str]:
+def _changes(before: HostRoute, now: HostRoute) -> Iterator[str]:
     old, new = _facts(before), _facts(now)
     for what, value in old.items():
         if value != new[what]:
             yield f"{what} {value or 'none'} in the record, {new[what] or 'none'} now"
     if before.way.program != now.way.program:
-        yield "the command that carries the connection is another one"
+        yield "the command that carries the connection has changed"
 
 
-def _facts(route: Route) -> Mapping[str, object]:
+def _facts(route: HostRoute) -> Mapping[str, object]:
     way = route.way
     jump, addresses = way.settings.jump, ", ".join(address for _, address in way.hops)
     return {

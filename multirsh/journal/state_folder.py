@@ -24,14 +24,16 @@ from multirsh.errors import UsageError
 
 PRIVATE_FOLDER: Final = 0o700
 PRIVATE_FILE: Final = 0o600
-"""Commands and what hosts answered are nobody else's business."""
+"""Modes of what is made here: commands and output of hosts are private to the user."""
 
 
 def state_folder() -> Path:
-    """The user's: ``$XDG_STATE_HOME/multirsh``, else ``~/.local/state/multirsh``; it need not be there.
+    """Return the user's state folder, which may not exist yet.
+
+    It is ``$XDG_STATE_HOME/multirsh``, else ``~/.local/state/multirsh``.
 
     Raises:
-        UsageError: There is no home folder.
+        UsageError: The user has no home folder.
 
     Source: XDG Base Directory Specification, which has a relative ``$XDG_STATE_HOME`` ignored.
     """
@@ -50,89 +52,93 @@ def state_folder() -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are not there, for the user alone.
+    """Make a folder, and its missing parents, accessible to the user alone.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     if folder.is_dir():
         return
     make_private(folder.parent)
     try:
         folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-    except FileExistsError:  # as something else; "File exists" would not say what is wrong
+    except FileExistsError:  # as something else than a folder
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
 
 
 CALL_TIMEOUT_S: Final = 10.0
-"""Seconds that one call may take. A busy disk answers within a few; a dead server never does."""
+"""Seconds that one call may take. A busy disk takes a few; a dead file server never answers."""
 
 READ_BYTES: Final = 256 * 1024
-"""Asked of one read: each is bounded by itself, so a large record may take its time."""
+"""Bytes of one read; the timeout is per read, so that a large record may take longer."""
 
 NOT_REGULAR: Final = "it is not a regular file"
 
 _NO_WAITING: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def call_with_timeout(call: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
+class AbandonableThread(threading.Thread):
+    """A thread whose owner does not wait for it without a bound, so that it may block for ever."""
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+
+def call_with_timeout(call: Callable[[], Result]) -> Result:
     """Make a call that may never return, and wait for it for a bounded time.
 
+    In an ``AbandonableThread``, where blocking does no harm, the call is made without a timeout.
+
     Args:
-        call: Goes on in its thread if it is given up; the thread does not keep the process from ending.
-        seconds: The bound; ``None`` for ``CALL_TIMEOUT_S``.
+        call: The call. After a timeout it goes on in its thread, which does not keep the process alive.
 
     Returns:
-        What the call returns.
+        The result of the call.
 
     Raises:
-        OSError: It has not returned in time (``ETIMEDOUT``), or there is no thread for it (``ENOMEM``).
-        Exception: Whatever the call raises.
+        OSError: The call has timed out (``ETIMEDOUT``), or no thread can be started (``ENOMEM``).
+        Exception: Any exception of the call.
     """
-    bound = CALL_TIMEOUT_S if seconds is None else seconds
-    answer: Future[Answer] = Future()
+    if isinstance(threading.current_thread(), AbandonableThread):
+        return call()
+    answer: Future[Result] = Future()
     answer.set_running_or_notify_cancel()
 
     def work() -> None:
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
+        except BaseException as error:  # noqa: BLE001 - for the caller
             answer.set_exception(error)
         else:
             answer.set_result(result)
 
     try:
-        threading.Thread(target=work, name="multirsh-state", daemon=True).start()
+        AbandonableThread(work, "multirsh-state").start()
     except RuntimeError as error:  # the limit of threads, or of memory for one
         raise OSError(errno.ENOMEM, str(error)) from None
     try:
-        return answer.result(bound)
+        return answer.result(CALL_TIMEOUT_S)
     except TimeoutError:
-        if answer.done():  # the call's own
+        if answer.done():  # it was raised by the call
             raise
-        raise timeout_error(bound) from None
-
-
-def timeout_error(seconds: float) -> OSError:
-    """The error of a call that has not returned in time."""
-    return OSError(errno.ETIMEDOUT, f"no answer within {seconds:g} s")
+        raise OSError(errno.ETIMEDOUT, f"no answer within {CALL_TIMEOUT_S:g} s") from None
 
 
 def open_owned(path: Path, flags: int, *, mode: int = PRIVATE_FILE) -> int:
-    """Open a regular file that belongs to the user.
+    """Open a regular file that belongs to the user, without following a link.
 
     Args:
-        path: The file; a link in its place is not followed.
-        flags: As of open(2).
-        mode: Of a file that is made.
+        path: The file.
+        flags: Flags of open(2).
+        mode: The mode of a file that is created.
 
     Returns:
         The descriptor.
 
     Raises:
-        OSError: It cannot be opened, or is something else than a regular file, or another user's.
+        OSError: The file cannot be opened, is not a regular file, or belongs to another user.
     """
     try:
         descriptor = os.open(path, flags | _NO_WAITING, mode)
@@ -158,69 +164,69 @@ def _check_kind(found: os.stat_result, path: Path) -> None:
 
 
 def check_owner(found: os.stat_result, path: Path) -> None:
-    """See to it that what was found at ``path`` belongs to the user.
+    """Check that the file or folder at ``path`` belongs to the user.
 
     Raises:
-        OSError: It belongs to another one.
+        OSError: It belongs to another user.
     """
     if found.st_uid != os.geteuid():
         raise OSError(errno.EPERM, f"it belongs to another user (id {found.st_uid})", str(path))
 
 
 def read_owned(path: Path) -> BinaryIO:
-    """Open a file of the user's to be read; no call on it waits longer than ``CALL_TIMEOUT_S``.
+    """Open a file of the user's for reading, with ``CALL_TIMEOUT_S`` for each call on it.
 
     Raises:
-        OSError: As ``open_owned``; or there is no answer.
+        OSError: See ``open_owned``; or the call has timed out.
     """
-    return io.BufferedReader(_Bounded(call_with_timeout(lambda: open_owned(path, os.O_RDONLY))), READ_BYTES)
+    return io.BufferedReader(_TimedFile(call_with_timeout(lambda: open_owned(path, os.O_RDONLY))), READ_BYTES)
 
 
-class _Bounded(io.RawIOBase):
-    """A file whose reads are bounded in time."""
+class _TimedFile(io.RawIOBase):
+    """A file whose reads have a timeout."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
         return self._descriptor
 
     def readable(self) -> bool:
-        """It is there to be read."""
+        """Return true."""
         return True
 
     def seekable(self) -> bool:
-        """Only regular files are opened."""
+        """Return true: only regular files are opened."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to another place; this asks nobody but the kernel."""
+        """Move the position; this needs no answer of a file server."""
         return os.lseek(self._descriptor, offset, whence)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed names a private type
-        """Read some bytes.
+        """Read some bytes into a buffer.
 
         Raises:
-            OSError: They cannot be read, or there is no answer.
+            OSError: The file cannot be read, or the read has timed out.
         """
-        # The thread gets no buffer of ours: it may still write to it when it has been given up.
+        # An abandoned thread may still write, so it is not given the caller's buffer.
         data = call_with_timeout(lambda: os.read(self._descriptor, len(buffer)))
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if not self.closed:
             super().close()
             os.close(self._descriptor)
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock on a record.
+    """Whether a process holds the lock of a file (flock(2)), as it does while it writes a record.
 
     Raises:
-        OSError: It cannot be opened, or is not a file of the user's.
+        OSError: See ``open_owned``.
     """
     descriptor = open_owned(path, os.O_RDONLY)
     try:

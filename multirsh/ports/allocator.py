@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from multirsh.model import ClosedBy, SourcePort
-from multirsh.ports.budget import EVERY_PORT, PortBudget
-from multirsh.ports.kernel import read_table
-from multirsh.ports.lease import Busy, Lease, Route
-from multirsh.ports.ledger import Ledger
+from multirsh.ports.ledger import EVERY_PORT, Ledger, PortBudget
 from multirsh.ports.reserved import ANYBODY, RESERVED_PORTS, parse_blacklist
-from multirsh.ports.sockets import Endpoint, TcpSocket
+from multirsh.ports.socket_table import read_table
+from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket
 from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
 
 BLACKLIST: Final = Path("/etc/bindresvport.blacklist")
@@ -43,7 +41,7 @@ REMEMBERED_READS: Final = 1024
 
 
 class ReadTable(Protocol):
-    """How the kernel is asked for its sockets: ``ports.kernel.read_table``."""
+    """How the kernel is asked for its sockets: ``ports.socket_table.read_table``."""
 
     def __call__(
         self, *, towards: Collection[Endpoint] | None = None, local_ports: range | None = None
@@ -184,10 +182,8 @@ class PortAllocator:
 
     def _ask(self, pool: _Pool) -> Lease | Busy:
         self._look_once()
-        if self._at_start and pool.source_port is SourcePort.EPHEMERAL:
-            started_with = self._at_start.pop(pool.route, None)
-            if started_with is not None:
-                self._ledger.correct(pool.route, pool.source_port, started_with, self._started_at)
+        if self._at_start and (rows := self._at_start.pop(_subject(pool), None)):
+            self._ledger.correct(pool.route, pool.source_port, rows, self._started_at)
         if pool.source_port is SourcePort.EPHEMERAL and self._ledger.is_low(pool.route, _now()):
             # Not after the lease: while that has no socket, it would be taken for one of the rows.
             self._correct([pool])
@@ -267,10 +263,10 @@ class PortAllocator:
             return
         self._at_start = {}
         self._started_at = _now()
-        rows = self._read_table() or ()
-        for row in rows:
+        for row in self._read_table() or ():
             self._at_start.setdefault(Route(row.local.address, row.remote), []).append(row)
-        self._ledger.correct(_NOWHERE, SourcePort.RESERVED, rows, self._started_at)
+            if row.local.port in _RESERVED_RANGE:
+                self._at_start.setdefault(_NOWHERE, []).append(row)
 
     def _correct(self, pools: Iterable[_Pool]) -> bool:
         """Believe the kernel's table of ``pools``, as far as it was not read just now.

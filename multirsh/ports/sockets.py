@@ -1,12 +1,13 @@
-"""The values the kernel's table is made of: ends of connections, TCP's states, sockets.
+"""The values of this package: ends of connections, TCP's states, sockets, routes and leases.
 
-Tuples and no dataclasses: a table may hold tens of thousands of rows, and a
+What a table is made of is a tuple and not a dataclass: a table may hold tens of thousands of rows, and a
 tuple is made several times faster.
 """
 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -59,3 +60,43 @@ class TcpSocket(NamedTuple):
     seconds_left: float | None = None
     inode: int = 0
     uid: int = 0
+
+
+class Route(NamedTuple):
+    """From where to where: what a local port is unique to.
+
+    Attributes:
+        source: The local address, numeric, as ``Endpoint.address``.
+        remote: The destination.
+    """
+
+    source: str
+    remote: Endpoint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lease:
+    """The use of one local port on one route; each lease is only equal to itself.
+
+    Attributes:
+        route: From where to where.
+        port: The port to bind; ``None`` leaves the choice to the kernel.
+        shared: Whether to bind with SO_REUSEADDR, so that others may use the port towards other
+            destinations; without it the kernel refuses a port on which anything is left.
+    """
+
+    route: Route
+    port: int | None = None
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """There is no port now.
+
+    Attributes:
+        until: When there may be one, on the clock of the question; ``None`` where it is not known, as
+            when all are held.
+    """
+
+    until: float | None

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, SourcePort, Status
 from multirsh.ports.allocator import PortAllocator
-from multirsh.ports.lease import Lease, Route
 from multirsh.ports.reserved import ANYBODY
+from multirsh.ports.sockets import Lease, Route
 from multirsh.ports.tally import Tally
 from multirsh.transports.dial_error import DialError, dial_error, local_error, none_connected
 from multirsh.transports.happy_eyeballs import (

@@ -18,8 +18,7 @@ from typing import Any, Final, TypeAlias
 from multirsh.errors import UsageError
 from multirsh.linux import bind_no_port, choose_port_from
 from multirsh.model import ErrorKind, Phase
-from multirsh.ports.lease import Lease
-from multirsh.ports.sockets import Endpoint
+from multirsh.ports.sockets import Endpoint, Lease
 from multirsh.transports.dial_error import local_error
 from multirsh.transports.resolver import Address
 

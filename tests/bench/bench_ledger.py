@@ -19,10 +19,9 @@ from itertools import islice
 from typing import Final
 
 from multirsh.model import ClosedBy, SourcePort
-from multirsh.ports.lease import Lease, Route
 from multirsh.ports.ledger import Ledger
 from multirsh.ports.reserved import RESERVED_PORTS
-from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
+from multirsh.ports.sockets import Endpoint, Lease, Route, TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 
 ROUNDS: Final = 15

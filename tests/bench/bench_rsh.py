@@ -26,10 +26,10 @@ from typing import Final
 
 from tests.bench.observed import observe
 from tests.few_ports import FromFewPorts, Told, light_rshd
-from tests.program import wait_until
 from tests.servers.namespace import Namespace, SocketRow
 from tests.servers.requirement import program
 from tests.servers.rshd import GUEST, PORT, RshServer
+from tests.waiting import wait_until
 
 HERE, THERE = "10.8.0.1", "10.8.0.2"
 NETWORK: Final = "10.9.0.0/16"
@@ -131,7 +131,7 @@ def held(given: argparse.Namespace) -> None:
         print(f"{count} at once to {given.hosts} hosts, --ports {given.each}")
         with light_rshd(there) as server, runs.start("hold") as process:
             began = time.perf_counter()
-            wait_until(lambda: len(here.sockets("ESTAB")) == count, what="all are connected", timeout_s=120)
+            wait_until(lambda: len(here.sockets("ESTAB")) == count, what="all are connected")
             rows = here.sockets()
             ports, hosts = {row.local.port for row in rows}, {row.peer.address for row in rows}
             print(f"  {states(rows)} after {time.perf_counter() - began:.1f} s,")

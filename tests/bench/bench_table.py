@@ -20,9 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from multirsh.ports.diag import dump
-from multirsh.ports.kernel import read_table
-from multirsh.ports.proc import read_proc
+from multirsh.ports.socket_table import dump, read_proc, read_table
 from multirsh.ports.sockets import Endpoint, TcpState
 from tests.servers.namespace import Namespace
 

@@ -4,7 +4,8 @@
 
 The size: lines, modules, classes, names that several classes bear, and
 imports. The way: one ``multirsh -f hosts.yaml "echo hi"``, a process of its
-own, on one real sshd that listens on loopback; the files of the package that
+own, on one real sshd in a network namespace (which needs root), where no other
+sockets are; the files of the package that
 a function ran of, and the moves from one such file to another, as
 ``sys.setprofile`` and ``threading.setprofile`` see them. What is run by
 importing a module is no part of the way. ``--files`` lists the files in the
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fleets import known
+from tests.servers.namespace import Namespace
 from tests.servers.sshd import start_sshd
 
 PACKAGE: Final = Path(__file__).resolve().parents[2] / "multirsh"
@@ -121,7 +122,11 @@ class Way:
 
 def way() -> Way:
     """Run one command on one host, and see where it goes."""
-    with tempfile.TemporaryDirectory() as name, start_sshd() as server:
+    with (
+        Namespace() as namespace,
+        tempfile.TemporaryDirectory() as name,
+        start_sshd(namespace=namespace) as server,
+    ):
         folder = Path(name)
         known(server, ["127.0.0.1"], folder)
         (folder / "ssh_config").write_text(f"UserKnownHostsFile {folder}/known_hosts\n")
@@ -131,11 +136,9 @@ def way() -> Way:
         )
         report = folder / "report"
         words = ["-F", f"{folder}/ssh_config", "-f", f"{folder}/hosts.yaml", "echo hi"]
-        done = subprocess.run(
+        done = namespace.run(
             [sys.executable, "-c", TRACED, f"{PACKAGE}/", str(report), *words],
             env={**os.environ, "XDG_STATE_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
             check=False,
         )
         if done.returncode != 0 or b"hi" not in done.stdout:

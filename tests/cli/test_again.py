@@ -43,7 +43,7 @@ def test_one_at_a_time_goes_on_with_a_run(journal: Journal) -> None:
     keep(journal, whole(FIRST, "a")[:2])
     first = Again.look(asked(resume=FIRST))
     assert first is not None
-    with pytest.raises(UsageError, match=f"somebody goes on with {FIRST} now"):
+    with pytest.raises(UsageError, match=f"another process is resuming {FIRST} now"):
         Again.look(asked(resume=FIRST))
     del first
     assert Again.look(asked(resume=FIRST)) is not None

@@ -15,10 +15,9 @@ from multirsh.model import Host, Scalar
 from multirsh.transports.base import Stdin
 from tests.fleets import fleet_of, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon
+from tests.waiting import HANG_GUARD_S
 
 HOST = "127.1.0.1"
-AT_ONCE_S = 15.0
-"""No command of these tests takes so long but one that hangs."""
 
 
 @asynccontextmanager
@@ -36,7 +35,7 @@ async def fleet_as_guest(
 async def told(fleet: Fleet, command: Command | str, stdin: bytes | Stdin | None = None) -> HostResult:
     """What became of ``command`` on ``HOST``."""
     given = Given(stdin) if isinstance(stdin, bytes) else stdin
-    async with asyncio.timeout(AT_ONCE_S):
+    async with asyncio.timeout(HANG_GUARD_S):
         results = await fleet.run(command, stdin=given).gather()
     return results[HOST]
 

@@ -25,11 +25,11 @@ from multirsh.errors import UsageError
 from multirsh.model import Assignment, Fate, Host, Status
 from tests.commands.guests import HOST, fleet_as_guest, lines, told
 from tests.commands.shells import at
-from tests.program import wait_until
 from tests.servers.daemon import Daemon
 from tests.servers.mounts import own_mounts
 from tests.servers.namespace import Namespace
 from tests.servers.processes import naming
+from tests.waiting import wait_until
 
 on_servers = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 

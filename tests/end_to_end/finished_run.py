@@ -16,6 +16,7 @@ from multirsh.model import Status
 from tests.program import Program
 from tests.servers.namespace import Namespace
 from tests.servers.processes import carrying, naming
+from tests.waiting import HANG_GUARD_S
 
 STRICTLY: Final = {"PYTHONWARNINGS": "always::ResourceWarning"}
 """Python then tells of each socket, transport and file that is dropped and was not closed."""
@@ -62,7 +63,6 @@ def told_by(
     namespace: Namespace,
     ports: Collection[int],
     *,
-    within_s: float = 60,
     signal: int | None = None,
 ) -> Told:
     """Wait for the end of a run with ``--json``, and assert what every fault leaves standing.
@@ -75,10 +75,9 @@ def told_by(
         multirsh: Who did.
         namespace: Where it ran.
         ports: Where the servers are.
-        within_s: Seconds.
         signal: The one that ended it.
     """
-    out, errors = process.communicate(timeout=within_s)
+    out, errors = process.communicate(timeout=HANG_GUARD_S)
     left = namespace.client_side(ports)
     err = errors.decode()
     events = [json.loads(line) for line in out.splitlines()]

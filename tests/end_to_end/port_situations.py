@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.program import wait_until
 from tests.servers.namespace import Namespace
+from tests.waiting import wait_until
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "ports.md"
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
 from tests.servers.namespace import Namespace
 from tests.servers.processes import naming
+from tests.waiting import wait_until
 
 
 def _received(pid: int) -> Path | None:
@@ -154,7 +155,7 @@ class TestScript:
             files.update(file for pid in naming(mark) if (file := _received(pid)) is not None)
             return bool(files)
 
-        wait_until(is_read, what="the host reads it", timeout_s=60)
+        wait_until(is_read, what="the host reads it")
         process.kill()
         assert ended(process).out == ""
         wait_until(lambda: naming(mark) == set(), what="nothing of it runs")

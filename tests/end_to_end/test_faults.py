@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import StartScripted, StartServer
 from tests.end_to_end.finished_run import STRICTLY, sleeping, start, told_by
-from tests.program import MULTIRSH, Program, wait_until
+from tests.program import MULTIRSH, Program
 from tests.servers.banning import BanningRelay
 from tests.servers.daemon import Daemon
 from tests.servers.keys import make_key
@@ -22,6 +22,7 @@ from tests.servers.namespace import Namespace
 from tests.servers.processes import children_of, kill
 from tests.servers.requirement import program
 from tests.servers.scripted import CLOSE_AT_ONCE
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -108,7 +109,7 @@ def test_hosts_at_one_address_all_get_past_max_startups(
     """Without a flag, where the fanout alone would be six or thirty times what this sshd takes."""
     server = sshd_here(options={"MaxStartups": startups})
     crowd(multirsh, server, hosts)
-    told = told_by(start(multirsh, "echo in"), multirsh, in_namespace, [server.port], within_s=120)
+    told = told_by(start(multirsh, "echo in"), multirsh, in_namespace, [server.port])
     assert told.statuses() == {"ok": hosts}
     assert told.run["ports"]["closed_by"]["local"] == 0
     assert told.outputs == {f"h{number:03}": "in\n" for number in range(1, hosts + 1)}
@@ -144,7 +145,7 @@ class TestBehindABastion:
         bastion, server = sshd_here(options=STOCK), sshd_here(options=STOCK)
         words = behind(multirsh, server, bastion, 200, port=bastion.port)
         process = start(multirsh, *words, "echo in")
-        told = told_by(process, multirsh, in_namespace, [bastion.port], within_s=120)
+        told = told_by(process, multirsh, in_namespace, [bastion.port])
         assert told.statuses() == {"ok": 200}
         assert told.outputs == {f"h{number:03}": "in\n" for number in range(1, 201)}
         assert told.run["ports"]["closed_by"] == {"remote": 1, "local": 0, "reset": 0}
@@ -362,7 +363,7 @@ class TestThisMachine:
                 env=multirsh.environ,
                 cwd=multirsh.home,
             )
-            told = told_by(process, multirsh, in_namespace, [server.port], within_s=600)
+            told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.statuses() == {"ok": 3}
         assert {out.split()[1] for out in told.outputs.values()} == {str(2**30)}
         assert len(set(told.outputs.values())) == 1

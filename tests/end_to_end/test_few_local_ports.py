@@ -167,7 +167,7 @@ def test_who_waits_for_a_port_can_be_stopped(few: Namespace, server: HookedServe
         assert process.stderr is not None
         said = process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        told = runs.end(process, said=said, timeout_s=10)
+        told = runs.end(process, said=said)
     assert told.endings == {("cancelled", "port", None): 5, ("not_run", None, None): 5}
     assert told.code == 143
 

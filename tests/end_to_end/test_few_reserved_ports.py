@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.few_ports import FromFewPorts, every_reserved_port, light_rshd
-from tests.program import wait_until
 from tests.servers.namespace import Namespace
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 

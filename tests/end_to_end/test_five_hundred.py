@@ -21,6 +21,7 @@ from tests.servers.daemon import Daemon
 from tests.servers.keys import known_hosts, make_key, public
 from tests.servers.namespace import Namespace
 from tests.servers.scripted import JUNK, RESET_AFTER_BANNER, SILENT, RefusingPort
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -33,7 +34,6 @@ BAD_EVERY = 10
 LINGERING = {"TIME-WAIT", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "LAST-ACK", "CLOSING"}
 """What ss(8) calls the states of a connection that is being closed, or was closed by us first."""
 
-WITHIN_S = 120.0
 """Seconds for a run, on a machine with other work to do."""
 
 Finished = Mapping[str, Any]
@@ -107,7 +107,7 @@ def run_cli(
     began = time.monotonic()
     done = namespace.run(
         [*argv, *(word for setting in ssh for word in ("-o", setting)), "uptime"],
-        timeout_s=WITHIN_S,
+        timeout_s=HANG_GUARD_S,
         check=False,
     )
     seconds = time.monotonic() - began

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.remotes import Remotes
-from tests.program import MULTIRSH, Program, wait_until
+from tests.program import MULTIRSH, Program
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 

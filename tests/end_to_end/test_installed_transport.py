@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import ROOT, Program
+from tests.waiting import HANG_GUARD_S
 
 MODULE = """
 from multirsh.transports.exec.options import ExecOptions
@@ -42,7 +43,7 @@ def install(folder: Path, target: Path, *, name: str = "pigeons", entry: str = "
             *("--disable-pip-version-check", "--upgrade", "--target", str(target), str(wheel)),
         ],
         check=True,
-        timeout=60,
+        timeout=HANG_GUARD_S,
     )
 
 

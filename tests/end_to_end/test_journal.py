@@ -22,8 +22,9 @@ from multirsh.journal import Journal, RunState, RunSummary
 from multirsh.journal.resuming import Standing
 from multirsh.model import Status
 from tests.journal.records import keep, whole
-from tests.program import MULTIRSH, Program, wait_until
+from tests.program import MULTIRSH, Program
 from tests.servers.mounts import own_mounts
+from tests.waiting import HANG_GUARD_S, wait_until
 
 Here: TypeAlias = Callable[..., tuple[object, str, str]]
 
@@ -136,7 +137,7 @@ def in_a_state_folder(user: Program, mount: str, *args: str) -> subprocess.Compl
         text=True,
         cwd=user.home,
         env={**user.environ, "XDG_STATE_HOME": str(state)},
-        timeout=60,
+        timeout=HANG_GUARD_S,
         check=False,
     )
 

@@ -20,6 +20,7 @@ from tests.program import Program
 from tests.servers.namespace import Namespace
 from tests.servers.processes import naming
 from tests.servers.requirement import program
+from tests.waiting import HANG_GUARD_S
 
 LOCAL = ("-R", "local", "-w")
 SH = ("-R", "exec", "--exec", "sh -c %c")
@@ -154,7 +155,7 @@ def test_a_stop_ends_them_in_order(multirsh: Program, number: signal.Signals) ->
         time.sleep(0.2)
         assert len(naming(f"sleep\0{nap}")) == 8
         process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=HANG_GUARD_S)
     assert "cancelled" in err.decode()
     assert process.returncode == 128 + number
     assert not naming(nap)

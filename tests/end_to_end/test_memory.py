@@ -16,6 +16,7 @@ from multirsh.cli.signals import _Shortages
 from multirsh.shortage import NO_MEMORY
 from tests.program import Program, ended
 from tests.servers.requirement import program
+from tests.waiting import HANG_GUARD_S
 
 HOSTS = 20
 PIECE = "head -c 1000000 /dev/urandom | base64; hostname"
@@ -102,5 +103,7 @@ def test_a_callback_that_fails_for_ever_ends_the_program() -> None:
         "    await asyncio.Event().wait()\n"
         "run(program)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, timeout=HANG_GUARD_S
+    )
     assert (done.returncode, done.stderr.decode()) == (1, f"multirsh: {NO_MEMORY}\n")

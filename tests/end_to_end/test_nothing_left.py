@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.finished_run import sleeping, start, told_by
-from tests.program import Program, wait_until
+from tests.program import Program
 from tests.servers.daemon import Daemon
 from tests.servers.dropbear import start_dropbear
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 

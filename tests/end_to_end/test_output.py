@@ -11,6 +11,7 @@ import pytest
 
 from tests.program import MULTIRSH, Program
 from tests.servers.requirement import require_root
+from tests.waiting import HANG_GUARD_S
 
 LAB = ("lab", "--lab-port", "7853", "-g", "web")
 
@@ -61,7 +62,7 @@ def test_much_output_is_exact_and_memory_is_bounded(multirsh: Program) -> None:
         ["bash", "-c", 'sha256sum < <("$@"; echo "code $?" >&2)', "bash", *argv],
         env=multirsh.environ,
         capture_output=True,
-        timeout=120,
+        timeout=HANG_GUARD_S,
         check=False,
     )
     expected = hashlib.sha256()
@@ -111,7 +112,7 @@ class TestFolders:
         ended = multirsh(*LAB, "-j", "1", "--outdir", out, "--errdir", err, command)
         assert ended.code == 1
         (complaint,) = [line for line in ended.err.splitlines() if "cannot be written" in line]
-        assert "No space left on device; it is cut off there" in complaint
+        assert "No space left on device; it is incomplete" in complaint
         assert "6 hosts: 6 ok" in ended.err
         assert ended.out.count("end\n") == 6, "stdout has it all"
         assert sum(path.stat().st_size >= 100_000 for path in small_disk.glob("*/*")) == 2

@@ -15,9 +15,10 @@ from contextlib import ExitStack
 import pytest
 
 from tests.end_to_end import port_situations as situations
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
 from tests.servers.namespace import Namespace
 from tests.terminal import Terminal
+from tests.waiting import wait_until
 
 # ---------------------------------------------------------------- situations
 

@@ -125,13 +125,13 @@ def test_another_program_than_the_recorded_one_is_refused_unless_it_is_given(use
     assert "exec needs to know what program reaches a host" in ended.err
     ended = user("--rerun", "ok", env={"MULTIRSH_EXEC": "echo elsewhere %h %c"})
     assert (ended.code, ended.out) == (2, "")
-    assert "web[1,3]: the command that carries the connection is another one" in ended.err
+    assert "web[1,3]: the command that carries the connection has changed" in ended.err
     assert len(journal_of(user).runs()) == runs, "what did not begin is not the last run"
     ended = user("--rerun", "ok", "-w", "web1", env={"MULTIRSH_EXEC": "echo elsewhere %h %c"})
     assert (ended.code, ended.out) == (2, ""), "-w chooses among the hosts, and says nothing of their ways"
     ended = user("--rerun", "ok", "--exec", "echo elsewhere %h %c")
     assert (ended.code, len(ended.out.splitlines())) == (0, 2)
-    assert "web[1,3]: the command that carries the connection is another one" in ended.err
+    assert "web[1,3]: the command that carries the connection has changed" in ended.err
 
 
 def test_a_rerun_that_reached_none_names_the_run_that_it_took_its_hosts_from(user: Program) -> None:

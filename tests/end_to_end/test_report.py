@@ -18,7 +18,8 @@ from tests.end_to_end.test_json import events_of
 from tests.journal import records
 from tests.journal.records import keep, started
 from tests.output.events import host_finished, host_started, run_finished, run_started
-from tests.program import Ended, Program, ended, wait_until
+from tests.program import Ended, Program, ended
+from tests.waiting import wait_until
 
 LOCAL = ("-w", "web[1-3]", "-R", "local", "--report", "report.html")
 

@@ -16,10 +16,11 @@ import pytest
 
 from tests.conftest import StartScripted
 from tests.end_to_end.remotes import Remotes
-from tests.program import Program, ended, said, wait_until
+from tests.program import Program, ended, said
 from tests.servers.daemon import Daemon
 from tests.servers.processes import naming
 from tests.servers.scripted import SILENT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -18,6 +18,7 @@ from tests.journal.records import finished, host_finished, host_started, keep, o
 from tests.program import ROOT, Program
 from tests.servers.ports import free_port
 from tests.terminal import Terminal
+from tests.waiting import HANG_GUARD_S
 
 HOSTS = [f"web{number:02}" for number in range(1, 13)]
 FIRST, SECOND, BROKEN = "20261120T163000-7f3a21", "20261121T163000-c0ffee", "20261121T170000-bad123"
@@ -168,7 +169,7 @@ def test_a_run_that_goes_on_is_told_as_far_as_it_is(multirsh: Program) -> None:
         recorder.record(event)
     ticket = recorder.record(last)
     assert ticket is not None
-    ticket.result(timeout=10)
+    ticket.result(timeout=HANG_GUARD_S)
     ended = multirsh("runs", "show")
     assert ended.out == "---- web[01-02] (2)\nrelease 41\n"
     assert "it is still running: 2 ok of 12 so far" in ended.err
@@ -176,7 +177,7 @@ def test_a_run_that_goes_on_is_told_as_far_as_it_is(multirsh: Program) -> None:
     assert multirsh("runs", "prune", "--keep", "0").err == "0 records deleted, 0 B; 1 left\n"
     closing = recorder.close()
     assert closing is not None
-    closing.result(timeout=10)
+    closing.result(timeout=HANG_GUARD_S)
 
 
 def test_as_json_it_is_the_record(multirsh: Program, journal: Journal) -> None:

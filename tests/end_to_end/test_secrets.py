@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartHooked
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
 from tests.servers.accounts import PASSWORD
 from tests.servers.daemon import Daemon
 from tests.servers.hooked import Conduct
 from tests.servers.namespace import Namespace
 from tests.servers.sshd import start_sshd
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -11,10 +11,11 @@ from contextlib import suppress
 import pytest
 
 from tests.end_to_end.remotes import Remotes
-from tests.program import MULTIRSH, Program, wait_until
+from tests.program import MULTIRSH, Program
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.tmux import Window
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -18,11 +18,12 @@ from multirsh.cli.signals import ONE_WISH_S, StopSignals
 from tests.conftest import StartHooked
 from tests.end_to_end.remotes import Remotes
 from tests.end_to_end.test_json import events_of
-from tests.program import Program, ended, said, wait_until
+from tests.program import Program, ended, said
 from tests.servers.daemon import Daemon
 from tests.servers.hooked import AtClose, Conduct, Link, Process, never_ends
 from tests.servers.namespace import Namespace
 from tests.virtual_time import in_virtual_time
+from tests.waiting import HANG_GUARD_S, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -223,7 +224,7 @@ def test_the_fourth_ends_us_even_where_nothing_is_heard(multirsh: Program) -> No
             assert process.poll() is None
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)  # those of a number that wait to be delivered are one (signal(7))
-        assert ended(process, within_s=10).code == 130
+        assert ended(process).code == 130
     finally:
         process.kill()
 
@@ -273,7 +274,7 @@ def test_a_signal_ends_it_though_stdout_takes_nothing(
     process = on_sshd.start("--close-timeout", "1", *HOSTS, remotes.marking("exec yes"))
     remotes.wait_for(RUNNING)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    assert process.wait(timeout=HANG_GUARD_S) == 128 + signal.SIGTERM
     assert not in_module_namespace.client_side([sshd.port])
     assert process.stderr is not None
     assert b"20 hosts: 5 cancelled, 15 not run" in process.stderr.read()

@@ -10,7 +10,8 @@ import pytest
 
 from multirsh.journal import Journal
 from tests.end_to_end.remotes import Remotes
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
+from tests.waiting import wait_until
 
 ON = ("-R", "local", "-w", "a,b")
 

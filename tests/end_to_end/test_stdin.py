@@ -14,6 +14,7 @@ import pytest
 from tests.end_to_end.remotes import Remotes
 from tests.program import MULTIRSH, Ended, Program, ended
 from tests.terminal import Terminal
+from tests.waiting import HANG_GUARD_S
 
 ONE = ("-f", "hosts.yaml", "-w", "h01", "-N")
 HERE = ("-R", "local", "-w", "a", "-N", "-q", "--no-journal")
@@ -36,7 +37,7 @@ def run_with(program: Program, stdin: int | None, *args: str, **environ: str) ->
         env=program.environ | environ,
         cwd=program.home,
         check=False,
-        timeout=60,
+        timeout=HANG_GUARD_S,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 

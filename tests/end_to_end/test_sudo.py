@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
 from tests.servers.accounts import PASSWORD
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
@@ -18,6 +19,7 @@ from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
 from tests.servers.sudoers import FREE, PEOPLE, TRUSTED, SudoRules, make_rules
 from tests.terminal import Terminal
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -167,11 +169,12 @@ def test_the_canary_is_nowhere(user: Program, rules: SudoRules, sent: signal.Sig
     """It is the right one, so it goes all the way; processes are searched while the command runs."""
     rules.set_password(CANARY)
     user.environ["PYTHONASYNCIODEBUG"] = "1"
+    nap = f"7{os.getpid()}.25"
     process = user.start(
-        *words("--json", "-u", "20" if sent else "4", "--kill-after", "0.5", "--password-file", "canary"),
-        *("--sudo", "echo begun; echo begun >&2; cat /proc/self/environ; exec sleep 77.25"),
+        *words("--json", "-u", "300" if sent else "8", "--kill-after", "0.5", "--password-file", "canary"),
+        *("--sudo", f"echo begun; echo begun >&2; cat /proc/self/environ; exec sleep {nap}"),
     )
-    wait_until(lambda: sleepers() == HOSTS, what="the commands")
+    wait_until(lambda: sleepers(nap) == HOSTS, what="the commands")
 
     found = [str(place) for place in places_with(CANARY.encode())]
     if sent is not None:
@@ -189,8 +192,8 @@ def test_the_canary_is_nowhere(user: Program, rules: SudoRules, sent: signal.Sig
     assert CANARY not in rules.log
 
 
-def sleepers() -> int:
-    return sum(b"sleep\x0077.25\0" in words and b"sudo" not in words for words in command_lines())
+def sleepers(nap: str) -> int:
+    return sum(f"sleep\0{nap}\0".encode() in words and b"sudo" not in words for words in command_lines())
 
 
 def command_lines() -> Iterator[bytes]:

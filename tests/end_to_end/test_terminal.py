@@ -10,11 +10,12 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.end_to_end.remotes import Remotes
-from tests.program import MULTIRSH, Program, wait_until
+from tests.program import MULTIRSH, Program
 from tests.servers.accounts import PASSWORD
 from tests.servers.namespace import Namespace
 from tests.servers.processes import naming
 from tests.terminal import Terminal
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.root
 

@@ -19,11 +19,11 @@ from multirsh.engine.retry import RetryPolicy
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished
 from multirsh.files.options import CopyOptions
 from multirsh.model import ClosedBy, Host, HostKeyPolicy, Status
-from multirsh.ports.budget import PortBudget
-from multirsh.ports.kernel import read_table
+from multirsh.ports.ledger import PortBudget
+from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpState
 from tests.conftest import StartHooked, StartServer
-from tests.fleets import NEVER_S, SshServer, addresses, endings, hosts_on, known, ssh_options
+from tests.fleets import SshServer, addresses, endings, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon
 from tests.servers.hooked import AtClose, Conduct, goes_mute
 from tests.servers.namespace import Namespace
@@ -31,6 +31,7 @@ from tests.servers.relay import SlowRelay
 from tests.servers.rshd import PORT as RSH_PORT
 from tests.servers.rshd import RshServer
 from tests.transports.rsh.rsh_fleets import HERE, rsh_host
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -55,7 +56,7 @@ class Kept:
         self.fleet = Fleet(
             hosts_on(server, names) if hosts is None else hosts,
             limits=limits,
-            timeouts=timeouts or Timeouts(connect=NEVER_S, close=NEVER_S, kill_after=0.2),
+            timeouts=timeouts or Timeouts(connect=HANG_GUARD_S, close=HANG_GUARD_S, kill_after=0.2),
             ssh=ssh_options(known(server, names, folder), *overrides),
             keep=True,
             warn=self.warnings.append,
@@ -75,7 +76,7 @@ def sessions(server: Daemon) -> set[int]:
 
 
 async def until_lost(fleet: Fleet, left: int) -> None:
-    async with asyncio.timeout(NEVER_S):
+    async with asyncio.timeout(HANG_GUARD_S):
         while len(fleet.connections()) != left:  # noqa: ASYNC110 - nobody is told of it
             await asyncio.sleep(0.01)
 
@@ -248,7 +249,7 @@ async def test_what_an_abandoned_run_left_to_drain_is_waited_for_at_the_end(
         *hosts_on(mute, ["127.0.0.1"], host_keys=HostKeyPolicy.OFF),
         *hosts_on(well, ["127.0.0.2"], host_keys=HostKeyPolicy.OFF),
     ]
-    timeouts = Timeouts(connect=NEVER_S, close=0.3, kill_after=0.2)
+    timeouts = Timeouts(connect=HANG_GUARD_S, close=0.3, kill_after=0.2)
     kept = Kept(well, ["127.0.0.2"], tmp_path, hosts=hosts, timeouts=timeouts)
     async with kept.fleet as fleet:
         run = fleet.run("sleep", hosts=hosts[:1])

@@ -15,7 +15,8 @@ from multirsh.exit_code import ExitRule
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Host, Phase, Signalled, Status, TransportName
 from multirsh.testing import Behaviour, FakeConnection, FakeTransport, refused
 from multirsh.transports.base import Sink, Stdin
-from tests.fleets import NEVER_S, endings
+from tests.fleets import endings
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -243,7 +244,7 @@ async def test_an_exception_in_the_body_is_passed_on_as_it_is() -> None:
     transport = FakeTransport(default=Behaviour(ends_after=asyncio.Event()))
 
     async def body() -> None:
-        async with fleet_of(transport, "a b", timeouts=Timeouts(connect=NEVER_S)) as fleet:
+        async with fleet_of(transport, "a b", timeouts=Timeouts(connect=HANG_GUARD_S)) as fleet:
             async for event in fleet.run("true").events():
                 if isinstance(event, HostStarted):
                     raise KeyError("mine")

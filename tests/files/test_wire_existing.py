@@ -17,11 +17,12 @@ from multirsh.files.paths import partial_name
 from tests.files.homes import many_homes
 from tests.files.test_wire_messages import begun, endless
 from tests.files.trees import leftovers
-from tests.program import Program, ended, wait_until
+from tests.program import Program, ended
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
+from tests.waiting import wait_until
 
 __all__ = ["endless"]
 

@@ -15,11 +15,12 @@ import pytest
 
 from tests.end_to_end.finished_run import COMPLAINTS, STRICTLY
 from tests.files.trees import leftovers, plant, seen
-from tests.program import Program, ended, said, wait_until
+from tests.program import Program, ended, said
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -81,7 +82,7 @@ def test_a_tree_of_2000_files_to_several_hosts(on_internal: Program, tmp_path: P
     few = ("-f", "hosts.yaml", "-w", "h[01-03]")
     (tmp_path / "there").mkdir()  # the three are one machine
     pushed, pulled = (
-        ended(on_internal.start(*words), within_s=120)
+        ended(on_internal.start(*words))
         for words in (("push", *few, "-r", tree, tmp_path / "there"), ("pull", *few, "-r", tree, "back"))
     )
 

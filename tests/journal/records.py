@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from multirsh.events import Event, HostFinished, HostStarted, Output, PortUse, RunFinished, RunStarted
 from multirsh.journal import Journal, Recorder
 from multirsh.model import ClosedBy, Seconds, Status
+from tests.waiting import HANG_GUARD_S
 
 
 def started(run: str, *hosts: str, command: str = "uptime") -> RunStarted:
@@ -63,4 +64,4 @@ def keep(journal: Journal, events: Sequence[Event], **settings: object) -> None:
         recorder.record(event)
     ticket = recorder.close()
     if ticket is not None:
-        ticket.result(timeout=10)
+        ticket.result(timeout=HANG_GUARD_S)

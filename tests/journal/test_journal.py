@@ -187,7 +187,7 @@ def test_a_row_of_the_index_that_is_damaged_is_learnt_anew(journal: Journal, cha
 def test_a_record_of_another_format_is_refused_in_words(journal: Journal) -> None:
     path = journal.folder / f"{RUNS[0]}.ndjson"
     path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2', 1))
-    with pytest.raises(UsageError, match="has format 2, and this multirsh reads 1"):
+    with pytest.raises(UsageError, match="has format 2, but this multirsh reads only 1"):
         list(journal.events(journal.find(RUNS[0])))
 
 

@@ -21,6 +21,7 @@ from multirsh.journal.record import line_of
 from multirsh.journal.replay import completed, survey
 from multirsh.journal.resuming import Standing, standings
 from multirsh.model import Status
+from tests.waiting import HANG_GUARD_S
 
 from .records import finished, host_finished, host_started, keep, output, started, whole
 
@@ -58,14 +59,14 @@ def test_an_event_is_in_the_file_when_its_ticket_is_done(journal: Journal) -> No
     for event in (started(RUN, "web1"), host_started(RUN, "web1")):
         ticket = recorder.record(event)
         assert ticket is not None
-        ticket.result(timeout=10)
+        ticket.result(timeout=HANG_GUARD_S)
         last = (journal.folder / f"{RUN}.ndjson").read_bytes().splitlines()[-1]
         assert json.loads(last) == event.to_dict()
     (entry,) = journal.runs()
     assert (entry.state, entry.hosts) == (RunState.RUNNING, 1)
     closed = recorder.close()
     assert closed is not None
-    closed.result(timeout=10)
+    closed.result(timeout=HANG_GUARD_S)
     (entry,) = journal.runs()
     assert entry.state is RunState.BROKEN
     assert recorder.close() is None
@@ -118,16 +119,16 @@ def test_a_disk_that_is_full_is_one_warning_and_what_was_written_stays(journal: 
     recorder = Recorder(journal, warn=warnings.append)
     begun = recorder.record(started(RUN, "web1"))
     assert begun is not None
-    begun.result(timeout=10)
+    begun.result(timeout=HANG_GUARD_S)
     path = journal.folder / f"{RUN}.ndjson"
     before = path.read_bytes()
     with a_file_may_have(len(before) + 20):
         ticket = recorder.record(host_started(RUN, "web1"))
         assert ticket is not None
-        ticket.result(timeout=10)
+        ticket.result(timeout=HANG_GUARD_S)
     assert recorder.record(host_finished(RUN, "web1")) is None
     closed = recorder.close()
-    assert closed is None or closed.result(timeout=10) is None
+    assert closed is None or closed.result(timeout=HANG_GUARD_S) is None
     assert path.read_bytes() == before.replace(b'"gaps":0', b'"gaps":1', 1)
     assert warnings == [f"the run is not recorded any further: {journal.folder}: File too large; it goes on"]
 
@@ -138,12 +139,12 @@ def test_after_a_gap_any_host_without_an_ending_may_have_run(journal: Journal) -
     recorder.record(host_started(RUN, "web1"))
     ticket = recorder.record(host_finished(RUN, "web1"))
     assert ticket is not None
-    ticket.result(timeout=10)
+    ticket.result(timeout=HANG_GUARD_S)
     with a_file_may_have((journal.folder / f"{RUN}.ndjson").stat().st_size + 20):
         for event in whole(RUN, "web2")[1:]:
             recorder.record(event)
         closed = recorder.close()
-        assert closed is None or closed.result(timeout=10) is None
+        assert closed is None or closed.result(timeout=HANG_GUARD_S) is None
     entry = journal.find(RUN)
     found = standings(journal.plan(entry), journal.outcomes(entry))
     assert found == {"web1": Standing.OK, "web2": Standing.UNKNOWN}

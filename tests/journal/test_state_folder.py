@@ -18,6 +18,7 @@ from multirsh.journal import state_folder as files
 from multirsh.journal.recorder import RecordFile
 from multirsh.journal.resuming import lock_for_resuming
 from multirsh.journal.state_folder import call_with_timeout, make_private, open_owned, read_owned
+from tests.waiting import HANG_GUARD_S
 
 from .records import finished, host_finished, host_started, keep, started, whole
 
@@ -93,7 +94,7 @@ def test_a_strange_index_is_named_and_runs_are_recorded_and_listed_without_it(
         (SECOND, RunState.FINISHED),
         (FIRST, RunState.FINISHED),
     ]
-    assert list(journal.left_out) == ["index.ndjson"]
+    assert list(journal.unused_files) == ["index.ndjson"]
 
 
 @pytest.mark.parametrize(("make", "why"), ODD)
@@ -102,7 +103,7 @@ def test_a_strange_record_is_named_and_not_used(
 ) -> None:
     make(journal.folder / f"{SECOND}.ndjson")
     assert [entry.run for entry in journal.runs()] == [FIRST]
-    assert list(journal.left_out) == [f"{SECOND}.ndjson"]
+    assert list(journal.unused_files) == [f"{SECOND}.ndjson"]
     why = f"{why}|it is not a regular file"
     with pytest.raises(UsageError, match=f"the record of {SECOND} is not used: ({why}); see to "):
         journal.find(SECOND)
@@ -151,10 +152,12 @@ def test_what_stands_in_the_place_of_the_folder_is_called_no_folder(
 
 
 def test_a_call_that_does_not_return_is_an_error_in_time_and_others_are_as_they_are(
-    never: Callable[[], None],
+    never: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TimeoutError, match="no answer within 0 s") as refused:
-        call_with_timeout(never, seconds=0)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(files, "CALL_TIMEOUT_S", 0)
+        with pytest.raises(TimeoutError, match="no answer within 0 s") as refused:
+            call_with_timeout(never)
     assert refused.value.errno == errno.ETIMEDOUT
     assert call_with_timeout(lambda: 3) == 3
 
@@ -199,6 +202,8 @@ def test_a_record_whose_bytes_do_not_come_is_an_error_of_whoever_reads_it(
 
 _HOLDS = """
 import fcntl, sys
+from tests.waiting import HANG_GUARD_S
+
 with open(sys.argv[1]) as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     print("held", flush=True)
@@ -251,7 +256,7 @@ def test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps(
     recorder = Recorder(journal, warn=warnings.append)
     begun = recorder.record(started(FIRST, "a", "b"))
     assert begun is not None
-    begun.result(timeout=10)
+    begun.result(timeout=HANG_GUARD_S)
     disk = Disk(monkeypatch)
     held = [recorder.record(host_started(FIRST, "a"))]
     assert disk.is_asked.wait(10)
@@ -269,7 +274,7 @@ def test_a_record_that_is_given_up_holds_nobody_and_says_later_that_it_has_gaps(
     assert len(warnings) == 1
     disk.answer()
     assert recorder._thread is not None
-    recorder._thread.join(timeout=10)
+    recorder._thread.join(timeout=HANG_GUARD_S)
     assert b'"gaps":1' in (journal.folder / f"{FIRST}.ndjson").read_bytes()
     assert journal.find(FIRST).state is RunState.BROKEN
 
@@ -288,7 +293,7 @@ def test_a_record_that_is_given_up_before_it_has_its_name_leaves_nothing(
     assert recorder.close() is None
     disk.answer()
     assert recorder._thread is not None
-    recorder._thread.join(timeout=10)
+    recorder._thread.join(timeout=HANG_GUARD_S)
     assert list(journal.folder.iterdir()) == []
     assert len(warnings) == 1
 
@@ -300,7 +305,7 @@ def test_a_disk_that_fails_and_then_does_not_answer_holds_nobody_either(
     recorder = Recorder(journal, warn=warnings.append)
     begun = recorder.record(started(FIRST, "a"))
     assert begun is not None
-    begun.result(timeout=10)
+    begun.result(timeout=HANG_GUARD_S)
     is_asked = threading.Event()
 
     def fail(_file: RecordFile, _data: bytes) -> None:

@@ -13,8 +13,7 @@ import asyncssh
 
 from multirsh.lab import Lab
 from tests.servers.requirement import program
-
-LIMIT_S = 20
+from tests.waiting import HANG_GUARD_S
 
 TREE = "sh -c 'sleep 1000 & echo ready; wait' & sh -c 'sleep 1000 & echo ready; wait' & wait"
 """A command of five processes, all of them there once it has said ``READY``."""
@@ -46,7 +45,7 @@ async def openssh(
         env=environment,
     )
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(HANG_GUARD_S):
             stdout, stderr = await process.communicate(stdin)
     except TimeoutError:
         process.send_signal(signal.SIGKILL)

@@ -17,11 +17,12 @@ import pytest
 from multirsh.errors import UsageError
 from multirsh.lab import Addressing, Endpoint, Lab, LabOptions
 from multirsh.lab.plan import DEFAULT_PORT
-from tests.lab.clients import LIMIT_S, READY, TREE, connect, openssh
+from tests.lab.clients import READY, TREE, connect, openssh
 from tests.lab.conftest import Family
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
 from tests.servers.processes import wait_until_gone
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -247,7 +248,7 @@ async def farewell(lab: Lab, name: str) -> float:
         async with connect(lab, name, sock=own) as connection:
             await connection.run("true")
         began = time.monotonic()
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(HANG_GUARD_S):
             while await asyncio.get_running_loop().sock_recv(held, 65536):
                 pass
     return time.monotonic() - began

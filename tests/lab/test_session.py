@@ -11,9 +11,10 @@ import asyncssh
 import pytest
 
 from multirsh.lab import Lab, LabOptions
-from tests.lab.clients import LIMIT_S, READY, TREE, connect
+from tests.lab.clients import READY, TREE, connect
 from tests.lab.conftest import Family
 from tests.servers.processes import wait_until_gone
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -96,7 +97,7 @@ async def test_a_command_that_does_not_read_holds_the_client_back(tmp_path: Path
                 await process.stdin.drain()
         go.touch()
         process.stdin.write_eof()
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(HANG_GUARD_S):
             output = await process.stdout.read()
     assert output.split()[0] == hashlib.sha256(data).hexdigest().encode()
 
@@ -172,6 +173,6 @@ async def test_a_command_that_cannot_be_started_says_so() -> None:
 
 async def until_idle(lab: Lab) -> None:
     """Wait for the last command's task to have seen its end."""
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(HANG_GUARD_S):
         while lab.statistics().commands_running:  # noqa: ASYNC110 - the lab sets no event for it
             await asyncio.sleep(0.005)

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 from multirsh.ports.sockets import TcpState
 from tests.servers.namespace import Namespace
+from tests.waiting import HANG_GUARD_S
 
 KEPT = frozenset(TcpState) - {TcpState.CLOSE, TcpState.CLOSING, TcpState.NEW_SYN_RECV}
 """Those that ``every_state`` makes. CLOSE is in no table of ss, CLOSING takes a FIN lost each way, and
@@ -74,9 +75,9 @@ def _listener(family: int, host: str) -> socket.socket:
     return server
 
 
-def _wait_acknowledged(namespace: Namespace, *, timeout_s: float = 5) -> None:
+def _wait_acknowledged(namespace: Namespace) -> None:
     """Wait until every FIN is acknowledged, which may take 40 ms."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + HANG_GUARD_S
     while namespace.sockets("FIN-WAIT-1"):
         assert time.monotonic() < deadline, "a FIN is not acknowledged"
         time.sleep(0.005)

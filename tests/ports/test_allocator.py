@@ -10,10 +10,9 @@ import pytest
 
 from multirsh.model import ClosedBy, SourcePort
 from multirsh.ports.allocator import LONGEST_POLL_SECONDS, PortAllocator
-from multirsh.ports.budget import PortBudget
-from multirsh.ports.lease import Lease, Route
+from multirsh.ports.ledger import PortBudget
 from multirsh.ports.reserved import ANYBODY
-from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
+from multirsh.ports.sockets import Endpoint, Lease, Route, TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 from tests.virtual_time import idle, in_virtual_time, virtual_loop
 

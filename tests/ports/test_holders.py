@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.ports.holders import Holders, Process, _links, find_holders
-from multirsh.ports.kernel import read_table
+from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import TcpState
 from tests.servers.requirement import require_root
 

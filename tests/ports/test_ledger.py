@@ -7,11 +7,9 @@ import time
 import pytest
 
 from multirsh.model import ClosedBy, SourcePort
-from multirsh.ports.budget import EVERY_PORT, PortBudget
-from multirsh.ports.lease import Busy, Lease, Route
-from multirsh.ports.ledger import TIME_WAIT_SECONDS, Ledger
+from multirsh.ports.ledger import EVERY_PORT, TIME_WAIT_SECONDS, Ledger, PortBudget
 from multirsh.ports.reserved import ANYBODY
-from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
+from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 
 HOST = Route("10.0.0.1", Endpoint("10.1.0.1", 514))

@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from multirsh.model import ClosedBy, SourcePort
-from multirsh.ports.budget import EVERY_PORT, PortBudget
-from multirsh.ports.lease import Busy, Lease, Route
-from multirsh.ports.ledger import Ledger
+from multirsh.ports.ledger import EVERY_PORT, Ledger, PortBudget
 from multirsh.ports.reserved import ANYBODY
-from multirsh.ports.sockets import Endpoint, TcpState
+from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpState
 from multirsh.ports.sysctls import KernelPorts
 from tests.ports.kernel_model import ANY_ADDRESS, LATEST, KernelModel, Socket
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.ports.lease import Busy, Lease, Route
 from multirsh.ports.reserved import (
     ANYBODY,
     LONGEST_RETRY_SECONDS,
@@ -15,7 +14,7 @@ from multirsh.ports.reserved import (
     ReservedPool,
     parse_blacklist,
 )
-from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
+from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket, TcpState
 
 SOURCE = "10.0.0.1"
 HOSTS = [Route(SOURCE, Endpoint(f"10.1.0.{number}", 514)) for number in range(1, 9)]

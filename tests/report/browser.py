@@ -22,8 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.waiting import HANG_GUARD_S
+
 PROGRAMS: Final = ("chromium-headless-shell", "chromium", "google-chrome")
-PATIENCE_S: Final = 60.0
 
 
 def browser_program() -> str | None:
@@ -144,7 +145,7 @@ class Browser:
 
     def wait_for(self, expression: str) -> None:
         """Until the expression is true."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + HANG_GUARD_S
         while not self.evaluate(expression):
             if time.monotonic() > deadline:
                 raise TimeoutError(expression)
@@ -202,7 +203,7 @@ class Browser:
         self._receive(lambda message: message.get("method") == method)
 
     def _receive(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + HANG_GUARD_S
         while True:
             while (end := self._received.find(b"\0")) >= 0:
                 message: dict[str, Any] = json.loads(self._received[:end])

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from tests.servers.processes import children_of
 
-SETTLE_WITHIN_S: Final = 1.0
+SETTLE_WITHIN_S: Final = 10.0
 """Seconds that an end already begun may take: a child to be reaped, a closing callback to run."""
 
 

@@ -6,6 +6,8 @@ import re
 import threading
 from typing import IO
 
+from tests.waiting import HANG_GUARD_S
+
 
 class ServerLog:
     """The lines a server writes, collected by a thread until the stream ends.
@@ -32,7 +34,7 @@ class ServerLog:
         """Count the lines in which the regular expression ``pattern`` is found."""
         return sum(1 for line in self.lines if re.search(pattern, line))
 
-    def wait_for(self, pattern: str, *, times: int = 1, timeout_s: float = 10) -> str:
+    def wait_for(self, pattern: str, *, times: int = 1) -> str:
         """Wait until ``times`` lines match the regular expression ``pattern``; the last of them.
 
         Raises:
@@ -43,16 +45,16 @@ class ServerLog:
             return [line for line in self._lines if re.search(pattern, line)]
 
         with self._changed:
-            self._changed.wait_for(lambda: len(matches()) >= times or self._ended, timeout_s)
+            self._changed.wait_for(lambda: len(matches()) >= times or self._ended, HANG_GUARD_S)
             found = matches()
             if len(found) < times:
                 tail = "\n".join(self._lines[-40:])
                 raise AssertionError(f"{len(found)} of {times} lines with {pattern!r} in the log:\n{tail}")
             return found[times - 1]
 
-    def close(self, *, timeout_s: float = 2) -> None:
+    def close(self) -> None:
         """Wait for the stream's end, which comes when the last process that could write to it is gone."""
-        self._thread.join(timeout_s)
+        self._thread.join(HANG_GUARD_S)
 
     def _collect(self) -> None:
         with self._stream:

@@ -6,14 +6,12 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from contextlib import nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from tests.servers.namespace import Namespace
+from tests.waiting import HANG_GUARD_S
 
 T = TypeVar("T")
-
-ANSWER_WITHIN_S: Final = 10.0
-END_WITHIN_S: Final = 2.0
 
 
 class LoopThread:
@@ -30,7 +28,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._stand_and_run, name="server-loop", daemon=True)
         self._thread.start()
-        self._started.wait(ANSWER_WITHIN_S)
+        self._started.wait(HANG_GUARD_S)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -41,13 +39,13 @@ class LoopThread:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(ANSWER_WITHIN_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(HANG_GUARD_S)
 
     def stop(self) -> None:
         """Cancel what runs there, and end the thread."""
         if self._stop is not None:
             self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(END_WITHIN_S)
+        self._thread.join(HANG_GUARD_S)
 
     def _stand_and_run(self) -> None:
         with self._namespace.entered() if self._namespace is not None else nullcontext():

@@ -25,11 +25,11 @@ from typing import IO, Final
 
 from tests.servers.requirement import program, require_root
 from tests.servers.stoppable import Stoppable
+from tests.waiting import HANG_GUARD_S
 
 CLONE_NEWNET: Final = 0x40000000
 """Kind of namespace, for setns(2); from <sched.h>."""
 
-END_WITHIN_S: Final = 2.0
 """Seconds for the holder to end after its input did."""
 
 
@@ -118,7 +118,7 @@ class Namespace(Stoppable):
             if pipe is not None:
                 pipe.close()
         try:
-            self._holder.wait(END_WITHIN_S)
+            self._holder.wait(HANG_GUARD_S)
         except subprocess.TimeoutExpired:
             self._holder.kill()
             self._holder.wait()
@@ -133,7 +133,7 @@ class Namespace(Stoppable):
         *,
         stdin: bytes | None = None,
         env: Mapping[str, str] | None = None,
-        timeout_s: float = 60,
+        timeout_s: float = HANG_GUARD_S,
         check: bool = True,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command in the namespace to its end and capture what it printed.
@@ -275,9 +275,7 @@ class Namespace(Stoppable):
         """List the ends whose peer is a server: on loopback both ends show, and only the client's counts."""
         return tuple(row for row in self.sockets(state) if row.peer.port in server_ports)
 
-    def wait_client_side(
-        self, server_ports: Collection[int], states: Sequence[str], *, timeout_s: float = 2
-    ) -> None:
+    def wait_client_side(self, server_ports: Collection[int], states: Sequence[str]) -> None:
         """Wait until the clients' ends are in exactly ``states``, in any order.
 
         For states that need an acknowledgement of the other end, which the kernel may delay by 40 ms; what
@@ -286,13 +284,13 @@ class Namespace(Stoppable):
         Raises:
             AssertionError: They were not in time; what they were in is in the message.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + HANG_GUARD_S
         while True:
             rows = self.client_side(server_ports)
             if sorted(row.state for row in rows) == sorted(states):
                 return
             if time.monotonic() > deadline:
-                raise AssertionError(f"{list(states)} not within {timeout_s} s; there are: {rows}")
+                raise AssertionError(f"{list(states)} not within {HANG_GUARD_S} s; there are: {rows}")
             time.sleep(0.005)
 
     def _await_holder(self) -> None:

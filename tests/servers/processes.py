@@ -10,9 +10,8 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-END_WITHIN_S: Final = 2.0
+from tests.waiting import HANG_GUARD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +93,17 @@ def end_tree(server: subprocess.Popen[bytes], *, marks: tuple[str, ...] = ()) ->
         server.send_signal(signal.SIGSTOP)
         kill(descendants(server.pid))
         server.kill()
-    server.wait(END_WITHIN_S)
+    server.wait(HANG_GUARD_S)
     for mark in marks:
         kill(carrying(mark))
 
 
-def wait_until_gone(pids: set[int], *, timeout_s: float = END_WITHIN_S) -> set[int]:
+def wait_until_gone(pids: set[int]) -> set[int]:
     """Wait until none of ``pids`` runs any more; the ones that still do when the time is over.
 
     A zombie has ended: when an orphan is reaped is the business of the machine's first process.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + HANG_GUARD_S
     while True:
         processes = every_process()
         alive = {pid for pid in pids & processes.keys() if not processes[pid].is_zombie}

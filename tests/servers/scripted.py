@@ -28,6 +28,7 @@ from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
 from tests.servers.stoppable import Stoppable
+from tests.waiting import HANG_GUARD_S
 
 BANNER: Final = b"SSH-2.0-Scripted_1.0\r\n"
 """A good identification string (RFC 4253 section 4.2)."""
@@ -209,22 +210,20 @@ class ScriptedServer(Stoppable):
         with self._changed:
             return tuple(self._conversations)
 
-    def wait_for(
-        self, holds: Callable[[tuple[Conversation, ...]], bool], *, timeout_s: float = 5
-    ) -> tuple[Conversation, ...]:
+    def wait_for(self, holds: Callable[[tuple[Conversation, ...]], bool]) -> tuple[Conversation, ...]:
         """Wait until ``holds`` is true of the conversations. In an async test: ``asyncio.to_thread``.
 
         Raises:
             AssertionError: It was not in time; what was seen is in the message.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: holds(tuple(self._conversations)), timeout_s):
-                raise AssertionError(f"not within {timeout_s} s; seen: {self._conversations}")
+            if not self._changed.wait_for(lambda: holds(tuple(self._conversations)), HANG_GUARD_S):
+                raise AssertionError(f"not within {HANG_GUARD_S} s; seen: {self._conversations}")
             return tuple(self._conversations)
 
-    def wait_seen(self, *ends: Seen, timeout_s: float = 5) -> None:
+    def wait_seen(self, *ends: Seen) -> None:
         """Wait until the first conversation has seen exactly ``ends``, in this order."""
-        self.wait_for(lambda talks: bool(talks) and tuple(talks[0].seen) == ends, timeout_s=timeout_s)
+        self.wait_for(lambda talks: bool(talks) and tuple(talks[0].seen) == ends)
 
     def stop(self) -> None:
         """Close the listener and every connection that a script kept."""

@@ -21,6 +21,7 @@ from tests.servers.loop_thread import LoopThread
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
 from tests.servers.stoppable import Stoppable
+from tests.waiting import HANG_GUARD_S
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER that makes close(2) send RST; socket(7)."""
@@ -176,15 +177,15 @@ class ScriptedRshd(Stoppable):
         with self._changed:
             return tuple(self._talks)
 
-    def wait_for(self, holds: Callable[[tuple[RshTalk, ...]], bool], *, timeout_s: float = 5) -> None:
+    def wait_for(self, holds: Callable[[tuple[RshTalk, ...]], bool]) -> None:
         """Wait until ``holds`` is true of the connections. In an async test: ``asyncio.to_thread``.
 
         Raises:
             AssertionError: It was not in time; what was seen is in the message.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: holds(tuple(self._talks)), timeout_s):
-                raise AssertionError(f"not within {timeout_s} s; seen: {self._talks}")
+            if not self._changed.wait_for(lambda: holds(tuple(self._talks)), HANG_GUARD_S):
+                raise AssertionError(f"not within {HANG_GUARD_S} s; seen: {self._talks}")
 
     def stop(self) -> None:
         """Close the listener and every connection."""

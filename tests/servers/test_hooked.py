@@ -15,6 +15,7 @@ from tests.conftest import StartHooked
 from tests.servers import hooked as conduct
 from tests.servers.hooked import AtClose, Conduct, HookedServer
 from tests.servers.namespace import Namespace
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks", "in_namespace")]
 
@@ -30,7 +31,7 @@ async def connection(server: HookedServer) -> AsyncIterator[asyncssh.SSHClientCo
         known_hosts=asyncssh.import_known_hosts(server.known_hosts(["127.0.0.1"])),
         config=[],
         agent_path=None,
-        login_timeout=5,
+        login_timeout=HANG_GUARD_S,
     ) as made:
         yield made
 
@@ -39,7 +40,7 @@ async def run(
     server: HookedServer, *, env: dict[str, str] | None = None, stdin: bytes = b""
 ) -> asyncssh.SSHCompletedProcess:
     async with connection(server) as connected:
-        return await connected.run("do it", encoding=None, timeout=5, env=env or {}, input=stdin)
+        return await connected.run("do it", encoding=None, timeout=HANG_GUARD_S, env=env or {}, input=stdin)
 
 
 async def test_echoing_tells_what_was_asked_for(hooked: StartHooked) -> None:
@@ -110,16 +111,16 @@ async def test_the_end_of_a_connection(
         loop = asyncio.get_running_loop()
         match at_close:
             case AtClose.CLOSES:
-                assert await asyncio.wait_for(loop.sock_recv(duplicate, 1), 5) == b""
+                assert await asyncio.wait_for(loop.sock_recv(duplicate, 1), HANG_GUARD_S) == b""
             case AtClose.RESETS:
                 with pytest.raises(ConnectionResetError):
-                    await asyncio.wait_for(loop.sock_recv(duplicate, 1), 5)
+                    await asyncio.wait_for(loop.sock_recv(duplicate, 1), HANG_GUARD_S)
             case AtClose.IGNORES:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(loop.sock_recv(duplicate, 1), 0.2)
                 assert server.links[0].closes_asked == 1
                 duplicate.shutdown(socket.SHUT_WR)
-                assert await asyncio.to_thread(server.links[0].peer_ended.wait, 5)
+                assert await asyncio.to_thread(server.links[0].peer_ended.wait, HANG_GUARD_S)
                 in_namespace.wait_client_side([server.port], ["FIN-WAIT-2"])
     if at_close is not AtClose.IGNORES:
         assert in_namespace.client_side([server.port]) == ()

@@ -15,6 +15,7 @@ import pytest
 from tests.servers.namespace import Endpoint, Namespace, SocketRow, parse_ss
 from tests.servers.processes import wait_until_gone
 from tests.servers.requirement import require_root
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -84,10 +85,10 @@ def test_settings_are_written_where_proc_is_read_only() -> None:
 def test_loopback_is_up_and_apart(namespace: Namespace) -> None:
     with namespace.entered(), listener() as server:
         port = server.getsockname()[1]
-        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S).close()
         assert [row.local.port for row in namespace.sockets("LISTEN")] == [port]
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=2)
+        socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S)
 
 
 def test_only_the_calling_thread_moves_and_it_comes_back(namespace: Namespace) -> None:
@@ -168,7 +169,7 @@ def test_linked_namespaces_reach_each_other(in_namespace: Namespace) -> None:
             server = socket.create_server(("0.0.0.0", 2300))
         with server:
             for address in ("10.8.0.2", "10.9.0.1", "10.9.200.3"):
-                with socket.create_connection((address, 2300), timeout=5):
+                with socket.create_connection((address, 2300), timeout=HANG_GUARD_S):
                     accepted, peer = server.accept()
                     with accepted:
                         assert peer[0] == "10.8.0.1"

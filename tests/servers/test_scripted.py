@@ -11,6 +11,7 @@ from tests.conftest import StartScripted
 from tests.servers import scripted as scripts
 from tests.servers.namespace import Namespace
 from tests.servers.scripted import BANNER, RefusingPort, Script, ScriptedServer, Seen
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks", "in_namespace")]
 
@@ -21,7 +22,7 @@ NOTHING = "nothing"
 
 
 def connect(server: ScriptedServer | RefusingPort) -> socket.socket:
-    return socket.create_connection((server.address, server.port), timeout=5)
+    return socket.create_connection((server.address, server.port), timeout=HANG_GUARD_S)
 
 
 def read_to_end(client: socket.socket) -> bytes | str:
@@ -194,7 +195,10 @@ def test_stopping_is_quick_and_closes_what_was_held() -> None:
         assert read_to_end(client) == b""
 
 
-def test_what_was_not_seen_is_told_with_what_was(scripted: StartScripted) -> None:
+def test_a_wait_that_hangs_reports_what_was_seen(
+    scripted: StartScripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "HANG_GUARD_S", 0.01)
     server = scripted(scripts.SILENT)
     with pytest.raises(AssertionError, match=r"not within 0\.01 s; seen: \[\]"):
-        server.wait_seen(Seen.PEER_FIN, timeout_s=0.01)
+        server.wait_seen(Seen.PEER_FIN)

@@ -45,7 +45,7 @@ def ssh(
         *("-p", str(server.port), f"{user}@{host}", command),
     ]
     assert server.namespace is not None
-    return server.namespace.run(argv, env=env, check=False, timeout_s=20)
+    return server.namespace.run(argv, env=env, check=False)
 
 
 @pytest.mark.parametrize(("user", "uid"), [("root", 0), ("guest", 65534)])

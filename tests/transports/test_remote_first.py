@@ -16,12 +16,12 @@ from multirsh.transports.close_order import State
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.turns import LEAST_SLICE_BYTES
 from tests.servers.namespace import Namespace
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 CLOSE_TIMEOUT_S = 0.2
 """For the tests in which it must pass."""
-NEVER_S = 60.0
 """For those in which it must not."""
 
 
@@ -58,7 +58,7 @@ class Pair:
     told: list[ClosedBy]
 
     async def closed(self) -> ClosedBy:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_GUARD_S):
             return await self.transport.closed
 
 
@@ -75,7 +75,7 @@ def connected_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @asynccontextmanager
-async def pair(close_timeout: float = NEVER_S) -> AsyncIterator[Pair]:
+async def pair(close_timeout: float = HANG_GUARD_S) -> AsyncIterator[Pair]:
     with connected_sockets() as (ours, peer):
         told: list[ClosedBy] = []
         transport = RemoteFirstTransport(
@@ -264,7 +264,7 @@ async def test_a_protocol_that_there_is_no_memory_for_is_told_and_the_socket_is_
     with connected_sockets() as (ours, peer):
         told: list[ClosedBy] = []
         transport = RemoteFirstTransport(
-            asyncio.get_running_loop(), ours, close_timeout=NEVER_S, on_closed=told.append
+            asyncio.get_running_loop(), ours, close_timeout=HANG_GUARD_S, on_closed=told.append
         )
         protocol = Short()
         transport.attach(protocol)
@@ -289,7 +289,7 @@ async def test_where_memory_is_short_less_is_read_at_once(monkeypatch: pytest.Mo
                 return ours.recv(count)
 
         transport = RemoteFirstTransport(
-            asyncio.get_running_loop(), ours, close_timeout=NEVER_S, on_closed=lambda _by: None
+            asyncio.get_running_loop(), ours, close_timeout=HANG_GUARD_S, on_closed=lambda _by: None
         )
         monkeypatch.setattr(transport, "_sock", Tight())
         protocol = Recorder()

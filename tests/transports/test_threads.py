@@ -15,6 +15,7 @@ from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.patience import Patience
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -47,7 +48,7 @@ async def test_where_there_is_none_it_is_made_here_if_it_may() -> None:
 @pytest.mark.usefixtures("no_threads")
 async def test_a_name_that_no_thread_is_left_for_is_no_fault_of_the_hosts() -> None:
     dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=1)
-    async with asyncio.timeout(10) as scope:
+    async with asyncio.timeout(HANG_GUARD_S) as scope:
         with pytest.raises(DialError) as raised:
             await dialler.dial(
                 "host.invalid",

@@ -20,7 +20,7 @@ import pytest
 
 from multirsh.model import ErrorKind, Phase, SourcePort, Status
 from multirsh.ports.allocator import PortAllocator
-from multirsh.ports.budget import PortBudget
+from multirsh.ports.ledger import PortBudget
 from multirsh.ports.tally import Tally
 from multirsh.transports.dial_error import DialError
 from multirsh.transports.dialler import Dialler

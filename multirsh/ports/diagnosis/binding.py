@@ -7,7 +7,7 @@ IPV6_V6ONLY of other sockets, so some answers are "unless".
 
 The rules do not know SO_REUSEPORT or SO_BINDTODEVICE; and kernels before Linux
 6.8 do not show sockets that are bound and neither listen nor are connected.
-``probe`` asks the kernel itself.
+``probe`` asks the kernel itself, by a real bind(2) that is closed at once; all else here is pure.
 
 Source: Linux net/ipv4/inet_connection_sock.c (``inet_csk_get_port``,
 ``inet_bind_conflict``, ``ipv6_rcv_saddr_equal``, ``ipv4_rcv_saddr_equal``),
@@ -18,7 +18,9 @@ tests/ports/diagnosis/test_binding.py.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+import errno
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -83,7 +85,7 @@ class Blocker(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BindVerdict:
     """What is to be expected of an attempt.
 
     Attributes:
@@ -97,7 +99,7 @@ class Verdict:
     blockers: tuple[Blocker, ...]
 
 
-class Answer(enum.StrEnum):
+class BindAnswer(enum.StrEnum):
     """What bind(2) said when it was tried."""
 
     WORKS = "works"
@@ -134,7 +136,7 @@ class Reason(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-def explain(verdict: Verdict | None, answer: Answer | None) -> Reason:
+def explain(verdict: BindVerdict | None, answer: BindAnswer | None) -> Reason:
     """Say why, from what the table let expect and what the kernel said.
 
     Args:
@@ -142,23 +144,23 @@ def explain(verdict: Verdict | None, answer: Answer | None) -> Reason:
         answer: What the kernel said; ``None`` where nobody tried.
     """
     match answer:
-        case Answer.NOT_PERMITTED:
+        case BindAnswer.NOT_PERMITTED:
             return Reason.NOT_PERMITTED
-        case Answer.NO_ADDRESS:
+        case BindAnswer.NO_ADDRESS:
             return Reason.NO_ADDRESS
-        case Answer.WORKS if verdict is None:
+        case BindAnswer.WORKS if verdict is None:
             return Reason.NOTHING_THERE
     if verdict is None:
         return Reason.UNKNOWN
-    is_refused = answer is Answer.IN_USE
+    is_refused = answer is BindAnswer.IN_USE
     match verdict.outcome:
         case Outcome.WORKS:
             return Reason.HIDDEN if is_refused else Reason.NOTHING_THERE
-        case Outcome.DEPENDS if answer is Answer.WORKS:
+        case Outcome.DEPENDS if answer is BindAnswer.WORKS:
             return Reason.OTHER_HAS_IT
         case Outcome.DEPENDS:
             return Reason.OTHER_LACKS_IT if is_refused else Reason.IF_OTHER_HAS_IT
-        case Outcome.FAILS if answer is Answer.WORKS:
+        case Outcome.FAILS if answer is BindAnswer.WORKS:
             return Reason.CHANGED
         case Outcome.FAILS:
             listens = verdict.blockers[0].socket.state is TcpState.LISTEN
@@ -174,7 +176,7 @@ def usual_attempts() -> tuple[Attempt, ...]:
     )
 
 
-def judge(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Verdict:
+def judge(attempt: Attempt, sockets: Iterable[TcpSocket]) -> BindVerdict:
     """Predict a bind(2) to a port.
 
     Args:
@@ -188,7 +190,7 @@ def judge(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Verdict:
         outcome = Outcome.DEPENDS
     else:
         outcome = Outcome.FAILS
-    return Verdict(attempt, outcome, tuple(blockers))
+    return BindVerdict(attempt, outcome, tuple(blockers))
 
 
 def _certain_listeners_first(blocker: Blocker) -> tuple[int, bool]:
@@ -196,25 +198,25 @@ def _certain_listeners_first(blocker: Blocker) -> tuple[int, bool]:
 
 
 def _blockers(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Iterator[Blocker]:
-    for socket in sockets:
-        if socket.state in REQUESTS:
+    for row in sockets:
+        if row.state in REQUESTS:
             continue
-        overlap = _overlap(attempt, socket)
+        overlap = _overlap(attempt, row)
         if overlap is None:
             continue
         unless = set(overlap)
-        if attempt.reuse_address and socket.state is not TcpState.LISTEN:
+        if attempt.reuse_address and row.state is not TcpState.LISTEN:
             unless.add(Unless.REUSE_ADDRESS)
-        yield Blocker(socket, frozenset(unless))
+        yield Blocker(row, frozenset(unless))
 
 
 _ALWAYS: Final[frozenset[Unless]] = frozenset()
 _UNLESS_V6ONLY: Final = frozenset({Unless.V6ONLY})
 
 
-def _overlap(attempt: Attempt, socket: TcpSocket) -> frozenset[Unless] | None:
+def _overlap(attempt: Attempt, row: TcpSocket) -> frozenset[Unless] | None:
     """Under which doubts the two addresses overlap; ``None`` where they certainly do not."""
-    ours, theirs = attempt.address, socket.local.address
+    ours, theirs = attempt.address, row.local.address
     if attempt.is_v6:
         if ":" not in theirs:
             # One IPv6 address is bound as v6only by itself, so only an open :: reaches into IPv4.
@@ -224,8 +226,40 @@ def _overlap(attempt: Attempt, socket: TcpSocket) -> frozenset[Unless] | None:
         return _ALWAYS if WILDCARD_V4 in {ours, theirs} or ours == theirs else None
     if theirs == WILDCARD_V6:
         return _UNLESS_V6ONLY
-    if socket.state in _BOUND_BY_HAND or ours != WILDCARD_V4:
+    if row.state in _BOUND_BY_HAND or ours != WILDCARD_V4:
         return None
     # An IPv6 connection stands in the way of all of IPv4 unless its socket is v6only: one that a :: listener
     # accepted, or that connected without binding an address before.
     return _UNLESS_V6ONLY
+
+
+_ANSWERS: Final = {
+    errno.EADDRINUSE: BindAnswer.IN_USE,
+    errno.EACCES: BindAnswer.NOT_PERMITTED,
+    errno.EPERM: BindAnswer.NOT_PERMITTED,
+    errno.EADDRNOTAVAIL: BindAnswer.NO_ADDRESS,
+    errno.EAFNOSUPPORT: BindAnswer.NO_ADDRESS,
+}
+
+
+def probe(port: int, attempts: Iterable[Attempt]) -> Mapping[Attempt, BindAnswer]:
+    """Try each bind(2), one after another.
+
+    Args:
+        port: 1-65535.
+        attempts: How.
+    """
+    return {attempt: _ask(port, attempt) for attempt in attempts}
+
+
+def _ask(port: int, attempt: Attempt) -> BindAnswer:
+    try:
+        with socket.socket(socket.AF_INET6 if attempt.is_v6 else socket.AF_INET) as tried:
+            if attempt.reuse_address:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if attempt.is_v6:
+                tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(attempt.v6only))
+            tried.bind((attempt.address, port))
+    except OSError as error:
+        return _ANSWERS.get(error.errno or 0, BindAnswer.UNKNOWN)
+    return BindAnswer.WORKS

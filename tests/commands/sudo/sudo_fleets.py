@@ -11,9 +11,10 @@ from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.results import HostResult
 from multirsh.transports.passwords import PasswordSource
-from tests.fleets import NEVER_S, addresses, hosts_on, known, ssh_options
+from tests.fleets import addresses, hosts_on, known, ssh_options
 from tests.servers.accounts import PASSWORD, Person
 from tests.servers.daemon import Daemon
+from tests.waiting import HANG_GUARD_S
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Fleets:
         return Fleet(
             hosts,
             limits=Limits(fanout=fanout),
-            timeouts=Timeouts(connect=NEVER_S, close=NEVER_S, kill_after=0.5),
+            timeouts=Timeouts(connect=HANG_GUARD_S, close=HANG_GUARD_S, kill_after=0.5),
             ssh=ssh_options(known(self.server, names, self.folder)),
             sudo_password=None if password is None else PasswordSource(call=lambda: password),
             warn=self.warnings.append,

@@ -14,6 +14,7 @@ from multirsh.engine.spool import Given
 from multirsh.errors import IllegalTransition
 from multirsh.transports.base import Stream
 from multirsh.transports.passwords import Password
+from tests.waiting import HANG_GUARD_S
 
 SECRET = "s3cret"
 MARKS = new_marks()
@@ -45,7 +46,7 @@ def conversation(seen: Seen, *, knows: bool = True, **settings: bool) -> SudoCon
 
 async def all_input(talk: SudoConversation) -> bytes:
     data = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_GUARD_S):
         while more := await talk.read(len(data)):
             data += more
     return data

@@ -20,6 +20,7 @@ from multirsh.transports.process.child import Child, Launch
 from multirsh.transports.process.connection import ProcessConnection
 from multirsh.transports.process.ending import Tree
 from tests.servers.processes import every_process, kill, naming, wait_until_gone
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -42,7 +43,7 @@ async def given_up(
     await made.open(Patience())
     running = asyncio.get_running_loop().create_task(made.run(command.replace("NAP", nap), sink))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_GUARD_S):
             while len(naming(f"sleep\0{nap}")) < sleepers:  # noqa: ASYNC110 - processes tell nobody
                 await asyncio.sleep(0.01)
         running.cancel()

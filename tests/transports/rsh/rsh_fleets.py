@@ -19,9 +19,10 @@ from multirsh.transports.patience import Patience
 from multirsh.transports.rsh.connection import RshConnection
 from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.rsh.transport import RshTransport
-from tests.fleets import NEVER_S, run_all
+from tests.fleets import run_all
 from tests.servers.namespace import Namespace
 from tests.servers.rshd import GUEST, PORT
+from tests.waiting import HANG_GUARD_S
 
 HERE = "127.0.0.1"
 """The host: in.rshd connects back from the address that its route has, and on loopback that is this."""
@@ -64,9 +65,9 @@ async def run_rsh(
     hosts: Sequence[Host] | None = None,
     stderr: RshStderr = SEPARATE,
     fanout: int = 64,
-    connect_s: float | None = NEVER_S,
+    connect_s: float | None = HANG_GUARD_S,
     command_s: float | None = None,
-    close_s: float = NEVER_S,
+    close_s: float = HANG_GUARD_S,
 ) -> tuple[dict[str, HostFinished], RunFinished, list[Event], list[str]]:
     warnings: list[str] = []
     fleet = Fleet(
@@ -85,9 +86,9 @@ async def run_one(
     user: str = GUEST,
     port: int | None = None,
     stderr: RshStderr = SEPARATE,
-    connect_s: float | None = NEVER_S,
+    connect_s: float | None = HANG_GUARD_S,
     command_s: float | None = None,
-    close_s: float = NEVER_S,
+    close_s: float = HANG_GUARD_S,
 ) -> Ending:
     finished, run, events, warnings = await run_rsh(
         command,
@@ -143,7 +144,7 @@ class Talk:
 
 @asynccontextmanager
 async def open_rsh(
-    *, port: int | None = None, stderr: RshStderr = SEPARATE, close_s: float = NEVER_S
+    *, port: int | None = None, stderr: RshStderr = SEPARATE, close_s: float = HANG_GUARD_S
 ) -> AsyncGenerator[Talk, None]:
     """One connection, logged in; closed and drained afterwards."""
     tally = Tally()

@@ -14,6 +14,7 @@ from tests.servers.namespace import Namespace
 from tests.servers.rshd import RshServer
 from tests.servers.scripted_rshd import BEGIN, Act, Write
 from tests.transports.rsh.rsh_fleets import MERGED, SEPARATE, Talk, open_rsh
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 async def end(talk: Talk, *, kill_after: float) -> tuple[Fate, float]:
     """Run a command, give up on it once it has written something, and end it; the fate, and the seconds."""
     running = asyncio.get_running_loop().create_task(talk.run("any"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_GUARD_S):
         while not talk.sink.stdout:  # noqa: ASYNC110 - this sink tells nobody
             await asyncio.sleep(0.005)
     running.cancel()

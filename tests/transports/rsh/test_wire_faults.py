@@ -38,6 +38,7 @@ from tests.transports.rsh.rsh_fleets import (
     rsh_host,
     run_one,
 )
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -281,7 +282,7 @@ class TestStopping:
         )
         async with fleet:
             run = fleet.run("true")
-            async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(HANG_GUARD_S), asyncio.TaskGroup() as group:
                 gathering = group.create_task(run.gather())
                 await asyncio.sleep(0.2)
                 run.stop()

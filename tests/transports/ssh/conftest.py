@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import HANG_GUARD_S
+
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Path]:
@@ -21,4 +23,4 @@ def agent(tmp_path: Path) -> Iterator[Path]:
     assert agent.stdout.readline().startswith("SSH_AUTH_SOCK="), "it tells its socket once that is there"
     yield path
     agent.send_signal(signal.SIGTERM)
-    agent.communicate(timeout=5)
+    agent.communicate(timeout=HANG_GUARD_S)

@@ -16,6 +16,7 @@ from multirsh.model import ClosedBy, ErrorKind, Fate, Status
 from tests.fleets import addresses, endings, fleet_of, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -79,7 +80,7 @@ async def test_input_that_cannot_be_read_is_this_machines_fault_and_ends_the_com
     sshd: Daemon, in_module_namespace: Namespace, tmp_path: Path, command: str
 ) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_GUARD_S):
         _, (ending,) = await told(sshd, tmp_path, command, Spool(folder))
     os.close(folder)
     assert ending.status is Status.LOCAL

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.ports.addresses import pack
-from multirsh.ports.diag import (
+from multirsh.ports.socket_table import (
     MAX_FILTER,
     NETLINK_SOCK_DIAG,
     NLMSG_DONE,
@@ -24,6 +23,7 @@ from multirsh.ports.diag import (
     Replies,
     build_request,
     dump,
+    pack,
     parse_replies,
     remote_filter,
 )

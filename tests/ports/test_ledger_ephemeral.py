@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from multirsh.ports.ephemeral import LONGEST_RETRY_SECONDS, EphemeralPool
-from multirsh.ports.lease import Busy, Lease, Route
-from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
+from multirsh.ports.ledger import LONGEST_RETRY_SECONDS, EphemeralPool
+from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket, TcpState
 
 SOURCE = "10.0.0.1"
 BASTION = Endpoint("10.1.0.1", 22)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from multirsh.ports.addresses import Once, pack, word_ipv4, word_ipv6
+from multirsh.ports.socket_table import Memo, pack, word_ipv4, word_ipv6
 
 
 @given(st.ip_addresses(v=4))
@@ -35,13 +35,13 @@ def test_no_address() -> None:
         pack("localhost")
 
 
-def test_once_is_once() -> None:
+def test_a_memo_makes_each_value_once() -> None:
     asked: list[int] = []
 
     def double(number: int) -> int:
         asked.append(number)
         return 2 * number
 
-    doubled = Once(double)
+    doubled = Memo(double)
     assert [doubled[2], doubled[3], doubled[2]] == [4, 6, 4]
     assert asked == [2, 3]

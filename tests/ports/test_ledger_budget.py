@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
-from multirsh.ports.budget import EVERY_PORT, PortBudget
+from multirsh.ports.ledger import EVERY_PORT, PortBudget
 
 
 @pytest.mark.parametrize(

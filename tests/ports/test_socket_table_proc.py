@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.ports.proc import parse_table, read_proc
+from multirsh.ports.socket_table import parse_table, read_proc
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"

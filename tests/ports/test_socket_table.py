@@ -14,9 +14,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from multirsh.ports.diag import dump
-from multirsh.ports.kernel import read_table
-from multirsh.ports.proc import read_proc
+from multirsh.ports.socket_table import dump, read_proc, read_table
 from multirsh.ports.sockets import Endpoint, TcpSocket, TcpState
 from tests.ports.every_state import KEPT, every_state
 from tests.servers.namespace import Namespace, parse_endpoint
@@ -182,8 +180,8 @@ def test_a_bound_port_that_does_nothing_is_shown_where_the_kernel_tells() -> Non
 
 SANDBOX = """
 import ctypes, os, platform, socket, struct, sys
-from multirsh.ports.kernel import read_table
-from multirsh.ports.diag import dump
+from multirsh.ports.socket_table import read_table
+from multirsh.ports.socket_table import dump
 
 # A seccomp filter as sandboxes have it, seccomp(2): socket(AF_NETLINK, ...) is EPERM, all else is allowed.
 number = {"x86_64": 41, "aarch64": 198}[platform.machine()]
