@@ -36,10 +36,9 @@ from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, HostRoute, R
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions, TransportOptions
 from multirsh.transports.passwords import Password, PasswordSource
-from multirsh.transports.registry import TransportOptions, load
-from multirsh.transports.rsh.options import RshOptions
+from multirsh.transports.registry import load
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
@@ -83,8 +82,9 @@ class Fleet:
             ssh: The options of ssh, for all hosts.
             rsh: The options of rsh, for all hosts.
             exec_options: The options of exec, for all hosts.
-            settings: Settings that come before every host's own, for transports that have no options: local,
-                and those of other distributions.
+            settings: The settings that take precedence over every host's own, for transports without options
+                of their own (local, and those of other distributions), and for rsh and exec if theirs are
+                not given.
             sudo_password: The source of the password that sudo is given; without one, sudo may not ask for
                 any. If it is the login password, give the same object. The user is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
@@ -103,8 +103,8 @@ class Fleet:
         self._run_options, _ = _combined(options or DEFAULT_OPTIONS, NO_HOOKS, changes)
         self._options = TransportOptions(
             ssh=ssh or SshOptions(),
-            rsh=rsh or RshOptions(),
-            exec=exec_options or ExecOptions(),
+            rsh=rsh,
+            exec=exec_options,
             settings=settings,
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)
