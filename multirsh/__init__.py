@@ -70,9 +70,8 @@ if TYPE_CHECKING:
     from multirsh.ports.ledger import PortBudget
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
-    from multirsh.transports.exec.options import ExecOptions
+    from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
     from multirsh.transports.passwords import PasswordSource
-    from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import SshOptions
 
 __all__ = [
@@ -190,9 +189,8 @@ _ROOMS = {
     "multirsh.ports.ledger": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
-    "multirsh.transports.exec.options": ("ExecOptions",),
     "multirsh.transports.passwords": ("PasswordSource",),
-    "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
+    "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr"),
     "multirsh.transports.ssh.options": ("SshOptions",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -31,9 +31,8 @@ from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
@@ -127,8 +126,8 @@ class Drive:
     limits: Limits
     timeouts: Timeouts
     ssh: SshOptions
-    rsh: RshOptions
-    exec_options: ExecOptions
+    rsh: RshOptions | None
+    exec_options: ExecOptions | None
     settings: Settings
     output: OutputOptions
     exit_rule: ExitRule

@@ -40,10 +40,9 @@ from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, HostRoute, R
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions, TransportOptions
 from multirsh.transports.passwords import Password, PasswordSource
-from multirsh.transports.registry import TransportOptions, load
-from multirsh.transports.rsh.options import RshOptions
+from multirsh.transports.registry import load
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
@@ -103,8 +102,9 @@ class Fleet:
             ssh: What ssh's options say for all hosts.
             rsh: What rsh's options say for all hosts.
             exec_options: What exec's options say for all hosts.
-            settings: What goes before every host's own settings, for transports that have no options: local,
-                and those of other distributions.
+            settings: The settings that take precedence over every host's own, for transports without options
+                of their own (local, and those of other distributions), and for rsh and exec if theirs are
+                not given.
             sudo_password: Where the password comes from that sudo is answered; where there is none, sudo
                 may not ask. Where it is the login's, give the same object. A person is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
@@ -123,8 +123,8 @@ class Fleet:
         self._timeouts = timeouts or Timeouts()
         self._options = TransportOptions(
             ssh=ssh or SshOptions(),
-            rsh=rsh or RshOptions(),
-            exec=exec_options or ExecOptions(),
+            rsh=rsh,
+            exec=exec_options,
             settings=settings,
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)

@@ -15,9 +15,9 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.options import RshOptions, RshStderr
 from multirsh.transports.patience import Patience
 from multirsh.transports.rsh.connection import RshConnection
-from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.rsh.transport import RshTransport
 from tests.fleets import run_all
 from tests.servers.namespace import Namespace
