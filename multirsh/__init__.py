@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from multirsh.commands.sudo.options import Become, Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
+    from multirsh.engine.hooks import RunHooks
     from multirsh.engine.keep import KeptConnection
-    from multirsh.engine.limits import Limits, Timeouts
+    from multirsh.engine.options import Limits, RunOptions, Timeouts
     from multirsh.engine.pace import StartRate
     from multirsh.engine.results import HostResult, Results
     from multirsh.engine.retry import RetryPolicy
@@ -118,6 +119,8 @@ __all__ = [
     "RshStderr",
     "Run",
     "RunFinished",
+    "RunHooks",
+    "RunOptions",
     "RunStarted",
     "Script",
     "Seconds",
@@ -144,8 +147,9 @@ _ROOMS = {
     "multirsh.commands.sudo.options": ("Become", "Sudo"),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
+    "multirsh.engine.hooks": ("RunHooks",),
     "multirsh.engine.keep": ("KeptConnection",),
-    "multirsh.engine.limits": ("Limits", "Timeouts"),
+    "multirsh.engine.options": ("Limits", "RunOptions", "Timeouts"),
     "multirsh.engine.pace": ("StartRate",),
     "multirsh.engine.results": ("HostResult", "Results"),
     "multirsh.engine.retry": ("RetryPolicy",),

@@ -165,6 +165,7 @@ class Connecting:
     sudo: str | None = None
     become: str | None = None
     ask_sudo_pass: bool = False
+    bind_address: str | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self) -> Settings:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.spool import Given
 from multirsh.events import Event, HostFinished, Output, RunFinished
 from multirsh.model import ClosedBy, ErrorKind, Host, Outcome, Phase, Settings, Status, TransportName

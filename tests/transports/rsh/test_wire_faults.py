@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Timeouts
+from multirsh.engine.options import Timeouts
 from multirsh.model import ClosedBy, ErrorKind, Exited, Phase, Status
 from multirsh.transports.base import Stream
 from multirsh.transports.options import RshStderr
