@@ -41,9 +41,9 @@ class ProcessConnection:
         """Start nothing yet.
 
         Args:
-            host: Whom it stands for.
-            launch: What to start for a command.
-            user: Whom the commands run as, where that is known.
+            host: The host that the program stands for.
+            launch: Makes the call of the program for a command.
+            user: The user that the commands run as; ``None`` if unknown.
             sees_all: Whether all that a command does is done by processes of this machine: else what
                 becomes of it when the program is ended cannot be told.
             close_timeout: Seconds that a program may take to end when it was killed.
@@ -59,17 +59,17 @@ class ProcessConnection:
 
     @property
     def phase(self) -> Phase:
-        """Where it is."""
+        """How far the connection has come."""
         return self._phase
 
     @property
     def user(self) -> str | None:
-        """Whom the command runs as."""
+        """The user that the command runs as."""
         return self._user
 
     @property
     def local_port(self) -> int | None:
-        """None: there is no socket of ours."""
+        """``None``: there is no socket."""
         return None
 
     @property
@@ -92,8 +92,8 @@ class ProcessConnection:
     ) -> Outcome:
         """Start the program, and wait for its end and that of its output.
 
-        As with ssh, that is when nobody holds its output any more: what it leaves running in the background
-        has to let go of that.
+        As with ssh, that is when no process holds its output open any more: what it leaves running in the
+        background has to close it.
 
         Args:
             command: For the program.
@@ -241,7 +241,7 @@ class _Running:
 
     @property
     def has_no_writers(self) -> bool:
-        """Whether nobody can write output any more."""
+        """Whether no process can write output any more."""
         return all(outlet.ended.done() for outlet in self.outlets)
 
     async def until_over(self) -> None:
