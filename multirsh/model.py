@@ -1,18 +1,26 @@
-"""The frozen values every room speaks: hosts, how they ended, and why.
+"""The frozen values that every package uses: hosts, how they are reached, how they ended, and why.
 
-Nothing here knows a loop, a socket, a clock or a file.
+A ``Host`` holds what a hosts file or ``-w`` says. The options of the command line take precedence over it,
+and ssh_config and the transport's own defaults come after it; a ``HostRoute`` is the result of all of them.
+
+Nothing here uses an event loop, a socket, a clock or a file.
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from multirsh.arguments import check_fields
 from multirsh.names import check_host, check_jump, check_name, check_port, check_user
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Scalar: TypeAlias = str | int | float | bool | None
 """What a host's variable may be."""
@@ -310,3 +318,75 @@ class Seconds:
     run: float | None = None
     close: float | None = None
     total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """What the routes of many hosts have in common.
+
+    Attributes:
+        settings: With the user, the port, the transport and the jump hosts filled in, as far as the transport
+            knows them; the policy for host keys is never in it.
+        hops: For each host of ``settings.jump``, nearest to this machine first: the name looked up in
+            ssh_config, and the address.
+        program: SHA-256 of the command that carries the connection (ProxyCommand, ``--exec``), which may hold
+            a secret itself; ``None`` where there is none.
+    """
+
+    settings: Settings
+    hops: tuple[tuple[str, str], ...] = ()
+    program: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """How one host is reached, with the command line, ssh_config and the transport's defaults considered.
+
+    The journal records it, so that a later run reaches the same host in the same way, whatever the files say
+    by then.
+
+    Attributes:
+        target: The name that is looked up in ssh_config: the host's address, else its name.
+        address: The name or address to connect to, with ``HostName`` of ssh_config considered.
+        way: How it is reached.
+    """
+
+    target: str
+    address: str
+    way: RouteSettings
+
+    def host(self, name: str) -> Host:
+        """Return the host ``name`` that is reached by this route.
+
+        Raises:
+            UsageError: A name or a setting of the route is not valid for a host.
+        """
+        return Host(name, address=None if self.target == name else self.target, settings=self.way.settings)
+
+
+def digest(program: str) -> str:
+    """Return the SHA-256 of a command that carries a connection, in hexadecimal."""
+    return hashlib.sha256(program.encode(errors="surrogateescape")).hexdigest()
+
+
+TRANSPORTS: Final = "multirsh.transports"
+"""The group of entry points whose names are transports, and whose objects are ``base.TransportFactory``."""
+
+
+@cache
+def installed_transports() -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Find the transports that other distributions install, by name. They are not loaded.
+
+    It reads the metadata of every distribution, so call it only for a name that is not in ``TransportName``.
+
+    Returns:
+        For each name, the entry points that bear it. There should be one.
+
+    Source: the entry points specification (packaging.python.org), importlib.metadata.
+    """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - it takes long, and is seldom needed
+
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=TRANSPORTS):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found

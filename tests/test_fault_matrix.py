@@ -122,7 +122,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "a disk that fills up": (
         "end_to_end/test_output.py::TestFolders::test_a_disk_that_fills_up_is_told_once_and_the_run_goes_on",
         "end_to_end/test_output.py::TestFolders::test_gathered_output_stays_in_memory_where_the_disk_is_full",
-        "output/test_store.py::test_a_full_disk_is_told_once_and_nothing_is_lost",
+        "output/test_store.py::test_a_full_disk_is_reported_once_and_nothing_is_lost",
     ),
     "a child that holds the output": (
         "end_to_end/test_faults.py::TestMidCommand::test_a_child_that_holds_the_output_ends_with_the_commands_time_and_is_told",

@@ -27,8 +27,7 @@ from multirsh.journal.resuming import (
     route_differences,
     standings,
 )
-from multirsh.model import Host, Status
-from multirsh.routes import Route
+from multirsh.model import Host, HostRoute, Status
 
 SETTLES_WITHIN_S: Final = 0.5
 
@@ -131,7 +130,7 @@ class Again:
 
     # On whom.
 
-    def all_routes(self, now: Mapping[str, Route]) -> Mapping[str, Route]:
+    def all_routes(self, now: Mapping[str, HostRoute]) -> Mapping[str, HostRoute]:
         """What the new run's record says of how hosts were reached.
 
         Args:
@@ -181,7 +180,7 @@ class Again:
             nodes=choice.nodes,
             exclude=choice.exclude,
             groups=choice.groups,
-            everything=choice.everything,
+            all_hosts=choice.everything,
             pick=pick,
         )
         known = Candidates(
@@ -189,11 +188,11 @@ class Again:
             NO_GROUPS,
             f"the run {self.entry.run}",
             is_listed=True,
-            unlisted="hosts that are not in it need a run of their own, or a hosts file with -f",
+            unlisted_hint="hosts that are not in it need a run of their own, or a hosts file with -f",
         )
         return select_listed(wish, known)
 
-    def compared(self, routes: Mapping[str, Route]) -> Sequence[str]:
+    def compared(self, routes: Mapping[str, HostRoute]) -> Sequence[str]:
         """Lines for people about hosts that are reached otherwise than they were.
 
         Args:

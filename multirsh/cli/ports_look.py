@@ -21,7 +21,7 @@ from multirsh.output.ports_formatting import WIDEST
 from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_survey import survey_report
 from multirsh.output.tables import rendered
-from multirsh.ports.diagnosis import Holder, Holders, diagnose_port, survey, usual_attempts
+from multirsh.ports.diagnosis import Holder, HoldersByInode, diagnose_port, survey, usual_attempts
 from multirsh.ports.diagnosis.binding import probe
 from multirsh.ports.diagnosis.values import RESERVED
 from multirsh.ports.holders import find_holders
@@ -111,7 +111,7 @@ def _is_worth_a_name(row: TcpSocket) -> bool:
     return row.state is TcpState.CLOSE_WAIT or row.local.port in RESERVED
 
 
-def _holders(rows: Iterable[TcpSocket]) -> Holders:
+def _holders(rows: Iterable[TcpSocket]) -> HoldersByInode:
     """Find the processes that have sockets open: the names of the programs, and never their arguments."""
     found = find_holders({row.inode for row in rows}).by_inode
     return {

@@ -101,7 +101,7 @@ def plan_of(
         "tty": command.tty,
         "script": None if command.script is None else _digest_of(command.script),
         "stdin": None if stdin is None else _input(stdin),
-        "copy": None if copy is None else copy.told(),
+        "copy": None if copy is None else copy.describe(),
     }
     return {key: value for key, value in plan.items() if value}
 

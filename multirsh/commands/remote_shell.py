@@ -68,7 +68,7 @@ it.
 
 sshd starts a login shell by its path and passes the last part of the path as its name. Shells of the sh
 family take that name from the word after the command; to others that word would be an argument. Users without
-a login shell, as whom sudo may run a command, get /bin/sh."""
+a login shell, which sudo may still switch to, get /bin/sh."""
 
 _PIECE_BYTES: Final = 2048
 """Bytes of a script in one line; escapes make a line up to five times as long."""

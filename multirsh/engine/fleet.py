@@ -36,10 +36,9 @@ from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
-from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, Settings
+from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, HostRoute, RouteSettings, Settings
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
-from multirsh.routes import Route, Way
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import Password, PasswordSource
@@ -340,7 +339,7 @@ class Fleet:
         run_as = RunAs() if sudo is None else RunAs(self._sudo_runner(sudo, chosen), user=sudo.user)
         return self._begin(job.title, lambda assignment: job.copying(assignment.host, run_as), chosen, course)
 
-    def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, Route]:
+    def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, HostRoute]:
         """Where hosts are and how they are entered, with all options and ssh_config considered.
 
         It takes some microseconds a host, and belongs in a thread where there are many; no run may go on
@@ -353,8 +352,10 @@ class Fleet:
             RuntimeError: Outside ``async with``.
         """
         transports = self._entered().transports
-        found: dict[str, Route] = {}
-        ways: dict[int, tuple[Way, Way]] = {}  # by a way's id, which it keeps while it is in here
+        found: dict[str, HostRoute] = {}
+        ways: dict[
+            int, tuple[RouteSettings, RouteSettings]
+        ] = {}  # by a way's id, which it keeps while it is in here
         for host in self._hosts if hosts is None else hosts:
             name = transport_of(host)
             transport = transports[name]
@@ -362,11 +363,11 @@ class Fleet:
                 route = transport.route(host)
             else:
                 said = self._options.settings.or_else(host.settings)
-                route = Route(host.target, host.target, Way(settings=said))
+                route = HostRoute(host.target, host.target, RouteSettings(settings=said))
             if id(route.way) not in ways:
                 settings = replace(route.way.settings, transport=name, host_keys=None)
                 ways[id(route.way)] = (route.way, replace(route.way, settings=settings))
-            found[host.name] = Route(route.target, route.address, ways[id(route.way)][1])
+            found[host.name] = HostRoute(route.target, route.address, ways[id(route.way)][1])
         return found
 
     def connections(self) -> tuple[KeptConnection, ...]:

@@ -1,19 +1,18 @@
 """Copies: files to hosts (push) and files from hosts (pull).
 
-A copy is one more work of an attempt: it talks over a command's standard input
-and output, as ``Connection.run`` gives them, so that every transport that can
-hold a conversation can carry files.
+The engine treats a copy as one more kind of work: it runs over a command's
+standard input and output, as ``Connection.run`` gives them, so that every
+transport that can hold a conversation can carry files.
 
 ::
 
-    jobs.py        what a whole run copies: made before anything connects
-    push, pull     one host's copy, by sftp/ or scp/
-    pipe.py        a conversation with a program on the host
-    host_shell.py  another, with a shell, for what SFTP has no words for
-    acls.py        access control lists of what is overwritten, by that shell
-    landing.py     writes of a pull below the target folder, following no link
-    blocks.py      reads of a push, once for all hosts that are about as far
-
-Pure, that is without loop, socket, clock and file: ``options``, ``entries``,
-``modes``, ``names``, ``globs``, ``sftp/packets``, ``scp/records``, ``words``.
+    jobs.py         what a whole run copies: checked before anything connects
+    sftp/, scp/     one host's push or pull, by the protocol that the host has
+    access.py       conversations with programs on the host
+    host_shell.py   a shell on the host, for what SFTP cannot do
+    sources.py      the local files of a push, read once for many hosts
+    destination.py  the local folder of a pull; follows no link below it
+    concurrency.py  threads for the disk; bounds on files and bytes in flight
+    results.py      what has become of each file, and of the copy
+    paths.py, modes.py, options.py  pure: names and patterns, permissions, options
 """

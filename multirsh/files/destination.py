@@ -1,13 +1,12 @@
-"""The folder that a pull writes to: no name leads out of it, and no link is followed below it.
+"""The local folder that a pull writes to: no name leads out of it, and no link below it is followed.
 
-Every step opens the folder and then one part after the other, each relative to
-the one before (``openat(2)``) and without following links (``O_NOFOLLOW``): a
-link that an earlier file of the same copy has made is never written through.
-Nothing stays open between steps, so a thousand hosts hold no descriptors.
+Every step opens the folder and then one part of the path after the other, each relative to the one before
+(``openat(2)``) and without following links (``O_NOFOLLOW``). So a link that an earlier file of the same copy
+has created is never written through. No descriptor stays open between steps, so a thousand hosts hold none.
 
-A file has another name until all of it is there; then it is renamed.
+A file has a temporary name until it is complete; then it is renamed.
 
-These functions block; they are called in threads (``disk.py``).
+The functions block, and are called in threads (``concurrency.py``).
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from multirsh.files.sources import sha256_of
 from multirsh.shared_folders import check_owner
 
 SAFE_MODES: Final = 0o777
-"""Of what another machine says: no setuid, setgid or sticky bit."""
+"""The permissions that are accepted from another machine: no setuid, setgid or sticky bit."""
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -62,19 +61,19 @@ _PRIVATE: Final = 0o600
 _ACL: Final = "system.posix_acl_access"
 
 NEW_FOLDER: Final = 0o777
-"""The process's umask takes its part."""
+"""The mode of a new folder, less the process's umask."""
 
 Parts = tuple[bytes, ...]
 
 
 class FinalAttributes(NamedTuple):
-    """How a file is to be once it is there.
+    """The attributes of a file when it is complete.
 
     Attributes:
-        mode: Permissions; the umask does not count if they are ``exact``.
-        exact: Whether the mode is the source's own, or what a new file would get.
-        times: Access and modification, in nanoseconds; ``None`` for now.
-        in_place: Whether the file itself is written to, and not one beside it that is renamed.
+        mode: Permissions; less the umask unless ``exact``.
+        exact: Whether the mode is the source's own, rather than that of a new file.
+        times: Access and modification time, in nanoseconds; ``None`` for now.
+        in_place: Whether the file itself is written to, rather than a temporary file.
     """
 
     mode: int
@@ -84,29 +83,29 @@ class FinalAttributes(NamedTuple):
 
 
 class DestinationDir:
-    """A folder to be written below."""
+    """A folder, and what is written below it."""
 
     def __init__(self, root: bytes) -> None:
-        """Take note of it.
+        """Use a folder.
 
         Args:
-            root: The user's own folder: links that lead to it are followed.
+            root: The user's own folder; links that lead to it are followed.
         """
         self._root = root
         self._listed: tuple[Parts, list[bytes]] | None = None
 
     def make_folder(self, parts: Parts, mode: int = NEW_FOLDER) -> bool:
-        """See to it that there is a folder, and those above it.
+        """Create a folder and those above it, unless they exist.
 
         Args:
-            parts: Where.
-            mode: Of a new one, less the umask.
+            parts: Its path.
+            mode: The mode of a new folder, less the umask.
 
         Returns:
-            Whether it is new.
+            Whether the folder is new.
 
         Raises:
-            OSError: Something else has its name, or it cannot be made.
+            OSError: Something else has its name, or it cannot be created.
         """
         _check(parts[-1])
         with self._opened(parts[:-1], make=True) as here:
@@ -118,21 +117,21 @@ class DestinationDir:
         return True
 
     def lstat(self, folder: Parts, name: bytes) -> os.stat_result | None:
-        """What has that name, itself and not what it leads to; ``None`` for nothing."""
+        """Return the status of a file, without following links; ``None`` if it does not exist."""
         with contextlib.suppress(FileNotFoundError), self._opened(folder) as here:
             return os.stat(name, dir_fd=here, follow_symlinks=False)
         return None
 
     def begin(self, folder: Parts, name: bytes, how: FinalAttributes) -> bytes:
-        """Make the file that is to become ``name``, empty; only its owner may read it until it is finished.
+        """Create an empty file that will become ``name``; until it is finished, only its owner may read it.
 
-        What a copy of the same file has left is removed if it is older than a day.
+        Leftovers of earlier copies of the same file are removed if they are older than a day.
 
         Returns:
-            What it is called; ``name`` itself if it is written in place.
+            Its temporary name; ``name`` itself if it is written in place.
 
         Raises:
-            OSError: It cannot be.
+            OSError: The file cannot be created.
         """
         with self._opened(folder, make=True) as here:
             if how.in_place:
@@ -144,19 +143,19 @@ class DestinationDir:
             return _new_file(here, name)
 
     def create(self, folder: Parts, name: bytes) -> None:
-        """Make a file that was not there under this name, as ``begin`` does.
+        """Create a file that does not exist yet, readable only by its owner.
 
         Raises:
-            OSError: It cannot be.
+            OSError: The file exists, or cannot be created.
         """
         with self._opened(folder, make=True) as here:
             os.close(os.open(name, _NEW, _PRIVATE, dir_fd=here))
 
     def write(self, folder: Parts, name: bytes, offset: int, data: bytes) -> None:
-        """Write all of ``data``.
+        """Write all of ``data`` at ``offset``.
 
         Raises:
-            OSError: It cannot be.
+            OSError: The file cannot be written.
         """
         with self._opened(folder) as here:
             descriptor = os.open(name, _AGAIN, dir_fd=here)
@@ -165,11 +164,11 @@ class DestinationDir:
             finally:
                 os.close(descriptor)
 
-    def cut(self, folder: Parts, name: bytes, size: int) -> None:
-        """Drop what is behind ``size``, and let only its owner read the file.
+    def truncate(self, folder: Parts, name: bytes, size: int) -> None:
+        """Drop everything after ``size`` bytes, and let only its owner read the file.
 
         Raises:
-            OSError: It cannot be.
+            OSError: The file cannot be changed.
         """
         with self._opened(folder) as here:
             descriptor = os.open(name, _AGAIN, dir_fd=here)
@@ -180,10 +179,10 @@ class DestinationDir:
                 os.close(descriptor)
 
     def sum(self, folder: Parts, name: bytes, size: int) -> str:
-        """The SHA-256 of the first ``size`` bytes of a file, in hexadecimal digits.
+        """Return the SHA-256 of the first ``size`` bytes of a file, in hexadecimal digits.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The file cannot be read.
         """
         with self._opened(folder) as here:
             descriptor = os.open(name, _READ, dir_fd=here)
@@ -193,15 +192,16 @@ class DestinationDir:
                 os.close(descriptor)
 
     def finish(self, folder: Parts, temporary: bytes, name: bytes, how: FinalAttributes) -> list[str]:
-        """Give a file its owner and its modes, its times and, last, its name.
+        """Give a file its owner, mode and times and, last, its name.
 
-        What is overwritten keeps its owner, its access control list and, unless the mode is exact, its mode.
+        A file that is overwritten passes on its owner, its access control list and, unless the mode is exact,
+        its mode.
 
         Returns:
-            What could not be kept, in words.
+            What could not be preserved, in words.
 
         Raises:
-            OSError: It cannot be; a folder of that name is one reason.
+            OSError: That failed; for example, a folder has the name.
         """
         notes: list[str] = []
         with self._opened(folder) as here:
@@ -212,7 +212,7 @@ class DestinationDir:
                 if old is not None:
                     user, group = _keep_owner(descriptor, old, notes)
                     _keep_acl(descriptor, here, name, notes)
-                    if not how.exact:  # what a host has sent sets no user, whatever was there
+                    if not how.exact:  # never setuid or setgid for content from a host
                         mode = kept_mode(old.st_mode, user=user, group=group) & PERMISSIONS
                 os.fchmod(descriptor, mode)
                 if how.times is not None:
@@ -227,13 +227,13 @@ class DestinationDir:
         return notes
 
     def store(self, folder: Parts, name: bytes, data: bytes, how: FinalAttributes) -> list[str]:
-        """Do all of it in one step, for a small file; nothing is left where it fails.
+        """Create, write and finish a small file in one step; nothing is left behind if that fails.
 
         Returns:
-            As of ``finish``.
+            See ``finish``.
 
         Raises:
-            OSError: It cannot be.
+            OSError: That failed.
         """
         temporary = self.begin(folder, name, how)
         try:
@@ -245,10 +245,10 @@ class DestinationDir:
             raise
 
     def link(self, folder: Parts, temporary: bytes, name: bytes, target: bytes) -> None:
-        """Make a link, in the place of a file or a link that was there.
+        """Create a link, replacing a file or a link.
 
         Raises:
-            OSError: It cannot be.
+            OSError: The link cannot be created.
         """
         with self._opened(folder, make=True) as here:
             os.symlink(target, temporary, dir_fd=here)
@@ -259,36 +259,36 @@ class DestinationDir:
                 raise
 
     def discard(self, folder: Parts, name: bytes) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         with contextlib.suppress(OSError), self._opened(folder) as here:
             os.unlink(name, dir_fd=here)
 
     def set_folder(self, parts: Parts, mode: int, times: tuple[int, int]) -> None:
-        """Give a folder its mode and times, in nanoseconds.
+        """Set a folder's mode, and its times in nanoseconds.
 
         Raises:
-            OSError: It cannot be.
+            OSError: They cannot be set.
         """
         with self._opened(parts) as here:
             os.utime(here, ns=times)
             os.fchmod(here, mode)
 
-    def narrow(self, parts: Parts, mode: int) -> None:
-        """Take from a folder what its owner may do and ``mode`` does not have.
+    def restrict(self, parts: Parts, mode: int) -> None:
+        """Remove those permissions of a folder's owner that ``mode`` does not have.
 
         Raises:
-            OSError: It cannot be.
+            OSError: The mode cannot be set.
         """
         with self._opened(parts) as here:
             os.fchmod(here, stat.S_IMODE(os.fstat(here).st_mode) & ~(OWNERS & ~mode))
 
     def tidy(self, folder: Parts, name: bytes) -> None:
-        """Remove half files of other versions of ``name`` that are older than a day."""
+        """Remove partial files of other versions of ``name`` that are older than a day."""
         prefix = partials_prefix(name)
         with contextlib.suppress(OSError), self._opened(folder) as here:
             listed = self._listed
             if listed is None or listed[0] != folder:
-                # Once a folder, for many files of it: what comes later is not older than a day.
+                # Listed once for many files of a folder: files created later are not older than a day.
                 found = map(os.fsencode, os.listdir(here))  # noqa: PTH208 - by a descriptor
                 listed = self._listed = folder, [other for other in found if is_partial(other)]
             for other in listed[1]:
@@ -297,7 +297,7 @@ class DestinationDir:
 
     @contextlib.contextmanager
     def _opened(self, parts: Parts, *, make: bool = False) -> Iterator[int]:
-        """The folder's descriptor."""
+        """Open a folder inside of the block; yield its descriptor."""
         here = os.open(self._root, _FOLDER)
         try:
             for part in parts:
@@ -325,13 +325,13 @@ def _open_below(here: int, part: bytes, *, make: bool) -> int:
         if stat.S_ISLNK(os.stat(part, dir_fd=here, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, "there is a link in the place of a folder") from None
         raise
-    with contextlib.suppress(FileExistsError):  # another file of the same folder was quicker
+    with contextlib.suppress(FileExistsError):  # created for another file of the same folder
         os.mkdir(part, NEW_FOLDER, dir_fd=here)
     return _open_ours(here, part)
 
 
 def _open_ours(here: int, part: bytes) -> int:
-    """Open a folder, unless another user has left it there, to read or to change what is put into it."""
+    """Open a folder, unless another user has left it there to read or change what is put into it."""
     below = os.open(part, _BELOW, dir_fd=here)
     try:
         check_owner(os.fstat(below), os.fstat(here))
@@ -342,7 +342,7 @@ def _open_ours(here: int, part: bytes) -> int:
 
 
 def _new_file(here: int, name: bytes) -> bytes:
-    """Make a temporary file for ``name``; what it is called."""
+    """Create a temporary file for ``name``; return its name."""
     taken: list[bytes] = []
     for slot in (*SLOTS, secrets.token_hex(4)):
         temporary = temporary_name(name, slot)
@@ -370,7 +370,7 @@ def _remove_old(here: int, name: bytes) -> None:
 
 
 def _regular(here: int, name: bytes) -> os.stat_result | None:
-    """What is known of the file that has this name; ``None`` where none has."""
+    """Return the status of a regular file; ``None`` if there is none of this name."""
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(name, dir_fd=here, follow_symlinks=False)
         if stat.S_ISREG(found.st_mode):
@@ -379,7 +379,7 @@ def _regular(here: int, name: bytes) -> os.stat_result | None:
 
 
 def _keep_owner(descriptor: int, old: os.stat_result, notes: list[str]) -> tuple[bool, bool]:
-    """Give a file the owner that ``old`` has; whether user and group are the same then."""
+    """Give a file the owner that ``old`` has; return whether user and group are now the same."""
     now = os.fstat(descriptor)
     if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
         for user in (old.st_uid, -1):
@@ -394,18 +394,18 @@ def _keep_owner(descriptor: int, old: os.stat_result, notes: list[str]) -> tuple
 
 
 def _keep_acl(descriptor: int, here: int, name: bytes, notes: list[str]) -> None:
-    """Give a file the access control list of the one that it replaces (acl(5)), if that has one."""
+    """Give a file the access control list (acl(5)) of the file that it replaces, if that has one."""
     if sys.platform != "linux":
         return
     try:
         old = os.open(name, _READ, dir_fd=here)
-    except OSError:  # it may be written and not read
+    except OSError:  # writable but not readable
         notes.append(ACL_LOST)
         return
     try:
         os.setxattr(descriptor, _ACL, os.getxattr(old, _ACL))
     except OSError as error:
-        if error.errno == errno.ENODATA:  # a new file may have one of its folder
+        if error.errno == errno.ENODATA:  # the new file may have inherited one from its folder
             with contextlib.suppress(OSError):
                 os.removexattr(descriptor, _ACL)
         elif error.errno != errno.ENOTSUP:
@@ -415,12 +415,12 @@ def _keep_acl(descriptor: int, here: int, name: bytes, notes: list[str]) -> None
 
 
 def _usual_mode(descriptor: int, how: FinalAttributes) -> int:
-    """What a file has that is written in place, or gets that is new (by the umask)."""
+    """Return the mode that a file has if written in place, or gets if it is new (less the umask)."""
     return os.fstat(descriptor).st_mode & PERMISSIONS if how.in_place else how.mode & ~_UMASK
 
 
 def _current_umask() -> int:
-    """The process's umask, which can only be read by setting it: done once, when this is imported."""
+    """Return the process's umask. It can be read only by setting it, so this is done once, at import."""
     current = os.umask(0o077)
     os.umask(current)
     return current
@@ -438,11 +438,11 @@ def _write_all(descriptor: int, offset: int, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class HostDestination:
-    """Where a host's files go, and how they get there.
+    """The destination of one host's files.
 
     Attributes:
         destination: The folder of all hosts.
-        disk: Calls what blocks.
+        disk: Calls blocking functions.
         root: The host's own folder below it.
     """
 
@@ -451,7 +451,7 @@ class HostDestination:
     root: Parts
 
     def of(self, parts: Parts) -> tuple[Parts, bytes]:
-        """The folder and the name for what is pulled."""
+        """Return the folder and the name for something that is pulled."""
         whole = (*self.root, *parts)
         return whole[:-1], whole[-1]
 
@@ -459,7 +459,7 @@ class HostDestination:
 def final_attributes(
     options: CopyOptions, mode: int | None, times: tuple[int, int] | None
 ) -> FinalAttributes:
-    """How a file is to be, which has this mode and these times, in nanoseconds, at the host."""
+    """Return the final attributes of a file with this mode and these times (in nanoseconds) on the host."""
     return FinalAttributes(
         mode=(0o666 if mode is None else mode) & SAFE_MODES,
         exact=options.preserve and mode is not None,
@@ -469,10 +469,10 @@ def final_attributes(
 
 
 def check_replaceable(old: os.stat_result | None) -> None:
-    """See to it that what is here may be replaced by a file.
+    """Check that what exists here may be replaced by a file.
 
     Raises:
-        FileTrouble: It may not.
+        FileError: It may not.
     """
     if old is not None and kind_of(old.st_mode) is FileKind.FOLDER:
         raise FileError("here, a folder has its name")

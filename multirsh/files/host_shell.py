@@ -1,4 +1,8 @@
-"""A shell on a host, beside SFTP, for what SFTP cannot do."""
+"""A shell on a host, beside SFTP, for what SFTP cannot do: access control lists, checksums, unusual times.
+
+It is started by the first question. Questions are sent without waiting for earlier answers, and are answered
+in order.
+"""
 
 from __future__ import annotations
 
@@ -59,43 +63,42 @@ tidy() (
   done
 )
 """
-"""POSIX text: what scripts on hosts use.
+"""POSIX text: functions for scripts on hosts.
 
 ``hold FILE``
-    opens a file of ours, in a subshell, and sets ``held`` to what stands for it, to be changed by name. Where
-    another user may write to its folder, its name may be that of a link in the next moment, to any file of
-    root's; what is open stays what it is. Without names of descriptors in ``/proc``, ``held`` is the file's.
+    opens a file of ours, in a subshell, and sets ``held`` to a name by which the open file can be changed. If
+    another user may write to its folder, the file's own name may become a link at any moment, to any file of
+    root's; the open file stays the same. Without descriptors in ``/proc``, ``held`` is the file's own name.
 ``keep_acl OLD NEW``
-    gives NEW the access control list of OLD, or takes from it what it has of its folder where OLD has none:
-    by GNU cp(1), else by setfacl(1). It says ``lost`` where neither can. A ``+`` in the eleventh column of
-    ls(1) says that there is a list. ``no_acls_in FOLDER`` says ``none`` where no file has one.
+    gives NEW the access control list of OLD, or removes the one that its folder gave it if OLD has none: by
+    GNU cp(1), else by setfacl(1). It prints ``lost`` if neither can. A ``+`` in column eleven of ls(1) shows
+    that there is a list. ``no_acls_in FOLDER`` prints ``none`` if no file in it has one.
 ``sum FILE COUNT``
-    says the SHA-256 of the first COUNT MiB of a file, or nothing; ``own_sum`` only of the user's own file.
+    prints the SHA-256 of the first COUNT MiB of a file, or nothing; ``own_sum`` only of the user's own file.
 ``set_time -a|-m SECONDS FILE``
-    sets a time that SFTP cannot carry, and says ``lost`` where it cannot; ``times_of FILE`` says both.
+    sets a time that SFTP cannot carry, or prints ``lost``; ``times_of FILE`` prints both times.
 ``try_to_write FILE``
-    says why nothing can be written there, and leaves nothing.
+    prints why nothing can be written there, and leaves nothing behind.
 ``tidy FOLDER PATTERN``
-    removes the files of these names that are older than a day.
-"""
+    removes files with matching names that are older than a day."""
 
 MEBIBYTE: Final = 1024 * 1024
-"""Bytes; what ``sum`` counts in."""
+"""Bytes; the unit of ``sum``."""
 
-BEGINNING_SECONDS: Final = 30.0
-"""How long it may take to answer the first question: a program in its place may only read."""
+FIRST_ANSWER_S: Final = 30.0
+"""Seconds until the first question is answered: a program in the shell's place may only read."""
 
 LONGEST_ANSWER: Final = 64 * 1024
-"""Bytes; what says more is no shell of ours."""
+"""Bytes; a program that prints more is not our shell."""
 
-FEW: Final = 8
-"""Of more files in one folder, the folder is asked for first: its answer is one for all of them."""
+FEW_FILES: Final = 8
+"""If a folder gets more files than this, it is first asked whether any file in it has a list."""
 
 UNSEEN: Final = "access control lists are lost, if there are any: only a shell beside SFTP could see them"
 
 
 class HostShell:
-    """Asks the shell; a ``OutputReceiver`` of what it says."""
+    """Asks a shell on the host questions; it is the ``OutputReceiver`` of the answers."""
 
     def __init__(self) -> None:
         self._pipe: Pipe | None = None
@@ -106,7 +109,7 @@ class HostShell:
         self._begun: asyncio.Future[None] | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Give each answer to its question."""
+        """Match the output to the questions."""
         self._buffer += data
         end = self._end + b"\n"
         while (place := self._buffer.find(end)) >= 0 and self._waiting:
@@ -119,7 +122,7 @@ class HostShell:
             self.ended()
 
     def ended(self) -> None:
-        """There will be no more answers."""
+        """Answer the remaining questions with ``None``."""
         self._has_ended = True
         self._buffer.clear()
         while self._waiting:
@@ -128,15 +131,15 @@ class HostShell:
                 answer.set_result(None)
 
     async def ask(self, question: str) -> list[str] | None:
-        """Run POSIX text that may use ``shell.FUNCTIONS``.
+        """Run POSIX text that may use ``FUNCTIONS``.
 
         Returns:
-            The lines that it writes to standard output; ``None`` where the host has no shell for us.
+            The lines that it prints; ``None`` if there is no shell on the host.
         """
         if self._begun is None:
             self._begun = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(BEGINNING_SECONDS):
+                async with asyncio.timeout(FIRST_ANSWER_S):
                     await self._put(FUNCTIONS)
             except TimeoutError:
                 self.ended()
@@ -156,10 +159,10 @@ class HostShell:
 
     @contextlib.asynccontextmanager
     async def open(self, start: StartProgram | None) -> AsyncIterator[None]:
-        """Be able to ask while inside.
+        """Make the shell available inside of the block.
 
         Args:
-            start: Starts ``SHELL`` on the host; ``None`` where it has none for us.
+            start: Starts ``SHELL`` on the host; ``None`` if that is not possible.
         """
         if start is None:
             yield
@@ -170,7 +173,7 @@ class HostShell:
 
 
 class AclKeeper:
-    """What is known of them on one host."""
+    """Preserves access control lists of the files that a push overwrites."""
 
     def __init__(self, shell: HostShell) -> None:
         self._shell = shell
@@ -178,17 +181,17 @@ class AclKeeper:
         self._known: dict[bytes, asyncio.Future[bool]] = {}
 
     def expect(self, targets: Iterable[bytes]) -> None:
-        """Take note of all files that are pushed, by their names on the host."""
+        """Count the files that will be pushed, by their paths on the host."""
         self._crowds.update(map(posixpath.dirname, targets))
 
     async def keep(self, target: bytes, temporary: bytes) -> str | None:
-        """Give a file the access control list of the one that it is to replace.
+        """Give a file the access control list of the file that it will replace.
 
         Returns:
-            What could not be kept, in words.
+            What could not be preserved, in words.
         """
         folder = posixpath.dirname(target)
-        if self._crowds[folder] > FEW and await self._has_none(folder):
+        if self._crowds[folder] > FEW_FILES and await self._has_none(folder):
             return None
         said = await self._shell.ask(f"keep_acl {quoted(target)} {quoted(temporary)}")
         if said is None:

@@ -1,4 +1,7 @@
-"""Kinds and modes of files: what a copied file may be to others, before and after it is complete. Pure."""
+"""Kinds and permissions of files: what others may do with a file before and after it is complete.
+
+Pure: modes in, modes out.
+"""
 
 from __future__ import annotations
 
@@ -32,38 +35,38 @@ NOT_RENAMED: Final = f"its temporary file cannot be renamed to it ({IN_PLACE})"
 
 
 class FileKind(enum.Enum):
-    """What an entry is."""
+    """What a file is."""
 
     FILE = enum.auto()
     FOLDER = enum.auto()
     LINK = enum.auto()
     SPECIAL = enum.auto()
-    """A device, a socket, a FIFO: never copied."""
+    """A device, a socket or a FIFO; never copied."""
 
 
 _KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.FOLDER, stat.S_IFLNK: FileKind.LINK}
 
 
 def kind_of(mode: int) -> FileKind:
-    """What ``st_mode`` says."""
+    """Return the kind of a file from its ``st_mode``."""
     return _KINDS.get(stat.S_IFMT(mode), FileKind.SPECIAL)
 
 
 def is_special(mode: int | None) -> bool:
-    """Whether ``st_mode`` is that of a device, a FIFO or a socket; some servers tell permissions only."""
+    """Whether ``st_mode`` is that of a device, a FIFO or a socket. Some servers report permissions only."""
     return mode is not None and bool(stat.S_IFMT(mode)) and kind_of(mode) is FileKind.SPECIAL
 
 
 def opening_mode(mode: int, old: int | None, *, exact: bool) -> int:
-    """The permissions of a temporary file, which is never more open than its target was or will be.
+    """Return the permissions of a temporary file, which is never more open than its target was or will be.
 
-    Its group is not that of the target yet, so of an overwritten file the group's permissions are given only
-    where all others had them as well.
+    The file does not have the target's group yet. So when it overwrites a file, the group's permissions are
+    granted only if all others had them as well.
 
     Args:
-        mode: The source's.
-        old: Those of the file that is overwritten; ``None`` for a new one.
-        exact: Whether it is to have the source's at the end (``-p``).
+        mode: The source's mode.
+        old: The mode of the file that is overwritten; ``None`` for a new file.
+        exact: Whether the file will get the source's mode (``-p``).
     """
     if old is None:
         return mode & PERMISSIONS
@@ -73,12 +76,12 @@ def opening_mode(mode: int, old: int | None, *, exact: bool) -> int:
 
 
 def kept_mode(old: int, *, user: bool, group: bool) -> int:
-    """The mode of an overwritten file, for one that may be of another owner.
+    """Return the mode of an overwritten file, adapted to a new owner.
 
     Args:
-        old: Its mode.
-        user: Whether the user is the same.
-        group: Whether the group is; if not, it is given what all others have.
+        old: The old mode.
+        user: Whether the file has the same user as before.
+        group: Whether the file has the same group as before. If not, the group gets what all others have.
     """
     mode = old & ALL_MODES
     if not group:

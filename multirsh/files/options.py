@@ -1,4 +1,4 @@
-"""How files are to be copied: values only."""
+"""How files are copied: values only."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from multirsh.errors import UsageError
 
 
 class Links(enum.StrEnum):
-    """What becomes of symbolic links that are found in folders; a source that is named is always followed."""
+    """What to do with symbolic links in folders. A source that is itself a link is always followed."""
 
     KEEP = "keep"
-    """A link is made."""
+    """Create the link."""
     FOLLOW = "follow"
-    """What it leads to is copied."""
+    """Copy what the link leads to."""
     SKIP = "skip"
 
 
 class Via(enum.StrEnum):
-    """What carries the files."""
+    """The protocol that carries the files."""
 
     AUTO = "auto"
-    """SFTP, and scp where there is none."""
+    """SFTP, or scp on hosts without it."""
     SFTP = "sftp"
     SCP = "scp"
 
@@ -33,19 +33,18 @@ class CopyOptions:
     """How a push or a pull copies.
 
     Attributes:
-        recursive: Whether folders are copied.
-        preserve: Whether modes and times are kept.
-        links: What becomes of links in folders; ``None`` keeps them, and follows them where only scp can
-            pull.
-        update: Whether a file is left out that has the same size and modification time at both ends; times
-            are kept then, for the next one.
-        partial: Whether what a copy that was cut off has left is kept, and continued by the next.
-        inplace: Whether a file is written to under its own name, where it cannot be renamed to it.
-        parents: Whether what is pulled keeps the whole path that it has on the host.
-        via: What carries them.
+        recursive: Whether to copy folders.
+        preserve: Whether to preserve modes and times.
+        links: What to do with links in folders. ``None`` keeps them, or follows them if only scp can pull.
+        update: Whether to skip files that have the same size and modification time at both ends. It preserves
+            times, too, for the next copy.
+        partial: Whether to keep what an interrupted copy leaves, and to resume from it next time.
+        inplace: Whether to write to a file itself, if no temporary file can be renamed to it.
+        parents: Whether pulled files keep their whole path on the host.
+        via: The protocol.
 
     Raises:
-        UsageError: Options that cannot be meant together.
+        UsageError: Options contradict each other.
     """
 
     recursive: bool = False
@@ -57,8 +56,8 @@ class CopyOptions:
     parents: bool = False
     via: Via = Via.AUTO
 
-    def told(self) -> list[str]:
-        """What of it decides which files are there afterwards, and how: not the way, which may be another."""
+    def describe(self) -> list[str]:
+        """Return what determines the resulting files, for the journal; the protocol does not."""
         links = [] if self.links is None else [f"links {self.links}"]
         flags = {
             "recursive": self.recursive,
@@ -75,7 +74,7 @@ class CopyOptions:
         if self.via is Via.SCP:
             for name, is_meant in (("update", self.update), ("partial", self.partial)):
                 if is_meant:
-                    raise UsageError(f"scp has no --{name}", hint="leave --via out, or say --via sftp")
+                    raise UsageError(f"scp has no --{name}", hint="leave --via out, or give --via sftp")
 
     @property
     def keeps_times(self) -> bool:

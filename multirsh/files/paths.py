@@ -14,13 +14,14 @@ from typing import Final
 from multirsh.errors import UsageError
 
 LONGEST_NAME: Final = 255
-"""Bytes of a name (NAME_MAX of Linux's file systems)."""
+"""The longest file name, in bytes (NAME_MAX of Linux's file systems)."""
 
 SLOTS: Final = ("1", "2", "3")
-"""The salts of temporary names, in their order: so the next copy of a file finds what one has left behind."""
+"""Suffixes of temporary names, in the order in which they are tried: so the next copy of a file finds what an
+earlier one has left behind."""
 
 DAY_SECONDS: Final = 24 * 60 * 60
-"""What is left of a copy is removed by the next one of the same file when it is older than this."""
+"""Leftovers of a copy that are older than this are removed by the next copy of the same file."""
 
 _MARK: Final = b".multirsh-"
 
@@ -28,13 +29,13 @@ _DIGEST: Final = 16
 """Hexadecimal digits of a digest in a name."""
 
 _PLAIN: Final = 2
-"""A brace of which only its beginning and its end are known has no comma."""
+"""The number of known positions in a pair of braces without a comma: its beginning and its end."""
 
 _MAGIC: Final = re.compile(rb"[*?\[]")
 
 
 def objection(name: bytes) -> str | None:
-    """Why ``name``, as a remote gave it, is no name for a file of ours; ``None`` if it is one."""
+    """Return why a name from a remote cannot be used for a local file; ``None`` if it can."""
     if name in {b"", b".", b".."}:
         return "its name leads elsewhere"
     if b"/" in name:
@@ -47,42 +48,43 @@ def objection(name: bytes) -> str | None:
 
 
 def temporary_name(name: bytes, salt: str) -> bytes:
-    """What a file is called until all of it is there: hidden, beside it, and nobody else's."""
+    """Return the name of a file until it is complete: hidden, in the same folder, and unique to multirsh."""
     return _beside(name, salt.encode("ascii"))
 
 
 def kept_name(name: bytes, salt: str) -> bytes:
-    """What a file is called while another takes its place, on servers that replace nothing in one step.
+    """Return the name of a file while another takes its place, for servers that replace no file in one step.
 
-    No pattern of half files matches it: if the connection dies in that moment, it is the only copy.
+    The pattern for partial files does not match it: if the connection dies in that moment, it is the only
+    copy.
     """
     return _beside(name, b"kept-" + salt.encode("ascii"))
 
 
 def partial_name(name: bytes, size: int, mtime: int) -> bytes:
-    """What a file is called that may be continued: the same for the same size and time, and for no other.
+    """Return the name of a file that can be resumed: the same for the same size and time, and for no others.
 
     Args:
-        name: What it is to be called.
+        name: The file's final name.
         size: In bytes.
-        mtime: As exactly as it is known: two versions may have one all the same.
+        mtime: As precisely as it is known; two versions may have the same one nevertheless.
     """
     digest = hashlib.sha256(b"%d %d" % (size, mtime)).hexdigest()[:_DIGEST]
     return _beside(name, b"partial-" + digest.encode("ascii"))
 
 
 def partials_pattern(name: bytes) -> bytes:
-    """A pattern of what half files of all versions are called, as sh and find(1) read it."""
+    """Return a pattern for the partial files of all versions, as sh and find(1) read it."""
     return re.sub(rb"[*?\[\\]", rb"\\\g<0>", partials_prefix(name)) + b"?" * _DIGEST
 
 
 def is_partial(name: bytes) -> bool:
-    """Whether a file is called as half files are, of whatever file and version."""
+    """Whether a name is that of a partial file, of any file and version."""
     return name.startswith(b".") and _MARK + b"partial-" in name
 
 
 def partials_prefix(name: bytes) -> bytes:
-    """How the names of half files of all versions begin."""
+    """Return the beginning of the names of the partial files of all versions."""
     return partial_name(name, 0, 0)[:-_DIGEST]
 
 
@@ -96,38 +98,38 @@ def _beside(name: bytes, end: bytes) -> bytes:
 
 
 def whole_parts(path: bytes) -> tuple[bytes, ...]:
-    """All parts of ``path``, which are kept with ``--parents``.
+    """Return all parts of ``path``, for ``--parents``.
 
     Raises:
-        UsageError: One is ``..``, which leads out of the folder that they are to be in.
+        UsageError: One is ``..``, which leads out of the destination.
     """
     parts = tuple(part for part in path.split(b"/") if part not in {b"", b"."})
     if b".." in parts:
         shown = path.decode("utf-8", "replace")
-        raise UsageError(f"{shown}: --parents keeps no '..'", hint="name it without")
+        raise UsageError(f"{shown}: --parents cannot keep '..'", hint="give the path without it")
     return parts
 
 
 def base_name(path: bytes) -> bytes:
-    """The last part of ``path``, slashes at its end aside; empty where what is in it is meant (``/``, ``.``).
+    """Return the last part of ``path``; empty if the contents are meant (``/``, ``.``).
 
     Raises:
-        UsageError: It ends in ``..``, which says nothing of what a copy is to be called.
+        UsageError: The path ends in ``..``, which gives a copy no name.
     """
     last = posixpath.basename(path.rstrip(b"/"))
     if last == b"..":
         shown = path.decode("utf-8", "replace")
-        raise UsageError(f"{shown}: nobody knows what that is to be called", hint="give its name")
+        raise UsageError(f"{shown}: this gives the copy no name", hint="give the folder's own name")
     return b"" if last == b"." else last
 
 
 def remote_path(path: bytes) -> bytes:
-    """A path on a host, from the home folder where it is not absolute.
+    """Return a path on a host, relative to the home folder if it is not absolute.
 
-    ``~/x`` is ``x``: a shell of ours would have made something else of an unquoted one.
+    ``~/x`` becomes ``x``, since an unquoted ``~`` would have been expanded by the local shell.
 
     Raises:
-        UsageError: It is empty or another user's home, or has a NUL.
+        UsageError: The path is empty, is in another user's home, or contains a NUL byte.
     """
     shown = path.decode("utf-8", "replace")
     if b"\0" in path:
@@ -137,21 +139,21 @@ def remote_path(path: bytes) -> bytes:
     if path.startswith(b"~/"):
         return path[2:].lstrip(b"/") or b"."
     if path.startswith(b"~"):
-        raise UsageError(f"{shown}: only your own home is known by ~ on a host", hint="give the whole path")
+        raise UsageError(f"{shown}: ~ stands only for your own home on a host", hint="give the whole path")
     if not path:
         raise UsageError("a path is empty", hint="'.' is the home folder")
     return path
 
 
 def stays_inside(folder: Sequence[bytes], target: bytes) -> bool:
-    """Whether a link in ``folder`` that leads to ``target`` stays in the tree.
+    """Whether a link in ``folder`` that leads to ``target`` stays inside of the tree.
 
-    ``..`` counts only in front, where it goes up folders that are real: behind another name, it would go up
-    from wherever that leads.
+    ``..`` is accepted only at the beginning, where it leaves real folders: after another name, it would leave
+    whatever that name leads to.
 
     Args:
-        folder: The parts from the tree's root to where the link stands.
-        target: As the link has it.
+        folder: The parts from the root of the tree to the link's folder.
+        target: The target, as the link has it.
     """
     if not target or target.startswith(b"/") or b"\0" in target:
         return False
@@ -163,12 +165,12 @@ def stays_inside(folder: Sequence[bytes], target: bytes) -> bool:
 
 
 def is_pattern(path: bytes) -> bool:
-    """Whether ``path`` is more than a name; in brackets, a character stands for itself (``[*]``)."""
+    """Whether ``path`` is a pattern. In brackets, a character stands for itself (``[*]``)."""
     return _MAGIC.search(path) is not None
 
 
 def expand_braces(path: bytes) -> list[bytes]:
-    """All that ``{a,b}`` stands for, in the order of bash; without a comma, or in ``[...]``, it is plain."""
+    """Expand ``{a,b}`` in the order of bash; braces without a comma, or in ``[...]``, are literal."""
     begin = _first_brace(path)
     if begin is None:
         return [path]
@@ -181,7 +183,7 @@ def expand_braces(path: bytes) -> list[bytes]:
 
 
 def _first_brace(path: bytes) -> list[int] | None:
-    """The first outermost brace that has a comma: the places of its beginning, its commas and its end."""
+    """Find the first outermost pair of braces with a comma: its beginning, commas and end, as positions."""
     opened: list[list[int]] = []
     found: list[int] | None = None
     place = 0
@@ -204,22 +206,22 @@ def _first_brace(path: bytes) -> list[int] | None:
 
 
 def split_pattern(path: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-    """Cut a pattern.
+    """Split a pattern into parts.
 
     Returns:
-        Where the search begins (``/``, or ``.``), and the parts below it.
+        Where the search begins (``/`` or ``.``), and the parts below it.
     """
     begin = b"/" if path.startswith(b"/") else b"."
     return begin, tuple(part for part in path.split(b"/") if part)
 
 
 def escape_pattern(path: bytes) -> bytes:
-    """A pattern that stands for ``path`` alone."""
+    """Return a pattern that matches only ``path``."""
     return _MAGIC.sub(rb"[\g<0>]", path)
 
 
 def matches_pattern(name: bytes, pattern: bytes) -> bool:
-    """Whether a name matches one part of a pattern."""
+    """Whether a name matches one part of a pattern. As in sh, only a literal dot matches a leading dot."""
     if name.startswith(b".") and not pattern.startswith(b"."):
         return False
     return _compiled(pattern).match(name) is not None

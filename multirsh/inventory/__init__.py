@@ -1,6 +1,6 @@
-"""Text into hosts: hosts files, ranges, groups, selections, and names folded back.
+"""The inventory: hosts files, ranges, groups, selections, and the folding of names.
 
-Everything here is pure but ``files``, which reads them for ``Inventory.load``.
+Everything here is pure, except for ``files``, which reads hosts files.
 """
 
 from multirsh.inventory.draft import Group

@@ -1,4 +1,4 @@
-"""A YAML hosts file into a draft: which keys there are, and what each may hold.
+"""Reading a YAML hosts file into a draft: its keys, and what their values may be.
 
 ::
 
@@ -41,7 +41,7 @@ from multirsh.model import HostKeyPolicy, Scalar, SourcePort
 HOST: Final = "a host name"
 
 SECTIONS: Final = ("defaults", "hosts", "groups")
-"""The keys at the top."""
+"""The keys at the top level."""
 
 FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "ansible_host": "address",
@@ -62,19 +62,19 @@ FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "username": "user",
     "variables": "vars",
 }
-"""Other tools' words for our keys."""
+"""Keys of other tools, and the keys that mean the same here."""
 
 
 def read_document(text: str, source: str, draft: Draft) -> None:
     """Read a YAML hosts file.
 
     Args:
-        text: Its text, LF after each line.
-        source: Its name, for errors.
-        draft: Gets what the file says.
+        text: The text of the file, with LF after each line.
+        source: The name of the file, for errors.
+        draft: Receives the declarations.
 
     Raises:
-        InventoryError: The file cannot be read as a hosts file, or contradicts itself or the draft.
+        InventoryError: The file is not a valid hosts file, or contradicts itself or the draft.
     """
     root = parse_tree(text, source)
     if root is None:
@@ -141,7 +141,7 @@ def _not_one_host(item: MappingNode) -> Exception:
 
 
 def _read_addresses(names: list[str], node: Node, draft: Draft) -> None:
-    """Give each of the names its address: as many of them, in the same order."""
+    """Add the addresses of hosts: as many as there are names, in the same order."""
     if not isinstance(node, ScalarNode):
         raise node.place.error("address must be text")
     addresses = _names(node, "address", draft)
@@ -182,7 +182,7 @@ def _group_member(item: Node) -> ScalarNode:
 
 
 def _names(node: ScalarNode, what: str, draft: Draft) -> list[str]:
-    """The names that a text stands for, each once."""
+    """Expand a text into names, each once."""
     text = as_text(node, what)
     if ORDINARY_NAME.fullmatch(text.value):
         return [text.value]
@@ -199,7 +199,7 @@ def _patterns(text: Fragment) -> Iterator[Pattern]:
 
 
 def _refuse_login(name: Fragment) -> None:
-    """Refuse ``user@host`` and ``host:port``, and ``@group``, with the way to say them here."""
+    """Refuse ``user@host``, ``host:port`` and ``@group``, with a hint how to declare them."""
     if name.text[:1] == "@":
         raise name.error("a group cannot stand among hosts", hint="name groups under groups:")
     if "@" not in name.text and ":" not in name.text:
@@ -224,7 +224,7 @@ def _identity(node: Node) -> Scalar:
 
 
 def _jump(node: Node) -> Scalar:
-    """Check each hop of ``[user@]host[:port][,...]``; ssh's word ``none`` is a host's name to us."""
+    """Check each hop of ``[user@]host[:port][,...]``; ssh's word ``none`` passes as a host's name."""
     text = as_text(node, "jump")
     for _, hop in split_items(text.fragment, ","):
         endpoint = split_host_spec(hop)
@@ -242,16 +242,16 @@ SETTINGS: Final[Mapping[str, Callable[[Node], Scalar]]] = {
     "source_port": lambda node: as_word(node, "source_port", SourcePort),
     "host_keys": lambda node: as_word(node, "host_keys", HostKeyPolicy),
 }
-"""How the value of each setting is read."""
+"""The readers of the values, by setting."""
 
 
 def _layer(node: MappingNode, *, others: tuple[str, ...], owner: str) -> Layer:
-    """Read settings and variables.
+    """Read the settings and variables in a mapping.
 
     Args:
-        node: The mapping they stand in.
-        others: Keys that may stand there too, and are read elsewhere.
-        owner: Whose they are, for errors.
+        node: The mapping.
+        others: Keys that the mapping may have as well; the caller reads them.
+        owner: What the settings belong to, for errors.
     """
     settings: dict[str, Sourced] = {}
     variables: dict[str, Sourced] = {}
@@ -295,7 +295,7 @@ def _list(node: Node, what: str, *, hint: str) -> list[Node]:
 
 
 def _list_or_text(node: Node, what: str) -> list[Node]:
-    """A list's items; one text stands for a list of it."""
+    """Return the items of a list; a single text is taken as a list of one."""
     if isinstance(node, ScalarNode) and node.value:
         return [node]
     return _list(node, what, hint=f"write {what}: [...]")

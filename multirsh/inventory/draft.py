@@ -18,7 +18,7 @@ import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from multirsh.errors import InventoryError, did_you_mean
 from multirsh.inventory.ranges import MAX_NAMES, check_count
@@ -26,13 +26,13 @@ from multirsh.inventory.text import Fragment, Location
 from multirsh.model import NO_SETTINGS, NO_VARS, Host, Scalar, Settings
 
 MAX_MENTIONS: Final = 5 * MAX_NAMES
-"""Names that all ranges of all files may stand for together: a host may be in several groups. Names that
-are written out are bounded by the size of the file."""
+"""Names that all ranges of all files may expand to: a host may be in several groups. Names that are written
+out are bounded by the size of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A value and where it was said."""
+    """A value and the location where it was declared."""
 
     value: Scalar
     place: Location
@@ -40,11 +40,11 @@ class Sourced:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one place says about hosts: a host's own settings, a group's, or the defaults.
+    """One layer of declarations: those of a host, of a group, or the defaults.
 
     Attributes:
-        settings: By key, such as ``user``.
-        vars: The user's variables, by name.
+        settings: The settings by key, such as ``user``.
+        vars: The user's variables by name.
     """
 
     settings: Mapping[str, Sourced] = field(default_factory=dict)
@@ -53,17 +53,15 @@ class Layer:
 
 EMPTY_LAYER: Final = Layer()
 
-Sayings: TypeAlias = Mapping[str, Sourced]
-
 
 @dataclass(slots=True)
 class DraftGroup:
     """A group as far as it has been read.
 
     Attributes:
-        layer: Its settings.
-        hosts: Names of the hosts listed in it, as keys.
-        groups: Where each group inside it was named first.
+        layer: Its settings and variables.
+        hosts: The names of the hosts that it lists, as keys.
+        groups: The groups inside it, with the location where each was first named.
     """
 
     layer: Layer = EMPTY_LAYER
@@ -73,15 +71,15 @@ class DraftGroup:
 
 @dataclass(slots=True)
 class Draft:
-    """All that has been read so far.
+    """Everything that has been read so far.
 
     Attributes:
         sources: The files, in order.
-        defaults: What holds for every host.
-        hosts: Settings of each host itself, in the order of first mention, be it in a group.
-        addresses: By host, where it has one.
-        groups: By name, in order.
-        mentions: Names that ranges in lists stood for so far, repeated ones counted again.
+        defaults: The declarations for all hosts.
+        hosts: The declarations of each host itself, in the order of first mention, in a group or not.
+        addresses: The addresses by host.
+        groups: The groups by name, in order.
+        mentions: The number of names that ranges have expanded to, with repetitions.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -92,10 +90,10 @@ class Draft:
     mentions: int = 0
 
     def count(self, names: int, text: Fragment) -> None:
-        """Count names before they are made.
+        """Count the names of a range before it is expanded.
 
         Raises:
-            NodeSetError: They are more than a pattern or all files may hold.
+            NodeSetError: A pattern, or all files together, may not expand to so many.
         """
         check_count(names, text)
         self.mentions += names
@@ -103,18 +101,18 @@ class Draft:
             raise text.error(f"with these, the ranges stand for more than {MAX_MENTIONS:,} names")
 
     def add_defaults(self, layer: Layer) -> None:
-        """Add what holds for every host.
+        """Add declarations for all hosts.
 
         Raises:
-            InventoryError: It contradicts what was said before.
+            InventoryError: They contradict earlier ones.
         """
         self.defaults = merged("defaults", self.defaults, layer)
 
     def add_hosts(self, names: Iterable[str], layer: Layer = EMPTY_LAYER) -> None:
-        """Add hosts that share settings of their own.
+        """Add hosts that share a layer.
 
         Raises:
-            InventoryError: The settings contradict what was said of one of them before.
+            InventoryError: It contradicts an earlier declaration of one of the hosts.
         """
         for name in names:
             earlier = self.hosts.setdefault(name, layer)
@@ -122,35 +120,35 @@ class Draft:
                 self.hosts[name] = layer if earlier is EMPTY_LAYER else merged(name, earlier, layer)
 
     def add_address(self, name: str, address: Sourced) -> None:
-        """Say where a host is.
+        """Add the address of a host.
 
         Raises:
-            InventoryError: It was said to be elsewhere before.
+            InventoryError: The host already has another address.
         """
         _check_same(name, "address", self.addresses.setdefault(name, address), address)
 
     def add_group(self, name: str, layer: Layer) -> DraftGroup:
-        """Open a group; what it holds is then added to it.
+        """Add a group, for the caller to fill.
 
         Raises:
-            InventoryError: The settings contradict what was said of it before.
+            InventoryError: The layer contradicts an earlier declaration of the group.
         """
         group = self.groups.setdefault(name, DraftGroup())
         group.layer = merged(f"the group {name}", group.layer, layer)
         return group
 
     def check_size(self, place: Location) -> None:
-        """Refuse an inventory of more than ``MAX_NAMES`` hosts.
+        """Check that there are at most ``MAX_NAMES`` hosts.
 
         Raises:
-            InventoryError: It has more.
+            InventoryError: There are more.
         """
         if len(self.hosts) > MAX_NAMES:
             raise place.error(f"{len(self.hosts):,} hosts are too many", hint=f"the limit is {MAX_NAMES:,}")
 
 
 def merged(subject: str, earlier: Layer, later: Layer) -> Layer:
-    """Add what is said later to what was said earlier of the same subject.
+    """Merge two layers of the same subject.
 
     Raises:
         InventoryError: They contradict each other.
@@ -165,7 +163,7 @@ def merged(subject: str, earlier: Layer, later: Layer) -> Layer:
 
 
 def same(first: Sourced, second: Sourced) -> bool:
-    """Whether two places say the same; ``1`` and ``true`` differ."""
+    """Whether two declarations have the same value; ``1`` and ``true`` differ."""
     return first.value == second.value and type(first.value) is type(second.value)
 
 
@@ -177,7 +175,7 @@ def _check_same(subject: str, key: str, first: Sourced, second: Sourced) -> None
 def contradiction(
     subject: str, key: str, first: Sourced, second: Sourced, *, hint: str = "leave one of them out"
 ) -> InventoryError:
-    """Make the error for two values of one key; it stands at the second and names the first."""
+    """Make the error for two values of one key, at the location of the second."""
     here, there = (_shown(said.value) for said in (second, first))
     return second.place.error(f"{key} of {subject} is {here} here and {there} at {first.place}", hint=hint)
 
@@ -188,12 +186,12 @@ def _shown(value: Scalar) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as it was written.
+    """A group as it is declared.
 
     Attributes:
-        name: Its name, without ``@``.
-        hosts: Names of the hosts listed in it itself, in the order written.
-        groups: Names of the groups inside it.
+        name: The name, without ``@``.
+        hosts: The names of the hosts that the group itself lists, in order.
+        groups: The names of the groups inside it.
     """
 
     name: str
@@ -203,13 +201,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupGraph:
-    """All groups of an inventory. Names in them are known, and nothing contains itself.
+    """The groups of an inventory, a graph without cycles and without unknown names.
+
+    Members are computed on demand: stored, a chain of nested groups over a large fleet would hold the
+    fleet once for each group.
 
     Attributes:
-        groups: By name, in the order written.
-        parents: By a group's name, the groups that list it, in the order written.
-        listed_in: By a host's name, the groups that list it themselves, in the order written;
-            hosts in no group are absent. Equal tuples are one object.
+        groups: The groups by name, in order.
+        parents: For each group, the groups that contain it directly, in order.
+        listed_in: For each host in a group, the groups that list it themselves, in order. Equal tuples are
+            one object.
     """
 
     groups: Mapping[str, Group] = field(default_factory=dict)
@@ -218,7 +219,7 @@ class GroupGraph:
 
     @classmethod
     def of(cls, groups: Iterable[Group]) -> GroupGraph:
-        """Index groups that are known to have no cycle and no unknown name."""
+        """Make the graph of groups, which have no cycle and no unknown name."""
         by_name = {group.name: group for group in groups}
         parents: dict[str, list[str]] = {}
         listed_in: dict[str, tuple[str, ...]] = {}
@@ -234,7 +235,7 @@ class GroupGraph:
         return cls(by_name, {child: tuple(names) for child, names in parents.items()}, listed_in)
 
     def hosts_of(self, name: str) -> Iterator[str]:
-        """The hosts of a group and of all groups inside it; a host may come more than once.
+        """Yield the hosts of a group and of all groups inside it, with repetitions.
 
         Raises:
             KeyError: There is no such group.
@@ -249,9 +250,9 @@ class GroupGraph:
             pending.extend(reversed(inner))
 
     def levels(self, names: Iterable[str]) -> Iterator[tuple[str, ...]]:
-        """Groups by distance, nearest first: ``names``, then those that list them, and so on upwards.
+        """Yield groups by distance, nearest first: ``names``, then the groups that contain them, and so on.
 
-        A group that can be reached by two ways is as far as the shorter one.
+        The distance of a group is that of the shortest path to it.
         """
         level = tuple(names)
         seen = set(level)
@@ -262,7 +263,7 @@ class GroupGraph:
             seen.update(level)
 
     def groups_of(self, host: str) -> tuple[str, ...]:
-        """All groups a host is in, nearest first; empty for a host in none."""
+        """Return all groups of a host, nearest first."""
         return tuple(name for level in self.levels(self.listed_in.get(host, ())) for name in level)
 
 
@@ -270,14 +271,14 @@ NO_GROUPS: Final = GroupGraph()
 
 
 def resolve(draft: Draft) -> tuple[dict[str, Host], GroupGraph]:
-    """Work out what the files say.
+    """Compute the hosts and groups that a draft declares.
 
     Returns:
         The hosts by name, in the order of the files, and the groups.
 
     Raises:
-        InventoryError: A group is not known or contains itself, two groups contradict each other
-            on a host, or there are no hosts.
+        InventoryError: A group is unknown or contains itself, two groups contradict each other about a
+            host, or there are no hosts.
     """
     if not draft.hosts:
         raise InventoryError("there are no hosts in it", source=" ".join(draft.sources))
@@ -304,7 +305,7 @@ def _check_no_cycle(draft: Draft) -> None:
     try:
         graphlib.TopologicalSorter({name: group.groups for name, group in draft.groups.items()}).prepare()
     except graphlib.CycleError as error:
-        # The sorter lists a cycle from the inside out: each group stands inside the next one.
+        # The sorter lists a cycle from the inside out: each group is inside the next one.
         cycle = error.args[1][::-1]
         place = draft.groups[cycle[-2]].groups[cycle[-1]]
         raise place.error(f"a group cannot contain itself: {' > '.join(cycle)}") from error
@@ -312,14 +313,14 @@ def _check_no_cycle(draft: Draft) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Resolver:
-    """Works out settings once for all hosts that the same places speak of.
+    """Computes settings once for all hosts with the same layers.
 
-    Equal settings, and equal variables, are one object throughout the inventory.
+    Equal settings, and equal variables, are one object in the whole inventory.
     """
 
     draft: Draft
     graph: GroupGraph
-    worked_out: dict[tuple[int, tuple[str, ...]], tuple[Settings, Mapping[str, Scalar]]] = field(
+    resolved: dict[tuple[int, tuple[str, ...]], tuple[Settings, Mapping[str, Scalar]]] = field(
         default_factory=dict
     )
     settings: dict[Settings, Settings] = field(default_factory=lambda: {NO_SETTINGS: NO_SETTINGS})
@@ -327,14 +328,14 @@ class _Resolver:
 
     def host(self, name: str, own: Layer) -> Host:
         groups = self.graph.listed_in.get(name, ())
-        key = (id(own), groups)  # the draft keeps every layer alive, so an id names one
-        if key not in self.worked_out:
-            self.worked_out[key] = self._work_out(name, own, groups)
-        settings, variables = self.worked_out[key]
+        key = (id(own), groups)  # the draft keeps every layer alive, so that its id is unique
+        if key not in self.resolved:
+            self.resolved[key] = self._resolve(name, own, groups)
+        settings, variables = self.resolved[key]
         address = self.draft.addresses.get(name)
         return Host(name, None if address is None else str(address.value), settings, variables)
 
-    def _work_out(
+    def _resolve(
         self, host: str, own: Layer, groups: tuple[str, ...]
     ) -> tuple[Settings, Mapping[str, Scalar]]:
         around = [[self.draft.groups[name].layer for name in level] for level in self.graph.levels(groups)]
@@ -343,32 +344,36 @@ class _Resolver:
         variables = _nearest(host, [[layer.vars for layer in level] for level in levels])
         return self._one_settings(settings), self._one_vars(variables)
 
-    def _one_settings(self, said: Sayings) -> Settings:
+    def _one_settings(self, said: Mapping[str, Sourced]) -> Settings:
         values: dict[str, Any] = {key: value.value for key, value in said.items()}
         settings = Settings(**values)
         return self.settings.setdefault(settings, settings)
 
-    def _one_vars(self, said: Sayings) -> Mapping[str, Scalar]:
+    def _one_vars(self, said: Mapping[str, Sourced]) -> Mapping[str, Scalar]:
         values = {name: said[name].value for name in sorted(said)}
         # 1, 1.0 and true are equal keys, but not the same variable.
         key = tuple((name, type(value), value) for name, value in values.items())
         return self.variables.setdefault(key, MappingProxyType(values))
 
 
-def _nearest(host: str, levels: Iterable[Iterable[Sayings]]) -> dict[str, Sourced]:
-    """For each key, what is said nearest; levels come nearest first.
+def _nearest(host: str, levels: Iterable[Iterable[Mapping[str, Sourced]]]) -> dict[str, Sourced]:
+    """Return the nearest declaration of each key; the levels are given nearest first.
 
     Raises:
-        InventoryError: The nearest level that speaks of a key says two things.
+        InventoryError: The nearest level with a key declares two values of it.
     """
     nearest: dict[str, Sourced] = {}
     for level in levels:
         here: dict[str, Sourced] = {}
-        for sayings in level:
-            for key, said in sayings.items():
+        for declared in level:
+            for key, said in declared.items():
                 if key not in nearest and not same(here.setdefault(key, said), said):
                     raise contradiction(
-                        host, key, here[key], said, hint="two of its groups, equally near: say it of the host"
+                        host,
+                        key,
+                        here[key],
+                        said,
+                        hint="both groups are equally near: set it for the host itself",
                     )
         nearest.update(here)
     return nearest

@@ -1,9 +1,9 @@
-"""Names back into ranges: web01 web02 web03 web07 are ``web[01-03,07]``.
+"""Folding names into ranges: web01 web02 web03 web07 become ``web[01-03,07]``.
 
-A name is cut into text and numbers by turns. One round groups the names that
-differ in one number only, each at the number where most others join it, and
-writes that number as a bracket. Rounds follow while they still join
-something, so ``rack[1-3]node[1-40]`` gets both its brackets.
+A name is split into alternating text and numbers. One round groups the names
+that differ in one number only, each at the number where it has the most
+partners, and writes that number as a bracket. Rounds follow as long as they
+join names, so that ``rack[1-3]node[1-40]`` is given both its brackets.
 
 The order is natural: numbers by length, then by value, so that web2 comes
 before web10, and web10 before web010.
@@ -22,20 +22,21 @@ from multirsh.inventory.ranges import MAX_DIGITS
 _NUMBERS: Final = re.compile(r"([0-9]+)")
 
 Tokens: TypeAlias = tuple[str, ...]
-"""Text, number, text, ..., text; a number may be a bracket already."""
+"""Text, number, text, ..., text; a number may already be a bracket."""
 
 Slot: TypeAlias = tuple[int, Tokens]
-"""Which number of a term, and the term without it."""
+"""The index of a number in a term, and the term without it."""
 
 
 def fold(names: Iterable[str]) -> str:
-    """Write names as short as ranges allow.
+    """Fold names into ranges, as short as possible.
 
     Args:
-        names: Valid host names, in any order; repeated ones count once.
+        names: Valid host names, in any order; repetitions are ignored.
 
     Returns:
-        Comma-separated patterns in natural order; ``expand`` gives the same names back. Empty for none.
+        Comma-separated patterns in natural order, which ``expand`` turns into the same names; empty if there
+        are none.
     """
     if isinstance(names, str):
         raise TypeError("names must be several names, not str")
@@ -50,12 +51,12 @@ def fold(names: Iterable[str]) -> str:
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts names as people count: web2, web10, web010."""
+    """Return a sort key for the natural order: web2, web10, web010."""
     return _order(tuple(_NUMBERS.split(name)))
 
 
 def _order(term: Tokens) -> tuple[tuple[int, str], ...]:
-    """Text compares as text; numbers, by length first; a bracket, by its first number."""
+    """Return a sort key: text compares as text, numbers by length first, a bracket by its first number."""
     return tuple(
         (len(first), first) if odd else (0, token)
         for odd, token, first in ((index % 2, token, _first(token)) for index, token in enumerate(term))
@@ -63,13 +64,13 @@ def _order(term: Tokens) -> tuple[tuple[int, str], ...]:
 
 
 def _first(number: str) -> str:
-    """The first number of a bracket; a number itself."""
+    """Return the first number of a bracket, or the number itself."""
     match = _NUMBERS.search(number)
     return number if match is None else match.group()
 
 
 def _join(terms: Sequence[Tokens]) -> list[Tokens]:
-    """One round: each term joins its largest group of terms that differ from it in one number only."""
+    """Do one round: each term joins its largest group of terms that differ from it in one number only."""
     groups: defaultdict[Slot, list[str]] = defaultdict(list)
     joined: list[Tokens] = []
     undecided: list[tuple[Tokens, list[Slot]]] = []
@@ -83,7 +84,7 @@ def _join(terms: Sequence[Tokens]) -> list[Tokens]:
             joined.append(term)
     sizes = Counter(slot for _, slots in undecided for slot in slots)
     for term, slots in undecided:
-        slot = max(reversed(slots), key=sizes.__getitem__)  # of equals the last: 10.0.0.[1-2]
+        slot = max(reversed(slots), key=sizes.__getitem__)  # the last of several largest: 10.0.0.[1-2]
         groups[slot].append(term[slot[0]])
     for (index, rest), numbers in groups.items():
         joined.append((*rest[:index], _bracket(numbers), *rest[index + 1 :]))
@@ -91,7 +92,7 @@ def _join(terms: Sequence[Tokens]) -> list[Tokens]:
 
 
 def _slots(term: Tokens) -> list[Slot]:
-    """The numbers of a term that may become a bracket, each with what must be equal in all who join."""
+    """Return the numbers of a term that may become a bracket, each with the term without it."""
     return [
         (index, (*term[:index], "", *term[index + 1 :]))
         for index in range(1, len(term), 2)
@@ -100,7 +101,7 @@ def _slots(term: Tokens) -> list[Slot]:
 
 
 def _bracket(numbers: list[str]) -> str:
-    """Distinct numbers as one bracket; a single one as itself."""
+    """Write distinct numbers as a bracket; a single one as itself."""
     if len(numbers) == 1:
         return numbers[0]
     numbers.sort()

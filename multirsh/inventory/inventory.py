@@ -27,18 +27,18 @@ from multirsh.inventory.ranges import check_count
 from multirsh.model import NO_SETTINGS, Host, Settings
 
 SHOWN: Final = 20
-"""Names folded or listed in one error, at the most."""
+"""Names that one error shows at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selectors:
-    """What the options say, as given.
+    """The options that select hosts, as given.
 
     Attributes:
-        nodes: Values of ``-w``; each is an expression, and together they add up.
-        exclude: Values of ``-x``.
-        groups: Values of ``-g``.
-        everything: ``-a``.
+        nodes: The values of ``-w``; each is an expression, and their hosts add up.
+        exclude: The values of ``-x``.
+        groups: The values of ``-g``.
+        all_hosts: ``-a``.
         pick: ``--pick``, or ``None``.
         missing_ok: ``--missing-ok``.
     """
@@ -46,46 +46,46 @@ class Selectors:
     nodes: Sequence[str] = ()
     exclude: Sequence[str] = ()
     groups: Sequence[str] = ()
-    everything: bool = False
+    all_hosts: bool = False
     pick: int | None = None
     missing_ok: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What names can mean: the hosts and groups there are.
+    """The hosts and groups that can be selected.
 
     Attributes:
-        hosts: By name, in the inventory's order.
+        hosts: The hosts by name, in order.
         graph: The groups.
-        whence: Where the hosts are listed, for errors: the files, or ``-w``.
+        origin: Where the hosts are listed, for errors: the files, or ``-w``.
         is_listed: Whether there is a hosts file.
-        unlisted: What may be done about a host that is not among them.
-        missing_ok: Whether names that are excluded need not be among them.
+        unlisted_hint: A hint for a host that is not listed.
+        missing_ok: Whether excluded names need not be listed.
     """
 
     hosts: Mapping[str, Host]
     graph: GroupGraph
-    whence: str
+    origin: str
     is_listed: bool
-    unlisted: str = "to reach a host that is not listed, drop -f"
+    unlisted_hint: str = "to reach a host that is not listed, drop -f"
     missing_ok: bool = False
 
     def names_of(self, operand: Operand, *, is_excluded: bool = False) -> Iterable[str]:
-        """The hosts an operand stands for, some maybe more than once.
+        """Return the names of an operand's hosts, with repetitions.
 
         Args:
-            operand: From an expression.
-            is_excluded: Whether its hosts are to be left out, so that there may be none.
+            operand: The operand.
+            is_excluded: Whether its hosts are excluded, so that a glob may match none.
 
         Raises:
-            NodeSetError: A host or a group is not known, or a glob matches nothing.
+            NodeSetError: A host or a group is unknown, or a glob matches nothing.
         """
         match operand.kind:
             case OperandKind.NAMES:
                 return self._listed(operand, is_excluded=is_excluded)
             case OperandKind.GLOBS:
-                nothing = None if is_excluded else f"no host of {self.whence}"
+                nothing = None if is_excluded else f"no host of {self.origin}"
                 return _matching(operand, self.hosts, nothing)
             case OperandKind.GROUPS:
                 groups = self._groups(operand, is_excluded=is_excluded)
@@ -97,7 +97,7 @@ class Candidates:
         if unknown and not (is_excluded and self.missing_ok):
             shown = fold(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN:,} more" if unknown[SHOWN:] else "")
             raise operand.text.error(
-                f"{shown} {'is' if len(unknown) == 1 else 'are'} not in {self.whence}",
+                f"{shown} {'is' if len(unknown) == 1 else 'are'} not in {self.origin}",
                 hint=self._way_out(unknown, is_excluded=is_excluded),
             )
         return names
@@ -108,19 +108,19 @@ class Candidates:
             return f"@{name} is a group"
         meant = did_you_mean(name, self.hosts) if len(unknown) == 1 else None
         if is_excluded:
-            passing = "--missing-ok passes over names that are not there"
+            passing = "--missing-ok ignores excluded names that do not exist"
             return passing if meant is None else f"{meant} {passing}"
-        return self.unlisted if meant is None and self.is_listed else meant
+        return self.unlisted_hint if meant is None and self.is_listed else meant
 
     def _groups(self, operand: Operand, *, is_excluded: bool) -> Iterable[str]:
         if operand.words.is_glob:
-            nothing = None if is_excluded else f"no group of {self.whence}"
+            nothing = None if is_excluded else f"no group of {self.origin}"
             return _matching(operand, self.graph.groups, nothing)
         names = list(operand.words.names())
         for name in names:
             if name not in self.graph.groups:
                 raise operand.text.error(
-                    f"there is no group {name} in {self.whence}",
+                    f"there is no group {name} in {self.origin}",
                     hint=did_you_mean(name, self.graph.groups) or self._groups_there_are(),
                 )
         return names
@@ -134,91 +134,91 @@ class Candidates:
 
 
 def select_listed(
-    wish: Selectors, known: Candidates, *, rng: random.Random | None = None
+    selectors: Selectors, candidates: Candidates, *, rng: random.Random | None = None
 ) -> tuple[Host, ...]:
-    """Select from a hosts file; without ``-w`` and ``-g``, all its hosts.
+    """Select listed hosts; without ``-w`` and ``-g``, all of them.
 
     Args:
-        wish: The options.
-        known: The file's hosts and groups.
-        rng: Source of chance for ``--pick``; the system's by default.
+        selectors: The options.
+        candidates: The hosts and groups of the hosts files.
+        rng: The random numbers for ``--pick``; those of the system by default.
 
     Returns:
-        At least one host, in the file's order.
+        At least one host, in the order of the candidates.
 
     Raises:
-        NodeSetError: An expression cannot be read, or names what is not in the file.
-        UsageError: Nothing is selected, or ``--pick`` is below 1.
+        NodeSetError: An expression is not valid, or names an unknown host or group.
+        UsageError: No host is selected, or ``--pick`` is below 1.
     """
     logins = _Logins()
     chosen: dict[str, None] = {}
-    if wish.everything or not (wish.nodes or wish.groups):
-        chosen.update(dict.fromkeys(known.hosts))
-    for text in wish.groups:
+    if selectors.all_hosts or not (selectors.nodes or selectors.groups):
+        chosen.update(dict.fromkeys(candidates.hosts))
+    for text in selectors.groups:
         for operand in parse_group_list(text):
-            chosen.update(dict.fromkeys(known.names_of(operand)))
+            chosen.update(dict.fromkeys(candidates.names_of(operand)))
 
     def names_of(operand: Operand) -> Iterable[str]:
-        return known.names_of(operand, is_excluded=operand.is_excluded)
+        return candidates.names_of(operand, is_excluded=operand.is_excluded)
 
-    for text in wish.nodes:
-        chosen.update(evaluate(parse(text), lambda operand: logins.noting(operand, names_of(operand))))
+    for text in selectors.nodes:
+        chosen.update(evaluate(parse(text), lambda operand: logins.recorded(operand, names_of(operand))))
     if not chosen:
         raise UsageError("no host is selected", hint="the groups or the expression hold none")
-    left = _without(chosen, wish.exclude, known)
-    hosts = [logins.applied(host) for name, host in known.hosts.items() if name in left]
-    return _picked(hosts, wish.pick, rng)
+    left = _without(chosen, selectors.exclude, candidates)
+    hosts = [logins.applied(host) for name, host in candidates.hosts.items() if name in left]
+    return _picked(hosts, selectors.pick, rng)
 
 
-def select_unlisted(wish: Selectors, *, rng: random.Random | None = None) -> tuple[Host, ...]:
-    """Make hosts of the names in ``-w``, where there is no hosts file.
+def select_unlisted(selectors: Selectors, *, rng: random.Random | None = None) -> tuple[Host, ...]:
+    """Make hosts of the names in ``-w``, without a hosts file.
 
     Args:
-        wish: The options.
-        rng: Source of chance for ``--pick``; the system's by default.
+        selectors: The options.
+        rng: The random numbers for ``--pick``; those of the system by default.
 
     Returns:
         At least one host, in the order of mention.
 
     Raises:
-        NodeSetError: An expression cannot be read, or holds a glob or a group.
+        NodeSetError: An expression is not valid, or holds a glob or a group.
         UsageError: No host is named or left, ``-g`` or ``-a`` is given, or ``--pick`` is below 1.
     """
-    for given, option in ((wish.groups, "-g"), (wish.everything, "-a")):
+    for given, option in ((selectors.groups, "-g"), (selectors.all_hosts, "-a")):
         if given:
             raise UsageError(f"{option} needs a hosts file", hint="name one with -f")
-    if not wish.nodes:
+    if not selectors.nodes:
         raise UsageError("no hosts are named", hint="give a hosts file with -f or names with -w")
     logins = _Logins()
     chosen: dict[str, None] = {}
     mentioned: dict[str, Host] = {}
-    known = Candidates(mentioned, NO_GROUPS, "-w", is_listed=False, missing_ok=wish.missing_ok)
+    candidates = Candidates(mentioned, NO_GROUPS, "-w", is_listed=False, missing_ok=selectors.missing_ok)
 
     def names_of(operand: Operand) -> Iterable[str]:
         if operand.is_excluded and operand.kind is OperandKind.NAMES:
-            return known.names_of(operand, is_excluded=True)
+            return candidates.names_of(operand, is_excluded=True)
         names = list(_as_written(operand))
         mentioned.update((name, Host(name)) for name in names)
         return names
 
-    for text in wish.nodes:
-        chosen.update(evaluate(parse(text), lambda operand: logins.noting(operand, names_of(operand))))
+    for text in selectors.nodes:
+        chosen.update(evaluate(parse(text), lambda operand: logins.recorded(operand, names_of(operand))))
     if not chosen:
         raise UsageError("no host is selected", hint="the expression of -w holds none")
     hosts = {name: logins.applied(mentioned[name]) for name in chosen}
-    left = _without(chosen, wish.exclude, known)
-    return _picked([hosts[name] for name in left], wish.pick, rng)
+    left = _without(chosen, selectors.exclude, candidates)
+    return _picked([hosts[name] for name in left], selectors.pick, rng)
 
 
 @dataclass(frozen=True, slots=True)
 class _Logins:
-    """What ``user@`` and ``:port`` in ``-w`` say about hosts."""
+    """The logins of hosts that ``user@`` and ``:port`` in ``-w`` give."""
 
     given: dict[str, Settings] = field(default_factory=dict)
     merged: dict[tuple[Settings, Settings], Settings] = field(default_factory=dict)
 
-    def noting(self, operand: Operand, names: Iterable[str]) -> Iterable[str]:
-        """Pass an operand's names on, and note the login that was given with them."""
+    def recorded(self, operand: Operand, names: Iterable[str]) -> Iterable[str]:
+        """Record the login that an operand gives to its hosts, and return their names."""
         if operand.user is None and operand.port is None:
             return names
         names = list(names)
@@ -231,7 +231,7 @@ class _Logins:
         return names
 
     def applied(self, host: Host) -> Host:
-        """The host with what was noted for it in place of its own settings."""
+        """Return the host with its recorded login in place of its own."""
         login = self.given.get(host.name)
         return host if login is None else replace(host, settings=self._over(login, host.settings))
 
@@ -254,12 +254,12 @@ def _as_written(operand: Operand) -> Iterable[str]:
 
 
 def _matching(operand: Operand, names: Iterable[str], nothing: str | None) -> list[str]:
-    """The names that fit.
+    """Return the names that match the globs of an operand.
 
     Args:
-        operand: Globs.
-        names: To choose from.
-        nothing: What the error says where none fits; ``None`` if none need fit.
+        operand: The operand.
+        names: The names to choose from.
+        nothing: The start of the error if a glob matches nothing; ``None`` if it may.
     """
     found: list[str] = []
     for glob in operand.words.names():
@@ -272,11 +272,13 @@ def _matching(operand: Operand, names: Iterable[str], nothing: str | None) -> li
     return found
 
 
-def _without(chosen: Mapping[str, None], exclude: Sequence[str], known: Candidates) -> Mapping[str, None]:
+def _without(
+    chosen: Mapping[str, None], exclude: Sequence[str], candidates: Candidates
+) -> Mapping[str, None]:
     def names_of(operand: Operand) -> Iterable[str]:
         if operand.user is not None or operand.port is not None:
             raise operand.text.error("a user or a port has no meaning in -x")
-        return known.names_of(operand, is_excluded=True)
+        return candidates.names_of(operand, is_excluded=True)
 
     excluded: dict[str, None] = {}
     for text in exclude:
@@ -288,7 +290,7 @@ def _without(chosen: Mapping[str, None], exclude: Sequence[str], known: Candidat
 
 
 def _picked(hosts: list[Host], pick: int | None, rng: random.Random | None) -> tuple[Host, ...]:
-    """So many of the hosts at random, in the order they had."""
+    """Pick some of the hosts at random, in their order."""
     if pick is None:
         return tuple(hosts)
     if pick < 1:
@@ -301,12 +303,12 @@ def _picked(hosts: list[Host], pick: int | None, rng: random.Random | None) -> t
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Inventory:
-    """What the hosts files say; without any, names in ``-w`` are hosts as they are.
+    """The hosts and groups of hosts files; without a file, the names given to ``select`` are the hosts.
 
     Attributes:
         by_name: The hosts by name, in the order of the files. Equal settings are one object.
-        graph: The groups and who is in them.
-        sources: The files it was read from, in order; empty for no file.
+        graph: The groups and their members.
+        sources: The files, in order; empty if there are none.
     """
 
     by_name: Mapping[str, Host] = field(default_factory=dict)
@@ -318,15 +320,12 @@ class Inventory:
         """Read hosts files into one inventory.
 
         Args:
-            paths: YAML files or plain lists, in order; ``-`` is ``stdin``. None gives an inventory
-                whose ``select`` takes the names it is given as they are.
-            stdin: What ``-`` reads, to its end.
-
-        Returns:
-            The inventory.
+            paths: YAML files or plain lists, in order; ``-`` is ``stdin``. Without any, ``select`` makes
+                hosts of the names that it is given.
+            stdin: The stream that ``-`` reads, to its end.
 
         Raises:
-            InventoryError: A file cannot be read, or what it says cannot be meant.
+            InventoryError: A file cannot be read, or its content is wrong.
             UsageError: ``-`` is given twice, or without ``stdin``.
         """
         for path in paths:
@@ -349,15 +348,15 @@ class Inventory:
 
     @property
     def groups(self) -> Mapping[str, Group]:
-        """The groups as written, by name, in the order of the files."""
+        """The groups by name, in the order of the files."""
         return self.graph.groups
 
     def groups_of(self, host: str) -> tuple[str, ...]:
-        """All groups a host is in, nearest first; none for a host that is not listed."""
+        """Return all groups of a host, nearest first; none for a host that is not listed."""
         return self.graph.groups_of(host)
 
     def members(self, group: str) -> tuple[Host, ...]:
-        """The hosts of a group and of the groups inside it, each once, in the order of the files.
+        """Return the hosts of a group and of the groups inside it, each once, in the order of the files.
 
         Raises:
             KeyError: There is no such group.
@@ -371,7 +370,7 @@ class Inventory:
         *,
         exclude: str | Sequence[str] = (),
         groups: str | Sequence[str] = (),
-        everything: bool = False,
+        all_hosts: bool = False,
         pick: int | None = None,
         missing_ok: bool = False,
         rng: random.Random | None = None,
@@ -379,43 +378,44 @@ class Inventory:
         """Select hosts as the command line's options do.
 
         Args:
-            nodes: What ``-w`` takes, such as ``"web[01-12]!web03"``; several add up.
-            exclude: What ``-x`` takes, one or several.
-            groups: What ``-g`` takes, one or several.
-            everything: ``-a``. With a file it is also what no ``nodes`` and no ``groups`` means.
-            pick: Of those, so many at random.
-            missing_ok: Whether names that are excluded need not be there.
-            rng: Source of chance for ``pick``; the system's by default.
+            nodes: One or several values of ``-w``, such as ``"web[01-12]!web03"``; their hosts add up.
+            exclude: One or several values of ``-x``.
+            groups: One or several values of ``-g``.
+            all_hosts: Select all hosts, as ``-a`` does. With a hosts file, this is the default if neither
+                ``nodes`` nor ``groups`` are given.
+            pick: Select only so many of these hosts, at random.
+            missing_ok: Whether excluded names need not exist.
+            rng: The random numbers for ``pick``; those of the system by default.
 
         Returns:
             At least one host: in the order of the files or, without a file, of mention.
 
         Raises:
-            NodeSetError: An expression cannot be read, or names what is not there.
-            UsageError: The options cannot be meant so, or nothing is selected.
+            NodeSetError: An expression is not valid, or names an unknown host or group.
+            UsageError: The options contradict each other, or no host is selected.
         """
         check_call(Inventory.select, locals())
-        wish = Selectors(
+        selectors = Selectors(
             nodes=_several(nodes),
             exclude=_several(exclude),
             groups=_several(groups),
-            everything=everything,
+            all_hosts=all_hosts,
             pick=pick,
             missing_ok=missing_ok,
         )
         if not self.sources:
-            return select_unlisted(wish, rng=rng)
-        known = Candidates(
+            return select_unlisted(selectors, rng=rng)
+        candidates = Candidates(
             self.by_name, self.graph, " ".join(self.sources), is_listed=True, missing_ok=missing_ok
         )
-        return select_listed(wish, known, rng=rng)
+        return select_listed(selectors, candidates, rng=rng)
 
 
 @contextlib.contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking through what is being read again and again.
+    """Disable the garbage collector.
 
-    A large file makes a million objects and no cycle among them; looking takes more time than reading.
+    A large file makes a million objects without a cycle among them; to search them takes longer than reading.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -427,5 +427,5 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _several(texts: str | Sequence[str]) -> Sequence[str]:
-    """One text as a sequence of it: a string is a sequence too, but of letters."""
+    """Return a single text as a sequence of one; a string itself is a sequence of letters."""
     return (texts,) if isinstance(texts, str) else texts

@@ -1,4 +1,4 @@
-"""Node-set expressions: ``web[01-12],db*!@old`` into operations, and operations into names.
+"""Node-set expressions such as ``web[01-12],db*!@old``: parsing and evaluating them.
 
 ::
 
@@ -8,12 +8,12 @@
                 @groups               group names, ranges and globs too; @* is all hosts, in groups or not
 
 Operators have no precedence and there are no parentheses: evaluation goes
-from left to right, as in ClusterShell. Empty members (``a,,b``) are passed
-over. In a glob, ``*`` is any run of characters and ``?`` is one; brackets are
-ranges there as everywhere.
+from left to right, as in ClusterShell. Empty members (``a,,b``) are ignored. In
+a glob, ``*`` matches any characters and ``?`` matches one; brackets are ranges
+there as everywhere.
 
-What an operand means, for lack or presence of an inventory, is not known
-here: ``evaluate`` asks its caller.
+The caller of ``evaluate`` supplies the names of an operand, since they depend
+on the inventory.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from multirsh.inventory.ranges import Pattern, check_count, members, parse_patte
 from multirsh.inventory.text import Fragment, Location, check_group, split_host_spec
 
 MAX_GLOBS: Final = 1_000
-"""Globs that one operand's ranges may stand for; each is held against every host."""
+"""Globs that the ranges of one operand may expand to; each is matched against every host."""
 
 
 class Operator(enum.Enum):
-    """How an operand changes what was chosen to its left."""
+    """How an operand changes the set to its left."""
 
     UNION = ","
     DIFFERENCE = "!"
@@ -41,7 +41,7 @@ class Operator(enum.Enum):
 
 
 class OperandKind(enum.Enum):
-    """What an operand's words are."""
+    """What the words of an operand are."""
 
     NAMES = "names"
     GLOBS = "globs"
@@ -50,15 +50,15 @@ class OperandKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """One operand, read but not looked up.
+    """One operand, parsed but not looked up.
 
     Attributes:
-        kind: Whether its words are host names, globs over them, or names or globs of groups.
+        kind: Whether the words are host names, globs of them, or names or globs of groups.
         words: The words, as a pattern.
-        text: What was read, for errors.
-        user: Login name for these hosts, or ``None``; never for groups.
-        port: Port for these hosts, or ``None``; never for groups.
-        is_excluded: Whether it comes after a ``!``.
+        text: The text of the operand, for errors.
+        user: The login name for these hosts, or ``None``; never for groups.
+        port: The port for these hosts, or ``None``; never for groups.
+        is_excluded: Whether the operand follows a ``!``.
     """
 
     kind: OperandKind
@@ -71,24 +71,24 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """An operand and the operator before it; the first one's is ``UNION``."""
+    """An operand and the operator before it, which is ``UNION`` for the first one."""
 
     operator: Operator
     operand: Operand
 
 
 def parse(text: str, *, source: str = "-w") -> tuple[Term, ...]:
-    """Read an expression.
+    """Parse an expression.
 
     Args:
         text: The expression.
-        source: The option it was given to, for errors.
+        source: The option that it was given to, for errors.
 
     Returns:
         At least one term.
 
     Raises:
-        NodeSetError: It cannot be read, or its names would be more than ``MAX_NAMES``.
+        NodeSetError: The expression is not valid, or has more than ``MAX_NAMES`` names.
     """
     whole = Fragment.of(text, Location(source))
     terms: list[Term] = []
@@ -114,10 +114,10 @@ def parse(text: str, *, source: str = "-w") -> tuple[Term, ...]:
 
 
 def parse_group_list(text: str, *, source: str = "-g") -> tuple[Operand, ...]:
-    """Read what ``-g`` takes: group names, ranges and globs of them, with commas between.
+    """Parse the value of ``-g``: group names, and ranges and globs of them, separated by commas.
 
     Raises:
-        NodeSetError: It cannot be read.
+        NodeSetError: The value is not valid.
     """
     whole = Fragment.of(text, Location(source))
     operands: list[Operand] = []
@@ -129,17 +129,17 @@ def parse_group_list(text: str, *, source: str = "-g") -> tuple[Operand, ...]:
 
 
 def evaluate(terms: Iterable[Term], resolve: Callable[[Operand], Iterable[str]]) -> dict[str, None]:
-    """Apply the terms from left to right.
+    """Evaluate the terms from left to right.
 
     Args:
         terms: The terms of one expression.
-        resolve: Gives the names an operand stands for; may raise ``NodeSetError``.
+        resolve: Returns the names of an operand; may raise ``NodeSetError``.
 
     Returns:
-        The names, as the keys of a dict, in the order in which they came in.
+        The names, as the keys of a dict, in the order in which they were added.
 
     Raises:
-        NodeSetError: From ``resolve``.
+        NodeSetError: It was raised by ``resolve``.
     """
     result: dict[str, None] = {}
     for term in terms:
@@ -160,14 +160,13 @@ def evaluate(terms: Iterable[Term], resolve: Callable[[Operand], Iterable[str]])
 
 
 def glob_matcher(glob: str) -> Callable[[str], bool]:
-    """Make the test whether a name matches a glob as a whole.
+    """Return a function that tests whether a whole name matches a glob.
+
+    Its time is linear in the length of the name, however many ``*`` there are: each piece between two is
+    matched where it first fits, and not tried again (an atomic group).
 
     Args:
         glob: Literal text with ``*`` and ``?``.
-
-    Returns:
-        The test. It takes time in proportion to the name, however many ``*`` there are: each piece
-        between two is taken where it first fits, and not tried again (an atomic group).
     """
     pieces = [re.escape(piece).replace(r"\?", ".") for piece in glob.split("*")]
     first, rest = pieces[0], pieces[1:]
@@ -198,20 +197,20 @@ def _operand(text: Fragment) -> Operand:
 
 
 def _group_operand(names: Fragment, text: Fragment) -> Operand:
-    """Read group names, which may be a range or a glob, after the ``@``."""
+    """Parse group names, which may be a range or a glob."""
     if not names.text:
         raise text.error("a group name is missing here")
     if names.text == "*":
         return Operand(OperandKind.GLOBS, parse_pattern(names, wildcards=True), text)
-    _refuse_what_is_no_group(names)
+    _check_group_names(names)
     words = parse_pattern(names, wildcards=True)
     _check_globs(words, names)
     return Operand(OperandKind.GROUPS, words, text)
 
 
-def _refuse_what_is_no_group(names: Fragment) -> None:
-    """Refuse what a host pattern may hold and a group's name may not."""
-    bare = re.sub(r"\[[^\]]*\]?", "0", names.text)  # a range counts as the number it stands for
+def _check_group_names(names: Fragment) -> None:
+    """Refuse characters that a host pattern may hold but a group's name may not."""
+    bare = re.sub(r"\[[^\]]*\]?", "0", names.text)  # a range counts as a number
     if re.search(r"[@:%]", bare):
         check_group(names)
     for operator in "!&^":
@@ -229,7 +228,7 @@ def _check_globs(words: Pattern, text: Fragment) -> None:
 
 
 def _missing_operand(whole: Fragment, item: Fragment, operator: str) -> Exception:
-    """Say on which side of the operator an operand is missing."""
+    """Make the error for an operator without an operand on one side."""
     at = item.offset - 1
     if item.text.strip():
         hint = f"there is nothing before it; write *{operator}... to begin with all hosts of the file"

@@ -1,6 +1,6 @@
-"""A plain list into a draft: ``[user@]host[:port]`` on each line, ranges allowed, ``#`` starts a comment.
+"""Reading a plain list into a draft: ``[user@]host[:port]`` on each line, with ranges and ``#`` comments.
 
-``#include FILE`` is no comment: as in the lists of pdsh (pdsh(1), WCOLL), the hosts of that list stand there.
+``#include FILE`` is not a comment: it includes the hosts of another list, as in pdsh (pdsh(1), WCOLL).
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ _BLANK_OUTSIDE_BRACKETS: Final = re.compile(r"\[[^\]]*\]?|([ \t])")
 _LIST_MARKER: Final = re.compile(r"-[ \t]")
 
 
-def read_plain(
-    text: str, source: str, draft: Draft, include: Callable[[Fragment], None] | None = None
-) -> None:
+def read_plain(text: str, source: str, draft: Draft, include: Callable[[Fragment], None]) -> None:
     """Read a plain list.
 
     Args:
-        text: Its text, LF after each line.
-        source: Its name, for errors.
-        draft: Gets the hosts.
-        include: Reads the list that is named on an ``#include`` line; ``None`` where there can be none.
+        text: The text of the list, with LF after each line.
+        source: The name of the list, for errors.
+        draft: Receives the hosts.
+        include: Reads the list that an ``#include`` line names.
 
     Raises:
         InventoryError: A line is not one host or range, or contradicts an earlier one.
@@ -36,7 +34,7 @@ def read_plain(
     for number, line in enumerate(text.split("\n"), 1):
         if ORDINARY_NAME.fullmatch(line):
             draft.add_hosts((line,))
-        elif include is not None and (found := _INCLUDE.fullmatch(line)):
+        elif found := _INCLUDE.fullmatch(line):
             include(_included(line, found, Location(source, number)))
         else:
             bare = _COMMENT.sub("", line)
@@ -47,10 +45,10 @@ def read_plain(
 
 
 def _included(line: str, found: re.Match[str], place: Location) -> Fragment:
-    """The name of the file on an ``#include`` line, which may be quoted.
+    """Return the file name on an ``#include`` line, which may be quoted.
 
     Raises:
-        InventoryError: There is none.
+        InventoryError: The line names no file.
     """
     whole = Fragment.of(line, place)
     bare = _COMMENT.sub("", found["file"] or "")

@@ -1,4 +1,4 @@
-"""One pattern into names: ``web[01-12].example.com`` stands for twelve.
+"""Expanding ranges: ``web[01-12].example.com`` becomes twelve names.
 
 ::
 
@@ -6,14 +6,13 @@
     bracket    [ run , run ... ]
     run        7 | 01-12 | 1-9/2 | a-d | a-g/2 | 01:12 | 1:9:2 | a:d     (with ``:`` as Ansible writes them)
 
-Blanks within brackets are passed over, and so are empty members: ``[1, 3,]``
-is 1 and 3. A low end with leading zeros pads the run to its width, and numbers
-that have outgrown it stand as they are: ``[08-10]`` is 08 09 10, ``[98-101]``
-and ``[098-101]`` differ. Brackets around an IPv6 literal, ``[::1]``, are no
-range.
+Blanks and empty members in brackets are ignored: ``[1, 3,]`` is 1 and 3. A low
+end with leading zeros pads the numbers to its width, and longer numbers are
+written as they are: ``[08-10]`` is 08 09 10, ``[98-101]`` and ``[098-101]``
+differ. Brackets around an IPv6 literal, ``[::1]``, are not a range.
 
-How many names a pattern stands for is known before any of them is made;
-above ``MAX_NAMES`` it is refused.
+The number of names is known before any of them is made; more than
+``MAX_NAMES`` are an error.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ from multirsh.inventory.text import (
 )
 
 MAX_NAMES: Final = 1_000_000
-"""Names that one pattern, one expression or one inventory may stand for."""
+"""Names that one pattern, one expression or one inventory may have."""
 
 MAX_DIGITS: Final = 18
-"""Digits in a number of a range: as many as surely fit 64 bits."""
+"""Digits of a number in a range; so many surely fit 64 bits."""
 
 _END: Final = "[0-9]+|[A-Za-z]"
 _RUN: Final = re.compile(
@@ -53,11 +52,11 @@ _SEPARATORS: Final = re.compile(r"\[[^\]]*\]?|([,!&^])")
 
 @dataclass(frozen=True, slots=True)
 class NumberRange:
-    """Numbers at equal distances, written with at least ``width`` digits; or letters.
+    """One range of a bracket: numbers at equal distances, or letters.
 
     Attributes:
-        numbers: The numbers, in order; not empty. Of letters, their code points.
-        width: Digits to pad to with zeros; 1 for no padding.
+        numbers: The numbers, or the code points of the letters, in order; not empty.
+        width: Digits to which numbers are padded with zeros; 1 for no padding.
         are_letters: Whether they are letters.
     """
 
@@ -67,11 +66,11 @@ class NumberRange:
 
     @property
     def longest(self) -> int:
-        """Characters of the longest of them."""
+        """The length of the longest number, in characters."""
         return 1 if self.are_letters else max(self.width, len(str(self.numbers[-1])))
 
     def texts(self) -> Iterator[str]:
-        """The numbers, or letters, as they stand in names."""
+        """Yield the numbers or letters as text."""
         if self.are_letters:
             return map(chr, self.numbers)
         width = self.width
@@ -80,11 +79,11 @@ class NumberRange:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Literal text and brackets by turns; it begins and ends with literal text, maybe empty.
+    """Alternating literal text and brackets; the first and the last text may be empty.
 
     Attributes:
-        literals: One more than there are brackets.
-        brackets: The runs of each bracket.
+        literals: The literal texts, one more than there are brackets.
+        brackets: The ranges of each bracket.
     """
 
     literals: tuple[str, ...]
@@ -92,16 +91,16 @@ class Pattern:
 
     @property
     def count(self) -> int:
-        """How many names it stands for, repeated ones counted again."""
+        """The number of names, with repetitions."""
         return math.prod(sum(len(run.numbers) for run in runs) for runs in self.brackets)
 
     @property
     def is_glob(self) -> bool:
-        """Whether its names are globs."""
+        """Whether the names are globs."""
         return any("*" in literal or "?" in literal for literal in self.literals)
 
     def names(self) -> Iterator[str]:
-        """The names in order; a name that is written twice comes twice."""
+        """Yield the names in order, with repetitions."""
         first, *rest = self.literals
         columns: list[list[str]] = [
             [text + literal for run in runs for text in run.texts()]
@@ -113,17 +112,17 @@ class Pattern:
 def expand(text: str, *, source: str = "-w") -> list[str]:
     """Expand comma-separated patterns.
 
-    Empty members (``a,,b``) are passed over.
+    Empty members (``a,,b``) are ignored.
 
     Args:
-        text: Such as ``web[01-12],db1,fe80::1%eth0``.
-        source: What an error names as the text's origin.
+        text: The patterns, such as ``web[01-12],db1,fe80::1%eth0``.
+        source: The origin of the text, for errors.
 
     Returns:
         The names in the order written, each once.
 
     Raises:
-        NodeSetError: There is none, one cannot be read, or there would be more than ``MAX_NAMES`` names.
+        NodeSetError: There is no pattern, one is not valid, or there are more than ``MAX_NAMES`` names.
     """
     check_argument("text", text, str)
     patterns = []
@@ -137,14 +136,14 @@ def expand(text: str, *, source: str = "-w") -> list[str]:
 
 
 def split_items(text: Fragment, separators: str) -> Iterator[tuple[str, Fragment]]:
-    """Split at separators that stand outside brackets.
+    """Split a text at separators outside brackets.
 
     Args:
-        text: What to split.
-        separators: Those of ``,!&^`` that split here; the others are left in the items.
+        text: The text.
+        separators: Some of ``,!&^``.
 
     Yields:
-        Each item with the separator before it; ``","`` before the first.
+        Each item with the separator before it, which is ``","`` for the first.
     """
     separator, start = ",", 0
     for match in _SEPARATORS.finditer(text.text):
@@ -156,28 +155,27 @@ def split_items(text: Fragment, separators: str) -> Iterator[tuple[str, Fragment
 
 
 def members(text: Fragment) -> Iterator[Fragment]:
-    """Split at commas outside brackets; empty members are passed over, but one where there is no other.
+    """Split a text at commas outside brackets, and ignore empty members unless all are empty.
 
     Yields:
-        Each member, without the blanks around it.
+        Each member, without surrounding blanks.
     """
     items = [item.strip() for _, item in split_items(text, ",")]
     yield from [item for item in items if item.text] or items[:1]
 
 
 def parse_pattern(text: Fragment, *, wildcards: bool = False) -> Pattern:
-    """Read one pattern.
+    """Parse one pattern.
 
     Args:
-        text: The pattern, without blanks around it.
-        wildcards: ``*`` and ``?`` may stand in it; then the names are globs.
+        text: The pattern, without surrounding blanks.
+        wildcards: Whether ``*`` and ``?`` are allowed; then the names are globs.
 
     Returns:
         The pattern; all its names are valid host names.
 
     Raises:
-        NodeSetError: It cannot be read, holds what no host name may hold, or stands for more than
-            ``MAX_NAMES`` names.
+        NodeSetError: The pattern or one of its names is not valid, or there are more than ``MAX_NAMES``.
     """
     if ORDINARY_NAME.fullmatch(text.text):
         return Pattern((text.text,))
@@ -195,13 +193,13 @@ _UNREADABLE: Final = 10**18
 
 
 def check_count(count: int, text: Fragment) -> None:
-    """Refuse more names than ``MAX_NAMES``.
+    """Check that a text has at most ``MAX_NAMES`` names.
 
     Raises:
-        NodeSetError: ``count`` is above it; the error points at ``text``.
+        NodeSetError: ``count`` is larger.
     """
     if count > MAX_NAMES:
-        # Python refuses to write out a number of more than some thousand digits, and nobody reads one.
+        # Python does not format a number of more than some thousand digits.
         said = f"{count:,}" if count < _UNREADABLE else "that many"
         raise text.error(f"{said} names are too many", hint=f"the limit is {MAX_NAMES:,}")
 
@@ -276,7 +274,7 @@ def _backwards(text: Fragment, low: str, high: str) -> Exception:
 
 
 def _check_names(pattern: Pattern, text: Fragment) -> None:
-    """Check what only whole names show: their length, and that a colon means IPv6."""
+    """Check complete names: their length, and that those with a colon are IPv6 addresses."""
     longest = sum(map(len, pattern.literals)) + sum(
         max(run.longest for run in runs) for runs in pattern.brackets
     )

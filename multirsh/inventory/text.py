@@ -30,14 +30,14 @@ from multirsh.names import MAX_PORT, user_fault
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A spot in a file, or in an option's value.
+    """A position in a file, or in the value of an option.
 
     Attributes:
         source: The file as the user gave it, ``<stdin>``, or an option such as ``-w``.
-        line: From 1; ``None`` in an option.
-        column: In characters, from 1.
-        exact: Whether the text read there stands one character a column. A quoted YAML scalar
-            with escapes, or one of several lines, does not; errors inside it point at its start.
+        line: The line, from 1; ``None`` in an option.
+        column: The column in characters, from 1.
+        exact: Whether each character of the text read here takes one column. This does not hold for a quoted
+            YAML scalar with escapes or of several lines; errors inside it point at its start.
     """
 
     source: str
@@ -49,19 +49,19 @@ class Location:
         return ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
 
     def error(self, message: str, *, hint: str | None = None) -> InventoryError:
-        """Make the error that points here; the caller raises it."""
+        """Make an error at this location, for the caller to raise."""
         return InventoryError(message, source=self.source, line=self.line, column=self.column, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of some text that was read.
+    """A piece of text, with its location.
 
     Attributes:
         text: The piece.
-        whole: The text it was cut from.
-        offset: Where in ``whole`` it begins, in characters from 0.
-        place: Where ``whole`` begins.
+        whole: The text that it was cut from.
+        offset: The offset of the piece in ``whole``, in characters from 0.
+        place: The location of ``whole``.
     """
 
     text: str
@@ -71,20 +71,20 @@ class Fragment:
 
     @classmethod
     def of(cls, text: str, place: Location) -> Fragment:
-        """The whole of ``text``, read at ``place``."""
+        """Make a fragment of a whole text, read at ``place``."""
         return cls(text, text, 0, place)
 
     def cut(self, start: int, end: int | None = None) -> Fragment:
-        """The characters from ``start`` up to, not including, ``end``."""
+        """Return the characters from ``start`` up to, but not including, ``end``."""
         return Fragment(self.text[start:end], self.whole, self.offset + start, self.place)
 
     def strip(self) -> Fragment:
-        """The fragment without the blanks around it."""
+        """Return the fragment without surrounding whitespace."""
         shorter = self.text.lstrip()
         return Fragment(shorter.rstrip(), self.whole, self.offset + len(self.text) - len(shorter), self.place)
 
     def error(self, message: str, *, at: int = 0, hint: str | None = None) -> NodeSetError:
-        """Make the error that points at character ``at`` of the fragment; the caller raises it."""
+        """Make an error at character ``at`` of the fragment, for the caller to raise."""
         position = self.offset + at
         return NodeSetError(
             message,
@@ -101,7 +101,7 @@ MAX_NAME: Final = 253
 """Characters in a host name (RFC 1035 section 2.3.4: 255 octets on the wire)."""
 
 ORDINARY_NAME: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
-"""A whole host name that needs no closer look: neither range nor IPv6."""
+"""A complete host name without a range, and not an IPv6 address."""
 
 _GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _NOT_IN_A_HOST: Final = re.compile(r"[^A-Za-z0-9._:%-]")
@@ -125,14 +125,14 @@ def is_ipv6(text: str) -> bool:
 
 
 def check_host_characters(literal: Fragment, *, wildcards: bool = False) -> None:
-    """Refuse characters that no host name has.
+    """Check that all characters may be in a host name.
 
     Args:
-        literal: A host name or the part of one between two ranges.
-        wildcards: ``*`` and ``?`` may stand in it.
+        literal: A host name, or the part of one between two ranges.
+        wildcards: Whether ``*`` and ``?`` are allowed.
 
     Raises:
-        NodeSetError: One is there; the error points at it.
+        NodeSetError: A character is not allowed; the error points at it.
     """
     for match in _NOT_IN_A_HOST.finditer(literal.text):
         character = match.group()
@@ -145,10 +145,10 @@ def check_host_characters(literal: Fragment, *, wildcards: bool = False) -> None
 
 
 def check_host_start(host: Fragment) -> None:
-    """Refuse an empty host name, and one whose first character makes it something else.
+    """Check that a host name is not empty, and does not start with ``-`` or ``.``.
 
     Raises:
-        NodeSetError: It is refused.
+        NodeSetError: The name is wrong.
     """
     if not host.text:
         raise host.error("a host name is missing here")
@@ -163,8 +163,8 @@ def check_user(user: Fragment) -> str:
         The name.
 
     Raises:
-        NodeSetError: It is empty, starts with ``-``, holds a character that is not allowed, or is refused
-            everywhere (``multirsh.names``).
+        NodeSetError: The name is empty, starts with ``-``, holds a character that is not allowed, or is not a
+            valid user name anywhere (``multirsh.names``).
     """
     if not user.text:
         raise user.error("a user name is missing here")
@@ -184,7 +184,7 @@ def check_group(group: Fragment) -> str:
         The name.
 
     Raises:
-        NodeSetError: It is empty or holds a character that is not allowed.
+        NodeSetError: The name is empty, or holds a character that is not allowed.
     """
     if not _GROUP_NAME.fullmatch(group.text):
         raise group.error(
@@ -201,7 +201,7 @@ def check_port(port: Fragment) -> int:
         The port, 1-65535.
 
     Raises:
-        NodeSetError: It is none.
+        NodeSetError: The text is not a port.
     """
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port.text) or int(port.text) > MAX_PORT:
         raise port.error(f"{port.text!r} is not a port", hint=f"ports are 1 to {MAX_PORT}")
@@ -210,12 +210,12 @@ def check_port(port: Fragment) -> int:
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """``[user@]host[:port]``, taken apart; the host is not read yet.
+    """The parts of ``[user@]host[:port]``; the host is not parsed yet.
 
     Attributes:
-        user: Login name, or ``None``.
-        host: The host: a name, a range, or an IPv6 literal, in brackets or not.
-        port: 1-65535, or ``None``.
+        user: The login name, or ``None``.
+        host: The host: a name, a range, or an IPv6 literal with or without brackets.
+        port: The port, 1-65535, or ``None``.
     """
 
     user: str | None
@@ -224,14 +224,14 @@ class HostSpec:
 
 
 def split_host_spec(text: Fragment) -> HostSpec:
-    """Take ``[user@]host[:port]`` apart.
+    """Split ``[user@]host[:port]`` into its parts.
 
     The user ends at the last ``@``, as in ssh. A colon starts a port if it is
-    the only one outside brackets, or follows the bracket of ``[::1]``; two
-    bare colons make an IPv6 literal without a port.
+    the only one outside brackets, as in ``[::1]:22``; several make an IPv6
+    literal without a port.
 
     Raises:
-        NodeSetError: The user or the port cannot be one.
+        NodeSetError: The user or the port is not valid.
     """
     at = text.text.rfind("@")
     user = check_user(text.cut(0, at)) if at >= 0 else None
@@ -243,14 +243,14 @@ def split_host_spec(text: Fragment) -> HostSpec:
 
 
 def _named(character: str) -> str:
-    """A character as an error message shows it; control characters by number."""
+    """Name a character for an error message; control characters by number."""
     if character == " ":
         return "a blank"
     return f"{character!r}" if character.isprintable() else f"the character U+{ord(character):04X}"
 
 
 def _ascii_form(text: str) -> str:
-    """Hint for a name outside ASCII: its A-labels (RFC 5890), where Python can make them."""
+    """Return a hint for a name outside ASCII: its A-labels (RFC 5890), if Python can make them."""
     try:
         name = text.encode("idna").decode("ascii")
     except UnicodeError:
@@ -259,7 +259,7 @@ def _ascii_form(text: str) -> str:
 
 
 def _misplaced(character: str) -> str | None:
-    """Hint for a character that means something elsewhere."""
+    """Return a hint for a character that has a meaning elsewhere."""
     if character == "@":
         return "a user cannot be given here"
     if character in "*?":

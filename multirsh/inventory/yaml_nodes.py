@@ -31,27 +31,26 @@ import yaml
 
 from multirsh.errors import InventoryError, did_you_mean
 from multirsh.inventory.text import Fragment, Location
-from multirsh.model import Scalar, TransportName
+from multirsh.model import Scalar, TransportName, installed_transports
 from multirsh.names import MAX_PORT
-from multirsh.plugins import installed_transports
 
 MAX_DEPTH: Final = 20
-"""Collections inside collections; a hosts file needs five."""
+"""Levels of nesting at most; a hosts file needs five."""
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RANGE_IN_FLOW: Final = re.compile(r"[A-Za-z0-9._-]\[[0-9]")
 
 
 class ScalarNode(NamedTuple):
-    """A scalar; a tuple, and its place in parts, because a file has half a million of them.
+    """A scalar. It is a tuple, with its location in parts, because a file may have half a million of them.
 
     Attributes:
-        value: Its text.
+        value: The text.
         source: The file.
-        line: Where the first character of ``value`` stands, from 1.
-        column: From 1.
-        exact: As in ``Location``.
-        plain: Whether it was written without quotes, so that YAML would guess its type.
+        line: The line of the first character of ``value``, from 1.
+        column: The column of that character, from 1.
+        exact: See ``Location``.
+        plain: Whether the scalar is written without quotes, so that YAML would guess its type.
     """
 
     value: str
@@ -63,12 +62,12 @@ class ScalarNode(NamedTuple):
 
     @property
     def place(self) -> Location:
-        """Where the first character of ``value`` stands."""
+        """The location of the first character of ``value``."""
         return Location(self.source, self.line, self.column, self.exact)
 
     @property
     def fragment(self) -> Fragment:
-        """The text with its place, to be parsed further."""
+        """The text with its location, for further parsing."""
         return Fragment.of(self.value, self.place)
 
 
@@ -89,11 +88,11 @@ class MappingItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MappingNode:
-    """A mapping; its keys are scalars, each there once.
+    """A mapping; its keys are scalars, and no two are equal.
 
     Attributes:
-        place: Where it begins.
-        entries: By the key's text, in order.
+        place: The location of its beginning.
+        entries: The items by the text of their keys, in order.
     """
 
     place: Location
@@ -107,14 +106,14 @@ def parse_tree(text: str, source: str) -> Node | None:
     """Read one YAML document.
 
     Args:
-        text: The file's text, LF after each line.
-        source: The file's name, for errors.
+        text: The text of the file, with LF after each line.
+        source: The name of the file, for errors.
 
     Returns:
-        The root, or ``None`` where there is nothing but comments.
+        The root node, or ``None`` if the file holds only comments.
 
     Raises:
-        InventoryError: It is not YAML, or a part of YAML that hosts files do without.
+        InventoryError: The text is not YAML, or uses a part of YAML that is not accepted.
     """
     try:
         return _build(yaml.parse(text, Loader=_LOADER), source)
@@ -129,7 +128,7 @@ def parse_tree(text: str, source: str) -> Node | None:
 
 
 class _Builder:
-    """The collections that are open, innermost last, and the keys that wait for their values."""
+    """Builds nodes from events: the open collections, innermost last, and the keys still without a value."""
 
     def __init__(self) -> None:
         self.root: Node | None = None
@@ -137,7 +136,7 @@ class _Builder:
         self.key: list[ScalarNode | None] = []
 
     def add(self, node: Node) -> None:
-        """Put a node where it belongs: at the root, into a sequence, or as a key or a value."""
+        """Add a node where it belongs: as the root, into a sequence, or as a key or value of a mapping."""
         if not self.open:
             self.root = node
             return
@@ -153,7 +152,7 @@ class _Builder:
             self.key[-1] = None
 
     def enter(self, node: SequenceNode | MappingNode) -> None:
-        """Add a collection; what comes is inside it."""
+        """Add a collection and open it."""
         self.add(node)
         if len(self.open) == MAX_DEPTH:
             raise node.place.error(f"nested more than {MAX_DEPTH} deep")
@@ -232,7 +231,7 @@ def _place(event: yaml.Event, source: str) -> Location:
 
 
 def _way_out(text: str, line: int, column: int) -> str | None:
-    """Hint for the mistakes in YAML that a hosts file invites."""
+    """Return a hint for a common mistake in hosts files."""
     lines = text.split("\n", line + 1)
     here = lines[line] if line < len(lines) else ""
     at = here[column : column + 1]
@@ -269,15 +268,15 @@ _KEYWORDS: Final[dict[str, Scalar]] = {"true": True, "false": False, "null": Non
 
 
 def as_text(node: Node, what: str) -> ScalarNode:
-    """Read text.
+    """Check that a node is text.
 
     Args:
-        node: What stands there.
-        what: What it is the value of, for errors.
+        node: The node.
+        what: What the text is, for errors.
 
     Raises:
-        InventoryError: It is no scalar, is missing, holds control characters, or would be taken for
-            something else than text.
+        InventoryError: The node is not a scalar, is empty, holds control characters, or is one that YAML
+            reads as something else than text.
     """
     if not isinstance(node, ScalarNode):
         raise node.place.error(f"{what} must be text, not {_kind(node)}")
@@ -294,7 +293,7 @@ def as_port(node: Node) -> int:
     """Read a port: a plain decimal number, 1-65535.
 
     Raises:
-        InventoryError: It is none.
+        InventoryError: The node is not a port.
     """
     if not isinstance(node, ScalarNode):
         raise node.place.error(f"port must be a number, not {_kind(node)}")
@@ -315,19 +314,19 @@ def as_word(node: Node, what: str, words: type[Word]) -> Word:
     """Read one of a few words; since they are known, ``off`` needs no quotes.
 
     Raises:
-        InventoryError: It is none of them.
+        InventoryError: The node is none of the words.
     """
     return words(_one_of([word.value for word in words], node, what))
 
 
 def as_transport(node: Node) -> str:
-    """Read a transport's name: one of ours, or of those that other distributions have brought.
+    """Read the name of a transport: a built-in one, or one that another distribution has installed.
 
     Raises:
-        InventoryError: It is none.
+        InventoryError: No transport has this name.
     """
     known = [name.value for name in TransportName]
-    if not isinstance(node, ScalarNode) or node.value not in known:  # to look for others takes a while
+    if not isinstance(node, ScalarNode) or node.value not in known:  # the search for installed ones is slow
         known += sorted(installed_transports().keys() - set(known))
     return _one_of(known, node, "transport")
 
@@ -350,7 +349,7 @@ def as_variable(node: Node, what: str) -> Scalar:
         ScalarNode, or a number, ``true``, ``false`` or ``null`` in the spelling that all readers take alike.
 
     Raises:
-        InventoryError: It is no scalar, or readers of YAML disagree on it.
+        InventoryError: The node is not a scalar, or YAML parsers disagree about its value.
     """
     if not isinstance(node, ScalarNode):
         raise node.place.error(f"{what} must be one value, not {_kind(node)}")
@@ -371,12 +370,12 @@ def as_variable(node: Node, what: str) -> Scalar:
 
 
 def unknown_key(key: ScalarNode, known: Iterable[str], *, foreign: str | None = None) -> InventoryError:
-    """Make the error for a key that is not known here.
+    """Make the error for an unknown key.
 
     Args:
         key: The key.
-        known: The keys there are.
-        foreign: What it would be called here, if it is another tool's word.
+        known: The valid keys.
+        foreign: The key of the same meaning here, if this one is another tool's.
     """
     known = list(known)
     hint = f"did you mean {foreign}?" if foreign in known else did_you_mean(key.value, known)
@@ -396,7 +395,7 @@ def _ambiguous(node: ScalarNode) -> InventoryError:
 
 
 def _meaning(value: str) -> str | None:
-    """What YAML 1.1 makes of a plain scalar, in words; ``None`` if text, or if nothing can be made of it."""
+    """Say what YAML 1.1 reads a plain scalar as; ``None`` for text, or if it is not valid."""
     try:
         meaning = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, OverflowError):

@@ -32,8 +32,7 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
 from multirsh.events import Event, HostFinished, HostStarted, JsonObject, RunFinished, RunStarted, from_dict
-from multirsh.model import Phase, Settings, SourcePort, Status
-from multirsh.routes import Route, Way
+from multirsh.model import HostRoute, Phase, RouteSettings, Settings, SourcePort, Status
 
 SUFFIX: Final = ".ndjson"
 UNFINISHED: Final = ".new"
@@ -318,12 +317,12 @@ class RecordedRoutes:
             default files.
     """
 
-    routes: Mapping[str, Route] = field(default_factory=dict)
+    routes: Mapping[str, HostRoute] = field(default_factory=dict)
     ssh_config: str | None = None
 
     def to_dict(self) -> JsonObject:
         """Return the routes as the plan holds them."""
-        places: dict[Way, int] = {}
+        places: dict[RouteSettings, int] = {}
         hosts = {
             name: [
                 places.setdefault(route.way, len(places)),
@@ -357,7 +356,7 @@ def _said(row: JsonObject) -> JsonObject:
     return {key: value for key, value in row.items() if value}
 
 
-def _way_row(way: Way) -> JsonObject:
+def _way_row(way: RouteSettings) -> JsonObject:
     settings = way.settings
     return _said(
         {
@@ -373,11 +372,11 @@ def _way_row(way: Way) -> JsonObject:
     )
 
 
-def _way_of(row: Mapping[str, Any]) -> Way:
+def _way_of(row: Mapping[str, Any]) -> RouteSettings:
     port, source_port = row.get("port"), row.get("source_port")
     if port is not None and not (type(port) is int and 0 < port <= _MOST_PORT):
         raise ValueError(f"{port!r} is not a port")
-    return Way(
+    return RouteSettings(
         settings=Settings(
             user=_text(row.get("user")),
             port=port,
@@ -391,12 +390,12 @@ def _way_of(row: Mapping[str, Any]) -> Way:
     )
 
 
-def _route_of(name: str, said: list[Any], ways: list[Way]) -> Route:
+def _route_of(name: str, said: list[Any], ways: list[RouteSettings]) -> HostRoute:
     place, target, address = said
     if type(place) is not int or place < 0:
         raise ValueError(f"{place!r} is not the index of a way")
     asked = _text(target) or name
-    return Route(asked, _text(address) or asked, ways[place])
+    return HostRoute(asked, _text(address) or asked, ways[place])
 
 
 def _text(value: object) -> str | None:

@@ -21,8 +21,7 @@ from multirsh.events import JsonObject
 from multirsh.inventory import fold
 from multirsh.journal.record import RESUME_LOCK, HostOutcome
 from multirsh.journal.state_folder import call_with_timeout, open_owned
-from multirsh.model import Phase, Status
-from multirsh.routes import Route
+from multirsh.model import HostRoute, Phase, Status
 
 
 class ResumeLock:
@@ -216,7 +215,7 @@ _MOST_LINES: Final = 10
 """Lines of differences at most: each of 10,000 hosts may have its own."""
 
 
-def route_differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> list[str]:
+def route_differences(before: Mapping[str, HostRoute], now: Mapping[str, HostRoute]) -> list[str]:
     """Describe the changed routes to hosts; hosts with the same changes share a line.
 
     Args:
@@ -236,7 +235,7 @@ def route_differences(before: Mapping[str, Route], now: Mapping[str, Route]) -> 
     return [*lines[:_MOST_LINES], f"{left} more hosts have other routes than recorded"]
 
 
-def _changes(before: Route, now: Route) -> Iterator[str]:
+def _changes(before: HostRoute, now: HostRoute) -> Iterator[str]:
     old, new = _facts(before), _facts(now)
     for what, value in old.items():
         if value != new[what]:
@@ -245,7 +244,7 @@ def _changes(before: Route, now: Route) -> Iterator[str]:
         yield "the command that carries the connection has changed"
 
 
-def _facts(route: Route) -> Mapping[str, object]:
+def _facts(route: HostRoute) -> Mapping[str, object]:
     way = route.way
     jump, addresses = way.settings.jump, ", ".join(address for _, address in way.hops)
     return {

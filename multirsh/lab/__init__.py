@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 from multirsh.lab.fleet import Lab, LabOptions
-from multirsh.lab.plan import Addressing, Endpoint
+from multirsh.lab.plan import Addressing
 from multirsh.lab.service import LabStatistics
+from multirsh.ports.sockets import Endpoint
 
 __all__ = ["Addressing", "Endpoint", "Lab", "LabOptions", "LabStatistics"]

@@ -86,7 +86,7 @@ class _Input(asyncio.BaseProtocol):
         self._receiver.input_may_resume()
 
 
-class Command:
+class LabCommand:
     """A running command; made by ``spawn``, and to be ended by ``end`` whatever happens."""
 
     def __init__(self, process: subprocess.Popen[bytes], receiver: Receiver) -> None:
@@ -102,7 +102,7 @@ class Command:
     @classmethod
     def spawn(
         cls, words: Sequence[str], *, environment: Mapping[str, str], folder: str, receiver: Receiver
-    ) -> Command:
+    ) -> LabCommand:
         """Start a command; signals reach it from now on, and ``connect`` is what to do next.
 
         Args:

@@ -32,8 +32,7 @@ from multirsh.lab.plan import (
     MAX_HOSTS,
     MAX_PORT,
     Addressing,
-    Endpoint,
-    Plan,
+    LabPlan,
     choose_addressing,
     plan_roster,
 )
@@ -48,6 +47,7 @@ from multirsh.lab.sockets import (
     open_listeners,
 )
 from multirsh.lab.texts import hosts_yaml, known_hosts, ssh_config
+from multirsh.ports.sockets import Endpoint
 
 KEY_ALGORITHM: Final = "ssh-ed25519"
 
@@ -175,7 +175,7 @@ class Lab:
         listeners = open_listeners(options.hosts, addressing=addressing, port=options.port)
         for listener in listeners:
             opened.callback(listener.close)
-        plan = Plan(roster=roster, endpoints=tuple(map(endpoint_of, listeners)))
+        plan = LabPlan(roster=roster, endpoints=tuple(map(endpoint_of, listeners)))
         self.names = roster.names
         self._endpoints = MappingProxyType(dict(plan.pairs()))
         client_key = asyncssh.generate_private_key(KEY_ALGORITHM)
@@ -201,7 +201,7 @@ class Lab:
 
     def _write_files(
         self,
-        plan: Plan,
+        plan: LabPlan,
         *,
         client_key: asyncssh.SSHKey,
         host_keys: Mapping[str, asyncssh.SSHKey],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncssh
 
-from multirsh.lab.plan import Endpoint
 from multirsh.lab.service import Service
-from multirsh.lab.session import CommandSession
+from multirsh.lab.session import LabSession
+from multirsh.ports.sockets import Endpoint
 
 
 class Gate(asyncssh.SSHServer):
@@ -52,9 +52,9 @@ class Gate(asyncssh.SSHServer):
         """Whether this is the lab's user with the lab's key; asyncssh then checks that they hold it."""
         return username == self._service.user and key.public_data == self._service.client_key
 
-    def session_requested(self) -> CommandSession:
+    def session_requested(self) -> LabSession:
         """A session for each that is asked for; one connection may have several."""
-        return CommandSession(host=self._host, ends=self._ends, service=self._service)
+        return LabSession(host=self._host, ends=self._ends, service=self._service)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
         """Forward to the lab's own hosts and nowhere else.

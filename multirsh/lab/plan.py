@@ -10,7 +10,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
+
+from multirsh.ports.sockets import Endpoint
 
 DEFAULT_PORT: Final = 7722
 """Where a lab listens unless told otherwise: unregistered with IANA, and below the usual ephemeral ranges."""
@@ -39,20 +41,8 @@ class Addressing(enum.StrEnum):
     """A port for each, all on 127.0.0.1 (macOS, where no other loopback address is up)."""
 
 
-class Endpoint(NamedTuple):
-    """A place to listen on, or to connect to.
-
-    Attributes:
-        address: An IPv4 literal.
-        port: 1-65535; 0 in a wish means "any free one".
-    """
-
-    address: str
-    port: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class RosterGroup:
     """A named group of hosts: of hosts themselves, or of other groups.
 
     Attributes:
@@ -74,7 +64,7 @@ class Roster:
     """
 
     names: tuple[str, ...]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, RosterGroup]
 
 
 def plan_roster(count: int) -> Roster:
@@ -101,7 +91,7 @@ def plan_roster(count: int) -> Roster:
     caches = inner // 9
     sizes = {"web": inner - databases - caches, "db": databases, "cache": caches, "bastion": bastions}
     names: list[str] = []
-    groups: dict[str, Group] = {}
+    groups: dict[str, RosterGroup] = {}
     for role, size in sizes.items():
         if not size:
             continue
@@ -110,8 +100,8 @@ def plan_roster(count: int) -> Roster:
             width = max(width, 2)  # a fleet that can grow is padded from the start
         first, last = f"{1:0{width}}", f"{size:0{width}}"
         names += [f"{role}{number:0{width}}" for number in range(1, size + 1)]
-        groups[role] = Group(hosts=f"{role}{first}" if size == 1 else f"{role}[{first}-{last}]")
-    groups["prod"] = Group(groups=tuple(role for role in groups if role != "bastion"))
+        groups[role] = RosterGroup(hosts=f"{role}{first}" if size == 1 else f"{role}[{first}-{last}]")
+    groups["prod"] = RosterGroup(groups=tuple(role for role in groups if role != "bastion"))
     return Roster(names=tuple(names), groups=groups)
 
 
@@ -165,7 +155,7 @@ def _address_of(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LabPlan:
     """A fleet with its addresses.
 
     Attributes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import asyncssh
 
-from multirsh.lab.plan import Endpoint
+from multirsh.ports.sockets import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

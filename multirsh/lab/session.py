@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncssh
 
-from multirsh.lab.command import Command, Stream
+from multirsh.lab.command import LabCommand, Stream
 from multirsh.lab.service import Service
 from multirsh.lab.shell import command_environment, command_words, outcome_of, signal_by_name
 from multirsh.model import Exited
@@ -23,7 +23,7 @@ CANNOT_EXECUTE: Final = 126
 """What a shell exits with when it finds a command but cannot run it (POSIX, 2.8.2)."""
 
 
-class CommandSession(asyncssh.SSHServerSession[bytes]):
+class LabSession(asyncssh.SSHServerSession[bytes]):
     """A session of one lab host: no terminal, no subsystem, one command or shell.
 
     Args:
@@ -39,8 +39,8 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._requested: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._command: Command | None = None
-        self._fed: Command | None = None  # the same, from when it takes input
+        self._command: LabCommand | None = None
+        self._fed: LabCommand | None = None  # the same, from when it takes input
         self._early_input: list[bytes] = []
         self._has_input_ended = False
         self._look: asyncio.TimerHandle | None = None
@@ -174,12 +174,12 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
             returncode = await command.end(grace=self._service.grace)
         self._report(returncode)
 
-    def _spawn(self) -> Command:
+    def _spawn(self) -> LabCommand:
         channel = self._channel
         if channel is None:
             raise ConnectionError("the channel is gone")
         service = self._service
-        return Command.spawn(
+        return LabCommand.spawn(
             command_words(service.shell, self._requested),
             environment=command_environment(
                 service.environ,
@@ -193,7 +193,7 @@ class CommandSession(asyncssh.SSHServerSession[bytes]):
             receiver=self,
         )
 
-    def _feed(self, command: Command) -> None:
+    def _feed(self, command: LabCommand) -> None:
         self._fed = command
         for data in self._early_input:
             command.write(data)

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.lab.plan import Addressing, Endpoint, choose_ports, plan_endpoints
+from multirsh.lab.plan import Addressing, choose_ports, plan_endpoints
+from multirsh.ports.sockets import Endpoint
 
 BACKLOG: Final = 512
 """Connections the kernel holds for a host until the loop comes round; net.core.somaxconn may cut it."""

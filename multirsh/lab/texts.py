@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from multirsh.lab.plan import Endpoint, Plan
+from multirsh.lab.plan import LabPlan
+from multirsh.ports.sockets import Endpoint
 
 SSH_PORT: Final = 22
 
 
-def hosts_yaml(plan: Plan, *, user: str, identity: Path) -> str:
+def hosts_yaml(plan: LabPlan, *, user: str, identity: Path) -> str:
     """Write the hosts file of the contract.
 
     Args:
@@ -48,7 +49,7 @@ def hosts_yaml(plan: Plan, *, user: str, identity: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ssh_config(plan: Plan, *, user: str, identity: Path, known_hosts: Path) -> str:
+def ssh_config(plan: LabPlan, *, user: str, identity: Path, known_hosts: Path) -> str:
     """Write a configuration with which ``ssh -F FILE web01`` works as it is.
 
     It asks no agent and no other file, so that what a user has set for real
@@ -79,7 +80,7 @@ def ssh_config(plan: Plan, *, user: str, identity: Path, known_hosts: Path) -> s
     return "\n".join(lines) + "\n"
 
 
-def known_hosts(plan: Plan, *, keys: Mapping[str, str]) -> str:
+def known_hosts(plan: LabPlan, *, keys: Mapping[str, str]) -> str:
     """Write the known_hosts file: one line a host.
 
     Args:

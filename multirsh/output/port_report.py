@@ -11,7 +11,7 @@ from rich.text import Text
 
 from multirsh.output.ports_formatting import Users, address, number, owner, program, seconds, ways_out
 from multirsh.output.tables import BAD, FAINT, GOOD, HEADING, heading, indented, table
-from multirsh.ports.diagnosis import Bind, Group, PortReport, Reason, Situation, Unless
+from multirsh.ports.diagnosis import Bind, PortReport, Reason, Situation, SocketGroup, Unless
 from multirsh.ports.sockets import Endpoint, TcpState
 
 _YES_NO: Final = {True: ("yes", GOOD), False: ("no", BAD), None: ("perhaps", "")}
@@ -139,7 +139,7 @@ def _works(report: PortReport, *, reuse_address: bool) -> set[bool | None]:
     }
 
 
-def _groups(groups: tuple[Group, ...], users: Users, first_column: str) -> Table:
+def _groups(groups: tuple[SocketGroup, ...], users: Users, first_column: str) -> Table:
     shown = table(first_column, "state", "how many", "owner", right=("how many",))
     for group in groups:
         shown.add_row(
@@ -150,7 +150,7 @@ def _groups(groups: tuple[Group, ...], users: Users, first_column: str) -> Table
     return shown
 
 
-def _time(group: Group) -> str:
+def _time(group: SocketGroup) -> str:
     if group.last_ends_s is None:
         return ""
     if seconds(group.first_ends_s) == seconds(group.last_ends_s):
@@ -158,7 +158,7 @@ def _time(group: Group) -> str:
     return f", the first for {seconds(group.first_ends_s)}, the last for {seconds(group.last_ends_s)}"
 
 
-def _peers(group: Group) -> Iterator[str]:
+def _peers(group: SocketGroup) -> Iterator[str]:
     for peer in group.peers:
         left = (
             f" for {seconds(peer.seconds_left)}" if group.count > 1 and peer.seconds_left is not None else ""

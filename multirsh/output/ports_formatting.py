@@ -14,7 +14,7 @@ from rich.text import Text
 
 from multirsh.output.escape import escape_text
 from multirsh.output.tables import BAD, COMMAND, FAINT, table
-from multirsh.ports.diagnosis import Finding, Group, Holder, Way
+from multirsh.ports.diagnosis import Finding, Holder, Remedy, SocketGroup
 from multirsh.ports.sockets import Endpoint, TcpState
 
 WIDEST: Final = 100
@@ -58,7 +58,7 @@ def program(holders: Iterable[Holder]) -> str:
     return ", ".join(f"{escape_text(name)} (pid {_some(all_of_it)})" for name, all_of_it in pids.items())
 
 
-def owner(group: Group, users: Users) -> str:
+def owner(group: SocketGroup, users: Users) -> str:
     """Name the owner of sockets, as far as it can be known."""
     if group.holders:
         return program(group.holders)
@@ -77,7 +77,7 @@ def seconds(time: float | None) -> str:
     return "" if time is None else f"{max(1, math.ceil(time))} s"
 
 
-def ways_out(ways: Iterable[Way]) -> Table:
+def ways_out(ways: Iterable[Remedy]) -> Table:
     """List ways out, numbered, each with its command and its price."""
     made = table("", "")
     for place, way in enumerate(ways, 1):
@@ -100,7 +100,7 @@ def finding(one: Finding, *, message_only: bool = False) -> Table:
     return made
 
 
-def _way(way: Way) -> Text:
+def _way(way: Remedy) -> Text:
     text = Text(escape_text(_capital(way.what)))
     if way.command is not None:
         text.append(f"\n{escape_text(way.command)}", style=COMMAND)

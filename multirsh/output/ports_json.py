@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from multirsh.output.ndjson import safe
-from multirsh.ports.diagnosis import Bind, Finding, Group, PortReport, Survey, Way
+from multirsh.ports.diagnosis import Bind, Finding, PortReport, Remedy, SocketGroup, Survey
 from multirsh.ports.sockets import TcpState
 from multirsh.ports.sysctls import KernelPorts
 
@@ -91,7 +91,7 @@ def _states(states: Mapping[TcpState, int]) -> dict[str, int]:
     return {state.name.lower(): count for state, count in states.items()}
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: SocketGroup) -> dict[str, Any]:
     return {
         "state": group.state.name.lower(),
         "address": group.end.address,
@@ -149,5 +149,5 @@ def _finding(one: Finding) -> dict[str, Any]:
     }
 
 
-def _ways(ways: Iterable[Way]) -> list[dict[str, Any]]:
+def _ways(ways: Iterable[Remedy]) -> list[dict[str, Any]]:
     return [{"what": way.what, "price": way.price, "command": way.command} for way in ways]

@@ -50,7 +50,7 @@ _BEFORE_THE_COMMAND: Final = frozenset(
 )
 
 
-class Ending(NamedTuple):
+class HostEnding(NamedTuple):
     """How a host ended, as far as it counts in a comparison.
 
     Attributes:
@@ -68,7 +68,7 @@ class Ending(NamedTuple):
     phase: str | None
 
     @classmethod
-    def of(cls, finished: HostFinished) -> Ending:
+    def of(cls, finished: HostFinished) -> HostEnding:
         """Take what counts from the event of a host's end."""
         error = finished.error
         return cls(
@@ -116,7 +116,7 @@ class HostChange:
     @property
     def is_of_ending(self) -> bool:
         """Whether the hosts ended differently."""
-        return Ending.of(self.before) != Ending.of(self.after)
+        return HostEnding.of(self.before) != HostEnding.of(self.after)
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ class _HostInRun(NamedTuple):
         output: Its output.
     """
 
-    ending: Ending
+    ending: HostEnding
     key: GroupKey
     output: CollectedOutput
 
@@ -205,7 +205,7 @@ class _Comparison:
         for event in events:
             if taken := collector.feed(event):
                 key, output = taken
-                yield _HostInRun(Ending.of(output.ending), key, output)
+                yield _HostInRun(HostEnding.of(output.ending), key, output)
 
     def _pair(self, old: _HostInRun | None, new: _HostInRun) -> None:
         """Pair a host of the second run with the same host of the first."""

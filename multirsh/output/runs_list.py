@@ -27,7 +27,6 @@ from multirsh.output.formatting import TROUBLES, duration, format_copied, format
 from multirsh.output.ndjson import safe
 
 _HEAD: Final = ("run", "began", "took", "hosts", "exit", "command")
-_EXIT: Final = _HEAD.index("exit")
 _GAP: Final = "  "
 _COMMAND_WIDTH: Final = 24
 """Columns that a command should have before the statuses of hosts are listed one by one."""
@@ -36,6 +35,8 @@ _HALF_A_YEAR_S: Final = 15_778_476.0
 """The age from which ls(1) shows the year and not the hour."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """The names of the months in any locale: scripts read them, too."""
+_DISPENSABLE: Final = ("took", "began")
+"""Columns that a narrow terminal does without, in the order in which they go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,24 +78,29 @@ def _table(entries: Sequence[RunSummary], rows: Sequence[Sequence[str]], layout:
 
     from multirsh.output import tables  # noqa: PLC0415
 
-    made = tables.table()
-    for name in _HEAD[:-1]:
-        made.add_column(name, no_wrap=True)
-    made.show_header = True
-    width = _fixed_width(rows)
-    commands = max(len(_HEAD[-1]), *(len(row[-1]) for row in rows)) * 2  # letters may be wide
+    columns = dict(zip(_HEAD, zip(*rows, strict=True), strict=True))
+    widths = dict(zip(_HEAD, _widths(rows), strict=False))
+    commands = max(len(_HEAD[-1]), *map(len, columns[_HEAD[-1]])) * 2  # letters may be wide
     if layout.width is not None:
-        # The last column of the terminal stays free, and a command has its least width even if lines then
-        # break.
-        commands = min(commands, max(_LEAST_COMMAND_WIDTH, layout.width - 1 - width))
-    made.add_column(_HEAD[-1], no_wrap=True, overflow="ellipsis", max_width=commands)
-    for entry, row in zip(entries, rows, strict=True):
-        cells = [Text(cell) for cell in row]
+        left = layout.width - 1 - _fixed_width(rows)  # the last column of the terminal stays free
+        for name in _DISPENSABLE:
+            if left < _LEAST_COMMAND_WIDTH:
+                del columns[name]
+                left += widths[name] + len(_GAP)
+        commands = min(commands, max(_LEAST_COMMAND_WIDTH, left))
+    made = tables.table(*columns)
+    for column in made.columns:
+        column.no_wrap = True
+    made.columns[-1].overflow = "ellipsis"
+    made.columns[-1].max_width = commands
+    for entry, row in zip(entries, zip(*columns.values(), strict=True), strict=True):
+        cells = {name: Text(cell) for name, cell in zip(columns, row, strict=True)}
         if entry.state is RunState.FINISHED:
-            cells[_EXIT].style = tables.BAD if entry.exit_code else tables.GOOD
+            cells["exit"].style = tables.BAD if entry.exit_code else tables.GOOD
         elif entry.state is RunState.BROKEN:
-            cells[_EXIT].style = tables.BAD
-        made.add_row(*cells)
+            cells["exit"].style = tables.BAD
+        made.add_row(*cells.values())
+    width = sum(widths[name] + len(_GAP) for name in columns if name in widths)
     return tables.rendered([made], width=width + commands + len(_GAP), color=layout.color)
 
 

@@ -218,8 +218,8 @@ def _ports(ports: PortUse) -> list[str]:
         return []
     closed = [
         f"{count} {words}"
-        for who, words in _CLOSED.items()
-        if (count := ports.closed_by.get(who, 0)) or who is ClosedBy.REMOTE
+        for end, words in _CLOSED.items()
+        if (count := ports.closed_by.get(end, 0)) or end is ClosedBy.REMOTE
     ]
     left = "not known here" if ports.time_wait_left is None else str(ports.time_wait_left)
     parts = [f"{ports.peak} at once", *closed, f"in TIME_WAIT {left}"]

@@ -58,7 +58,7 @@ class _Visit(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Use:
+class _ReservedUse:
     """What is known of one route.
 
     Attributes:
@@ -144,13 +144,13 @@ class ReservedPool:
         self._places = {port: place for place, port in enumerate(self._order)}
         self._next_place = 0
         self._out: set[Lease] = set()
-        self._uses: dict[Route, _Use] = {}
+        self._uses: dict[Route, _ReservedUse] = {}
         self._queue: deque[tuple[float, Route]] = deque()
 
     def request(self, route: Route, now: float) -> Lease | Busy:
         """Choose a port for ``route``."""
         self._forget(now)
-        use = self._uses.get(route) or _Use()
+        use = self._uses.get(route) or _ReservedUse()
         if len(use.held) >= len(self._order):
             return Busy(None)
         for number in self._in_turn():
@@ -300,7 +300,7 @@ class ReservedPool:
 
     def _hold(self, lease: Lease, number: int) -> None:
         self._out.add(lease)
-        held = self._uses.setdefault(lease.route, _Use()).held
+        held = self._uses.setdefault(lease.route, _ReservedUse()).held
         held[number] = held.get(number, 0) + 1
         if number in self._ports:
             self._ports[number].held += 1
@@ -330,7 +330,7 @@ class ReservedPool:
         return number
 
     def _note(self, route: Route, number: int, visit: _Visit, now: float) -> None:
-        use = self._uses.setdefault(route, _Use())
+        use = self._uses.setdefault(route, _ReservedUse())
         use.visits[number] = visit
         if not use.is_queued:
             use.is_queued = True

@@ -145,7 +145,7 @@ def _connections(record: ReportData) -> str:
     closed = record.closed_by()
     if not any(closed.values()):
         return ""
-    remote, reset, local = (closed.get(who, 0) for who in (ClosedBy.REMOTE, ClosedBy.RESET, ClosedBy.LOCAL))
+    remote, reset, local = (closed.get(end, 0) for end in (ClosedBy.REMOTE, ClosedBy.RESET, ClosedBy.LOCAL))
     tiles = [
         _tile(f"{remote:,}", "closed by the remote first", "good" if remote else ""),
         _tile(f"{local:,}", "closed by this end first", "bad" if local else "good"),
@@ -222,8 +222,8 @@ _TIMELINE: Final = """<section id="time">
 <div id="timeline" tabindex="0" role="group" aria-label="a row for each host, over time">
 <canvas></canvas><div class="spacer"></div><div class="cursor" hidden></div><div class="brush" hidden></div>
 </div>
-<p class="hint">Drag across to zoom into a time; Ctrl and the wheel do, too. A click, or the arrow keys, tell
-of a host.</p>
+<p class="hint">Drag across to zoom into a time, or use Ctrl and the wheel. A click, or the
+arrow keys, show the details of a host.</p>
 </div>
 <aside id="host" hidden aria-live="polite"></aside>
 <div id="tip" hidden></div>

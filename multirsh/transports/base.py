@@ -18,8 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, Settings
-from multirsh.routes import Route
+from multirsh.model import ClosedBy, Fate, Host, HostRoute, Outcome, Phase, Settings
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
@@ -271,7 +270,7 @@ class Routing(Protocol):
     One that is none of these connects to a host as the host's settings say, behind those of the command line.
     """
 
-    def route(self, host: Host) -> Route:
+    def route(self, host: Host) -> HostRoute:
         """Where ``host`` is and how it is entered; asked after ``prepare``, and while no run goes on."""
 
 

@@ -2,7 +2,7 @@
 
 asyncssh alone takes longer to import than a small command takes to run, so
 what a run does not use is not loaded. Names that are none of our own are
-those of other distributions' entry points (``plugins``).
+those of other distributions' entry points (``model.installed_transports``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from multirsh.errors import UsageError, did_you_mean
-from multirsh.model import NO_SETTINGS, Settings, TransportName
-from multirsh.plugins import TRANSPORTS, installed_transports
+from multirsh.model import NO_SETTINGS, TRANSPORTS, Settings, TransportName, installed_transports
 from multirsh.transports.base import Transport, TransportFactory, Warn
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.rsh.options import RshOptions

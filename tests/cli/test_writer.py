@@ -59,7 +59,7 @@ def test_two_that_write_at_once_lose_nothing_and_keep_the_order(stdout: Path) ->
     assert stdout.read_bytes() == b"".join(b"%d\n" % number for number in range(100))
 
 
-def test_a_pipe_that_somebody_made_non_blocking_gets_everything() -> None:
+def test_a_non_blocking_pipe_gets_everything() -> None:
     """O_NONBLOCK belongs to what is open, not to a process: whoever shares it may have set it (fcntl(2))."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -71,7 +71,7 @@ def test_a_pipe_that_somebody_made_non_blocking_gets_everything() -> None:
         written.result()
 
 
-def test_a_fifo_in_the_place_of_a_file_holds_nobody_up(stdout: Path, tmp_path: Path) -> None:
+def test_a_fifo_in_the_place_of_a_file_does_not_block(stdout: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "web1")
     options = OutputOptions(folders={"stdout": tmp_path})
 

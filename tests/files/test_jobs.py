@@ -77,6 +77,6 @@ async def test_a_host_that_only_listens_has_failed(tmp_path: Path, monkeypatch: 
 
 
 def test_what_a_later_run_is_to_agree_with() -> None:
-    assert CopyOptions(update=True, via=Via.SFTP).told() == []
-    told = CopyOptions(recursive=True, preserve=True, links=Links.SKIP).told()
+    assert CopyOptions(update=True, via=Via.SFTP).describe() == []
+    told = CopyOptions(recursive=True, preserve=True, links=Links.SKIP).describe()
     assert told == ["recursive", "preserve", "links skip"]

@@ -193,7 +193,7 @@ def test_a_file_that_never_ends_has_failed(victim: Victim) -> None:
     ended = victim.pulls(Conduct(session=evil.session), "f")
 
     assert ended.code == 5, ended.err
-    assert "its size is said to be 0" in ended.err
+    assert "its size is reported as 0" in ended.err
     assert not list(victim.home.iterdir())
 
 

@@ -73,7 +73,7 @@ def test_groups_equally_near_that_disagree_are_an_error_with_both_places() -> No
     error = refused(TWO_GROUPS)
     assert place(error) == (3, 25)
     assert error.message == "user of h is y here and x at hosts.yaml:2:25"
-    assert "say it of the host" in (error.hint or "")
+    assert "set it for the host itself" in (error.hint or "")
 
 
 def test_parents_equally_near_that_disagree_are_an_error() -> None:

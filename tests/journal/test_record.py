@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from multirsh.errors import UsageError
 from multirsh.journal.record import RecordedRoutes
-from multirsh.model import HostKeyPolicy, Settings, SourcePort
-from multirsh.routes import Route, Way
+from multirsh.model import HostKeyPolicy, HostRoute, RouteSettings, Settings, SourcePort
 
 _names = st.from_regex(r"[a-z][a-z0-9.-]{0,8}", fullmatch=True)
 _ways = st.builds(
-    Way,
+    RouteSettings,
     settings=st.builds(
         Settings,
         user=st.none() | _names,
@@ -30,22 +29,22 @@ _ways = st.builds(
     hops=st.lists(st.tuples(_names, _names), max_size=2).map(tuple),
     program=st.none() | st.just("0" * 64),
 )
-_routes = st.dictionaries(_names, st.builds(Route, _names, _names, _ways), max_size=5)
+_routes = st.dictionaries(_names, st.builds(HostRoute, _names, _names, _ways), max_size=5)
 
-WAY = Way(settings=Settings(user="deploy", port=22, jump="none", transport="ssh"))
-ROUTE = Route("web1.lan", "10.0.0.1", WAY)
+WAY = RouteSettings(settings=Settings(user="deploy", port=22, jump="none", transport="ssh"))
+ROUTE = HostRoute("web1.lan", "10.0.0.1", WAY)
 
 
 @settings(max_examples=40, deadline=None)
 @given(_routes, st.none() | _names)
-def test_what_is_written_is_read_back(routes: dict[str, Route], ssh_config: str | None) -> None:
+def test_what_is_written_is_read_back(routes: dict[str, HostRoute], ssh_config: str | None) -> None:
     reached = RecordedRoutes(routes, ssh_config)
     assert RecordedRoutes.from_dict(json.loads(json.dumps(reached.to_dict()))) == reached
 
 
 def test_a_way_stands_once_and_what_goes_without_saying_does_not_stand_there() -> None:
-    routes = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in (1, 2)}
-    assert RecordedRoutes(routes | {"db": Route("db", "db", WAY)}).to_dict() == {
+    routes = {f"web{number}": HostRoute(f"web{number}", f"10.0.0.{number}", WAY) for number in (1, 2)}
+    assert RecordedRoutes(routes | {"db": HostRoute("db", "db", WAY)}).to_dict() == {
         "ways": [{"transport": "ssh", "user": "deploy", "port": 22, "jump": "none"}],
         "hosts": {"web1": [0, None, "10.0.0.1"], "web2": [0, None, "10.0.0.2"], "db": [0, None, None]},
     }
@@ -54,7 +53,7 @@ def test_a_way_stands_once_and_what_goes_without_saying_does_not_stand_there() -
 def test_a_host_is_made_as_it_was_reached() -> None:
     host = ROUTE.host("web1")
     assert (host.name, host.target, host.settings) == ("web1", "web1.lan", WAY.settings)
-    assert Route("web1", "10.0.0.1", WAY).host("web1").address is None
+    assert HostRoute("web1", "10.0.0.1", WAY).host("web1").address is None
 
 
 @pytest.mark.parametrize(

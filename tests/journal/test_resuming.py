@@ -25,9 +25,8 @@ from multirsh.journal.resuming import (
     standing_of,
     standings,
 )
-from multirsh.model import Host, Phase, Settings, Status, TransportName
+from multirsh.model import Host, HostRoute, Phase, RouteSettings, Settings, Status, TransportName
 from multirsh.model import Outcome as RemoteOutcome
-from multirsh.routes import Route, Way
 from multirsh.testing import FakeTransport
 from multirsh.testing.fakes import WELL, FakeConnection
 from multirsh.transports.base import Sink, Stdin
@@ -172,15 +171,15 @@ async def test_no_record_that_breaks_off_anywhere_forgets_a_host_whose_command_w
         assert len(hosts_standing(found, Standing.UNKNOWN)) <= 8
 
 
-WAY = Way(settings=Settings(user="deploy", port=22, jump="none", transport="ssh"))
-ROUTE = Route("web1.lan", "10.0.0.1", WAY)
+WAY = RouteSettings(settings=Settings(user="deploy", port=22, jump="none", transport="ssh"))
+ROUTE = HostRoute("web1.lan", "10.0.0.1", WAY)
 
 
 def test_what_is_reached_otherwise_is_said_once_for_equal_differences() -> None:
-    before = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in range(1, 5)}
+    before = {f"web{number}": HostRoute(f"web{number}", f"10.0.0.{number}", WAY) for number in range(1, 5)}
     way = replace(WAY, settings=replace(WAY.settings, user="root", jump="gw"), hops=(("gw", "10.0.0.9"),))
     now = {name: replace(route, way=way) for name, route in before.items()} | {
-        "web4": Route("web4.lan", "10.0.0.4", WAY),  # by another name, and the same place
+        "web4": HostRoute("web4.lan", "10.0.0.4", WAY),  # by another name, and the same place
         "web5": ROUTE,
     }
     assert route_differences(before, now) == [
@@ -193,7 +192,7 @@ def test_what_is_reached_otherwise_is_said_once_for_equal_differences() -> None:
 
 
 def test_many_differences_are_counted() -> None:
-    before = {f"web{number}": Route(f"web{number}", f"10.0.0.{number}", WAY) for number in range(15)}
+    before = {f"web{number}": HostRoute(f"web{number}", f"10.0.0.{number}", WAY) for number in range(15)}
     now = {name: replace(route, address=f"{route.address}9") for name, route in before.items()}
     lines = route_differences(before, now)
     assert len(lines) == 11

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from multirsh.lab.command import Command, Stream
+from multirsh.lab.command import LabCommand, Stream
 from tests.servers.processes import carrying, wait_until_gone
 from tests.waiting import HANG_GUARD_S
 
@@ -49,8 +49,8 @@ def mark() -> Mapping[str, str]:
 @contextlib.asynccontextmanager
 async def running(
     script: str, notes: Notes, mark: Mapping[str, str], *, grace: float = 5
-) -> AsyncIterator[Command]:
-    command = Command.spawn(("/bin/sh", "-c", script), environment=mark, folder="/", receiver=notes)
+) -> AsyncIterator[LabCommand]:
+    command = LabCommand.spawn(("/bin/sh", "-c", script), environment=mark, folder="/", receiver=notes)
     try:
         await command.connect()
         async with asyncio.timeout(HANG_GUARD_S):
@@ -155,7 +155,7 @@ async def test_a_command_is_not_in_our_session(mark: Mapping[str, str]) -> None:
 
 async def test_cancelling_the_end_kills_at_once(mark: Mapping[str, str]) -> None:
     notes = Notes()
-    command = Command.spawn(
+    command = LabCommand.spawn(
         ("/bin/sh", "-c", "trap '' TERM; echo ready; sleep 1000; sleep 1000"),
         environment=mark,
         folder="/",
@@ -171,7 +171,7 @@ async def test_cancelling_the_end_kills_at_once(mark: Mapping[str, str]) -> None
 
 def test_a_program_that_is_not_there(mark: Mapping[str, str]) -> None:
     with pytest.raises(FileNotFoundError):
-        Command.spawn(("/nowhere/sh",), environment=mark, folder="/", receiver=Notes())
+        LabCommand.spawn(("/nowhere/sh",), environment=mark, folder="/", receiver=Notes())
 
 
 async def test_without_descriptors_for_processes_the_child_is_polled(
@@ -188,7 +188,7 @@ async def test_without_descriptors_for_processes_the_child_is_polled(
 
 
 async def test_a_command_cancelled_before_it_is_connected_is_killed(mark: Mapping[str, str]) -> None:
-    command = Command.spawn(("/bin/sleep", "1000"), environment=mark, folder="/", receiver=Notes())
+    command = LabCommand.spawn(("/bin/sleep", "1000"), environment=mark, folder="/", receiver=Notes())
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
@@ -201,7 +201,7 @@ async def test_a_command_cancelled_before_it_is_connected_is_killed(mark: Mappin
 
 async def test_output_paused_before_it_flows_stays_paused(mark: Mapping[str, str]) -> None:
     notes = Notes()
-    command = Command.spawn(("/bin/sh", "-c", "echo out"), environment=mark, folder="/", receiver=notes)
+    command = LabCommand.spawn(("/bin/sh", "-c", "echo out"), environment=mark, folder="/", receiver=notes)
     command.pause_output()
     await command.connect()
     with pytest.raises(TimeoutError):

@@ -14,12 +14,12 @@ from multirsh.lab.plan import (
     MAX_PORT,
     ONE_ADDRESS,
     Addressing,
-    Endpoint,
     choose_addressing,
     choose_ports,
     plan_endpoints,
     plan_roster,
 )
+from multirsh.ports.sockets import Endpoint
 
 COUNTS = st.integers(1, 2000)
 

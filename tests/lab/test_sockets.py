@@ -11,8 +11,9 @@ import pytest
 
 from multirsh.errors import UsageError
 from multirsh.lab import sockets
-from multirsh.lab.plan import DEFAULT_PORT, Addressing, Endpoint
+from multirsh.lab.plan import DEFAULT_PORT, Addressing
 from multirsh.lab.sockets import endpoint_of, has_loopback_range, make_room, open_listeners
+from multirsh.ports.sockets import Endpoint
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
 

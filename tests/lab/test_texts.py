@@ -8,15 +8,17 @@ from pathlib import Path
 import asyncssh
 import yaml
 
-from multirsh.lab.plan import Addressing, Plan, plan_endpoints, plan_roster
+from multirsh.lab.plan import Addressing, LabPlan, plan_endpoints, plan_roster
 from multirsh.lab.texts import hosts_yaml, known_hosts, ssh_config
 from tests.servers.requirement import program
 
 AWKWARD = Path("/tmp/with space/100%n/key")
 
 
-def plan(count: int, addressing: Addressing, port: int) -> Plan:
-    return Plan(roster=plan_roster(count), endpoints=plan_endpoints(count, addressing=addressing, port=port))
+def plan(count: int, addressing: Addressing, port: int) -> LabPlan:
+    return LabPlan(
+        roster=plan_roster(count), endpoints=plan_endpoints(count, addressing=addressing, port=port)
+    )
 
 
 def test_the_hosts_file_says_the_shared_port_once() -> None:

@@ -70,7 +70,7 @@ def change(before: bytes, after: bytes, normalize: str = "") -> TextChange:
     return found
 
 
-def test_a_change_is_told_as_diff_u_tells_it(tmp_path: Path) -> None:
+def test_a_change_is_shown_as_by_diff_u(tmp_path: Path) -> None:
     before = b"".join(b"line %d\n" % number for number in range(30))
     after = before.replace(b"line 5\n", b"line five\n").replace(b"line 25\n", b"") + b"more"
     (tmp_path / "a").write_bytes(before)

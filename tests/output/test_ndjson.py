@@ -66,7 +66,7 @@ def test_a_run_to_the_byte() -> None:
     assert lines.decode() == GOLDEN
 
 
-def test_the_fate_of_a_command_that_was_given_up_on_is_told() -> None:
+def test_the_fate_of_a_command_that_was_given_up_on_is_reported() -> None:
     given_up = replace(failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped"), fate=Fate.UNKNOWN)
     (line,) = objects(host_finished("h", Status.CANCELLED, error=given_up))
     assert line["error"] == {

@@ -16,8 +16,8 @@ from multirsh.output.ports_json import port_json, survey_json
 from multirsh.output.ports_survey import survey_report
 from multirsh.output.tables import rendered
 from multirsh.ports.diagnosis import (
-    Answer,
     Attempt,
+    BindAnswer,
     FindingKind,
     Holder,
     PortReport,
@@ -34,7 +34,7 @@ from tests.ports.test_diagnosis import holders, kernels, tables
 HERE, THERE = "192.0.2.1", "2001:db8:0:1:2222:3333:4444:5555"
 KERNEL = KernelPorts(tw_reuse=0, ephemeral=range(40000, 40100))
 WORKS_WITH_IT = {
-    attempt: Answer.WORKS if attempt.reuse_address else Answer.IN_USE for attempt in usual_attempts()
+    attempt: BindAnswer.WORKS if attempt.reuse_address else BindAnswer.IN_USE for attempt in usual_attempts()
 }
 
 
@@ -79,15 +79,15 @@ def test_the_answer_comes_first() -> None:
 @pytest.mark.parametrize(
     ("rows", "answers", "said"),
     [
-        ([], dict.fromkeys(usual_attempts(), Answer.WORKS), "Port 8080 is free. A new server gets it."),
+        ([], dict.fromkeys(usual_attempts(), BindAnswer.WORKS), "Port 8080 is free. A new server gets it."),
         (
             [listener()],
-            dict.fromkeys(usual_attempts(), Answer.IN_USE),
+            dict.fromkeys(usual_attempts(), BindAnswer.IN_USE),
             'Port 8080: shopd (pid 7) listens on it. A new server does not get it: bind(2) says "Address',
         ),
         (
             [],
-            dict.fromkeys(usual_attempts(), Answer.IN_USE),
+            dict.fromkeys(usual_attempts(), BindAnswer.IN_USE),
             "Port 8080: nothing shows, and yet it is in use.",
         ),
         (None, {}, "Port 8080: what has it is not known here."),
@@ -104,26 +104,26 @@ def test_the_answer_comes_first() -> None:
     ],
 )
 def test_every_situation_has_its_sentence(
-    rows: list[TcpSocket] | None, answers: dict[Attempt, Answer] | None, said: str
+    rows: list[TcpSocket] | None, answers: dict[Attempt, BindAnswer] | None, said: str
 ) -> None:
     report = diagnose_port(8080, rows, KERNEL, {1: [Holder(7, "shopd")]}, answers=answers)
     assert plain(words(report)).startswith(said)
 
 
 def test_a_listener_for_ipv6_alone_leaves_ipv4() -> None:
-    def said(answers: dict[Attempt, Answer] | None) -> str:
+    def said(answers: dict[Attempt, BindAnswer] | None) -> str:
         return plain(
             words(diagnose_port(8080, [listener()], KERNEL, {1: [Holder(7, "shopd")]}, answers=answers))
         )
 
-    v4_works = {one: Answer.IN_USE if one.is_v6 else Answer.WORKS for one in usual_attempts()}
+    v4_works = {one: BindAnswer.IN_USE if one.is_v6 else BindAnswer.WORKS for one in usual_attempts()}
     assert "A new server gets it at 0.0.0.0 alone." in said(v4_works)
     assert "LISTEN at [::]:8080 is for IPv6 alone" in said(v4_works)
     assert "depends on what the table does not show" in said(None)
 
 
-def test_who_may_not_bind_is_told_so() -> None:
-    answers = dict.fromkeys(usual_attempts(), Answer.NOT_PERMITTED)
+def test_a_port_that_may_not_be_bound_is_reported_as_such() -> None:
+    answers = dict.fromkeys(usual_attempts(), BindAnswer.NOT_PERMITTED)
     text = plain(words(diagnose_port(80, [], KERNEL, {}, answers=answers)))
     assert "Ports below 1024 need CAP_NET_BIND_SERVICE, which you do not have" in text
     assert "setcap cap_net_bind_service=+ep PROGRAM" in text
@@ -186,13 +186,15 @@ def test_times_and_addresses() -> None:
     assert set(MEANING) == set(TcpState)
 
 
-@given(tables, kernels, holders, st.sampled_from([80, 8080]), st.sampled_from(list(Answer)), st.booleans())
+@given(
+    tables, kernels, holders, st.sampled_from([80, 8080]), st.sampled_from(list(BindAnswer)), st.booleans()
+)
 def test_any_report_fits_and_is_valid_json(
     table: list[TcpSocket] | None,
     kernel: KernelPorts,
     holding: dict[int, list[Holder]],
     port: int,
-    answer: Answer,
+    answer: BindAnswer,
     color: bool,  # noqa: FBT001 - hypothesis gives it by its place
 ) -> None:
     whole = survey(table, kernel, holding)

@@ -193,7 +193,7 @@ def test_on_a_real_terminal_scrollback_is_clean(hosts: int) -> None:
     assert bytes_seen.count(b"in flight") + bytes_seen.count(b"waiting for") > 0
 
 
-def test_what_there_is_no_memory_to_show_is_told_and_the_summary_is_whole(
+def test_output_lost_for_lack_of_memory_is_reported_and_the_summary_is_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def short(_lines: object, _event: Event) -> list[object]:

@@ -49,7 +49,7 @@ def test_what_matters_least_goes_first_as_the_window_narrows() -> None:
     }
 
 
-def test_with_nothing_left_to_start_it_says_whom_it_waits_for() -> None:
+def test_with_nothing_left_to_start_it_names_the_host_that_it_waits_for() -> None:
     state = progress(total=4, started=4, ended={Status.OK: 2})
     assert state.render(79, 142.0) == "2/4  2 ok  waiting for web2 and 1 more  0:42"
 
@@ -79,7 +79,7 @@ def test_before_any_host_is_done_there_is_no_estimate() -> None:
     assert state.render(79, 103.0) == "0/500  64 in flight  0:03"
 
 
-def test_slow_runs_are_told_by_the_minute() -> None:
+def test_the_rate_of_slow_runs_is_by_the_minute() -> None:
     state = progress(total=500, started=65, ended={Status.OK: 1})
     assert state.render(79, 130.0).endswith("4:09:30 left  2/min")
 

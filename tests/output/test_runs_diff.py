@@ -59,7 +59,7 @@ def test_nothing_changed(store: OutputStore) -> None:
     assert store.memory == 0
 
 
-def test_equal_changes_are_told_once_whatever_stands_around(store: OutputStore) -> None:
+def test_equal_changes_are_shown_once_whatever_surrounds_them(store: OutputStore) -> None:
     before: Wrote = {f"web{n:02}": b"kernel %d\nrelease 41\n" % n for n in range(1, 8)}
     after: Wrote = {f"web{n:02}": b"kernel %d\nrelease 42\n" % n for n in range(1, 8)}
     assert report(events(before | {"db1": b"x\n"}), events(after | {"db1": b"y\n"}), store) == (
@@ -105,7 +105,7 @@ def test_hosts_of_one_run_only(store: OutputStore) -> None:
     assert store.memory == 0
 
 
-def test_stderr_is_told_apart(store: OutputStore) -> None:
+def test_changes_of_stderr_are_marked(store: OutputStore) -> None:
     def run(text: bytes) -> list[Event]:
         return [run_started("h1"), output("h1", text, stream="stderr"), host_finished("h1")]
 
@@ -132,7 +132,7 @@ def test_only_the_last_attempts_output_counts(store: OutputStore) -> None:
     assert not compare_runs(first, events({"h1": b"all\n"}), store)
 
 
-def test_what_is_too_long_is_told_by_its_size(store: OutputStore) -> None:
+def test_of_long_output_the_size_is_shown(store: OutputStore) -> None:
     long = b"x" * (LONGEST_BYTES // 2 + 1)
     told = report(events({"h1": long, "h2": long}), events({"h1": long + b"y", "h2": long + b"y"}), store)
     assert told.splitlines() == [
@@ -177,7 +177,7 @@ RUNS = st.dictionaries(
 
 
 @given(RUNS, RUNS)
-def test_every_host_is_told_of_once_and_only_what_differs_is_a_change(
+def test_every_host_is_counted_once_and_only_differences_are_changes(
     before: dict[str, tuple[bytes, int]], after: dict[str, tuple[bytes, int]]
 ) -> None:
     store = OutputStore()

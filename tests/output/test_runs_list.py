@@ -109,6 +109,13 @@ def test_on_a_terminal_every_run_is_one_line_of_it(width: int) -> None:
     assert plain[2].endswith("…" if width < 130 else "nginx")
 
 
+def test_a_narrow_terminal_does_without_times() -> None:
+    lines = listing([entry(), MIXED, BROKEN], Layout(width=48, color=False, now=NOW)).splitlines()
+    assert lines[0].split() == ["run", "hosts", "exit", "command"]
+    assert max(map(len, lines)) < 48
+    assert len(lines) == 4
+
+
 def test_wide_letters_count_twice() -> None:
     (_, line) = listing([entry(command="\u6771" * 60)], Layout(width=80, color=False, now=NOW)).splitlines()
     assert 70 < cell_len(line) < 80
@@ -148,14 +155,14 @@ def test_for_programs_an_object_a_run() -> None:
     }
 
 
-def test_hosts_are_told_by_status_or_shortly() -> None:
+def test_hosts_are_counted_by_status_or_in_brief() -> None:
     assert format_hosts(MIXED) == "495 ok, 3 failed, 2 lost"
     assert format_hosts(MIXED, in_full=False) == "495 ok, 5 not"
     assert format_hosts(entry(counts={Status.AUTH: 500}), in_full=False) == "500 not"
     assert format_hosts(BROKEN, in_full=False) == "120 ok of 500"
 
 
-def test_a_time_is_told_as_ls_does() -> None:
+def test_a_time_is_written_as_by_ls() -> None:
     assert format_began(NOW, NOW) == "Nov 21 18:00"
     assert format_began(NOW - 200 * 86400, NOW) == "May  5  2026"
     assert format_began(NOW + 60, NOW) == "Nov 21  2026"
@@ -189,7 +196,7 @@ def test_two_runs_are_named_as_files_are() -> None:
     ]
 
 
-def test_only_what_was_not_copied_is_told() -> None:
+def test_only_failed_copies_become_output() -> None:
     well: list[Event] = [run_started("h1"), copied("h1"), copied("h1", skipped="unchanged")]
     assert list(with_copy_errors([*well, host_finished("h1")])) == [*well, host_finished("h1")]
     failed, left_out = copied("h1", "/srv/a", error="no room"), copied("h1", "/srv/b", skipped="a socket")

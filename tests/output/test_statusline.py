@@ -191,12 +191,12 @@ def test_a_host_has_one_line_and_the_newest_is_last() -> None:
     assert latest(("a", b"1"), ("b", b"2"), ("a", b"3")).lines(80) == ["b: 2", "a: 3"]
 
 
-def test_few_hosts_are_told() -> None:
+def test_few_hosts_are_shown() -> None:
     lines = latest(*((f"h{number}", b"x") for number in range(9))).lines(80)
     assert lines == [f"h{number}: x" for number in range(9 - LATEST_HOSTS, 9)]
 
 
-def test_who_has_ended_is_no_news() -> None:
+def test_a_host_that_has_ended_is_not_shown() -> None:
     made = latest(("a", b"1"))
     made.feed(host_finished("a"))
     assert made.lines(80) == []

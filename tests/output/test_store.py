@@ -87,7 +87,7 @@ def test_the_longest_are_moved_out_first() -> None:
     store.close()
 
 
-def test_a_full_disk_is_told_once_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_once_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int, _data: object, _offset: int) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

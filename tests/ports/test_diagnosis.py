@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.ports.diagnosis import (
-    Answer,
     Attempt,
+    BindAnswer,
     FindingKind,
     Holder,
     Outcome,
@@ -210,7 +210,7 @@ def test_ports_are_folded() -> None:
 
 
 def diagnosed(
-    rows: list[TcpSocket], answer: Answer | dict[bool, Answer] | None = None, *, port: int = 8080
+    rows: list[TcpSocket], answer: BindAnswer | dict[bool, BindAnswer] | None = None, *, port: int = 8080
 ) -> PortReport:
     """The report, where the kernel gave ``answer`` to all, or by whether SO_REUSEADDR was set."""
     answers = None
@@ -229,7 +229,7 @@ def test_a_listener_and_its_connections() -> None:
             *(served(50000 + n) for n in range(9)),
             served(60000, TcpState.TIME_WAIT, left=12.0),
         ],
-        Answer.IN_USE,
+        BindAnswer.IN_USE,
     )
 
     assert report.situation is Situation.LISTENING
@@ -258,13 +258,13 @@ def test_a_listener_of_somebody_who_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("with_it", "reason", "first"),
     [
-        (Answer.WORKS, Reason.OTHER_HAS_IT, "set SO_REUSEADDR"),
-        (Answer.IN_USE, Reason.OTHER_LACKS_IT, "wait 43 s"),
+        (BindAnswer.WORKS, Reason.OTHER_HAS_IT, "set SO_REUSEADDR"),
+        (BindAnswer.IN_USE, Reason.OTHER_LACKS_IT, "wait 43 s"),
         (None, Reason.IF_OTHER_HAS_IT, "set SO_REUSEADDR"),
     ],
 )
-def test_a_server_that_was_restarted(with_it: Answer | None, reason: Reason, first: str) -> None:
-    answers = None if with_it is None else {False: Answer.IN_USE, True: with_it}
+def test_a_server_that_was_restarted(with_it: BindAnswer | None, reason: Reason, first: str) -> None:
+    answers = None if with_it is None else {False: BindAnswer.IN_USE, True: with_it}
     report = diagnosed([served(50000, TcpState.TIME_WAIT, left=43.2)], answers)
 
     assert report.situation is Situation.LINGERING
@@ -272,7 +272,7 @@ def test_a_server_that_was_restarted(with_it: Answer | None, reason: Reason, fir
     without, with_option, *_ = report.binds
     assert (without.works, without.reason) == (False, Reason.NOT_SET)
     assert with_option.reason is reason
-    assert with_option.works == {Answer.WORKS: True, Answer.IN_USE: False, None: None}[with_it]
+    assert with_option.works == {BindAnswer.WORKS: True, BindAnswer.IN_USE: False, None: None}[with_it]
     assert report.ways[0].what.startswith(first)
 
 
@@ -283,7 +283,7 @@ def test_connections_that_outlived_their_listener() -> None:
 
 
 def test_a_connection_that_took_the_port_of_a_service() -> None:
-    report = diagnosed([client(45000, inode=1)], Answer.IN_USE, port=45000)
+    report = diagnosed([client(45000, inode=1)], BindAnswer.IN_USE, port=45000)
     assert (report.situation, report.is_ephemeral) == (Situation.CONNECTING, True)
     assert "sysctl -w net.ipv4.ip_local_reserved_ports=45000" in [way.command for way in report.ways]
 
@@ -297,14 +297,14 @@ def test_orphans_go_by_themselves() -> None:
 
 def test_bound_and_no_more() -> None:
     row = TcpSocket(TcpState.CLOSE, Endpoint("0.0.0.0", 8080), Endpoint("0.0.0.0", 0), None, 1)
-    assert diagnosed([row], Answer.IN_USE).situation is Situation.BOUND
-    assert diagnosed([], Answer.IN_USE).situation is Situation.HIDDEN
+    assert diagnosed([row], BindAnswer.IN_USE).situation is Situation.BOUND
+    assert diagnosed([], BindAnswer.IN_USE).situation is Situation.HIDDEN
 
 
 def test_a_free_port_and_a_privileged_one() -> None:
-    free = diagnosed([], Answer.WORKS)
+    free = diagnosed([], BindAnswer.WORKS)
     assert (free.situation, free.ways, free.is_permitted) == (Situation.FREE, (), True)
-    refused = diagnosed([], Answer.NOT_PERMITTED, port=80)
+    refused = diagnosed([], BindAnswer.NOT_PERMITTED, port=80)
     assert (refused.situation, refused.is_privileged, refused.is_permitted) == (Situation.FREE, True, False)
     assert [way.command for way in refused.ways] == [
         "setcap cap_net_bind_service=+ep PROGRAM",
@@ -313,11 +313,11 @@ def test_a_free_port_and_a_privileged_one() -> None:
 
 
 def test_without_a_table_the_kernels_answer_is_all_there_is() -> None:
-    def without_table(answer: Answer) -> PortReport:
+    def without_table(answer: BindAnswer) -> PortReport:
         return diagnose_port(8080, None, KERNEL, {}, answers=dict.fromkeys(usual_attempts(), answer))
 
-    assert without_table(Answer.WORKS).situation is Situation.FREE
-    taken = without_table(Answer.IN_USE)
+    assert without_table(BindAnswer.WORKS).situation is Situation.FREE
+    taken = without_table(BindAnswer.IN_USE)
     assert (taken.is_known, taken.situation) == (False, Situation.UNKNOWN)
     assert taken.ways[0].command == "lsof -nP -iTCP:8080"
 
@@ -392,14 +392,14 @@ def test_any_table_gives_a_survey(
     kernels,
     holders,
     st.integers(1, 65535) | st.sampled_from([8080, 1023]),
-    st.one_of(st.none(), st.fixed_dictionaries(dict.fromkeys(usual_attempts(), st.sampled_from(Answer)))),
+    st.one_of(st.none(), st.fixed_dictionaries(dict.fromkeys(usual_attempts(), st.sampled_from(BindAnswer)))),
 )
 def test_any_table_gives_a_report_on_any_port(
     table: list[TcpSocket] | None,
     kernel: KernelPorts,
     holding: dict[int, list[Holder]],
     port: int,
-    answers: dict[Attempt, Answer] | None,
+    answers: dict[Attempt, BindAnswer] | None,
 ) -> None:
     report = diagnose_port(port, table, kernel, holding, answers=answers)
 

@@ -82,7 +82,7 @@ def test_figures_are_columns_of_all_hosts() -> None:
     assert figures["seconds"] == pytest.approx(events[-1].t, abs=1e-3)
 
 
-def test_files_are_told() -> None:
+def test_files_are_counted() -> None:
     page = page_of(
         run_started("a"), copied("a", size=2000), copied("a", "/etc/<x>", error="permission denied")
     )

@@ -24,7 +24,7 @@ def test_troubles_are_grouped_as_in_the_summary() -> None:
     assert record.counts() == {"ok": 1, "failed": 1, "unreachable": 2}
 
 
-def test_of_a_run_that_broke_it_says_who_had_begun() -> None:
+def test_of_a_run_that_broke_off_it_shows_which_hosts_had_begun() -> None:
     record = ReportData()
     record.feed(run_started("a", "b", "c"))
     record.feed(host_started("a", t=0.5))

@@ -15,8 +15,7 @@ from multirsh.cli import values
 from multirsh.cli.options.declare import Decorated, option, together
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
-from multirsh.model import Host, HostKeyPolicy, Settings, TransportName
-from multirsh.routes import Route
+from multirsh.model import Host, HostKeyPolicy, HostRoute, Settings, TransportName
 from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.rsh.options import RshOptions, RshStderr
@@ -293,7 +292,7 @@ def _is_said(name: str) -> bool:
     return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _addresses(routes: Mapping[str, Route]) -> Mapping[str, str]:
+def _addresses(routes: Mapping[str, HostRoute]) -> Mapping[str, str]:
     """What is connected to, by what ssh_config is asked about; nothing for a name of which there are two."""
     found: dict[str, set[str]] = {}
     for route in routes.values():

@@ -127,7 +127,7 @@ class Choice:
             nodes=self.nodes,
             exclude=self.exclude,
             groups=self.groups,
-            everything=self.everything,
+            all_hosts=self.everything,
             pick=self.pick,
             missing_ok=self.missing_ok,
         )

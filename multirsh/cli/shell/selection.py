@@ -40,7 +40,7 @@ class Selection:
             GroupGraph.of(groups),
             "the hosts of this shell",
             is_listed=bool(groups),
-            unlisted="they are those that its options have named: -f, -w, -x, -g",
+            unlisted_hint="they are those that its options have named: -f, -w, -x, -g",
         )
         return cls(known, tuple(by_name.values()))
 

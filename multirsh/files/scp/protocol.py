@@ -1,14 +1,14 @@
-r"""The records of scp's protocol, pure.
+r"""The protocol of scp: its records, and a reader of the other end's output.
 
 ::
 
-    T<mtime> <us> <atime> <us>\n    times of what comes next, seconds and microseconds
-    D<mode> 0 <name>\n              a folder begins
-    C<mode> <size> <name>\n         a file: its bytes follow, then a zero
-    E\n                             the folder ends
+    T<mtime> <us> <atime> <us>\n    the times of what follows, in seconds and microseconds
+    D<mode> 0 <name>\n              the beginning of a folder
+    C<mode> <size> <name>\n         a file: its bytes follow, then a zero byte
+    E\n                             the end of a folder
 
-Each is answered with a zero byte, or with 1 (this one failed) or 2 (all is
-over), words and a line feed.
+Each is answered with a zero byte; or with 1 (this one failed) or 2 (everything failed), a message and a line
+feed.
 
 Source: OpenSSH's scp.c (``source``, ``rsource``, ``sink``).
 """
@@ -25,7 +25,7 @@ from multirsh.files.access import ConversationEnded
 OK: Final = b"\0"
 
 LONGEST_LINE: Final = 8192
-"""Bytes; a name has 255."""
+"""Bytes; a name has at most 255."""
 
 _ITEM: Final = re.compile(rb"([0-7]{1,5}) ([0-9]{1,19}) (.+)", re.DOTALL)
 
@@ -35,7 +35,7 @@ _MICROSECOND_NS: Final = 1000
 
 
 class ScpError(Exception):
-    """The other end does not speak scp."""
+    """The other end violates the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class ScpItem:
     """A file, or the beginning of a folder.
 
     Attributes:
-        is_folder: Which of them.
+        is_folder: Whether it is a folder.
         mode: Permissions.
         size: Bytes of a file.
-        name: Not to be trusted.
+        name: Its name; not to be trusted.
     """
 
     is_folder: bool
@@ -57,7 +57,7 @@ class ScpItem:
 
 @dataclass(frozen=True, slots=True)
 class ScpTimes:
-    """Of what comes next.
+    """The times of the next item.
 
     Attributes:
         accessed: When it was read, in nanoseconds.
@@ -70,16 +70,16 @@ class ScpTimes:
 
 @dataclass(frozen=True, slots=True)
 class EndOfFolder:
-    """A folder ends."""
+    """The end of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScpComplaint:
-    """Something went wrong there.
+    """An error at the other end.
 
     Attributes:
-        is_fatal: Whether nothing more comes.
-        words: What.
+        is_fatal: Whether nothing more follows.
+        words: The message.
     """
 
     is_fatal: bool
@@ -90,10 +90,10 @@ Record: TypeAlias = ScpItem | ScpTimes | EndOfFolder | ScpComplaint
 
 
 def parse(line: bytes) -> Record:
-    """Read one record, without its line feed.
+    """Parse a record, without its line feed.
 
     Raises:
-        ScpError: It is none.
+        ScpError: It is not a record.
     """
     first, rest = line[:1], line[1:]
     if first in {b"\1", b"\2"}:
@@ -109,10 +109,10 @@ def parse(line: bytes) -> Record:
 
 
 def item(*, is_folder: bool, mode: int, size: int, name: bytes) -> bytes:
-    """Word a file, or the beginning of a folder.
+    """Encode a file, or the beginning of a folder.
 
     Raises:
-        ScpError: No record can carry that name.
+        ScpError: No record can carry the name.
     """
     if b"\n" in name:
         raise ScpError("scp carries no name with a line feed")
@@ -120,7 +120,7 @@ def item(*, is_folder: bool, mode: int, size: int, name: bytes) -> bytes:
 
 
 def times(*, accessed: int, modified: int) -> bytes:
-    """Word times, in nanoseconds: none before 1970, and in microseconds."""
+    """Encode times, given in nanoseconds; scp carries microseconds, and none before 1970."""
     words = [divmod(max(0, time) // _MICROSECOND_NS, 1_000_000) for time in (modified, accessed)]
     return b"T%d %d %d %d\n" % (*words[0], *words[1])
 
@@ -133,7 +133,7 @@ END: Final = b"E\n"
 
 
 def refusal(words: str) -> bytes:
-    """Say that one record is not taken."""
+    """Encode the refusal of a record."""
     return b"\1" + words.encode("ascii", "replace") + b"\n"
 
 
@@ -143,17 +143,17 @@ LOW_BYTES: Final = 256 * 1024
 
 
 class Pausable(Protocol):
-    """Who can be held back: a connection."""
+    """A connection whose output can be paused."""
 
     def pause_output(self) -> None:
-        """Hand on nothing until told so."""
+        """Pause the output."""
 
     def resume_output(self) -> None:
-        """Hand on again."""
+        """Resume the output."""
 
 
 class OutputReader:
-    """A ``OutputReceiver`` to be read."""
+    """Reads a program's output (as an ``OutputReceiver``), and pauses it while too much is unread."""
 
     def __init__(self, source: Pausable) -> None:
         self._source = source
@@ -163,7 +163,7 @@ class OutputReader:
         self._is_held = False
 
     def data_received(self, data: bytes) -> None:
-        """Keep it."""
+        """Store a piece of output."""
         self._buffer += data
         if len(self._buffer) > HIGH_BYTES and not self._is_held:
             self._is_held = True
@@ -171,16 +171,16 @@ class OutputReader:
         self._news.set()
 
     def ended(self) -> None:
-        """Nothing more comes."""
+        """Expect no more output."""
         self._has_ended = True
         self._news.set()
 
     async def line(self) -> bytes | None:
-        """A line without its end; ``None`` at the end of all.
+        """Read a line, without its line feed; ``None`` at the end of the output.
 
         Raises:
-            ScpError: It is longer than any should be.
-            Silenced: It has no end.
+            ScpError: The line is too long.
+            ConversationEnded: The line is incomplete.
         """
         searched = 0
         while (place := self._buffer.find(b"\n", searched)) < 0:
@@ -196,10 +196,10 @@ class OutputReader:
         return line
 
     async def some(self, most: int) -> bytes:
-        """Up to ``most`` bytes.
+        """Read up to ``most`` bytes.
 
         Raises:
-            Silenced: There are none.
+            ConversationEnded: There are none.
         """
         while not self._buffer:
             if not await self._more():
@@ -209,14 +209,14 @@ class OutputReader:
         return data
 
     async def answer(self) -> bytes | None:
-        """Read an answer to a record.
+        """Read the answer to a record.
 
         Returns:
-            ``None`` for yes, else the words of a refusal.
+            ``None`` if it was accepted, else the message of the refusal.
 
         Raises:
             ScpError: It is neither.
-            Silenced: There is none.
+            ConversationEnded: There is no answer.
         """
         first = await self.some(1)
         if first == b"\0":
@@ -229,7 +229,7 @@ class OutputReader:
         raise ScpError(f"it answered {first + words[:40]!r}")
 
     async def rest(self) -> bytes:
-        """All that comes until the end, at the most ``HIGH_BYTES``."""
+        """Read everything until the end, up to ``HIGH_BYTES``."""
         while len(self._buffer) < HIGH_BYTES and await self._more():
             pass
         return bytes(self._buffer)

@@ -1,4 +1,4 @@
-"""One host's pull by ``scp -f``: what it sends is placed as by SFTP, and trusted no more."""
+"""The pull from one host by ``scp -f``: its files are placed as by SFTP, and trusted no more."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class _OpenFolder:
     """A folder that is being received.
 
     Attributes:
-        parts: Below the host's folder.
-        mode: Of the host.
-        times: Of the host, if it told, in nanoseconds.
-        is_new: Whether it was made by this copy.
+        parts: Its path below the host's folder here.
+        mode: Its mode on the host.
+        times: Its times on the host in nanoseconds, if they are known.
+        is_new: Whether this copy has created it.
     """
 
     parts: Parts
@@ -52,13 +52,13 @@ class _OpenFolder:
 
 @dataclass(slots=True)
 class ScpPull:
-    """One host's.
+    """The pull from one host.
 
     Attributes:
-        access: The way to the host.
+        access: Starts programs on the host.
         sources: Paths and patterns.
-        place: Where they go.
-        tally: Is told of each.
+        place: The destination.
+        tally: Receives the results.
     """
 
     access: FileAccess
@@ -69,10 +69,11 @@ class ScpPull:
     _tops: set[Parts] = field(default_factory=set)
 
     async def copy(self) -> None:
-        """Copy everything; a file that fails is told of, and the others are copied.
+        """Copy everything. A file that fails is recorded, and the others are copied.
 
         Raises:
-            HostError: There is no end to it, or no room for it here; or scp cannot do it.
+            HostError: The host has too many files, this machine cannot store them, or scp cannot do what is
+                wanted.
         """
         options = self.access.options
         if options.recursive and options.links in {Links.KEEP, Links.SKIP}:
@@ -91,9 +92,10 @@ class ScpPull:
                     raise self.access.failure(pipe, str(error) or None) from None
 
     async def _matches(self, source: bytes) -> list[bytes]:
-        """What a pattern stands for, where whole paths are kept: scp says no more than names.
+        """Expand a pattern if whole paths are to be kept, since scp sends names only.
 
-        What the host's shell says is taken only if it fits the pattern; if nothing does, the pattern itself.
+        Output of the host's shell is accepted only if it matches the pattern; if nothing does, the pattern is
+        kept.
         """
         if not self.access.options.parents or not is_pattern(source):
             return [source]
@@ -117,7 +119,7 @@ class ScpPull:
             match protocol.parse(line):
                 case ScpComplaint(is_fatal, words):
                     begun = True
-                    self.tally.failed(source, _worded(words))
+                    self.tally.failed(source, _message(words))
                     if is_fatal:
                         return
                     continue
@@ -186,7 +188,7 @@ class ScpPull:
         return reason
 
     def _parents(self, source: bytes) -> Parts:
-        """The folders of a source that are kept."""
+        """Return the folders of a source that are kept."""
         if not self.access.options.parents:
             return ()
         parts = whole_parts(source)
@@ -209,7 +211,7 @@ class ScpPull:
             if self.access.options.preserve and folder.times is not None:
                 await disk(destination.set_folder, parts, mode, folder.times)
             elif folder.is_new and mode & OWNERS != OWNERS:
-                await disk(destination.narrow, parts, mode)
+                await disk(destination.restrict, parts, mode)
         except OSError as error:
             self.tally.failed(path, f"here: {os_reason(error)}")
 
@@ -249,7 +251,7 @@ class ScpPull:
                 _check_whole(await reader.answer())
                 notes = await disk(destination.finish, folder, temporary, name, finish)
         except OSError as error:
-            # The bytes of the rest would have to be read past: simpler to leave.
+            # The remaining bytes would have to be skipped; ending the copy is simpler.
             trouble_here = local_failure(self.access.host, error)
             raise trouble_here or copy_failure(
                 self.access.host, f"{name!r}: here: {os_reason(error)}"
@@ -280,11 +282,11 @@ class ScpPull:
 
 def _check_whole(trouble: bytes | None) -> None:
     if trouble is not None:
-        raise FileError(_worded(trouble))
+        raise FileError(_message(trouble))
 
 
 def _for_shell(source: bytes) -> str:
-    """A word of POSIX text in which what makes a pattern is left to the shell."""
+    """Quote a path for POSIX sh, except for the characters of patterns."""
     if not is_pattern(source):
         return quoted(source)
     return "".join(
@@ -293,5 +295,5 @@ def _for_shell(source: bytes) -> str:
     )
 
 
-def _worded(said: bytes) -> str:
+def _message(said: bytes) -> str:
     return one_line(said.decode("utf-8", "replace")).removeprefix("scp: ") or "failed"

@@ -1,4 +1,4 @@
-"""One host's push by ``scp -t``: every file under a name of its own, and then a shell that renames them."""
+"""The push to one host by ``scp -t``: every file gets a temporary name, and a shell renames them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from multirsh.files.paths import temporary_name
 from multirsh.files.results import CopyTally, FileError, copy_failure, display_path
 from multirsh.files.scp import protocol
 from multirsh.files.scp.protocol import OutputReader, ScpError
-from multirsh.files.sftp.push import TIDY_SECONDS
+from multirsh.files.sftp.push import CLEANUP_S
 from multirsh.files.sources import BLOCK_BYTES, BlockCache, SourceEntry, SourceTree, goes_into, target_of
 from multirsh.sh_text import quoted
 from multirsh.transports.words import one_line
@@ -81,29 +81,28 @@ keep_times() {
 )
 """POSIX text. ``move TEMPORARY TARGET NUMBER MODE exact|usual`` gives a file its name.
 
-What is overwritten keeps its owner, its access control list and, unless ``exact``, its mode; a new file has
-MODE, less the umask unless ``exact``. What fails is a line of NUMBER, ``-`` and words; what could not be
-kept, one of NUMBER, ``+`` and words.
-"""
+A file that is overwritten passes on its owner, its access control list and, unless ``exact``, its mode; a new
+file gets MODE, less the umask unless ``exact``. It prints NUMBER, ``-`` and a message if it fails; NUMBER,
+``+`` and a message for what could not be preserved."""
 
 _OVER: Final = b"over"
 
 TEMPORARY: Final = (b".?*.multirsh-?", b".?*.multirsh-????????")
-"""What is tidied away when it is older than a day: temporary files of whatever file."""
+"""Patterns of the temporary files of any file, which are removed when they are older than a day."""
 
 _PRIVATE: Final = 0o600
-"""Of a temporary file: what is overwritten may be for its owner's eyes alone."""
+"""The mode of a temporary file: it may replace a file that only its owner may read."""
 
 
 @dataclass(frozen=True, slots=True)
 class _PlacedEntry:
-    """An entry, with its places on the host.
+    """An entry with its places on the host.
 
     Attributes:
-        entry: What.
-        target: What it is to be called.
-        folder: The names of the folders that it is in, below where scp(1) begins.
-        temporary: What it is called before; the same where it is written in place.
+        entry: The entry.
+        target: Its path.
+        folder: The names of the folders that contain it, below where scp(1) begins.
+        temporary: Its temporary path; the same as ``target`` if it is written in place.
     """
 
     entry: SourceEntry
@@ -114,14 +113,14 @@ class _PlacedEntry:
 
 @dataclass(slots=True)
 class ScpPush:
-    """One host's.
+    """The push to one host.
 
     Attributes:
-        access: The way to the host.
+        access: Starts programs on the host.
         tree: What is pushed.
-        destination: Where to.
-        blocks: Reads the files.
-        tally: Is told of each.
+        destination: The destination, as the user gave it.
+        blocks: Reads the local files.
+        tally: Receives the results.
     """
 
     access: FileAccess
@@ -133,10 +132,10 @@ class ScpPush:
     _sizes: dict[bytes, int] = field(default_factory=dict)
 
     async def copy(self) -> None:
-        """Copy everything; a file that fails is told of, and the others are copied.
+        """Copy everything. A file that fails is recorded, and the others are copied.
 
         Raises:
-            HostError: Nothing can be copied, or nothing more.
+            HostError: No file can be copied, or no further ones.
         """
         kind = (await self._shell(_probe(self.destination))).strip()
         if kind not in {b"folder", b"special", b"other", b"none"}:
@@ -171,7 +170,7 @@ class ScpPush:
         return _PlacedEntry(entry, target, tuple(folder), temporary)
 
     async def _writable(self, items: Sequence[_PlacedEntry]) -> list[_PlacedEntry]:
-        """Those that are no devices or FIFOs there, which scp(1) would write to."""
+        """Leave out devices and FIFOs, which scp(1) would write to."""
         lines = [
             f"[ ! -e {quoted(item.target)} ] || [ -d {quoted(item.target)} ] || [ -f {quoted(item.target)} ]"
             f" || echo '{number} - {SPECIAL}'\n"
@@ -194,7 +193,7 @@ class ScpPush:
             try:
                 refused = await reader.answer()
                 if refused is not None:
-                    raise copy_failure(self.access.host, _worded(refused))
+                    raise copy_failure(self.access.host, _message(refused))
                 await self._send_all(items, pipe, reader)
             except (ConversationEnded, ScpError) as error:
                 raise self.access.failure(pipe, str(error) or None) from None
@@ -224,7 +223,7 @@ class ScpPush:
                 await self._contents(item, size, pipe, reader)
 
     async def _begin(self, item: _PlacedEntry, size: int, pipe: Pipe, reader: OutputReader) -> str | None:
-        """Announce a file or a folder; why it is not taken, or ``None``."""
+        """Announce a file or a folder; return why it is refused, or ``None``."""
         entry = item.entry
         is_folder = entry.kind is FileKind.FOLDER
         mode = entry.mode & (ALL_MODES if self.access.options.preserve else PERMISSIONS)
@@ -241,10 +240,10 @@ class ScpPush:
             await self._record(protocol.times(accessed=entry.atime_ns, modified=entry.mtime_ns), pipe, reader)
         await pipe.send(record)
         refused = await reader.answer()
-        return None if refused is None else _worded(refused)
+        return None if refused is None else _message(refused)
 
     async def _size(self, entry: SourceEntry) -> int:
-        """How long a file is, which has to be said first: some files say 0, or more than can be read."""
+        """Return the length of a file, to announce it: some files report 0, or more than can be read."""
         if entry.kind is not FileKind.FILE:
             return 0
         size = 0
@@ -261,10 +260,10 @@ class ScpPush:
         await pipe.send(record)
         refused = await reader.answer()
         if refused is not None:
-            raise copy_failure(self.access.host, _worded(refused))
+            raise copy_failure(self.access.host, _message(refused))
 
     async def _contents(self, item: _PlacedEntry, size: int, pipe: Pipe, reader: OutputReader) -> None:
-        """Send a file. So many bytes were announced: where they cannot be read, zeros keep us in step."""
+        """Send a file. If fewer bytes can be read than were announced, zeros take their place."""
         self._sent.append(item)
         trouble: str | None = None
         for number in range(-(-size // BLOCK_BYTES)):
@@ -282,7 +281,7 @@ class ScpPush:
         await pipe.send(protocol.OK)
         refused = await reader.answer()
         if trouble is None and refused is not None:
-            trouble = _worded(refused)
+            trouble = _message(refused)
         if trouble is None:
             self._sizes[item.target] = size
         elif item.temporary == item.target:
@@ -294,7 +293,7 @@ class ScpPush:
     # By the shell.
 
     async def _rename(self, items: Sequence[_PlacedEntry]) -> None:
-        """Give what was sent its names, make the links, and finish the folders."""
+        """Rename what was sent, create the links, and finish the folders."""
         options = self.access.options
         lines = [RENAMER]
         asked: list[_PlacedEntry] = []
@@ -315,10 +314,10 @@ class ScpPush:
         for folder in {posixpath.dirname(item.temporary): None for item in asked}:
             lines += [f"tidy {quoted(folder or b'.')} {quoted(pattern)}\n" for pattern in TEMPORARY]
         lines.append(f"echo {_OVER.decode()}\n")
-        *told, last = (await self._shell(SHELL, "".join(lines))).splitlines() or [b""]
+        *results, last = (await self._shell(SHELL, "".join(lines))).splitlines() or [b""]
         if last != _OVER:
             raise copy_failure(self.access.host, "the files could not be given their names")
-        self._tell(asked, told)
+        self._record_results(asked, results)
         self._sent.clear()
 
     def _named(self, number: int, item: _PlacedEntry) -> str:
@@ -332,21 +331,21 @@ class ScpPush:
                 else f"{entry.mode & PERMISSIONS:04o} usual"
             )
             line = f"move {temporary} {quoted(item.target)} {number} {how}\n"
-        if options.keeps_times and min(entry.mtime_ns, entry.atime_ns) < 0:  # scp has no words for these
+        if options.keeps_times and min(entry.mtime_ns, entry.atime_ns) < 0:  # scp cannot carry these
             line = f"keep_times {temporary} {entry.atime} {entry.mtime} {number}\n{line}"
         return line
 
-    def _tell(self, asked: Sequence[_PlacedEntry], told: Sequence[bytes]) -> None:
-        """Tell of all files how it went with them."""
+    def _record_results(self, asked: Sequence[_PlacedEntry], lines: Sequence[bytes]) -> None:
+        """Record the results of all files."""
         refused: dict[int, str] = {}
         notes: dict[int, list[str]] = {}
-        for line in told:
+        for line in lines:
             number, _, said = line.partition(b" ")
             sign, _, words = said.partition(b" ")
             if number.isdigit() and sign == b"-":
-                refused[int(number)] = _worded(words)
+                refused[int(number)] = _message(words)
             elif number.isdigit() and sign == b"+":
-                notes.setdefault(int(number), []).append(_worded(words))
+                notes.setdefault(int(number), []).append(_message(words))
         for place, item in enumerate(asked):
             if place in refused:
                 self.tally.failed(item.target, refused[place])
@@ -354,7 +353,7 @@ class ScpPush:
                 self.tally.copied(item.target, self._sizes.get(item.target, 0), notes.get(place, ()))
 
     async def _shell(self, script: str, stdin: str = "") -> bytes:
-        """Run POSIX text and read what it says."""
+        """Run POSIX text and return its output."""
         reader = OutputReader(self.access.connection)
         async with conversation(self.access.program(script), reader) as pipe:
             raw = stdin.encode("utf-8", "surrogateescape")
@@ -368,14 +367,14 @@ class ScpPush:
 
     @contextlib.asynccontextmanager
     async def _removed_on_failure(self) -> AsyncIterator[None]:
-        """Leave no half file behind, where the connection lives."""
+        """Remove all temporary files if the block fails, as long as the connection lives."""
         try:
             yield
         except BaseException:
             names = " ".join(quoted(item.temporary) for item in self._sent if item.temporary != item.target)
             if names:
                 with contextlib.suppress(HostError, TimeoutError):
-                    async with asyncio.timeout(TIDY_SECONDS):
+                    async with asyncio.timeout(CLEANUP_S):
                         await self._shell(SHELL, f"rm -f -- {names}\necho {_OVER.decode()}\n")
             raise
 
@@ -405,5 +404,5 @@ def _finished(number: int, item: _PlacedEntry) -> str:
     )
 
 
-def _worded(said: bytes) -> str:
+def _message(said: bytes) -> str:
     return one_line(said.decode("utf-8", "replace")).removeprefix("scp: ") or "refused"

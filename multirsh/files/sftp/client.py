@@ -38,8 +38,7 @@ _SERVER_PATHS: Final = (
     "/usr/lib/sftp-server",
     "/usr/local/libexec/sftp-server",
 )
-"""Where systems install it: Debian; Fedora; Arch and SUSE; the BSDs and macOS; where dropbear looks for
-it."""
+"""Its places on Debian; Fedora; Arch and SUSE; the BSDs and macOS; and where dropbear looks for it."""
 
 START_SERVER: Final = (
     f'for s in {" ".join(_SERVER_PATHS)}; do if [ -x "$s" ]; then exec "$s"; fi; done; exit 127'
@@ -50,13 +49,13 @@ VERSION_TIMEOUT_S: Final = 30.0
 """Seconds that a server has to send its version: a program in its place may only read."""
 
 SAFE_BYTES: Final = 32 * 1024
-"""Of data in one packet, where a server does not say what it takes (draft, section 3)."""
+"""Data in one packet, in bytes, if a server does not say what it accepts (draft, section 3)."""
 
 MOST_BYTES: Final = 255 * 1024
-"""The same, at the most: what OpenSSH's takes."""
+"""The most data in one packet, in bytes: what OpenSSH accepts."""
 
 FULL_BYTES: Final = 64 * 1024
-"""A file system with less than this is full."""
+"""A file system with less free space than this is full."""
 
 _POSIX_RENAME: Final = b"posix-rename@openssh.com"
 
@@ -75,7 +74,7 @@ class SftpError(Exception):
     """The server answered with an error.
 
     Attributes:
-        code: Which.
+        code: The status code.
     """
 
     def __init__(self, code: int, words: str) -> None:
@@ -87,12 +86,12 @@ Response = tuple[int, PacketReader]
 
 
 class SftpClient:
-    """One conversation: a ``OutputReceiver`` of what the server says.
+    """A conversation with an SFTP server; it is the ``OutputReceiver`` of the server's output.
 
     Attributes:
-        write_bytes: Of data in one WRITE, at the most.
-        read_bytes: Of data in one READ, at the most.
-        complaint: What the server did wrong; ``None`` for nothing.
+        write_bytes: The most data in one WRITE.
+        read_bytes: The most data in one READ.
+        complaint: How the server violated the protocol; ``None`` if it did not.
     """
 
     def __init__(self) -> None:
@@ -107,10 +106,10 @@ class SftpClient:
         self.read_bytes = SAFE_BYTES
         self.complaint: str | None = None
 
-    # What the server says.
+    # Output of the server.
 
     def data_received(self, data: bytes) -> None:
-        """Hand each packet to who waits for it."""
+        """Resolve the requests that the output answers."""
         if self._has_ended:
             return
         try:
@@ -121,13 +120,13 @@ class SftpClient:
             self.ended()
 
     def ended(self) -> None:
-        """There will be no more answers."""
+        """Fail all requests that are not answered."""
         self._has_ended = True
         waiting, self._waiting = self._waiting, {}
         for answer in (self._version, *waiting.values()):
             if not answer.done():
                 answer.set_exception(ConversationEnded())
-                answer.exception()  # nobody may be left who wants to know
+                answer.exception()  # retrieved, so that asyncio does not log it
 
     def _take(self, packet: bytes) -> None:
         fields = PacketReader(packet)
@@ -143,13 +142,13 @@ class SftpClient:
         if not answer.done():
             answer.set_result((kind, fields))
 
-    # What is asked of it.
+    # Requests.
 
     async def begin(self, pipe: Pipe) -> None:
         """Exchange versions.
 
         Raises:
-            Ended: There is no SFTP.
+            ConversationEnded: The program is not an SFTP server.
         """
         self._pipe = pipe
         await pipe.send(packets.init())
@@ -174,19 +173,19 @@ class SftpClient:
         self.write_bytes = min(writes, MOST_BYTES) or SAFE_BYTES
 
     async def lstat(self, path: bytes) -> FileAttributes | None:
-        """What is at ``path`` itself; ``None`` for nothing."""
+        """Return the attributes of a file, without following links; ``None`` if it does not exist."""
         return await self._stat(PacketType.LSTAT, path)
 
     async def stat(self, path: bytes) -> FileAttributes | None:
-        """What ``path`` leads to; ``None`` for nothing."""
+        """Return the attributes of a file, following links; ``None`` if it does not exist."""
         return await self._stat(PacketType.STAT, path)
 
     async def fstat(self, handle: bytes) -> FileAttributes:
-        """What has been opened."""
+        """Return the attributes of an open file."""
         return (await self._answer(PacketType.ATTRS, PacketType.FSTAT, packets.string(handle))).attrs()
 
     async def open(self, path: bytes, how: OpenFlags, mode: int | None = None) -> bytes:
-        """Open a file; the server's umask takes its part of ``mode``."""
+        """Open a file and return its handle; the server applies its umask to ``mode``."""
         flags, attrs = packets.u32(how), packets.attrs(FileAttributes(mode=mode))
         fields = await self._answer(PacketType.HANDLE, PacketType.OPEN, packets.string(path), flags, attrs)
         return fields.string()
@@ -195,14 +194,14 @@ class SftpClient:
         """Close a file or a folder."""
         await self._do(PacketType.CLOSE, packets.string(handle))
 
-    async def ask_to_read(self, handle: bytes, offset: int, size: int) -> asyncio.Future[Response]:
-        """Ask for data; ``data_of`` has the answer."""
+    async def request_read(self, handle: bytes, offset: int, size: int) -> asyncio.Future[Response]:
+        """Request data, without waiting for it; ``read_result`` returns it."""
         return await self._ask(
             PacketType.READ, packets.string(handle), packets.u64(offset), packets.u32(size)
         )
 
-    async def data_of(self, asked: asyncio.Future[Response]) -> bytes:
-        """The data that was asked for: some of it, or ``b""`` at the file's end."""
+    async def read_result(self, asked: asyncio.Future[Response]) -> bytes:
+        """Wait for requested data: possibly less than was requested, and ``b""`` at the end of the file."""
         try:
             return _checked(await asked, PacketType.DATA).string()
         except SftpError as error:
@@ -210,25 +209,25 @@ class SftpClient:
                 return b""
             raise
 
-    async def ask_to_write(self, handle: bytes, offset: int, data: memoryview) -> asyncio.Future[Response]:
-        """Send data; ``done`` has the answer."""
+    async def request_write(self, handle: bytes, offset: int, data: memoryview) -> asyncio.Future[Response]:
+        """Send data, without waiting for the answer; ``write_result`` checks it."""
         place, length = packets.u64(offset), packets.u32(len(data))
         return await self._ask(PacketType.WRITE, packets.string(handle), place, length, data)
 
-    async def done(self, asked: asyncio.Future[Response]) -> None:
-        """Wait until it is done."""
+    async def write_result(self, asked: asyncio.Future[Response]) -> None:
+        """Wait until data is written."""
         _checked(await asked, PacketType.STATUS)
 
     async def set_attrs(self, handle: bytes, what: FileAttributes) -> None:
-        """Set what is known of an open file."""
+        """Set attributes of an open file."""
         await self._do(PacketType.FSETSTAT, packets.string(handle), packets.attrs(what))
 
-    async def set_attrs_at(self, path: bytes, what: FileAttributes) -> None:
-        """Set what is known of a file or folder."""
+    async def set_path_attrs(self, path: bytes, what: FileAttributes) -> None:
+        """Set attributes of a file or folder."""
         await self._do(PacketType.SETSTAT, packets.string(path), packets.attrs(what))
 
     async def make_folder(self, path: bytes, mode: int) -> None:
-        """Make a folder; the server's umask takes its part of ``mode``."""
+        """Create a folder; the server applies its umask to ``mode``."""
         await self._do(PacketType.MKDIR, packets.string(path), packets.attrs(FileAttributes(mode=mode)))
 
     async def remove(self, path: bytes) -> None:
@@ -236,28 +235,28 @@ class SftpClient:
         await self._do(PacketType.REMOVE, packets.string(path))
 
     async def link(self, path: bytes, target: bytes) -> None:
-        """Make a link at ``path`` that leads to ``target``."""
-        # OpenSSH has the two the other way round than the draft, and so have nearly all (its PROTOCOL, 4.1).
+        """Create a link at ``path`` that leads to ``target``."""
+        # OpenSSH and most others swap the two arguments of the draft (OpenSSH's PROTOCOL, 4.1).
         both = [packets.string(target), packets.string(path)]
         if b"AsyncSSH" in self._extensions.get(b"vendor-id", b""):
             both.reverse()
         await self._do(PacketType.SYMLINK, *both)
 
-    async def target_of(self, path: bytes) -> bytes:
-        """Where a link leads."""
+    async def read_link(self, path: bytes) -> bytes:
+        """Return the target of a link."""
         names = (await self._answer(PacketType.NAME, PacketType.READLINK, packets.string(path))).names()
         if len(names) != 1:
-            raise SftpError(StatusCode.BAD_MESSAGE, "the server told no target of a link")
+            raise SftpError(StatusCode.BAD_MESSAGE, "the server sent no target of a link")
         return names[0].name
 
     async def rename(self, old: bytes, new: bytes, aside: bytes) -> None:
-        """Give a file another name, in the place of what has it.
+        """Rename a file, replacing any file of the new name.
 
         Args:
-            old: Its name.
-            new: The name that it is to have.
-            aside: A free name, for a moment, for what has that name: a plain RENAME replaces nothing (draft,
-                section 6.5), and what is there is not removed before it is sure that another takes its place.
+            old: The file's name.
+            new: Its new name.
+            aside: An unused name. A plain RENAME replaces nothing (draft, section 6.5), and an old file must
+                not be removed before the new one has taken its place; so it gets this name in between.
         """
         if _POSIX_RENAME in self._extensions:
             both = packets.string(old), packets.string(new)
@@ -280,11 +279,11 @@ class SftpClient:
         await self._do(PacketType.RENAME, packets.string(old), packets.string(new))
 
     async def open_folder(self, path: bytes) -> bytes:
-        """Begin to list a folder."""
+        """Open a folder and return its handle."""
         return (await self._answer(PacketType.HANDLE, PacketType.OPENDIR, packets.string(path))).string()
 
-    async def list(self, handle: bytes) -> list[DirectoryEntry]:
-        """Some of its names; none at its end."""
+    async def read_folder(self, handle: bytes) -> list[DirectoryEntry]:
+        """Return some names in a folder; none at its end."""
         try:
             return (await self._answer(PacketType.NAME, PacketType.READDIR, packets.string(handle))).names()
         except SftpError as error:
@@ -292,8 +291,8 @@ class SftpClient:
                 return []
             raise
 
-    async def lack(self, path: bytes) -> str | None:
-        """What the file system at ``path`` has run out of, in words, as far as the server tells."""
+    async def shortage(self, path: bytes) -> str | None:
+        """Return what the file system at ``path`` has run out of; ``None`` if nothing is reported."""
         if _STATVFS not in self._extensions:
             return None
         asked = packets.string(_STATVFS), packets.string(path)
@@ -306,7 +305,7 @@ class SftpClient:
         files, _files_free, files_available = fields.u64(), fields.u64(), fields.u64()
         if available * fragment < FULL_BYTES:
             return "no space left on the host"
-        if files and not files_available:  # some file systems have no number of them
+        if files and not files_available:  # some file systems do not count inodes
             return "no inodes left on the host"
         return None
 
@@ -336,11 +335,11 @@ class SftpClient:
 
 
 def _checked(answer: Response, expected: PacketType) -> PacketReader:
-    """The answer's fields, if it is one to what was asked.
+    """Return the fields of an answer of the expected type.
 
     Raises:
-        SftpError: It is an error.
-        ProtocolError: It is something else.
+        SftpError: The answer is an error.
+        ProtocolError: The answer has another type.
     """
     kind, fields = answer
     if kind == PacketType.STATUS:
@@ -356,7 +355,7 @@ def _checked(answer: Response, expected: PacketType) -> PacketReader:
 
 @contextlib.asynccontextmanager
 async def open_sftp(access: FileAccess) -> AsyncIterator[SftpClient | None]:
-    """Talk to a host's SFTP server inside of the block; ``None`` if it has none.
+    """Talk to a host's SFTP server inside of the block; yields ``None`` if it has none.
 
     Raises:
         HostError: The connection was lost, or sudo refused.
@@ -381,7 +380,7 @@ async def open_sftp(access: FileAccess) -> AsyncIterator[SftpClient | None]:
 
 
 async def _is_sftp(host: str, sftp: SftpClient, pipe: Pipe) -> bool:
-    """Start the protocol; whether the program is an SFTP server."""
+    """Begin the protocol; return whether the program is an SFTP server."""
     try:
         async with asyncio.timeout(VERSION_TIMEOUT_S):
             await sftp.begin(pipe)

@@ -1,8 +1,7 @@
-"""The packets of SFTP version 3, pure: bytes in, values out, and the reverse.
+"""The packets of SFTP version 3: encoding requests, and decoding what a server sends. Pure.
 
-Sources: draft-ietf-secsh-filexfer-02; OpenSSH's PROTOCOL, section 4 (its
-extensions, and where it differs from the draft). What a server sends is not
-trusted: whatever does not fit raises ``ProtocolError``.
+Sources: draft-ietf-secsh-filexfer-02; OpenSSH's PROTOCOL, section 4 (its extensions, and where it differs
+from the draft). What a server sends is not trusted: anything malformed raises ``ProtocolError``.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import struct
 from typing import Final, NamedTuple
 
 LONGEST_PACKET: Final = 256 * 1024 + 1024
-"""Bytes of a packet that we accept; OpenSSH's longest is 256 KiB."""
+"""The longest packet that is accepted, in bytes; OpenSSH's longest is 256 KiB."""
 
 VERSION: Final = 3
 
 
 class PacketType(enum.IntEnum):
-    """What a packet is."""
+    """The type of a packet."""
 
     INIT = 1
     VERSION = 2
@@ -48,7 +47,7 @@ class PacketType(enum.IntEnum):
 
 
 class StatusCode(enum.IntEnum):
-    """What a STATUS says."""
+    """The code of a STATUS packet."""
 
     OK = 0
     EOF = 1
@@ -56,8 +55,6 @@ class StatusCode(enum.IntEnum):
     PERMISSION_DENIED = 3
     FAILURE = 4
     BAD_MESSAGE = 5
-    NO_CONNECTION = 6
-    CONNECTION_LOST = 7
     OP_UNSUPPORTED = 8
 
 
@@ -72,17 +69,17 @@ class OpenFlags(enum.IntFlag):
 
 
 class ProtocolError(Exception):
-    """The server does not speak SFTP as it should."""
+    """The server violates the protocol."""
 
 
 class FileAttributes(NamedTuple):
-    """What is known, or to be set, of a file; ``None`` for nothing.
+    """Attributes of a file; ``None`` for those that are not known, or not to be set.
 
     Attributes:
         size: Bytes.
-        owner: Numbers of user and group.
+        owner: Numeric ids of user and group.
         mode: As ``st_mode``.
-        times: Access and modification, in whole seconds.
+        times: Access and modification time, in whole seconds.
     """
 
     size: int | None = None
@@ -92,7 +89,7 @@ class FileAttributes(NamedTuple):
 
 
 class DirectoryEntry(NamedTuple):
-    """A name in a folder, with what it is itself."""
+    """A name in a folder, and the attributes of the file itself."""
 
     name: bytes
     attrs: FileAttributes
@@ -108,26 +105,26 @@ _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
 _HEAD: Final = struct.Struct(">IBI")
 LATEST: Final = 0xFFFFFFFF
-"""The last second that a time can be, in 2106."""
+"""The last second that a time can express, in 2106."""
 
 
 def u32(number: int) -> bytes:
-    """A number of 32 bits."""
+    """Encode a number of 32 bits."""
     return _U32.pack(number)
 
 
 def u64(number: int) -> bytes:
-    """A number of 64 bits."""
+    """Encode a number of 64 bits."""
     return _U64.pack(number)
 
 
 def string(text: bytes) -> bytes:
-    """Bytes, their length before them."""
+    """Encode bytes, preceded by their length."""
     return _U32.pack(len(text)) + text
 
 
 def attrs(what: FileAttributes) -> bytes:
-    """What is to be set."""
+    """Encode attributes to set."""
     flags, fields = 0, b""
     if what.size is not None:
         flags, fields = flags | _SIZE, fields + u64(what.size)
@@ -142,30 +139,30 @@ def attrs(what: FileAttributes) -> bytes:
 
 
 def init() -> bytes:
-    """The first packet."""
+    """Encode the first packet of a conversation."""
     return _U32.pack(5) + bytes([PacketType.INIT]) + u32(VERSION)
 
 
 def request(kind: PacketType, number: int, *fields: bytes | memoryview) -> bytes:
-    """A request; its answer will carry ``number``."""
+    """Encode a request; its answer carries ``number``."""
     size = 5 + sum(map(len, fields))
     return b"".join((_HEAD.pack(size, kind, number), *fields))
 
 
 class PacketSplitter:
-    """Cuts what a server says into packets."""
+    """Splits a server's output into packets."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take what came.
+        """Receive a piece of output.
 
         Returns:
             The packets that it completes, without their lengths.
 
         Raises:
-            ProtocolError: One is longer than any should be, or empty.
+            ProtocolError: A packet is empty or too long.
         """
         self._buffer += data
         found = []
@@ -185,7 +182,7 @@ class PacketSplitter:
 
 
 class PacketReader:
-    """Reads a packet's fields, in their order."""
+    """Decodes the fields of a packet in order."""
 
     def __init__(self, packet: bytes, start: int = 0) -> None:
         self._packet = packet
@@ -193,29 +190,29 @@ class PacketReader:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether there is nothing more."""
+        """Whether no fields are left."""
         return self._place >= len(self._packet)
 
     def byte(self) -> int:
-        """One byte."""
+        """Decode one byte."""
         return self._take(1)[0]
 
     def u32(self) -> int:
-        """A number of 32 bits."""
+        """Decode a number of 32 bits."""
         number: int = _U32.unpack(self._take(4))[0]
         return number
 
     def u64(self) -> int:
-        """A number of 64 bits."""
+        """Decode a number of 64 bits."""
         number: int = _U64.unpack(self._take(8))[0]
         return number
 
     def string(self) -> bytes:
-        """Bytes, their length before them."""
+        """Decode bytes that are preceded by their length."""
         return self._take(self.u32())
 
     def attrs(self) -> FileAttributes:
-        """What is known of a file."""
+        """Decode attributes."""
         flags = self.u32()
         size = self.u64() if flags & _SIZE else None
         owner = (self.u32(), self.u32()) if flags & _OWNER else None
@@ -228,11 +225,11 @@ class PacketReader:
         return FileAttributes(size, owner, mode, times)
 
     def names(self) -> list[DirectoryEntry]:
-        """Names in a folder."""
+        """Decode names in a folder."""
         found = []
         for _ in range(self.u32()):
             name = self.string()
-            self.string()  # as ls -l would have it, for people
+            self.string()  # the long name, as ls -l prints it
             found.append(DirectoryEntry(name, self.attrs()))
         return found
 

@@ -1,4 +1,4 @@
-"""One host's pull over SFTP: files by several tasks, each below the host's own folder."""
+"""The pull from one host over SFTP: several files at a time, into the host's own folder."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ from multirsh.sh_text import quoted
 SMALL_BYTES: Final = 255 * 1024
 """A file up to this size is stored in one step."""
 
-UNSAID_BYTES: Final = 64 * 1024 * 1024
-"""What is read at the most of a file whose size is said to be 0, such as those in /proc."""
+UNKNOWN_SIZE_BYTES: Final = 64 * 1024 * 1024
+"""The most that is read of a file whose size is reported as 0, such as those in /proc."""
 
-TIDY_SECONDS: Final = 5.0
+CLEANUP_S: Final = 5.0
 
 Answered = TypeVar("Answered")
 
 
 def nearest(seconds: int, now: float) -> int:
-    """The time that SFTP's 32 bits mean: of all that have them, the one that is nearest to now."""
+    """Return the time that 32 bits of seconds mean: of all times with these bits, the one nearest to now."""
     span = LATEST + 1
     return seconds - span if seconds - now > span / 2 else seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SftpPull:
-    """One host's.
+    """The pull from one host.
 
     Attributes:
         host: The host's name.
-        sftp: Open.
+        sftp: A client that has begun.
         sources: Paths and patterns.
-        place: Where they go.
-        options: How.
-        tally: Is told of each.
-        in_flight: Bounds what is under way.
+        place: The destination.
+        options: How to copy.
+        tally: Receives the results.
+        in_flight: Bounds the bytes in flight.
         shell: Does what SFTP cannot.
     """
 
@@ -74,29 +74,29 @@ class SftpPull:
     shell: HostShell
 
     async def copy(self) -> None:
-        """Copy everything; a file that fails is told of, and the others are copied.
+        """Copy everything. A file that fails is recorded, and the others are copied.
 
         Raises:
-            HostError: There is no end to it, or no room for it here.
-            Ended: The conversation is over.
+            HostError: The host has too many files, or this machine cannot store them.
+            ConversationEnded: The conversation is over.
         """
         folders: list[tuple[RemoteFile, bool]] = []
         walk = RemoteWalk(self.host, self.sftp, self.options, self.tally)
         async with limited_tasks() as tasks, contextlib.aclosing(walk.sources(self.sources)) as offered:
             async for found in offered:
                 if found.kind is FileKind.FOLDER:
-                    is_new = await self._told(found, self._folder(found))
+                    is_new = await self._recorded(found, self._folder(found))
                     if not found.parts:
                         continue
                     if self.options.preserve or (is_new and (found.attrs.mode or OWNERS) & OWNERS != OWNERS):
                         folders.append((found, bool(is_new)))
                 else:
-                    await tasks.start(self._told(found, self._item(found)))
+                    await tasks.start(self._recorded(found, self._item(found)))
         for found, is_new in reversed(folders):
-            await self._told(found, self._finish_folder(found, is_new=is_new))
+            await self._recorded(found, self._finish_folder(found, is_new=is_new))
 
-    async def _told(self, found: RemoteFile, copying: Coroutine[Any, Any, Answered]) -> Answered | None:
-        """Tell of what fails; only what is wrong for every file goes on."""
+    async def _recorded(self, found: RemoteFile, copying: Coroutine[Any, Any, Answered]) -> Answered | None:
+        """Record a failure; raise only what concerns every file."""
         try:
             return await copying
         except OSError as error:
@@ -109,7 +109,7 @@ class SftpPull:
         return None
 
     async def _folder(self, found: RemoteFile) -> bool:
-        """Make a folder; whether it is new."""
+        """Create a folder unless it exists; return whether it is new."""
         parts = (*self.place.root, *found.parts)
         mode = NEW_FOLDER
         if found.parts and found.attrs.mode is not None:
@@ -123,10 +123,10 @@ class SftpPull:
             exact = await self._times(found, times)
             await self.place.disk(self.place.destination.set_folder, parts, mode & SAFE_MODES, exact)
         elif is_new and mode is not None:
-            await self.place.disk(self.place.destination.narrow, parts, mode)
+            await self.place.disk(self.place.destination.restrict, parts, mode)
 
     async def _times(self, found: RemoteFile, times: tuple[int, int]) -> tuple[int, int]:
-        """The times of a file, in nanoseconds; the host is asked for those that may be before 1970."""
+        """Return the times of a file, in nanoseconds; times that may be before 1970 are read by a shell."""
         if max(times) > LATEST // 2:
             said = (await self.shell.ask(f"times_of {quoted(found.path)}") or [""])[-1].split()
             with contextlib.suppress(ValueError):
@@ -160,7 +160,7 @@ class SftpPull:
                 await self.place.disk(self.place.destination.tidy, folder, name)
         finally:
             with contextlib.suppress(SftpError, ConversationEnded, TimeoutError):
-                async with asyncio.timeout(TIDY_SECONDS):
+                async with asyncio.timeout(CLEANUP_S):
                     await self.sftp.close(handle)
 
     async def _read(self, found: RemoteFile, handle: bytes, folder: Parts, name: bytes) -> None:
@@ -172,7 +172,7 @@ class SftpPull:
         finish = final_attributes(self.options, attrs.mode, times)
         destination, disk = self.place.destination, self.place.disk
         if size and size <= min(SMALL_BYTES, self.sftp.read_bytes):
-            async with contextlib.aclosing(self._pieces(handle, 0, size)) as pieces:
+            async with contextlib.aclosing(self._chunks(handle, 0, size)) as pieces:
                 data = b"".join([piece async for piece in pieces])
             notes = await disk(destination.store, folder, name, data, finish)
             self.tally.copied(found.path, len(data), notes)
@@ -180,9 +180,9 @@ class SftpPull:
         start = 0
         temporary = partial_name(name, size, 0 if attrs.times is None else attrs.times[1])
         if self.options.partial:
-            start = await self._agreed(found, folder, temporary, size)
-        async with contextlib.aclosing(self._pieces(handle, start, size)) as pieces:
-            piece = await anext(pieces, b"")  # before a file is emptied: what cannot be read changes nothing
+            start = await self._verified_bytes(found, folder, temporary, size)
+        async with contextlib.aclosing(self._chunks(handle, start, size)) as pieces:
+            piece = await anext(pieces, b"")  # first: a source that cannot be read must not empty a file
             if not self.options.partial:
                 temporary = await disk(destination.begin, folder, name, finish)
             elif not start:
@@ -196,10 +196,10 @@ class SftpPull:
                 notes = await disk(destination.finish, folder, temporary, name, finish)
         self.tally.copied(found.path, written - start, notes)
 
-    async def _agreed(self, found: RemoteFile, folder: Parts, partial: bytes, size: int) -> int:
-        """How much of a file is here already, and known to be the host's own by the sums of both.
+    async def _verified_bytes(self, found: RemoteFile, folder: Parts, partial: bytes, size: int) -> int:
+        """Return how many bytes of a local partial file equal the host's, by the checksums of both ends.
 
-        What is no file of ours, or of another version, is removed.
+        A file that is not ours, or of another version, is removed.
         """
         destination, disk = self.place.destination, self.place.disk
         old = await disk(destination.lstat, folder, partial)
@@ -212,25 +212,25 @@ class SftpPull:
             if theirs is not None and theirs == await disk(
                 destination.sum, folder, partial, count * MEBIBYTE
             ):
-                await disk(destination.cut, folder, partial, count * MEBIBYTE)
+                await disk(destination.truncate, folder, partial, count * MEBIBYTE)
                 return count * MEBIBYTE
         await disk(destination.discard, folder, partial)
         return 0
 
-    async def _pieces(self, handle: bytes, start: int, size: int) -> AsyncGenerator[bytes, None]:
-        """The file from ``start``, in order, with many requests under way.
+    async def _chunks(self, handle: bytes, start: int, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield the file's content from ``start``, in order, with many requests in flight.
 
         Raises:
-            FileTrouble: It ends before its size, or it has none and never ends.
+            FileError: The file ends before its size, or has no size and does not end.
         """
-        end = size or UNSAID_BYTES
+        end = size or UNKNOWN_SIZE_BYTES
         step = self.sftp.read_bytes
         asked: deque[tuple[int, int, asyncio.Future[Response]]] = deque()
         upcoming = start
         held = 0
         try:
             while upcoming < end or asked:
-                # Who has something under way takes only what is free: who waits must hold nothing.
+                # With requests in flight it takes only what is free: a file that waits must hold nothing.
                 while upcoming < end and (size or not asked):
                     wanted = min(step, end - upcoming)
                     if not asked:
@@ -238,38 +238,40 @@ class SftpPull:
                     elif not self.in_flight.acquire_nowait(wanted):
                         break
                     held += wanted
-                    asked.append((upcoming, wanted, await self.sftp.ask_to_read(handle, upcoming, wanted)))
+                    asked.append((upcoming, wanted, await self.sftp.request_read(handle, upcoming, wanted)))
                     upcoming += wanted
                 place, wanted, answer = asked.popleft()
-                data = await self.sftp.data_of(answer)
+                data = await self.sftp.read_result(answer)
                 if len(data) > wanted:
                     raise FileError("the server sent more than was asked for")
                 if not data:
                     await self._check_end(handle, place, size)
                     return
-                if len(data) < wanted:  # a server may always send less
+                if len(data) < wanted:  # servers may send less than was requested
                     rest, missing = place + len(data), wanted - len(data)
-                    asked.appendleft((rest, missing, await self.sftp.ask_to_read(handle, rest, missing)))
+                    asked.appendleft((rest, missing, await self.sftp.request_read(handle, rest, missing)))
                 yield data
                 self.tally.moved(len(data))
                 self.in_flight.release(len(data))
                 held -= len(data)
             if not size:
-                raise FileError(f"its size is said to be 0, and it has more than {UNSAID_BYTES:,} bytes")
+                raise FileError(
+                    f"its size is reported as 0, and it has more than {UNKNOWN_SIZE_BYTES:,} bytes"
+                )
         finally:
             self.in_flight.release(held)
             for _, _, answer in asked:
                 answer.cancel()
 
     async def _check_end(self, handle: bytes, place: int, size: int) -> None:
-        """See to it that a file that ends early was not cut short: those in /sys are said to be longer."""
+        """Check that a file that ends early was not truncated: files in /sys report more than they have."""
         now = await self.sftp.fstat(handle) if size else None
         if now is not None and now.size != size:
             raise FileError(f"it was cut short on the host while it was copied: {place} of {size} bytes")
 
     @contextlib.asynccontextmanager
     async def _removed_on_failure(self, folder: Parts, temporary: bytes, name: bytes) -> AsyncIterator[None]:
-        """Leave no half file behind, unless it is written in place, or the next copy is to go on with it."""
+        """Remove the temporary file if the block fails, unless a later copy can resume it."""
         try:
             yield
         except BaseException:

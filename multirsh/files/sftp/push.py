@@ -1,4 +1,4 @@
-"""One host's push over SFTP: folders, then files by several tasks, then the folders' times."""
+"""The push to one host over SFTP: folders first, then several files at a time, and folders' times last."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ from multirsh.files.sftp.packets import LATEST, FileAttributes, OpenFlags, Statu
 from multirsh.files.sources import BLOCK_BYTES, BlockCache, SourceEntry, SourceTree, goes_into, target_of
 from multirsh.sh_text import quoted
 
-TIDY_SECONDS: Final = 5.0
-"""How long the removal of a half file may take, for a copy that is given up."""
+CLEANUP_S: Final = 5.0
+"""Seconds that the removal of a temporary file may take when a copy is given up."""
 
 _WRITABLE: Final = 0o600
 
-_LACKS: Final = {
+_SHORTAGES: Final = {
     "quota": "the disk quota on the host is used up",
     "no space left": "no space left on the host",
 }
-"""By what dd(1) says."""
+"""By what dd(1) prints."""
 
 
 class HostFullError(FileError):
-    """The host's file system is full: nothing more is tried."""
+    """The host's file system is full: no more files are tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class SftpPush:
-    """One host's.
+    """The push to one host.
 
     Attributes:
         host: The host's name.
-        sftp: Open.
+        sftp: A client that has begun.
         tree: What is pushed.
-        destination: Where to.
-        options: How.
-        blocks: Reads the files.
-        tally: Is told of each.
-        in_flight: Bounds what is under way.
+        destination: The destination, as the user gave it.
+        options: How to copy.
+        blocks: Reads the local files.
+        tally: Receives the results.
+        in_flight: Bounds the bytes in flight.
         shell: Does what SFTP cannot.
-        acls: Keeps access control lists, by the shell.
+        acls: Preserves access control lists, by the shell.
     """
 
     host: str
@@ -84,11 +84,11 @@ class SftpPush:
     acls: AclKeeper
 
     async def copy(self) -> None:
-        """Copy everything; a file that fails is told of, and the others are copied.
+        """Copy everything. A file that fails is recorded, and the others are copied.
 
         Raises:
-            HostError: Nothing can be copied, or nothing more.
-            Ended: The conversation is over.
+            HostError: No file can be copied, or no further ones.
+            ConversationEnded: The conversation is over.
         """
         try:
             found = await self.sftp.stat(self.destination)
@@ -116,11 +116,11 @@ class SftpPush:
     # Folders.
 
     async def _make_folders(self, folders: list[tuple[SourceEntry, bytes]]) -> tuple[list[bytes], set[bytes]]:
-        """Make those that are not there.
+        """Create folders that do not exist.
 
         Returns:
-            Those that cannot be had, a slash behind each; what is in them is told with them. And those that
-            are more open to their owner than they will be, for as long as they are written into.
+            Those that could not be created, with a slash at the end; their contents are not tried. And those
+            whose owner has more permissions than in the end, as long as files are written into them.
         """
         missing: list[bytes] = []
         opened: set[bytes] = set()
@@ -138,7 +138,7 @@ class SftpPush:
         return missing, opened
 
     async def _make_folder(self, entry: SourceEntry, target: bytes) -> bool:
-        """See to it that there is a folder; whether it is new."""
+        """Create a folder unless it exists; return whether it is new."""
         try:
             await self.sftp.make_folder(target, entry.mode & PERMISSIONS | OWNERS)
         except SftpError as error:
@@ -147,7 +147,7 @@ class SftpPush:
             except SftpError:
                 found = None
             if found is None:
-                raise await self._trouble(error, target) from None
+                raise await self._file_error(error, target) from None
             if not stat.S_ISDIR(found.mode or 0):
                 raise FileError("something that is no folder has its name") from None
             return False
@@ -156,14 +156,14 @@ class SftpPush:
     async def _finish_folders(
         self, folders: list[tuple[SourceEntry, bytes]], missing: list[bytes], opened: set[bytes]
     ) -> None:
-        """Give folders their modes and times, now that nothing more is put into them."""
+        """Set modes and times of folders, as nothing more is written into them."""
         for entry, target in reversed(folders):
             if any((target + b"/").startswith(gone) for gone in missing):
                 continue
-            mode, times = self._asked_for(entry)
+            mode, times = self._requested_attrs(entry)
             try:
                 if mode is None and target in opened:
-                    mode = await self._narrowed(entry, target)
+                    mode = await self._restricted_mode(entry, target)
                 notes = await self._set(target, None, mode, times)
             except (SftpError, FileError) as error:
                 self.tally.failed(target, str(error))
@@ -171,8 +171,8 @@ class SftpPush:
                 if notes:
                     self.tally.copied(target, 0, notes)
 
-    async def _narrowed(self, entry: SourceEntry, target: bytes) -> int | None:
-        """The mode of a new folder, without what it was given only to be written into."""
+    async def _restricted_mode(self, entry: SourceEntry, target: bytes) -> int | None:
+        """Return the mode of a new folder, without the permissions that it had only to be written into."""
         found = await self.sftp.stat(target)
         return (
             None if found is None or found.mode is None else found.mode & ALL_MODES & ~(OWNERS & ~entry.mode)
@@ -190,34 +190,34 @@ class SftpPush:
             self._failed(target, error)
 
     def _failed(self, target: bytes, error: Exception) -> None:
-        """Tell of a file that failed.
+        """Record a file that failed.
 
         Raises:
-            HostError: Every other would fail as well.
+            HostError: Every other file would fail as well.
         """
-        is_told = isinstance(error, HostFullError) and not self.tally.once(
-            str(error)
-        )  # of another lane's file
-        if not is_told:
+        # A full file system fails all files that are being copied, and is recorded once.
+        if not isinstance(error, HostFullError) or self.tally.once(str(error)):
             self.tally.failed(target, str(error))
         if isinstance(error, HostFullError):
             raise copy_failure(self.host, f"{display_path(target)}: {error}") from None
 
-    async def _trouble(self, error: SftpError, path: bytes, step: str = "") -> FileError:
-        """What an error at ``path`` means: SFTP has no word for a full file system, inodes or a quota.
+    async def _file_error(self, error: SftpError, path: bytes, step: str = "") -> FileError:
+        """Return what an error at ``path`` means.
+
+        SFTP has no codes for a full disk, inodes or quota, so the host is asked.
 
         Args:
-            error: The server's.
-            path: Where something was to be written; what is tried there is removed again.
-            step: What was done, in words; empty where that is clear.
+            error: The server's error.
+            path: The file that could not be written.
+            step: What failed, in words, if that is not plain from the error.
         """
         if error.code == StatusCode.FAILURE:
             folder, name = posixpath.split(path)
-            lack = await self.sftp.lack(folder or b".")
+            lack = await self.sftp.shortage(folder or b".")
             if lack is None:
                 trial = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
                 said = " ".join(await self.shell.ask(f"try_to_write {quoted(trial)}") or ()).lower()
-                lack = next((words for sign, words in _LACKS.items() if sign in said), None)
+                lack = next((words for sign, words in _SHORTAGES.items() if sign in said), None)
             if lack is not None:
                 return HostFullError(lack)
         return FileError(f"{error}: {step}" if step else str(error))
@@ -225,20 +225,20 @@ class SftpPush:
     async def _link(self, entry: SourceEntry, target: bytes) -> None:
         folder, name = posixpath.split(target)
         temporary = posixpath.join(folder, temporary_name(name, secrets.token_hex(4)))
-        _check_free(await self.sftp.lstat(target))
+        _check_replaceable(await self.sftp.lstat(target))
         async with self._removed_on_failure(temporary):
             try:
                 await self.sftp.link(temporary, entry.target)
             except SftpError as error:
-                raise await self._trouble(error, temporary) from None
+                raise await self._file_error(error, temporary) from None
             await self._rename(temporary, target)
         self.tally.copied(target, 0)
 
     async def _copy_file(self, entry: SourceEntry, target: bytes) -> None:
         old = await (self.sftp.stat if self.options.inplace else self.sftp.lstat)(target)
-        _check_free(old)
+        _check_replaceable(old)
         if old is not None and kind_of(old.mode or 0) is not FileKind.FILE:
-            old = None  # a link, which is replaced; or what a server says nothing of
+            old = None  # a link, which is replaced, or a file of unknown kind
         if self.options.update and old is not None and _is_same(entry, old):
             self.tally.skipped(target, "unchanged")
             return
@@ -254,13 +254,13 @@ class SftpPush:
             await self._write_and_name(entry, handle, temporary, target, old, start=0)
 
     async def _create(self, target: bytes, mode: int, old: FileAttributes | None) -> tuple[bytes, bytes]:
-        """Make a temporary file beside the target; what a copy long ago has left of this one is removed.
+        """Create a temporary file beside the target; remove old leftovers of earlier copies of it.
 
         Returns:
-            Its name, and its handle.
+            Its path and its handle.
 
         Raises:
-            FileTrouble: It cannot be made.
+            FileError: It cannot be created.
         """
         folder, name = posixpath.split(target)
         taken: list[tuple[bytes, FileAttributes]] = []
@@ -276,16 +276,16 @@ class SftpPush:
                 if error.code != StatusCode.FAILURE:
                     break
                 found = await self.sftp.lstat(temporary)
-                if found is not None:  # else another copy may just have given it its name
+                if found is not None:  # otherwise another copy may just have renamed it
                     taken.append((temporary, found))
             else:
                 if taken:
                     await self._tidy(taken, handle)
                 return temporary, handle
-        raise await self._trouble(refusal, target, "" if old is None else NONE_BESIDE)
+        raise await self._file_error(refusal, target, "" if old is None else NONE_BESIDE)
 
     async def _tidy(self, taken: list[tuple[bytes, FileAttributes]], handle: bytes) -> None:
-        """Remove temporary files older than a day, by the clock of the host: the handle's file is new."""
+        """Remove temporary files that are more than a day older than the new file, by the host's clock."""
         with contextlib.suppress(SftpError):
             now = (await self.sftp.fstat(handle)).times
             for path, found in taken:
@@ -293,16 +293,16 @@ class SftpPush:
                     await self.sftp.remove(path)
 
     async def _write_in_place(self, entry: SourceEntry, target: bytes) -> None:
-        """Write to the file itself, which keeps all that is known of it."""
-        await self.blocks.get(entry, 0)  # before it is emptied: what cannot be read changes nothing
+        """Write to the file itself, which keeps its attributes."""
+        await self.blocks.get(entry, 0)  # first: a source that cannot be read must not empty the file
         try:
             how = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.TRUNCATE
             handle = await self.sftp.open(target, how, entry.mode & PERMISSIONS)
         except SftpError as error:
-            raise await self._trouble(error, target) from None
+            raise await self._file_error(error, target) from None
         try:
-            size = await self._written(entry, handle, target, 0)
-            notes = await self._set(target, handle, *self._asked_for(entry))
+            size = await self._write_checked(entry, handle, target, 0)
+            notes = await self._set(target, handle, *self._requested_attrs(entry))
         except FileError as error:
             raise type(error)(f"{error}; it is there in part") from None
         finally:
@@ -312,17 +312,17 @@ class SftpPush:
     async def _write_partial(
         self, entry: SourceEntry, target: bytes, old: FileAttributes | None, mode: int
     ) -> None:
-        """Write to a name that another copy of the same file finds again; it stays where this one fails."""
+        """Write to a file that a later copy can resume; it stays if this copy fails."""
         folder, name = posixpath.split(target)
         partial = posixpath.join(folder, partial_name(name, entry.size, entry.mtime_ns))
         found = await self.sftp.lstat(partial)
         start = 0
         if found is not None:
             if kind_of(found.mode or 0) is not FileKind.FILE:
-                raise FileError(f"{display_path(partial)} is no file")
-            start = await self._agreed(entry, partial, found.size or 0)
+                raise FileError(f"{display_path(partial)} is not a file")
+            start = await self._verified_bytes(entry, partial, found.size or 0)
             if not start or (found.mode or 0) & PERMISSIONS & ~(mode | _WRITABLE):
-                await self.sftp.remove(partial)  # of another version, or more open than it may be
+                await self.sftp.remove(partial)  # of another version, or with too many permissions
                 start, found = 0, None
         how = OpenFlags.WRITE | OpenFlags.CREATE
         if found is None:
@@ -330,13 +330,13 @@ class SftpPush:
         try:
             handle = await self.sftp.open(partial, how, mode | _WRITABLE)
         except SftpError as error:
-            raise await self._trouble(error, partial) from None
+            raise await self._file_error(error, partial) from None
         await self._write_and_name(entry, handle, partial, target, old, start=start)
         await self.shell.ask(f"tidy {quoted(folder or b'.')} {quoted(partials_pattern(name))}")
 
-    async def _agreed(self, entry: SourceEntry, partial: bytes, size: int) -> int:
-        """How many bytes of a partial file are known to be those of the source; the host sums them up."""
-        # A server may have written what came last before what came earlier, and the end has holes: then less.
+    async def _verified_bytes(self, entry: SourceEntry, partial: bytes, size: int) -> int:
+        """Return how many bytes of a partial file equal the source's; the host computes their checksum."""
+        # A server may have written out of order, so the end may have holes; then less of it is verified.
         for less in (0, self.in_flight.size):
             count = (min(size, entry.size) - less) // MEBIBYTE
             if count <= 0:
@@ -360,23 +360,23 @@ class SftpPush:
         start: int,
     ) -> None:
         try:
-            size = await self._written(entry, handle, temporary, start)
+            size = await self._write_checked(entry, handle, temporary, start)
             notes = await self._finish(entry, handle, temporary, target, old)
         finally:
             await self._close(handle)
         await self._rename(temporary, target)
         self.tally.copied(target, size - start, notes)
 
-    async def _written(self, entry: SourceEntry, handle: bytes, path: bytes, start: int) -> int:
-        """Write the file; how far it went."""
+    async def _write_checked(self, entry: SourceEntry, handle: bytes, path: bytes, start: int) -> int:
+        """Write the file; return where it ends."""
         try:
             return await self._write(entry, handle, start)
         except SftpError as error:
-            raise await self._trouble(error, path) from None
+            raise await self._file_error(error, path) from None
 
     async def _close(self, handle: bytes) -> None:
         with contextlib.suppress(SftpError, ConversationEnded, TimeoutError):
-            async with asyncio.timeout(TIDY_SECONDS):
+            async with asyncio.timeout(CLEANUP_S):
                 await self.sftp.close(handle)
 
     async def _rename(self, temporary: bytes, target: bytes) -> None:
@@ -385,20 +385,20 @@ class SftpPush:
         try:
             await self.sftp.rename(temporary, target, aside)
         except SftpError as error:
-            raise await self._trouble(error, temporary, NOT_RENAMED) from None
+            raise await self._file_error(error, temporary, NOT_RENAMED) from None
 
     # Owners, modes, times.
 
     async def _finish(
         self, entry: SourceEntry, handle: bytes, temporary: bytes, target: bytes, old: FileAttributes | None
     ) -> list[str]:
-        """Give a temporary file what it is to have under its name.
+        """Give a temporary file its owner, access control list, mode and times.
 
         Returns:
-            What could not be kept.
+            What could not be preserved.
         """
         notes: list[str] = []
-        mode, times = self._asked_for(entry)
+        mode, times = self._requested_attrs(entry)
         if old is not None and old.mode is not None:
             now = await self.sftp.fstat(handle)
             user, group = await self._keep_owner(handle, old, now, notes)
@@ -412,15 +412,15 @@ class SftpPush:
             mode = ((await self.sftp.fstat(handle)).mode or 0) & ALL_MODES & ~(_WRITABLE & ~entry.mode)
         return notes + await self._set(temporary, handle, mode, times)
 
-    def _asked_for(self, entry: SourceEntry) -> tuple[int | None, tuple[int, int] | None]:
-        """The mode and the times that a file or folder is to have by the options."""
+    def _requested_attrs(self, entry: SourceEntry) -> tuple[int | None, tuple[int, int] | None]:
+        """Return the mode and times that the options request."""
         mode = entry.mode & ALL_MODES if self.options.preserve else None
         return mode, (entry.atime, entry.mtime) if self.options.keeps_times else None
 
     async def _keep_owner(
         self, handle: bytes, old: FileAttributes, now: FileAttributes, notes: list[str]
     ) -> tuple[bool, bool]:
-        """Give the file the owner that the overwritten one has; whether user and group are the same then."""
+        """Give the file the owner of the overwritten one; return whether user and group are now the same."""
         if old.owner is None or now.owner is None or old.owner == now.owner:
             return True, True
         (user, group), (our_user, our_group) = old.owner, now.owner
@@ -442,19 +442,19 @@ class SftpPush:
     async def _set(
         self, path: bytes, handle: bytes | None, mode: int | None, times: tuple[int, int] | None
     ) -> list[str]:
-        """Set modes and times.
+        """Set mode and times.
 
         Args:
-            path: Of the file or the folder.
-            handle: Of the file.
-            mode: Permissions; ``None`` for as they are.
-            times: Access and modification, in seconds; ``None`` for as they are.
+            path: The path of the file or folder.
+            handle: The handle of the file.
+            mode: Permissions; ``None`` to leave them.
+            times: Access and modification time, in seconds; ``None`` to leave them.
 
         Returns:
-            What could not be set and was not asked for.
+            What could not be set, if ``-p`` was not given.
 
         Raises:
-            FileTrouble: ``-p`` asked for it.
+            FileError: They could not be set, and ``-p`` was given.
         """
         carried = times if times is not None and all(0 <= time <= LATEST for time in times) else None
         wanted = FileAttributes(mode=mode, times=carried)
@@ -462,11 +462,11 @@ class SftpPush:
             if wanted != FileAttributes() and handle is not None:
                 await self.sftp.set_attrs(handle, wanted)
             elif wanted != FileAttributes():
-                await self.sftp.set_attrs_at(path, wanted)
+                await self.sftp.set_path_attrs(path, wanted)
         except SftpError as error:
             if self.options.preserve:
                 raise FileError(f"its mode and times cannot be set: {error}; -p asks for them") from None
-            return [f"its mode and times are not those that they should be: {error}"]
+            return [f"its mode and times could not be set: {error}"]
         if times == carried or times is None:
             return []
         script = f"set_time -a {times[0]} {quoted(path)}; set_time -m {times[1]} {quoted(path)}"
@@ -474,7 +474,7 @@ class SftpPush:
         return ["its times, which SFTP cannot carry, are not kept"] if said is None or said else []
 
     async def _write(self, entry: SourceEntry, handle: bytes, start: int) -> int:
-        """Write the file from ``start`` to its end; how far that is."""
+        """Write the file from ``start`` to its end; return where it ends."""
         sent: deque[asyncio.Future[Response]] = deque()
         step = self.sftp.write_bytes
         end = start
@@ -486,16 +486,16 @@ class SftpPush:
             for place in _places(len(block), max(0, start - base), step):
                 data = block[place : place + step]
                 await self.in_flight.acquire(len(data))
-                asked = await self.sftp.ask_to_write(handle, base + place, data)
+                asked = await self.sftp.request_write(handle, base + place, data)
                 asked.add_done_callback(functools.partial(self._arrived, len(data)))
                 sent.append(asked)
                 while sent and sent[0].done():
-                    await self.sftp.done(sent.popleft())
+                    await self.sftp.write_result(sent.popleft())
             end = base + len(block)
             if len(block) < BLOCK_BYTES:
                 break
         while sent:
-            await self.sftp.done(sent.popleft())
+            await self.sftp.write_result(sent.popleft())
         return end
 
     def _arrived(self, size: int, _asked: asyncio.Future[Response]) -> None:
@@ -504,14 +504,14 @@ class SftpPush:
 
     @contextlib.asynccontextmanager
     async def _removed_on_failure(self, temporary: bytes) -> AsyncIterator[None]:
-        """Leave no half file behind, where the connection lives and the server lets us."""
+        """Remove the temporary file if the block fails, as long as the connection lives."""
         try:
             yield
         except (ConversationEnded, HostError):
             raise
         except BaseException as error:
             try:
-                async with asyncio.timeout(TIDY_SECONDS):
+                async with asyncio.timeout(CLEANUP_S):
                     await self.sftp.remove(temporary)
             except SftpError as remains:
                 if isinstance(error, FileError) and remains.code != StatusCode.NO_SUCH_FILE:
@@ -521,8 +521,8 @@ class SftpPush:
             raise
 
 
-def _check_free(old: FileAttributes | None) -> None:
-    """See to it that what is there may be replaced by a file."""
+def _check_replaceable(old: FileAttributes | None) -> None:
+    """Check that a file may replace what exists."""
     if old is not None and kind_of(old.mode or 0) is FileKind.FOLDER:
         raise FileError("a folder has its name")
     if old is not None and is_special(old.mode):

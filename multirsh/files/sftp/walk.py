@@ -1,7 +1,7 @@
-"""What a host offers for a pull: its sources, their patterns, and what is in their folders, bounded.
+"""What a host offers for a pull: sources, matches of patterns, and the contents of folders; all bounded.
 
-A folder is listed piece by piece, and each piece is handed on before the next
-is asked for: one that never ends fills no memory.
+A folder is listed piece by piece, and each piece is passed on before the next one is requested: a listing
+that never ends fills no memory.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from multirsh.files.sftp.client import SftpClient, SftpError
 from multirsh.files.sftp.packets import DirectoryEntry, FileAttributes
 
 MOST_ENTRIES: Final = 1_000_000
-"""Of one host in one pull: beyond that it is thought endless."""
+"""The most files of one host in one pull; a host with more is assumed to be endless."""
 
 DEEPEST: Final = 100
-"""Folders in folders."""
+"""The most folders inside of each other."""
 
 MOST_MATCHES: Final = 100_000
-"""Of one pattern."""
+"""The most matches of one pattern."""
 
 WHOLE_PATHS: Final = "; --parents keeps whole paths"
 
@@ -41,13 +41,13 @@ _NOTHING: Final = FileAttributes()
 
 
 class RemoteFile(NamedTuple):
-    """A file, folder or link of a host.
+    """A file, folder or link on a host.
 
     Attributes:
         kind: ``FILE``, ``FOLDER`` or ``LINK``.
-        path: On the host.
-        parts: Where it goes below the host's folder.
-        attrs: Of itself, or of what it leads to.
+        path: Its path on the host.
+        parts: Its path below the host's folder here.
+        attrs: Its own attributes, or those of what it leads to.
         target: Where a link leads.
     """
 
@@ -59,16 +59,16 @@ class RemoteFile(NamedTuple):
 
 
 class RemoteWalk:
-    """Goes through what one host offers."""
+    """Walks through the sources on one host."""
 
     def __init__(self, host: str, sftp: SftpClient, options: CopyOptions, tally: CopyTally) -> None:
-        """Look at nothing yet.
+        """Prepare the walk.
 
         Args:
             host: The host's name.
-            sftp: Open.
-            options: What is to be copied.
-            tally: Is told of what cannot be, or is left out.
+            sftp: A client that has begun.
+            options: What to copy.
+            tally: Records what fails or is left out.
         """
         self._host = host
         self._sftp = sftp
@@ -78,10 +78,10 @@ class RemoteWalk:
         self._tops: set[tuple[bytes, ...]] = set()
 
     async def sources(self, sources: Sequence[bytes]) -> AsyncGenerator[RemoteFile, None]:
-        """Everything that ``sources`` name, each folder before what is in it.
+        """Yield everything that the sources name; each folder comes before its contents.
 
         Raises:
-            HostError: There is no end to it.
+            HostError: There are too many files.
         """
         for source in sources:
             if is_pattern(source):
@@ -95,7 +95,7 @@ class RemoteWalk:
                     yield found
 
     async def _source(self, path: bytes, attrs: FileAttributes) -> AsyncGenerator[RemoteFile, None]:
-        """One source, followed if it is a link; ``attrs`` may be known from its folder."""
+        """Yield a source, followed if it is a link; ``attrs`` may be known from its folder."""
         name = base_name(path)
         reason = objection(name) if name else None
         top = whole_parts(path) if self._options.parents else (name,) if name else ()
@@ -121,7 +121,7 @@ class RemoteWalk:
     async def _below(
         self, path: bytes, parts: tuple[bytes, ...], attrs: FileAttributes, above: int
     ) -> AsyncGenerator[RemoteFile, None]:
-        """What is at ``path``, and below it; ``above`` is how many folders it is in."""
+        """Yield ``path`` and what is below it; ``above`` is the number of folders that it is in."""
         self._count(path)
         if attrs.mode is None:
             attrs = await self._known(self._sftp.lstat(path), path, "it is gone")
@@ -174,7 +174,7 @@ class RemoteWalk:
         if self._options.links is Links.SKIP:
             return None
         try:
-            target = await self._sftp.target_of(path)
+            target = await self._sftp.read_link(path)
         except SftpError as error:
             self._tally.failed(path, str(error))
             return None
@@ -186,7 +186,7 @@ class RemoteWalk:
     async def _known(
         self, asked: Coroutine[Any, Any, FileAttributes | None], path: bytes, otherwise: str
     ) -> FileAttributes:
-        """What is at ``path``; ``_NOTHING``, which is then told of, if there is nothing."""
+        """Return attributes from the host; record a failure and return ``_NOTHING`` if there are none."""
         try:
             attrs = await asked
         except SftpError as error:
@@ -198,11 +198,11 @@ class RemoteWalk:
         return attrs if attrs.mode is not None else FileAttributes(mode=0)
 
     async def _listed(self, path: bytes) -> AsyncGenerator[DirectoryEntry, None]:
-        """What is in a folder; what cannot be listed, or has no proper name, is told of."""
+        """Yield the contents of a folder; record those that cannot be listed, and unusable names."""
         try:
             handle = await self._sftp.open_folder(path)
             try:
-                while names := await self._sftp.list(handle):
+                while names := await self._sftp.read_folder(handle):
                     for name in names:
                         if name.name in {b".", b".."}:
                             continue
@@ -220,7 +220,7 @@ class RemoteWalk:
     # Patterns.
 
     async def _matches(self, pattern: bytes) -> list[DirectoryEntry]:
-        """All that matches, in the order of names."""
+        """Return all matches of a pattern, ordered by name."""
         begin, parts = split_pattern(pattern)
         matches = [DirectoryEntry(begin, FileAttributes())]
         for place, part in enumerate(parts):

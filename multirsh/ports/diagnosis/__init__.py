@@ -4,30 +4,30 @@
 ``probe`` asks the kernel something.
 """
 
-from multirsh.ports.diagnosis.advice import Finding, FindingKind, Way
-from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Reason, Unless, usual_attempts
+from multirsh.ports.diagnosis.advice import Finding, FindingKind, Remedy
+from multirsh.ports.diagnosis.binding import Attempt, BindAnswer, Outcome, Reason, Unless, usual_attempts
 from multirsh.ports.diagnosis.port import Bind, PortReport, Situation, diagnose_port
 from multirsh.ports.diagnosis.survey import Survey, survey
-from multirsh.ports.diagnosis.values import Destination, Group, Holder, Holders, Side
+from multirsh.ports.diagnosis.values import DestinationUse, Holder, HoldersByInode, Side, SocketGroup
 
 __all__ = [
-    "Answer",
     "Attempt",
     "Bind",
-    "Destination",
+    "BindAnswer",
+    "DestinationUse",
     "Finding",
     "FindingKind",
-    "Group",
     "Holder",
-    "Holders",
+    "HoldersByInode",
     "Outcome",
     "PortReport",
     "Reason",
+    "Remedy",
     "Side",
     "Situation",
+    "SocketGroup",
     "Survey",
     "Unless",
-    "Way",
     "diagnose_port",
     "survey",
     "usual_attempts",

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from multirsh.ports.diagnosis.values import Destination, Holder
+from multirsh.ports.diagnosis.values import DestinationUse, Holder
 from multirsh.ports.ledger import TIME_WAIT_SECONDS
 from multirsh.ports.sockets import Endpoint
 from multirsh.ports.sysctls import KernelPorts
@@ -33,7 +33,7 @@ _WIDE: Final = range(16384, 61000)
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Remedy:
     """A way out.
 
     Attributes:
@@ -75,7 +75,7 @@ class Finding:
     kind: FindingKind
     is_urgent: bool
     message: str
-    ways: tuple[Way, ...] = ()
+    ways: tuple[Remedy, ...] = ()
     leave_alone: tuple[str, ...] = ()
 
 
@@ -87,13 +87,13 @@ NOT_THE_BUCKETS: Final = (
     "do not lower net.ipv4.tcp_max_tw_buckets: connections would lose their protection from late segments"
 )
 
-_REMOTE_FIRST: Final = Way(
+_REMOTE_FIRST: Final = Remedy(
     "let the other end close first, as multirsh does, or keep connections open and use them again",
     "a change in the program that connects",
 )
 
 
-def few_ports_left(destination: Destination, usable: int, kernel: KernelPorts) -> Finding | None:
+def few_ports_left(destination: DestinationUse, usable: int, kernel: KernelPorts) -> Finding | None:
     """One destination has most of the ports that there are for it."""
     if usable - destination.left < MUCH * usable or not destination.used:
         return None
@@ -107,16 +107,16 @@ def few_ports_left(destination: Destination, usable: int, kernel: KernelPorts) -
             _REMOTE_FIRST,
             *(() if destination.reuses else _reuse(kernel)),
             *_widen(kernel),
-            Way("use a second address, at either end", "each pair of addresses has all ports for itself"),
+            Remedy("use a second address, at either end", "each pair of addresses has all ports for itself"),
         ),
         (NOT_THE_TIMEOUT, NOT_RECYCLE, NOT_THE_BUCKETS),
     )
 
 
-def _reuse(kernel: KernelPorts) -> tuple[Way, ...]:
+def _reuse(kernel: KernelPorts) -> tuple[Remedy, ...]:
     timestamps = "net.ipv4.tcp_timestamps=1, " + ("the default" if kernel.timestamps else "which is 0 here")
     return (
-        Way(
+        Remedy(
             f"let connect(2) take over ports that have been in TIME_WAIT for {kernel.tw_reuse_delay:g} s",
             f"both ends need TCP timestamps ({timestamps}); it helps only the end that connects",
             "sysctl -w net.ipv4.tcp_tw_reuse=1",
@@ -124,12 +124,12 @@ def _reuse(kernel: KernelPorts) -> tuple[Way, ...]:
     )
 
 
-def _widen(kernel: KernelPorts) -> tuple[Way, ...]:
+def _widen(kernel: KernelPorts) -> tuple[Remedy, ...]:
     first, last = min(kernel.ephemeral.start, _WIDE.start), max(kernel.ephemeral.stop, _WIDE.stop) - 1
     if range(first, last + 1) == kernel.ephemeral:
         return ()
     return (
-        Way(
+        Remedy(
             f"widen the range to {first}-{last}",
             "first list the ports in it on which services listen in net.ipv4.ip_local_reserved_ports, or a "
             "connection may have one of them when its service restarts",
@@ -149,8 +149,8 @@ def reserved_ports_run_out(taken: int, there_are: int) -> Finding | None:
         "one of what is left, and fail when there is none.",
         (
             _REMOTE_FIRST,
-            Way(f"wait: what is in TIME_WAIT is free after {TIME_WAIT_SECONDS:g} s"),
-            Way("mount NFS with noresvport", "the server must allow it (export option insecure)"),
+            Remedy(f"wait: what is in TIME_WAIT is free after {TIME_WAIT_SECONDS:g} s"),
+            Remedy("mount NFS with noresvport", "the server must allow it (export option insecure)"),
         ),
         ("tcp_tw_reuse and ip_local_port_range do nothing for ports that a program chooses itself",),
     )
@@ -167,7 +167,7 @@ def time_wait_is_dropped(buckets: int, kernel: KernelPorts) -> Finding | None:
         f"{buckets:,} connections are in TIME_WAIT, and the kernel keeps {kernel.max_tw_buckets:,} at the "
         "most. Beyond that it drops them and logs: TCP: time wait bucket table overflow.",
         (
-            Way(
+            Remedy(
                 "raise the limit",
                 "about 300 bytes of memory for each",
                 f"sysctl -w net.ipv4.tcp_max_tw_buckets={wanted}",
@@ -187,7 +187,7 @@ def never_closed(program: Holder | None, count: int) -> Finding | None:
         True,
         f"{count:,} connections of {who} are in CLOSE_WAIT: the other ends have closed, and it has not. They "
         "stay until it does.",
-        (Way("mend the program: it must close a socket from which it has read end of file"),),
+        (Remedy("mend the program: it must close a socket from which it has read end of file"),),
         ("no setting of the kernel ends CLOSE_WAIT",),
     )
 
@@ -201,7 +201,7 @@ def orphans(count: int) -> Finding | None:
         False,
         f"{count:,} connections were closed by programs here, and the far ends have not closed or do not "
         "answer. The kernel ends them by itself.",
-        (Way("see why the far ends do not close: they may have died, or a firewall drops their packets"),),
+        (Remedy("see why the far ends do not close: they may have died, or a firewall drops their packets"),),
     )
 
 
@@ -216,7 +216,7 @@ def listeners_in_the_range(ports: Sequence[int], kernel: KernelPorts) -> Finding
         f"Something listens on {few}, where the kernel takes ports for connections from. While it is "
         "stopped, a connection may get that port, and it cannot start again.",
         (
-            Way(
+            Remedy(
                 "keep the port for the service",
                 "not worth it for a port that was chosen by chance (port 0)",
                 reservation(ports, kernel),
@@ -240,7 +240,7 @@ def reuse_without_timestamps(kernel: KernelPorts) -> Finding | None:
         f"net.ipv4.tcp_tw_reuse is {kernel.tw_reuse}, but TCP timestamps are off, and it does nothing "
         "without them.",
         (
-            Way(
+            Remedy(
                 "turn them on, as is the default", "12 bytes a segment", "sysctl -w net.ipv4.tcp_timestamps=1"
             ),
         ),

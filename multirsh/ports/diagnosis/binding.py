@@ -85,7 +85,7 @@ class Blocker(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BindVerdict:
     """What is to be expected of an attempt.
 
     Attributes:
@@ -99,7 +99,7 @@ class Verdict:
     blockers: tuple[Blocker, ...]
 
 
-class Answer(enum.StrEnum):
+class BindAnswer(enum.StrEnum):
     """What bind(2) said when it was tried."""
 
     WORKS = "works"
@@ -136,7 +136,7 @@ class Reason(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-def explain(verdict: Verdict | None, answer: Answer | None) -> Reason:
+def explain(verdict: BindVerdict | None, answer: BindAnswer | None) -> Reason:
     """Say why, from what the table let expect and what the kernel said.
 
     Args:
@@ -144,23 +144,23 @@ def explain(verdict: Verdict | None, answer: Answer | None) -> Reason:
         answer: What the kernel said; ``None`` where nobody tried.
     """
     match answer:
-        case Answer.NOT_PERMITTED:
+        case BindAnswer.NOT_PERMITTED:
             return Reason.NOT_PERMITTED
-        case Answer.NO_ADDRESS:
+        case BindAnswer.NO_ADDRESS:
             return Reason.NO_ADDRESS
-        case Answer.WORKS if verdict is None:
+        case BindAnswer.WORKS if verdict is None:
             return Reason.NOTHING_THERE
     if verdict is None:
         return Reason.UNKNOWN
-    is_refused = answer is Answer.IN_USE
+    is_refused = answer is BindAnswer.IN_USE
     match verdict.outcome:
         case Outcome.WORKS:
             return Reason.HIDDEN if is_refused else Reason.NOTHING_THERE
-        case Outcome.DEPENDS if answer is Answer.WORKS:
+        case Outcome.DEPENDS if answer is BindAnswer.WORKS:
             return Reason.OTHER_HAS_IT
         case Outcome.DEPENDS:
             return Reason.OTHER_LACKS_IT if is_refused else Reason.IF_OTHER_HAS_IT
-        case Outcome.FAILS if answer is Answer.WORKS:
+        case Outcome.FAILS if answer is BindAnswer.WORKS:
             return Reason.CHANGED
         case Outcome.FAILS:
             listens = verdict.blockers[0].socket.state is TcpState.LISTEN
@@ -176,7 +176,7 @@ def usual_attempts() -> tuple[Attempt, ...]:
     )
 
 
-def judge(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Verdict:
+def judge(attempt: Attempt, sockets: Iterable[TcpSocket]) -> BindVerdict:
     """Predict a bind(2) to a port.
 
     Args:
@@ -190,7 +190,7 @@ def judge(attempt: Attempt, sockets: Iterable[TcpSocket]) -> Verdict:
         outcome = Outcome.DEPENDS
     else:
         outcome = Outcome.FAILS
-    return Verdict(attempt, outcome, tuple(blockers))
+    return BindVerdict(attempt, outcome, tuple(blockers))
 
 
 def _certain_listeners_first(blocker: Blocker) -> tuple[int, bool]:
@@ -234,15 +234,15 @@ def _overlap(attempt: Attempt, row: TcpSocket) -> frozenset[Unless] | None:
 
 
 _ANSWERS: Final = {
-    errno.EADDRINUSE: Answer.IN_USE,
-    errno.EACCES: Answer.NOT_PERMITTED,
-    errno.EPERM: Answer.NOT_PERMITTED,
-    errno.EADDRNOTAVAIL: Answer.NO_ADDRESS,
-    errno.EAFNOSUPPORT: Answer.NO_ADDRESS,
+    errno.EADDRINUSE: BindAnswer.IN_USE,
+    errno.EACCES: BindAnswer.NOT_PERMITTED,
+    errno.EPERM: BindAnswer.NOT_PERMITTED,
+    errno.EADDRNOTAVAIL: BindAnswer.NO_ADDRESS,
+    errno.EAFNOSUPPORT: BindAnswer.NO_ADDRESS,
 }
 
 
-def probe(port: int, attempts: Iterable[Attempt]) -> Mapping[Attempt, Answer]:
+def probe(port: int, attempts: Iterable[Attempt]) -> Mapping[Attempt, BindAnswer]:
     """Try each bind(2), one after another.
 
     Args:
@@ -252,7 +252,7 @@ def probe(port: int, attempts: Iterable[Attempt]) -> Mapping[Attempt, Answer]:
     return {attempt: _ask(port, attempt) for attempt in attempts}
 
 
-def _ask(port: int, attempt: Attempt) -> Answer:
+def _ask(port: int, attempt: Attempt) -> BindAnswer:
     try:
         with socket.socket(socket.AF_INET6 if attempt.is_v6 else socket.AF_INET) as tried:
             if attempt.reuse_address:
@@ -261,5 +261,5 @@ def _ask(port: int, attempt: Attempt) -> Answer:
                 tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(attempt.v6only))
             tried.bind((attempt.address, port))
     except OSError as error:
-        return _ANSWERS.get(error.errno or 0, Answer.UNKNOWN)
-    return Answer.WORKS
+        return _ANSWERS.get(error.errno or 0, BindAnswer.UNKNOWN)
+    return BindAnswer.WORKS

@@ -11,19 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from multirsh.ports.diagnosis import port_advice
-from multirsh.ports.diagnosis.advice import Way
+from multirsh.ports.diagnosis.advice import Remedy
 from multirsh.ports.diagnosis.binding import (
     REQUESTS,
-    Answer,
     Attempt,
+    BindAnswer,
+    BindVerdict,
     Outcome,
     Reason,
-    Verdict,
     explain,
     judge,
     usual_attempts,
 )
-from multirsh.ports.diagnosis.values import Group, Holders, Side, grouped, service_ports
+from multirsh.ports.diagnosis.values import HoldersByInode, Side, SocketGroup, grouped, service_ports
 from multirsh.ports.sockets import TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 
@@ -60,14 +60,19 @@ class Bind:
     """
 
     attempt: Attempt
-    verdict: Verdict | None
-    answer: Answer | None
+    verdict: BindVerdict | None
+    answer: BindAnswer | None
 
     @property
     def works(self) -> bool | None:
         """Whether bind(2) works: by the kernel's answer, else by the table; ``None`` where neither tells."""
-        if self.answer in {Answer.WORKS, Answer.IN_USE, Answer.NOT_PERMITTED, Answer.NO_ADDRESS}:
-            return self.answer is Answer.WORKS
+        if self.answer in {
+            BindAnswer.WORKS,
+            BindAnswer.IN_USE,
+            BindAnswer.NOT_PERMITTED,
+            BindAnswer.NO_ADDRESS,
+        }:
+            return self.answer is BindAnswer.WORKS
         if self.verdict is None or self.verdict.outcome is Outcome.DEPENDS:
             return None
         return self.verdict.outcome is Outcome.WORKS
@@ -102,23 +107,23 @@ class PortReport:
     kernel: KernelPorts
     is_known: bool
     situation: Situation
-    groups: tuple[Group, ...]
-    towards: tuple[Group, ...]
+    groups: tuple[SocketGroup, ...]
+    towards: tuple[SocketGroup, ...]
     binds: tuple[Bind, ...]
     is_privileged: bool
     is_permitted: bool | None
     is_ephemeral: bool
     free_in_s: float | None
-    ways: tuple[Way, ...]
+    ways: tuple[Remedy, ...]
 
 
 def diagnose_port(
     port: int,
     table: Sequence[TcpSocket] | None,
     kernel: KernelPorts,
-    holders: Holders,
+    holders: HoldersByInode,
     *,
-    answers: Mapping[Attempt, Answer] | None = None,
+    answers: Mapping[Attempt, BindAnswer] | None = None,
     most_peers: int = 5,
 ) -> PortReport:
     """Look at one port.
@@ -165,9 +170,9 @@ def diagnose_port(
     )
 
 
-def _situation(groups: Iterable[Group], binds: Iterable[Bind], *, is_known: bool) -> Situation:
+def _situation(groups: Iterable[SocketGroup], binds: Iterable[Bind], *, is_known: bool) -> Situation:
     groups = tuple(groups)
-    is_refused = any(bind.answer is Answer.IN_USE for bind in binds)
+    is_refused = any(bind.answer is BindAnswer.IN_USE for bind in binds)
     if any(group.state is TcpState.LISTEN for group in groups):
         return Situation.LISTENING
     if any(group.state is TcpState.CLOSE for group in groups):
@@ -182,16 +187,16 @@ def _situation(groups: Iterable[Group], binds: Iterable[Bind], *, is_known: bool
         return Situation.SERVING if is_server else Situation.CONNECTING
     if is_known:
         return Situation.HIDDEN if is_refused else Situation.FREE
-    is_free = any(bind.answer is Answer.WORKS for bind in binds) and not is_refused
+    is_free = any(bind.answer is BindAnswer.WORKS for bind in binds) and not is_refused
     return Situation.FREE if is_free else Situation.UNKNOWN
 
 
 def _is_permitted(binds: Iterable[Bind]) -> bool | None:
-    answers = {bind.answer for bind in binds} - {None, Answer.NO_ADDRESS, Answer.UNKNOWN}
-    return Answer.NOT_PERMITTED not in answers if answers else None
+    answers = {bind.answer for bind in binds} - {None, BindAnswer.NO_ADDRESS, BindAnswer.UNKNOWN}
+    return BindAnswer.NOT_PERMITTED not in answers if answers else None
 
 
-def _free_in_s(groups: Sequence[Group]) -> float | None:
+def _free_in_s(groups: Sequence[SocketGroup]) -> float | None:
     ends = [group.last_ends_s for group in groups]
     known = [end for end in ends if end is not None]
     return max(known) if known and len(known) == len(ends) else None
@@ -200,11 +205,11 @@ def _free_in_s(groups: Sequence[Group]) -> float | None:
 def _ways(
     situation: Situation,
     port: int,
-    groups: tuple[Group, ...],
+    groups: tuple[SocketGroup, ...],
     kernel: KernelPorts,
     binds: Iterable[Bind],
     free_in_s: float | None,
-) -> tuple[Way, ...]:
+) -> tuple[Remedy, ...]:
     works = {bind.works for bind in binds if bind.attempt.reuse_address and not bind.attempt.is_v6}
     reuse_helps = works.pop() if len(works) == 1 else None
     match situation:

@@ -21,11 +21,11 @@ from multirsh.ports.diagnosis.values import (
     ENDING,
     ORDER,
     RESERVED,
-    Destination,
-    Group,
+    DestinationUse,
     Holder,
-    Holders,
+    HoldersByInode,
     Side,
+    SocketGroup,
     bound_ports,
     grouped,
     listening_ports,
@@ -94,7 +94,7 @@ class Reserved:
         free: How many have nothing.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[SocketGroup, ...]
     taken: int
     free: int
 
@@ -137,14 +137,18 @@ class Survey:
     states: Mapping[TcpState, int]
     ephemeral: Ephemeral
     reserved: Reserved
-    destinations: tuple[Destination, ...]
+    destinations: tuple[DestinationUse, ...]
     time_wait: TimeWait
     rates: Rates
     findings: tuple[Finding, ...]
 
 
 def survey(
-    table: Sequence[TcpSocket] | None, kernel: KernelPorts, holders: Holders, *, most_destinations: int = 10
+    table: Sequence[TcpSocket] | None,
+    kernel: KernelPorts,
+    holders: HoldersByInode,
+    *,
+    most_destinations: int = 10,
 ) -> Survey:
     """Look at all ports.
 
@@ -199,7 +203,7 @@ def _ephemeral(rows: Sequence[TcpSocket], kernel: KernelPorts) -> Ephemeral:
 
 def _destinations(
     clients: Sequence[TcpSocket], ephemeral: Ephemeral, kernel: KernelPorts
-) -> tuple[Destination, ...]:
+) -> tuple[DestinationUse, ...]:
     towards: defaultdict[Endpoint, list[TcpSocket]] = defaultdict(list)
     for row in clients:
         towards[row.remote].append(row)
@@ -209,7 +213,7 @@ def _destinations(
 
 def _destination(
     remote: Endpoint, rows: Sequence[TcpSocket], ephemeral: Ephemeral, kernel: KernelPorts
-) -> Destination:
+) -> DestinationUse:
     states = Counter(row.state for row in rows)
     ports: defaultdict[str, set[int]] = defaultdict(set)
     held: defaultdict[str, set[int]] = defaultdict(set)
@@ -219,7 +223,7 @@ def _destination(
             if row.state is not TcpState.TIME_WAIT or not reuses(row, kernel):
                 held[row.local.address].add(row.local.port)
     source = max((row.local.address for row in rows), key=lambda one: (len(held[one]), len(ports[one]), one))
-    return Destination(
+    return DestinationUse(
         remote=remote,
         states={state: states[state] for state in ORDER if states[state]},
         source=source,
@@ -265,7 +269,7 @@ def _ending(rows: Sequence[TcpSocket]) -> int:
 
 
 def _reserved(
-    rows: Sequence[TcpSocket], services: Collection[int], kernel: KernelPorts, holders: Holders
+    rows: Sequence[TcpSocket], services: Collection[int], kernel: KernelPorts, holders: HoldersByInode
 ) -> Reserved:
     there = [row for row in rows if row.local.port in RESERVED]
     taken = len({row.local.port for row in there})
@@ -279,7 +283,7 @@ def _reserved(
     return Reserved(groups=tuple(groups), taken=taken, free=len(RESERVED) - taken)
 
 
-def _close_wait(rows: Sequence[TcpSocket], holders: Holders) -> list[tuple[Holder | None, int]]:
+def _close_wait(rows: Sequence[TcpSocket], holders: HoldersByInode) -> list[tuple[Holder | None, int]]:
     """Programs that keep connections which the far end has ended; who is unknown is ``None``."""
     counts: Counter[Holder | None] = Counter()
     for row in rows:

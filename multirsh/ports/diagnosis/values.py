@@ -49,7 +49,7 @@ class Holder(NamedTuple):
     name: str
 
 
-Holders = Mapping[int, Sequence[Holder]]
+HoldersByInode = Mapping[int, Sequence[Holder]]
 """A socket's inode → who has it open, as far as we may know."""
 
 
@@ -75,7 +75,7 @@ class Peer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class SocketGroup:
     """Sockets that have one end in common and are alike.
 
     Attributes:
@@ -110,7 +110,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+class DestinationUse:
     """Where this machine connects to.
 
     Attributes:
@@ -175,10 +175,10 @@ def grouped(
     *,
     services: Collection[int],
     kernel: KernelPorts,
-    holders: Holders,
+    holders: HoldersByInode,
     most_peers: int = 0,
     by_far_end: bool = False,
-) -> tuple[Group, ...]:
+) -> tuple[SocketGroup, ...]:
     """Put sockets together that are alike, in the order of a connection's life.
 
     Args:
@@ -201,18 +201,18 @@ def grouped(
     return tuple(sorted(groups, key=_place))
 
 
-def _pids(row: TcpSocket, holders: Holders) -> frozenset[int]:
+def _pids(row: TcpSocket, holders: HoldersByInode) -> frozenset[int]:
     return frozenset(holder.pid for holder in holders.get(row.inode, ()))
 
 
 def _group(
-    rows: Sequence[TcpSocket], side: Side, holders: Holders, most_peers: int, *, by_far_end: bool
-) -> Group:
+    rows: Sequence[TcpSocket], side: Side, holders: HoldersByInode, most_peers: int, *, by_far_end: bool
+) -> SocketGroup:
     first = rows[0]
     ends = [row.seconds_left for row in rows if row.seconds_left is not None]
     peers = [Peer(row.local if by_far_end else row.remote, row.seconds_left) for row in rows]
     peers.sort(key=lambda peer: (-(peer.seconds_left or 0.0), peer.endpoint))
-    return Group(
+    return SocketGroup(
         state=first.state,
         end=first.remote if by_far_end else first.local,
         count=len(rows),
@@ -226,5 +226,5 @@ def _group(
     )
 
 
-def _place(group: Group) -> tuple[int, bool, Endpoint, int]:
+def _place(group: SocketGroup) -> tuple[int, bool, Endpoint, int]:
     return (ORDER.index(group.state), not group.has_process, group.end, -group.count)

@@ -39,7 +39,7 @@ _QUOTED_COMMAND: Final = re.compile(r"'%c'|\"%c\"")
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class ExecTemplate:
     """A call of a program, with words to be filled in.
 
     Attributes:

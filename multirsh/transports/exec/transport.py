@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Iterable, Sequence
 
 from multirsh.errors import UsageError
-from multirsh.model import Host, Settings
+from multirsh.model import Host, HostRoute, RouteSettings, Settings, digest
 from multirsh.names import check_word
-from multirsh.routes import Route, Way, digest
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.exec.options import ExecOptions
-from multirsh.transports.exec.template import WAY_OUT, Template
+from multirsh.transports.exec.template import WAY_OUT, ExecTemplate
 from multirsh.transports.process.child import Launch
 from multirsh.transports.process.connection import DESCRIPTORS
 from multirsh.transports.process.connector import ProcessConnector
@@ -34,7 +33,7 @@ class ExecTransport:
         if options.template is None:
             raise UsageError("exec needs to know what program reaches a host", hint=f"say it, {WAY_OUT}")
         self._options = options
-        self._template = Template.parse(options.template)
+        self._template = ExecTemplate.parse(options.template)
 
     @property
     def has_terminals(self) -> bool:
@@ -61,11 +60,11 @@ class ExecTransport:
     async def close(self) -> None:
         """There is nothing to let go of."""
 
-    def route(self, host: Host) -> Route:
+    def route(self, host: Host) -> HostRoute:
         """Where ``host`` is and how it is entered."""
         settings = self._options.settings.or_else(host.settings)
         program = digest(self._options.template or "")
-        return Route(host.target, host.target, Way(settings=settings, program=program))
+        return HostRoute(host.target, host.target, RouteSettings(settings=settings, program=program))
 
     def _user_of(self, host: Host) -> str | None:
         return self._options.settings.or_else(host.settings).user

@@ -12,7 +12,7 @@ from typing import Final
 
 from multirsh.transports.process import table
 from multirsh.transports.process.child import Child
-from multirsh.transports.process.table import STOPPED, Entry, Table
+from multirsh.transports.process.table import STOPPED, ProcessEntry, Table
 
 LOOK_S: Final = 0.02
 """Seconds from one look at the processes to the next, at the least."""
@@ -109,7 +109,7 @@ class Tree:
         if seen is not None:
             _signal(self._alive(seen), signal.SIGKILL)
 
-    def _alive(self, seen: Table) -> dict[int, Entry]:
+    def _alive(self, seen: Table) -> dict[int, ProcessEntry]:
         leader = seen.get(self.child.pid)
         if leader is None or not self.child.is_ours:
             return {}
@@ -121,7 +121,7 @@ class Tree:
         self._known |= {pid: entry.start for pid, entry in found.items()}
         return found
 
-    def _terminate(self, alive: dict[int, Entry]) -> None:
+    def _terminate(self, alive: dict[int, ProcessEntry]) -> None:
         """Send TERM to those who have not got it; parents first, lest a shell goes on to its next command."""
         fresh = {pid: entry for pid, entry in alive.items() if pid not in self._told}
         _signal(fresh, signal.SIGTERM)
@@ -148,7 +148,7 @@ class Tree:
                 os.killpg(self.child.pid, number)
 
 
-def _signal(processes: dict[int, Entry], number: signal.Signals) -> None:
+def _signal(processes: dict[int, ProcessEntry], number: signal.Signals) -> None:
     for pid in processes:
         # It has ended meanwhile, or is another user's: the next look tells.
         with suppress(ProcessLookupError, PermissionError):

@@ -27,7 +27,7 @@ _VOLATILE: Final = (b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
 """What shells change in the environment of whatever they start."""
 
 
-class Entry(NamedTuple):
+class ProcessEntry(NamedTuple):
     """One process.
 
     Attributes:
@@ -45,11 +45,11 @@ class Entry(NamedTuple):
     start: int
 
 
-Table: TypeAlias = Mapping[int, Entry]
+Table: TypeAlias = Mapping[int, ProcessEntry]
 """By process id."""
 
 
-def parse_stat(text: str) -> Entry | None:
+def parse_stat(text: str) -> ProcessEntry | None:
     """Read ``/proc/PID/stat``; ``None`` where it is none.
 
     Args:
@@ -57,7 +57,7 @@ def parse_stat(text: str) -> Entry | None:
     """
     fields = text.rpartition(")")[2].split()
     try:
-        return Entry(int(fields[1]), int(fields[2]), int(fields[3]), fields[0], int(fields[19]))
+        return ProcessEntry(int(fields[1]), int(fields[2]), int(fields[3]), fields[0], int(fields[19]))
     except (IndexError, ValueError):
         return None
 
@@ -71,7 +71,7 @@ def read_table() -> Table | None:
         return None
     if own != os.getpid():
         return None
-    found: dict[int, Entry] = {}
+    found: dict[int, ProcessEntry] = {}
     for name in names:
         if name.isdigit():
             with suppress(OSError), open(f"{PROC}/{name}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - there are many, often
@@ -81,7 +81,7 @@ def read_table() -> Table | None:
     return found
 
 
-def family(table: Table, leader: int, known: Mapping[int, int]) -> dict[int, Entry]:
+def family(table: Table, leader: int, known: Mapping[int, int]) -> dict[int, ProcessEntry]:
     """Find what a program has started and what runs still, parents first.
 
     Args:
@@ -120,7 +120,7 @@ def ancestors(table: Table, pid: int) -> Iterator[int]:
         yield pid
 
 
-def strays(table: Table, leader: Entry, own: int, family_of: Collection[int]) -> Iterator[int]:
+def strays(table: Table, leader: ProcessEntry, own: int, family_of: Collection[int]) -> Iterator[int]:
     """Those who may have left the family without a trace: adopted orphans that are no older than it.
 
     Args:

@@ -50,7 +50,7 @@ LOOK_AGAIN_S: Final = 0.1
 """Seconds until a listener is asked again after the process had no descriptor left."""
 
 
-class Verdict(enum.Enum):
+class CallbackVerdict(enum.Enum):
     """What is done with a connection that came in."""
 
     LET_IN = "let in"
@@ -60,7 +60,7 @@ class Verdict(enum.Enum):
     """From an address that is not awaited."""
 
 
-def judge(address: str, port: int, awaited: Collection[str], *, is_own: bool = False) -> Verdict:
+def judge(address: str, port: int, awaited: Collection[str], *, is_own: bool = False) -> CallbackVerdict:
     """Decide about a connection that came in.
 
     Args:
@@ -70,10 +70,10 @@ def judge(address: str, port: int, awaited: Collection[str], *, is_own: bool = F
         is_own: Whether the port that it came to is one host's own, so that it can only be that host's.
     """
     if is_own and port in RESERVED:
-        return Verdict.LET_IN
+        return CallbackVerdict.LET_IN
     if address not in awaited:
-        return Verdict.STRANGER
-    return Verdict.LET_IN if port in RESERVED else Verdict.WRONG_PORT
+        return CallbackVerdict.STRANGER
+    return CallbackVerdict.LET_IN if port in RESERVED else CallbackVerdict.WRONG_PORT
 
 
 def plain(address: str) -> str:
@@ -252,7 +252,7 @@ class _Listener:
         awaited = set(self._awaited.values())
         is_own = len(awaited) == 1 and not self._spoilt and not is_late
         verdict = judge(address, port, self._awaited, is_own=is_own)
-        if verdict is Verdict.LET_IN:
+        if verdict is CallbackVerdict.LET_IN:
             expectation = self._awaited.get(address) or awaited.pop()
             with suppress(OSError):  # come and gone; its server will say so on the main connection
                 # in.rshd binds one of its 512 reserved ports for this, without SO_REUSEADDR: its TIME_WAIT
@@ -261,7 +261,7 @@ class _Listener:
                 expectation.arrived(transport)
             return
         reset(sock)
-        if verdict is Verdict.WRONG_PORT:
+        if verdict is CallbackVerdict.WRONG_PORT:
             self._awaited[address].fail(failures.stderr_from_wrong_port(port))
         elif len(awaited) == 1 and port in RESERVED and not is_late:
             expected = ", ".join(sorted(self._awaited))

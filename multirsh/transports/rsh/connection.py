@@ -23,7 +23,7 @@ from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures, wrapper
 from multirsh.transports.rsh.back_channel import BackChannels, Expectation, NoStderr
 from multirsh.transports.rsh.conversation import Conversation, Stage
-from multirsh.transports.rsh.plan import Plan
+from multirsh.transports.rsh.plan import RshPlan
 from multirsh.transports.rsh.rcmd import request_command, request_stderr
 
 OTHER_STREAM_S: Final = 1.0
@@ -55,7 +55,7 @@ class Around(Protocol):
 class RshConnection:
     """A ``Connection`` (``transports.base``) by rcmd."""
 
-    def __init__(self, around: Around, host: Host, *, plan: Callable[[], Plan]) -> None:
+    def __init__(self, around: Around, host: Host, *, plan: Callable[[], RshPlan]) -> None:
         """Make a connection, not yet begun.
 
         Args:
@@ -311,7 +311,7 @@ class RshConnection:
 
     def _attach(self, transport: RemoteFirstTransport, stream: Stream) -> None:
         _keep_alive(transport.get_extra_info("socket"))
-        transport.attach(_Lane(self, stream))
+        transport.attach(_StreamProtocol(self, stream))
 
     def _transports(self) -> list[RemoteFirstTransport]:
         return [transport for transport in (self._main, self._stderr) if transport is not None]
@@ -387,7 +387,7 @@ class RshConnection:
         main.abandon()
 
 
-class _Lane(asyncio.Protocol):
+class _StreamProtocol(asyncio.Protocol):
     """One of a host's two connections, as the loop sees it."""
 
     def __init__(self, connection: RshConnection, stream: Stream) -> None:

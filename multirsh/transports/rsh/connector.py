@@ -10,7 +10,7 @@ from multirsh.transports.base import Destination
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.rsh.back_channel import BackChannels
 from multirsh.transports.rsh.connection import RshConnection
-from multirsh.transports.rsh.plan import Plan
+from multirsh.transports.rsh.plan import RshPlan
 
 
 class RshConnector:
@@ -21,7 +21,7 @@ class RshConnector:
         back_channels: Takes those that the hosts make.
     """
 
-    def __init__(self, plan: Callable[[Host], Plan], dialler: Dialler) -> None:
+    def __init__(self, plan: Callable[[Host], RshPlan], dialler: Dialler) -> None:
         """Begin a run.
 
         Args:

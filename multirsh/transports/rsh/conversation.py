@@ -13,7 +13,7 @@ from multirsh.model import Exited
 from multirsh.transports.base import Stream
 from multirsh.transports.rsh import failures
 from multirsh.transports.rsh.failures import Reason
-from multirsh.transports.rsh.rcmd import Answer, ReplyParser
+from multirsh.transports.rsh.rcmd import ReplyKind, ReplyParser
 from multirsh.transports.rsh.wrapper import LONGEST_PRELUDE, MarkerFinder, Part
 
 
@@ -90,8 +90,8 @@ class Conversation:
             if reply is None:
                 return b""
             self._reply = None
-            if reply.answer is not Answer.ACCEPTED:
-                words = failures.refused if reply.answer is Answer.REFUSED else failures.not_rsh
+            if reply.answer is not ReplyKind.ACCEPTED:
+                words = failures.refused if reply.answer is ReplyKind.REFUSED else failures.not_rsh
                 self.fail(words(reply.text))
                 return b""
             self.stage = Stage.ACCEPTED

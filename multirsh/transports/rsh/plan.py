@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RshPlan:
     """What a connection needs to know.
 
     Attributes:

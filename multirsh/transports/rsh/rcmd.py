@@ -78,7 +78,7 @@ def check_name(name: bytes) -> None:
         raise NameTooLong(f"rsh carries names of {LONGEST_NAME} bytes at the most")
 
 
-class Answer(enum.Enum):
+class ReplyKind(enum.Enum):
     """What a server's reply came to."""
 
     ACCEPTED = "accepted"
@@ -99,7 +99,7 @@ class Reply:
         rest: What came after it: the beginning of the command's output.
     """
 
-    answer: Answer
+    answer: ReplyKind
     text: bytes = b""
     rest: bytes = b""
 
@@ -117,14 +117,14 @@ class ReplyParser:
             return None
         first, more = self._held[:1], self._held[1:]
         if first == b"\0":
-            return Reply(Answer.ACCEPTED, rest=more)
+            return Reply(ReplyKind.ACCEPTED, rest=more)
         if first != b"\1":
-            return Reply(Answer.NOT_RSH, text=self._held[:LONGEST_REFUSAL])
+            return Reply(ReplyKind.NOT_RSH, text=self._held[:LONGEST_REFUSAL])
         line, newline, _ = more.partition(b"\n")
         if newline or len(line) >= LONGEST_REFUSAL:
-            return Reply(Answer.REFUSED, text=line[:LONGEST_REFUSAL])
+            return Reply(ReplyKind.REFUSED, text=line[:LONGEST_REFUSAL])
         return None
 
     def end(self) -> Reply | None:
         """The server has closed: a refusal that lacks its line feed is one nevertheless."""
-        return Reply(Answer.REFUSED, text=self._held[1:]) if self._held[:1] == b"\1" else None
+        return Reply(ReplyKind.REFUSED, text=self._held[1:]) if self._held[:1] == b"\1" else None

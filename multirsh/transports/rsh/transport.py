@@ -9,13 +9,12 @@ from dataclasses import replace
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.model import Host, Settings, SourcePort
-from multirsh.routes import Route, Way
+from multirsh.model import Host, HostRoute, RouteSettings, Settings, SourcePort
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.rsh.connector import RshConnector
 from multirsh.transports.rsh.options import RshOptions, RshStderr
-from multirsh.transports.rsh.plan import Plan
+from multirsh.transports.rsh.plan import RshPlan
 from multirsh.transports.rsh.rcmd import DEFAULT_PORT, LONGEST_NAME, check_name
 
 WARNING: Final = (
@@ -77,10 +76,10 @@ class RshTransport:
     async def close(self) -> None:
         """There is nothing to let go of."""
 
-    def plan(self, host: Host) -> Plan:
+    def plan(self, host: Host) -> RshPlan:
         """How to reach ``host``."""
         settings = self._options.settings.or_else(host.settings)
-        return Plan(
+        return RshPlan(
             address=host.target,
             port=settings.port or DEFAULT_PORT,
             local_user=self._local_user,
@@ -88,12 +87,14 @@ class RshTransport:
             is_merged=self._options.stderr is RshStderr.MERGED,
         )
 
-    def route(self, host: Host) -> Route:
+    def route(self, host: Host) -> HostRoute:
         """Where ``host`` is and how it is entered."""
         settings = self._options.settings.or_else(host.settings)
         plan = self.plan(host)
         user = plan.remote_user.decode("utf-8", "surrogateescape")
-        return Route(host.target, host.target, Way(settings=replace(settings, user=user, port=plan.port)))
+        return HostRoute(
+            host.target, host.target, RouteSettings(settings=replace(settings, user=user, port=plan.port))
+        )
 
     def _check(self, settings: Settings, name: str) -> None:
         if settings.jump not in {None, "none"}:

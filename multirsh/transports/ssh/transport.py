@@ -8,8 +8,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from multirsh.errors import UsageError
-from multirsh.model import NO_SETTINGS, Host, Settings, SourcePort, TransportName
-from multirsh.routes import Route, Way, digest
+from multirsh.model import (
+    NO_SETTINGS,
+    Host,
+    HostRoute,
+    RouteSettings,
+    Settings,
+    SourcePort,
+    TransportName,
+    digest,
+)
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.ssh.config import (
@@ -75,7 +83,7 @@ class SshTransport:
         self._jump_config: SshConfig | None = None
         self._said = NO_SETTINGS
         self._is_host_name_said = False
-        self._ways: dict[tuple[int, SourcePort | None], Way] = {}
+        self._ways: dict[tuple[int, SourcePort | None], RouteSettings] = {}
         self._on_the_way: dict[Chain, tuple[_JumpHost, ...]] = {}
         self._keys = KeyRing()
         self._password: GivenPassword | None = None
@@ -196,7 +204,7 @@ class SshTransport:
             self._jump_passwords[key] = AskedPassword(ask, f"{prompt} ")
         return self._jump_passwords[key]
 
-    def route(self, host: Host) -> Route:
+    def route(self, host: Host) -> HostRoute:
         """Where ``host`` is and how it is entered."""
         settings = self._settings(host)
         target = self._target(host, settings)
@@ -204,13 +212,13 @@ class SshTransport:
         way = self._ways.get(key)
         if way is None:
             way = self._ways[key] = self._way(target.settings, settings)
-        return Route(host.target, target.hostname, way)
+        return HostRoute(host.target, target.hostname, way)
 
-    def _way(self, found: SshSettings, said: Settings) -> Way:
+    def _way(self, found: SshSettings, said: Settings) -> RouteSettings:
         hops = self._hops(found.proxy_jump)
         program = hops[0].settings.proxy_command if hops else found.proxy_command
         jump = ",".join(str(Hop(hop.settings.user, hop.name, hop.settings.port)) for hop in hops)
-        return Way(
+        return RouteSettings(
             settings=Settings(
                 user=found.user,
                 port=found.port,

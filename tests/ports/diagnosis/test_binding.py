@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from multirsh.ports.diagnosis.binding import Answer, Attempt, Outcome, Unless, Verdict, judge, probe
+from multirsh.ports.diagnosis.binding import Attempt, BindAnswer, BindVerdict, Outcome, Unless, judge, probe
 from multirsh.ports.diagnosis.survey import reuses
 from multirsh.ports.ledger import TIME_WAIT_SECONDS
 from multirsh.ports.socket_table import read_table
@@ -102,10 +102,10 @@ def at(port: int) -> list[TcpSocket]:
     return [row for row in table if row.local.port == port]
 
 
-def expected(verdict: Verdict, options: frozenset[Unless]) -> Answer:
+def expected(verdict: BindVerdict, options: frozenset[Unless]) -> BindAnswer:
     """What the kernel must say, now that the others' options are known."""
     blocked = any(not blocker.unless & options for blocker in verdict.blockers)
-    return Answer.IN_USE if blocked else Answer.WORKS
+    return BindAnswer.IN_USE if blocked else BindAnswer.WORKS
 
 
 def assert_predicted(port: int, options: frozenset[Unless]) -> None:
@@ -114,7 +114,7 @@ def assert_predicted(port: int, options: frozenset[Unless]) -> None:
     for verdict in verdicts:
         if verdict.outcome is not Outcome.DEPENDS:
             # What is certain does not need to know.
-            certain = Answer.WORKS if verdict.outcome is Outcome.WORKS else Answer.IN_USE
+            certain = BindAnswer.WORKS if verdict.outcome is Outcome.WORKS else BindAnswer.IN_USE
             assert certain is expected(verdict, options)
 
 
@@ -217,7 +217,7 @@ def test_a_connection_on_its_way(in_namespace: Namespace) -> None:
 
 def test_a_free_port(in_namespace: Namespace) -> None:
     assert {judge(attempt, []).outcome for attempt in ATTEMPTS} == {Outcome.WORKS}
-    assert set(probe(PORT, ATTEMPTS).values()) == {Answer.WORKS}
+    assert set(probe(PORT, ATTEMPTS).values()) == {BindAnswer.WORKS}
 
 
 @pytest.mark.parametrize(

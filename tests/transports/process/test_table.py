@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.transports.process.table import (
-    Entry,
+    ProcessEntry,
     ancestors,
     family,
     has_environment,
@@ -24,12 +24,12 @@ from multirsh.transports.process.table import (
 STAT = "4242 (a) b) (c) S 1 4242 4242 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {start} 1 2 3"
 
 
-def entry(parent: int, session: int, *, state: str = "S", start: int = 100) -> Entry:
-    return Entry(parent, session, session, state, start)
+def entry(parent: int, session: int, *, state: str = "S", start: int = 100) -> ProcessEntry:
+    return ProcessEntry(parent, session, session, state, start)
 
 
 def test_a_name_may_hold_brackets_and_blanks() -> None:
-    assert parse_stat(STAT.format(start=77)) == Entry(1, 4242, 4242, "S", 77)
+    assert parse_stat(STAT.format(start=77)) == ProcessEntry(1, 4242, 4242, "S", 77)
 
 
 @given(st.text())
@@ -75,7 +75,7 @@ def test_what_is_older_than_the_program_is_none_of_its_family() -> None:
         st.integers(2, 12), st.builds(entry, st.integers(0, 12), st.integers(0, 12), start=st.integers(0, 5))
     )
 )
-def test_any_table_has_an_answer(table: dict[int, Entry]) -> None:
+def test_any_table_has_an_answer(table: dict[int, ProcessEntry]) -> None:
     """Also one that was read while parents changed, and has circles in it."""
     found = family(table, 3, {4: 2})
     assert set(found) <= set(table)

@@ -20,9 +20,9 @@ from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh.back_channel import (
     LISTENERS_AT_MOST,
     BackChannels,
+    CallbackVerdict,
     Expectation,
     NoStderr,
-    Verdict,
     judge,
     plain,
 )
@@ -110,27 +110,27 @@ def failed(expectation: Expectation) -> NoStderr:
 @pytest.mark.parametrize(
     ("address", "port", "verdict"),
     [
-        ("10.0.0.1", 512, Verdict.LET_IN),
-        ("10.0.0.1", 1023, Verdict.LET_IN),
-        ("10.0.0.1", 511, Verdict.WRONG_PORT),
-        ("10.0.0.1", 1024, Verdict.WRONG_PORT),
-        ("10.0.0.2", 1023, Verdict.STRANGER),
+        ("10.0.0.1", 512, CallbackVerdict.LET_IN),
+        ("10.0.0.1", 1023, CallbackVerdict.LET_IN),
+        ("10.0.0.1", 511, CallbackVerdict.WRONG_PORT),
+        ("10.0.0.1", 1024, CallbackVerdict.WRONG_PORT),
+        ("10.0.0.2", 1023, CallbackVerdict.STRANGER),
     ],
 )
-def test_who_is_let_in(address: str, port: int, verdict: Verdict) -> None:
+def test_who_is_let_in(address: str, port: int, verdict: CallbackVerdict) -> None:
     assert judge(address, port, ["10.0.0.1"]) is verdict
 
 
 @pytest.mark.parametrize(
     ("address", "port", "verdict"),
     [
-        ("10.0.0.2", 512, Verdict.LET_IN),
-        ("10.0.0.2", 1023, Verdict.LET_IN),
-        ("10.0.0.2", 1024, Verdict.STRANGER),
-        ("10.0.0.1", 1024, Verdict.WRONG_PORT),
+        ("10.0.0.2", 512, CallbackVerdict.LET_IN),
+        ("10.0.0.2", 1023, CallbackVerdict.LET_IN),
+        ("10.0.0.2", 1024, CallbackVerdict.STRANGER),
+        ("10.0.0.1", 1024, CallbackVerdict.WRONG_PORT),
     ],
 )
-def test_who_is_let_in_at_a_port_of_the_hosts_own(address: str, port: int, verdict: Verdict) -> None:
+def test_who_is_let_in_at_a_port_of_the_hosts_own(address: str, port: int, verdict: CallbackVerdict) -> None:
     assert judge(address, port, ["10.0.0.1"], is_own=True) is verdict
 
 

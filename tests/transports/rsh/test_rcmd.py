@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from multirsh.transports.rsh.rcmd import (
     LONGEST_REFUSAL,
-    Answer,
     NameTooLong,
     Reply,
+    ReplyKind,
     ReplyParser,
     check_name,
     request_command,
@@ -26,7 +26,7 @@ def parsed(pieces: list[bytes]) -> Reply | None:
     for number, piece in enumerate(pieces):
         reply = parser.feed(piece)
         if reply is not None:
-            rest = reply.rest + b"".join(pieces[number + 1 :]) if reply.answer is Answer.ACCEPTED else b""
+            rest = reply.rest + b"".join(pieces[number + 1 :]) if reply.answer is ReplyKind.ACCEPTED else b""
             return Reply(reply.answer, reply.text, rest)
     return parser.end()
 
@@ -62,11 +62,11 @@ def test_a_command_with_a_nul_would_end_early_and_is_refused() -> None:
 @pytest.mark.parametrize(
     ("sent", "reply"),
     [
-        (b"\0hello", Reply(Answer.ACCEPTED, rest=b"hello")),
-        (b"\1Permission denied.\n", Reply(Answer.REFUSED, b"Permission denied.")),
-        (b"\1no line feed", Reply(Answer.REFUSED, b"no line feed")),
-        (b"\1\n", Reply(Answer.REFUSED)),
-        (b"HTTP/1.1 400 Bad Request\r\n", Reply(Answer.NOT_RSH, b"HTTP/1.1 400 Bad Request\r\n")),
+        (b"\0hello", Reply(ReplyKind.ACCEPTED, rest=b"hello")),
+        (b"\1Permission denied.\n", Reply(ReplyKind.REFUSED, b"Permission denied.")),
+        (b"\1no line feed", Reply(ReplyKind.REFUSED, b"no line feed")),
+        (b"\1\n", Reply(ReplyKind.REFUSED)),
+        (b"HTTP/1.1 400 Bad Request\r\n", Reply(ReplyKind.NOT_RSH, b"HTTP/1.1 400 Bad Request\r\n")),
         (b"", None),
     ],
 )
@@ -78,7 +78,7 @@ def test_ten_megabytes_of_refusal_are_neither_kept_nor_waited_for() -> None:
     parser = ReplyParser()
     assert parser.feed(b"\1") is None
     reply = parser.feed(b"x" * 10_000_000)
-    assert reply == Reply(Answer.REFUSED, b"x" * LONGEST_REFUSAL)
+    assert reply == Reply(ReplyKind.REFUSED, b"x" * LONGEST_REFUSAL)
 
 
 @given(
@@ -91,8 +91,8 @@ def test_pieces_do_not_matter(first: bytes, more: bytes, places: list[int]) -> N
     in_pieces = parsed(cut(first + more, places))
     assert whole is not None
     assert in_pieces is not None
-    if whole.answer is Answer.NOT_RSH:  # as much as was there when it was clear
-        assert in_pieces.answer is Answer.NOT_RSH
+    if whole.answer is ReplyKind.NOT_RSH:  # as much as was there when it was clear
+        assert in_pieces.answer is ReplyKind.NOT_RSH
         assert whole.text.startswith(in_pieces.text)
     else:
         assert in_pieces == whole

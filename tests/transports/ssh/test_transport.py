@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.model import Host, Settings
-from multirsh.routes import Route, digest
+from multirsh.model import Host, HostRoute, Settings, digest
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.servers.keys import make_key
@@ -34,7 +33,7 @@ Match all
 """
 
 
-async def route_of(host: Host, options: SshOptions) -> Route:
+async def route_of(host: Host, options: SshOptions) -> HostRoute:
     transport = SshTransport(options, warn=lambda _: None)
     await transport.prepare([host])
     try:
