@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from multirsh.commands.sudo.options import Become, Sudo
     from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
+    from multirsh.engine.hooks import RunHooks
     from multirsh.engine.keep import KeptConnection
-    from multirsh.engine.limits import Limits, Timeouts
+    from multirsh.engine.options import Limits, RunOptions, Timeouts
     from multirsh.engine.pace import StartRate
     from multirsh.engine.results import HostResult, Results
     from multirsh.engine.retry import RetryPolicy
@@ -70,9 +71,8 @@ if TYPE_CHECKING:
     from multirsh.ports.ledger import PortBudget
     from multirsh.ports.tally import PortStatistics
     from multirsh.transports.base import Stdin
-    from multirsh.transports.exec.options import ExecOptions
+    from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
     from multirsh.transports.passwords import PasswordSource
-    from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import SshOptions
 
 __all__ = [
@@ -119,6 +119,8 @@ __all__ = [
     "RshStderr",
     "Run",
     "RunFinished",
+    "RunHooks",
+    "RunOptions",
     "RunStarted",
     "Script",
     "Seconds",
@@ -145,8 +147,9 @@ _ROOMS = {
     "multirsh.commands.sudo.options": ("Become", "Sudo"),
     "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
+    "multirsh.engine.hooks": ("RunHooks",),
     "multirsh.engine.keep": ("KeptConnection",),
-    "multirsh.engine.limits": ("Limits", "Timeouts"),
+    "multirsh.engine.options": ("Limits", "RunOptions", "Timeouts"),
     "multirsh.engine.pace": ("StartRate",),
     "multirsh.engine.results": ("HostResult", "Results"),
     "multirsh.engine.retry": ("RetryPolicy",),
@@ -190,9 +193,8 @@ _ROOMS = {
     "multirsh.ports.ledger": ("PortBudget",),
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
-    "multirsh.transports.exec.options": ("ExecOptions",),
     "multirsh.transports.passwords": ("PasswordSource",),
-    "multirsh.transports.rsh.options": ("RshOptions", "RshStderr"),
+    "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr"),
     "multirsh.transports.ssh.options": ("SshOptions",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.events import Event, HostFinished, RunFinished
 from multirsh.model import Host, HostKeyPolicy, Settings
 from multirsh.transports.passwords import PasswordSource

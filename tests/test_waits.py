@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from multirsh.engine.batches import Batches
-from multirsh.engine.limits import Limits
+from multirsh.engine.options import Limits
 from multirsh.engine.pace import StartRate
 from multirsh.engine.retry import RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
@@ -99,7 +99,7 @@ async def test_what_comes_between_batches() -> None:
         return Answer.YES
 
     rolling = RollingPlan(batches=Batches.parse("1"), delay=30)
-    async with watching(FakeTransport(), "a b", rolling=rolling, gate=gate, ask=ask) as watched:
+    async with watching(FakeTransport(), "a b", rolling=rolling, gate=gate, prompt=ask) as watched:
         seen = []
         for _ in range(3):
             seen.append(watched.run.waits().waits)

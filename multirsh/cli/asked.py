@@ -12,8 +12,9 @@ import click
 from multirsh.cli import options
 from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.stdin import Stdin, is_ours
+from multirsh.engine.options import RunOptions
 from multirsh.errors import UsageError
-from multirsh.exit_code import ExitRule, exit_code
+from multirsh.exit_code import exit_code
 from multirsh.inventory import Inventory
 from multirsh.model import Host
 
@@ -38,8 +39,8 @@ class Asked:
         choice: Whom of them.
         connecting: How to reach them.
         showing: How to print.
-        bounds: How much at once, and for how long.
-        course: Retries, batches, when to stop.
+        run: The options of the run.
+        pauses: What happens between two batches.
         keeping: What is kept of it, and which run it repeats or goes on with.
         stdin: What the commands read; ``None`` where there are no such options.
         readers: What reads our standard input: the options, as people write them.
@@ -49,8 +50,8 @@ class Asked:
     choice: options.Choice
     connecting: options.Connecting = field(default_factory=options.Connecting)
     showing: options.Showing
-    bounds: options.Bounds
-    course: options.Course
+    run: RunOptions
+    pauses: options.Pauses
     keeping: options.Keeping
     stdin: Stdin | None = None
     readers: Sequence[str] = ()
@@ -69,6 +70,9 @@ class Asked:
         readers = {f"-f {file}": is_ours(file) for file in files}
         readers |= {f"--password-file {password_file}": is_ours(password_file)}
         choice = options.take(options.Choice, parameters)
+        run = options.take_run_options(parameters, sudo=connecting.as_user())
+        pauses = options.take(options.Pauses, parameters)
+        pauses.check(run)
         choice.warn_of_expansion(words)
         options.warn_of_expanded_files(files, words)
         return cls(
@@ -76,8 +80,8 @@ class Asked:
             choice=choice,
             connecting=connecting,
             showing=options.take(options.Showing, parameters),
-            bounds=options.take(options.Bounds, parameters),
-            course=options.take(options.Course, parameters),
+            run=run,
+            pauses=pauses,
             keeping=options.take(options.Keeping, parameters),
             stdin=options.take(Stdin, parameters) if "no_stdin" in parameters else None,
             readers=[option for option, reads in readers.items() if reads],
@@ -108,10 +112,10 @@ class Asked:
         """The same with ``--sudo`` or ``--become`` as it was recorded, where neither is given."""
         if self.connecting.sudo is not None or self.connecting.become is not None or sudo is None:
             return self
-        connecting = self.connecting
-        if ":" in sudo:
-            return replace(self, connecting=replace(connecting, become=sudo))
-        return replace(self, connecting=replace(connecting, sudo=sudo))
+        connecting = (
+            replace(self.connecting, become=sudo) if ":" in sudo else replace(self.connecting, sudo=sudo)
+        )
+        return replace(self, connecting=connecting, run=replace(self.run, sudo=connecting.as_user()))
 
     def again(self) -> Again | None:
         """The run that this one repeats or goes on with; ``None`` if it is a new one.
@@ -173,17 +177,22 @@ class Asked:
         """
         from multirsh.cli.drive import Drive  # noqa: PLC0415 - the engine is not needed for --help
         from multirsh.cli.recording import plan_of  # noqa: PLC0415 - as below
-        from multirsh.engine.limits import Limits  # noqa: PLC0415
 
         self.check_stdin()
-        connecting, bounds, course = self._connecting(again), self.bounds, self.course
+        if self.pauses.step:
+            from multirsh.cli.gates import check_terminal  # noqa: PLC0415 - few runs need it
+
+            check_terminal()
+        connecting = self._connecting(again)
         stdin = None if self.stdin is None else self.stdin.name
         login = connecting.password()
-        as_user = connecting.as_user()
+        run = self.run
+        if again is not None:
+            run = replace(run, exit_rule=replace(run.exit_rule, earlier=again.earlier))
         plan = plan_of(
             command,
             kind="copy" if job is not None else "run" if command.script is None else "script",
-            sudo=None if as_user is None else as_user.option_value,
+            options=run,
             stdin=stdin,
             copy=None if job is None else job.options,
         )
@@ -194,19 +203,12 @@ class Asked:
             hosts=hosts,
             command=command,
             job=job,
-            limits=Limits(
-                fanout=bounds.fanout,
-                ports=bounds.port_budget,
-                handshakes=course.handshakes,
-                start_rate=course.start_rate,
-            ),
-            control=course.control(),
+            options=run,
+            pauses=self.pauses,
             reads_keys=self._may_read_keys(),
-            timeouts=bounds.timeouts(),
-            bind_address=bounds.bind_address,
+            bind_address=connecting.bind_address,
             stdin=None if self.stdin is None else self.stdin.open(),
             asks_of_stdin=self.stdin is not None and self.stdin.asks(self.readers),
-            sudo=as_user,
             sudo_password=connecting.sudo_password(login),
             ssh=connecting.ssh(login),
             rsh=connecting.rsh(),
@@ -214,11 +216,6 @@ class Asked:
             settings=connecting.settings(),
             output=self.showing.beside(stdin).options(),
             report=self.showing.report_file(),
-            exit_rule=ExitRule(
-                largest_status=bounds.largest_status,
-                require_remote_close=bounds.require_remote_close,
-                earlier={} if again is None else again.earlier,
-            ),
             recording=self._recording(plan),
             preface=None if again is None else again.words(hosts),
             again=again,
@@ -236,7 +233,7 @@ class Asked:
         """Those of the hosts that the run before has left to do."""
         if repeats_all:
             again.check(plan)
-        left = again.left(hosts, plan, repeats=self.course.retry_command)
+        left = again.left(hosts, plan, repeats=self.run.retry.repeat_command)
         if not left:
             tell(again.words(left))
             raise click.exceptions.Exit(exit_code(again.earlier))
@@ -258,6 +255,6 @@ class Asked:
         return (
             (self.stdin is None or self.stdin.name is None)
             and not self.readers
-            and not self.course.asks  # what is typed is the answer to --step
+            and not self.pauses.step  # what is typed is the answer to --step
             and os.isatty(STDIN)
         )

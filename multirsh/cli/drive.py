@@ -6,34 +6,33 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from multirsh.cli.attention import Attention
-from multirsh.cli.control import Control
 from multirsh.cli.descriptors import tell
 from multirsh.cli.machine import quiet_shortage, raise_descriptor_limit, spare_addresses
+from multirsh.cli.options import NO_PAUSES, Pauses
 from multirsh.cli.recording import Recording
 from multirsh.cli.signals import StopSignals
 from multirsh.cli.stdin import LATE, bytes_wait
 from multirsh.cli.terminal import paused_by_prompts
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
-from multirsh.commands.sudo.options import Sudo
-from multirsh.engine.fleet import Course, Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.fleet import Fleet
+from multirsh.engine.hooks import RunHooks
+from multirsh.engine.options import RunOptions
 from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
-from multirsh.exit_code import SIGNAL_BASE, ExitCode, ExitRule
+from multirsh.exit_code import SIGNAL_BASE, ExitCode
 from multirsh.journal.record import RecordedRoutes
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.rsh.options import RshOptions
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
@@ -100,20 +99,17 @@ class Drive:
     Attributes:
         hosts: Whom to run on.
         command: What to run.
-        limits: How much at once.
-        timeouts: For how long.
+        options: The options of the run.
         ssh: What ssh's options say.
         rsh: What rsh's options say.
         exec_options: What exec's options say.
         settings: What goes before every host's own settings, for other transports.
         output: How to print it.
-        exit_rule: What the exit code is made of.
         bind_address: The local address to leave from, or ``None``.
         stdin: The commands' standard input, or ``None``.
         asks_of_stdin: Whether bytes that come on ours are told of, at the end.
-        sudo: As whom the commands run, or ``None`` for who logs in.
         sudo_password: What sudo is answered.
-        control: Retries, batches, when to stop.
+        pauses: What happens between two batches.
         job: What is copied, in place of a command; or ``None``.
         report: Where the page about the run goes, or ``None``.
         reads_keys: Whether Enter on the terminal asks for the run's status.
@@ -124,20 +120,17 @@ class Drive:
 
     hosts: Sequence[Host]
     command: Command
-    limits: Limits
-    timeouts: Timeouts
+    options: RunOptions
     ssh: SshOptions
-    rsh: RshOptions
-    exec_options: ExecOptions
+    rsh: RshOptions | None
+    exec_options: ExecOptions | None
     settings: Settings
     output: OutputOptions
-    exit_rule: ExitRule
     bind_address: str | None = None
     stdin: Stdin | None = None
     asks_of_stdin: bool = False
-    sudo: Sudo | None = None
     sudo_password: PasswordSource | None = None
-    control: Control = field(default_factory=Control)
+    pauses: Pauses = NO_PAUSES
     job: CopyJob | None = None
     report: ReportFile | None = None
     reads_keys: bool = False
@@ -187,8 +180,7 @@ class Drive:
         """
         return Fleet(
             self.hosts,
-            limits=self.limits,
-            timeouts=self.timeouts,
+            self.options,
             ssh=self.ssh,
             rsh=self.rsh,
             exec_options=self.exec_options,
@@ -225,7 +217,7 @@ class Drive:
         run = self._run_of(fleet, printer, await self._record(fleet, printer))
         run.claim()
         printer.begin(asyncio.get_running_loop().time())
-        attention = Attention(run, printer, writer, patience=self.timeouts.close, is_gentle=is_gentle)
+        attention = Attention(run, printer, writer, patience=self.options.timeouts.close, is_gentle=is_gentle)
         with (
             signals.taken_by(attention.stop),
             attention.status_on_request(keys=self.reads_keys),
@@ -234,22 +226,14 @@ class Drive:
             return await self._follow(run, printer, writer, also)
 
     def _run_of(self, fleet: Fleet, printer: Printer, record: Record) -> Run:
-        control = self.control
-        course = Course(
-            sudo=self.sudo,
-            hosts=self.hosts,
-            exit_rule=self.exit_rule,
-            retry=control.retry,
-            rolling=control.rolling,
-            gate=control.gate_of(fleet, printer.say, kill_after=self.timeouts.kill_after),
-            ask=control.ask_by(printer),
-            fail_fast=control.fail_fast,
-            barrier=control.barrier,
-            journal=record,
-        )
+        hooks = RunHooks(journal=record)
+        if self.pauses.gate is not None or self.pauses.step:
+            from multirsh.cli.gates import hooks_for  # noqa: PLC0415 - few runs need it
+
+            hooks = hooks_for(self.pauses, self.options, fleet, printer, record)
         if self.job is not None:
-            return fleet.copy(self.job, **course)
-        return fleet.run(self.command, stdin=self.stdin, **course)
+            return fleet.copy(self.job, self.options, hosts=self.hosts, hooks=hooks)
+        return fleet.run(self.command, self.options, stdin=self.stdin, hosts=self.hosts, hooks=hooks)
 
     async def _record(self, fleet: Fleet, printer: Printer) -> Record:
         """What keeps the run's events.

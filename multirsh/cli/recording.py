@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from multirsh.cli.stdin import OURS
 from multirsh.commands.command import Command, Script
+from multirsh.engine.options import RunOptions
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions
 from multirsh.journal import Journal, Recorder, RetentionLimits
@@ -80,14 +81,19 @@ def _absolute(config_file: str | None) -> str | None:
 
 
 def plan_of(
-    command: Command, *, kind: str, sudo: str | None, stdin: str | None, copy: CopyOptions | None = None
+    command: Command,
+    *,
+    kind: str,
+    options: RunOptions,
+    stdin: str | None,
+    copy: CopyOptions | None = None,
 ) -> dict[str, Any]:
     """What a run is to do, with no secret in it: of ``--env`` only the names.
 
     Args:
         command: What is run; of a copy, its title.
         kind: Of which subcommand it is.
-        sudo: As whom it runs, if not as who logs in.
+        options: The options of the run; those that change what happens on a host are recorded.
         stdin: What file the commands read, ``-`` for our standard input; or ``None``.
         copy: How files are copied, if they are.
     """
@@ -95,7 +101,7 @@ def plan_of(
         "kind": kind,
         "command": command.title,
         "cwd": command.directory,
-        "sudo": sudo,
+        "sudo": None if options.sudo is None else options.sudo.option_value,
         "env": sorted(command.environment),
         "template": command.is_template,
         "tty": command.tty,

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from multirsh.engine.limits import Timeouts
+from multirsh.engine.options import Timeouts
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
 from multirsh.shortage import NoThreadError, no_memory, relieve

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from multirsh.engine.admission import Admission, Start
-from multirsh.engine.plan import RunPlan
-from multirsh.engine.rolling import ON_REQUEST, Halt, Rolling, Step
+from multirsh.engine.hooks import RunHooks
+from multirsh.engine.rolling import ON_REQUEST, Halt, Rolling, RollingPlan, Step
 from multirsh.errors import MultirshError
 from multirsh.model import Host, Status
 from multirsh.waits import Awaited, Wait
@@ -34,7 +34,8 @@ class Conductor:
     def __init__(
         self,
         admission: Admission,
-        plan: RunPlan,
+        plan: RollingPlan,
+        hooks: RunHooks,
         total: int,
         *,
         start: Callable[[Start], Coroutine[Any, Any, None]],
@@ -47,7 +48,8 @@ class Conductor:
 
         Args:
             admission: Says who may start.
-            plan: What the run is to do.
+            plan: The run's batches, and when to stop.
+            hooks: The gate and the prompt.
             total: Hosts of the run.
             start: One attempt at a host.
             give_up: Told of each start that will not be.
@@ -56,8 +58,11 @@ class Conductor:
             read_up: Waits until the run's reader knows all that has happened.
         """
         self._admission = admission
-        self._plan = plan
-        self._rolling = Rolling(plan.rolling, total)
+        self._hooks = hooks
+        self._delay = plan.delay
+        self._rolling = Rolling(
+            plan, total, has_gate=hooks.gate is not None, has_prompt=hooks.prompt is not None
+        )
         self._start = start
         self._give_up = give_up
         self._coming = coming
@@ -181,24 +186,24 @@ class Conductor:
 
     async def _decide(self, step: Step) -> None:
         """Have it decided whether the run goes on. A stop may come at the same moment: then it holds."""
-        plan, rolling = self._plan, self._rolling
+        hooks, rolling = self._hooks, self._rolling
         if step is not Step.PAUSING:
             # What a batch has written stands above the question whether the next may start.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READER_PATIENCE_S):
                     await self._read_up()
         match step:
-            case Step.GATING if plan.gate is not None:
-                outcome = await plan.gate(rolling.batch, tuple(self._hosts_of_batch))
+            case Step.GATING if hooks.gate is not None:
+                outcome = await hooks.gate(rolling.batch, tuple(self._hosts_of_batch))
                 if rolling.step is step:
                     rolling.gated(outcome)
-            case Step.ASKING if plan.ask is not None:
-                answer = await plan.ask(f"batch {rolling.batch} has ended; go on?")
+            case Step.ASKING if hooks.prompt is not None:
+                answer = await hooks.prompt(f"batch {rolling.batch} has ended; go on?")
                 if rolling.step is step:
                     rolling.answered(answer)
             case Step.PAUSING:
-                self._pause_ends = _now() + plan.rolling.delay
-                await asyncio.sleep(plan.rolling.delay)
+                self._pause_ends = _now() + self._delay
+                await asyncio.sleep(self._delay)
                 if rolling.step is step:
                     rolling.delay_over()
             case _:

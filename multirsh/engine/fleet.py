@@ -15,35 +15,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
-from multirsh.arguments import check_call, check_keywords
+from multirsh.arguments import check_call, field_hints
 from multirsh.commands import prepare
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.attempt import Work, no_password
 from multirsh.engine.checks import check_hosts, check_privacy, check_terminals, once_each, transport_of
 from multirsh.engine.descriptors import PROCESS
+from multirsh.engine.hooks import NO_HOOKS, RunHooks, RunWork
 from multirsh.engine.keep import Keep, KeptConnection
-from multirsh.engine.limits import Limits, Timeouts
-from multirsh.engine.plan import Ask, Gate, RunPlan
-from multirsh.engine.record import NO_RECORD, Record
+from multirsh.engine.options import DEFAULT_OPTIONS, RunOptions, updated
 from multirsh.engine.results import Results
-from multirsh.engine.retry import NO_RETRIES, RetryPolicy
-from multirsh.engine.rolling import RollingPlan
 from multirsh.engine.run import Means, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
-from multirsh.exit_code import ExitRule
 from multirsh.inventory import fold
 from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, HostRoute, RouteSettings, Settings
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions, TransportOptions
 from multirsh.transports.passwords import Password, PasswordSource
-from multirsh.transports.registry import TransportOptions, load
-from multirsh.transports.rsh.options import RshOptions
+from multirsh.transports.registry import load
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
@@ -56,21 +51,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("multirsh")
 
 
-class Course(TypedDict, total=False):
-    """What course a run takes, as ``Fleet.run`` explains each."""
-
-    sudo: Sudo | None
-    hosts: Sequence[Host] | None
-    exit_rule: ExitRule | None
-    retry: RetryPolicy
-    rolling: RollingPlan | None
-    gate: Gate | None
-    ask: Ask | None
-    fail_fast: bool
-    barrier: bool
-    journal: Record
-
-
 class Fleet:
     """Hosts, and the means to reach them.
 
@@ -81,9 +61,8 @@ class Fleet:
     def __init__(
         self,
         hosts: Sequence[Host],
+        options: RunOptions | None = None,
         *,
-        limits: Limits | None = None,
-        timeouts: Timeouts | None = None,
         ssh: SshOptions | None = None,
         rsh: RshOptions | None = None,
         exec_options: ExecOptions | None = None,
@@ -93,38 +72,39 @@ class Fleet:
         keep: bool = False,
         warn: Warn | None = None,
         transports: Mapping[str, Transport] | None = None,
+        **changes: Any,
     ) -> None:
-        """Gather the means; nothing is read or connected yet.
+        """Take the hosts and the options; nothing is read or connected yet.
 
         Args:
             hosts: Each name once.
-            limits: How much at once.
-            timeouts: For how long.
-            ssh: What ssh's options say for all hosts.
-            rsh: What rsh's options say for all hosts.
-            exec_options: What exec's options say for all hosts.
-            settings: What goes before every host's own settings, for transports that have no options: local,
-                and those of other distributions.
-            sudo_password: Where the password comes from that sudo is answered; where there is none, sudo
-                may not ask. Where it is the login's, give the same object. A person is asked as ``ssh`` says.
+            options: The options of its runs, unless a run has options of its own.
+            ssh: The options of ssh, for all hosts.
+            rsh: The options of rsh, for all hosts.
+            exec_options: The options of exec, for all hosts.
+            settings: The settings that take precedence over every host's own, for transports without options
+                of their own (local, and those of other distributions), and for rsh and exec if theirs are
+                not given.
+            sudo_password: The source of the password that sudo is given; without one, sudo may not ask for
+                any. If it is the login password, give the same object. The user is asked as ``ssh`` says.
             bind_address: The local address that all connections leave from; ``None`` for each route's own.
-            keep: Whether connections stay open from one run to the next, so that only the first one logs in;
-                leaving the fleet closes them. Of transports that can: ssh.
-            warn: Takes warnings, one line for people each; by default they are logged.
-            transports: To be used for these names instead of multirsh's own; the fleet closes them.
+            keep: Whether connections stay open from one run to the next, so that only the first run logs in;
+                leaving the fleet closes them. Only ssh can do this.
+            warn: Called with each warning, a line for people; by default, warnings are logged.
+            transports: Transports that replace multirsh's own of these names; the fleet closes them.
+            changes: Fields of ``RunOptions`` that replace those of ``options``: ``limits=Limits(fanout=8)``.
 
         Raises:
-            UsageError: A host twice; a bind address that is none, or not of this machine.
+            UsageError: A host is named twice; the bind address is invalid, or not of this machine.
         """
         check_call(Fleet.__init__, locals())
         self._hosts = once_each(hosts)
         check_hosts(self._hosts)
-        self._limits = limits or Limits()
-        self._timeouts = timeouts or Timeouts()
+        self._run_options, _ = _combined(options or DEFAULT_OPTIONS, NO_HOOKS, changes)
         self._options = TransportOptions(
             ssh=ssh or SshOptions(),
-            rsh=rsh or RshOptions(),
-            exec=exec_options or ExecOptions(),
+            rsh=rsh,
+            exec=exec_options,
             settings=settings,
         )
         self._bind_address = None if bind_address is None else own_address(bind_address)
@@ -168,9 +148,7 @@ class Fleet:
             self._opened = opened.pop_all()
         self._means = Means(
             transports=transports,
-            limits=self._limits,
-            timeouts=self._timeouts,
-            ports=PortAllocator(budget=self._limits.ports),
+            ports=PortAllocator(budget=self._run_options.limits.ports),
             descriptors=PROCESS,
             warn=self._warn,
             bind_address=self._bind_address,
@@ -193,134 +171,122 @@ class Fleet:
     def run(
         self,
         command: str | Command,
+        options: RunOptions | None = None,
         *,
         stdin: bytes | Stdin | None = None,
-        sudo: Sudo | None = None,
         hosts: Sequence[Host] | None = None,
-        exit_rule: ExitRule | None = None,
-        retry: RetryPolicy = NO_RETRIES,
-        rolling: RollingPlan | None = None,
-        gate: Gate | None = None,
-        ask: Ask | None = None,
-        fail_fast: bool = False,
-        barrier: bool = False,
-        journal: Record = NO_RECORD,
+        hooks: RunHooks = NO_HOOKS,
+        **changes: Any,
     ) -> Run:
-        """Run ``command`` on every host, through its login shell.
+        """Run ``command`` on every host, in its login shell.
 
         Args:
-            command: What ssh would be given, or that with what is to be around it.
-            stdin: Its standard input, in full to every host; ``None`` is at end of file.
-            sudo: As whom it runs, if not as who logs in.
-            hosts: Only these of the fleet's; ``None`` for all.
-            exit_rule: What the exit code in ``RunFinished`` is made of.
-            retry: How often a host that could not be connected to is tried again.
-            rolling: In which batches, and when to start no more.
-            gate: Decides after each batch whether the next may start.
-            ask: Asks a person the same.
-            fail_fast: Whether the first failure stops the run, those in flight included.
-            barrier: Whether the command is released at once, when all hosts are logged in or have failed.
-            journal: Keeps the run's events, such as a ``multirsh.journal.Recorder`` of its own.
+            command: The text that ssh would be given, or a ``Command`` with its environment, directory
+                and the like.
+            options: The options of this run; ``None`` for the fleet's.
+            stdin: Its standard input, sent in full to every host; ``None`` for an input that is at its end.
+            hosts: The hosts of the fleet to run it on; ``None`` for all of them.
+            hooks: The gate, the prompt and the journal of this run.
+            changes: Fields of ``RunOptions`` and ``RunHooks`` that replace those of ``options`` and
+                ``hooks``: ``fail_fast=True``.
 
         Returns:
             The run; it starts when it is read.
 
         Raises:
-            UsageError: There is nothing to run; a host twice, or one that is not of the fleet; a barrier for
-                hosts that come in batches; sudo's password by a transport that sends it in clear. Reading the
-                run raises it, too, for a barrier of more hosts than there are descriptors for.
-            RuntimeError: Outside ``async with``.
+            UsageError: The command is empty; a host is named twice, or is not of the fleet; a barrier has
+                batches; a transport would send sudo's password in clear. Reading the run raises it, too, if
+                there are fewer descriptors than hosts of a barrier.
+            RuntimeError: It is called outside ``async with``.
         """
         check_call(Fleet.run, locals())
+        options, hooks = _combined(options or self._run_options, hooks, changes)
         means = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
+        sudo = options.sudo
         needs_tty = sudo is not None and sudo.needs_tty
         check_terminals(means.transports, chosen, "--tty" if asked.tty else "--become" if needs_tty else None)
         runner = None if sudo is None else self._sudo_runner(sudo, chosen)
         prepare.check(asked, chosen, wrap=None if runner is None else runner.sample)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
-        course = Course(
-            sudo=sudo,
-            hosts=hosts,
-            exit_rule=exit_rule,
-            retry=retry,
-            rolling=rolling,
-            gate=gate,
-            ask=ask,
-            fail_fast=fail_fast,
-            barrier=barrier,
-            journal=journal,
-        )
-        return self._begin(
-            asked.title, prepare.work(asked, given, runner=runner or prepare.DIRECT), chosen, course
-        )
+        work_for = prepare.work(asked, given, runner=runner or prepare.DIRECT)
+        return self._begin(asked.title, work_for, chosen, options, hooks)
 
     def push(
         self,
         sources: Sequence[FilePath],
         destination: FilePath,
-        options: CopyOptions | None = None,
-        **course: Unpack[Course],
+        copy_options: CopyOptions | None = None,
+        **keywords: Any,
     ) -> Run:
         """Copy files of this machine to every host.
 
         Args:
-            sources: Files and folders here.
-            destination: On the hosts, from the home folder if it is not absolute: a folder that is there is
-                copied into; else it is what the one source is to be called.
-            options: How.
-            course: As of ``run``.
+            sources: Files and directories of this machine.
+            destination: A path on the hosts, relative to the home directory unless it is absolute. If it is a
+                directory, the sources are copied into it; otherwise it is the new name of the only source.
+            copy_options: How files are copied.
+            keywords: The other keywords of ``copy``.
 
         Returns:
-            The run; it tells of files by ``Copied`` events.
+            The run; its ``Copied`` events report each file.
 
         Raises:
-            UsageError: As ``run``; something here cannot be read, or a host's transport carries no files.
-            RuntimeError: Outside ``async with``.
+            UsageError: As ``run``; or a source cannot be read, or a host's transport cannot copy files.
+            RuntimeError: It is called outside ``async with``.
         """
         from multirsh.files.jobs import PushJob  # noqa: PLC0415 - 20 modules that few runs need
 
-        return self.copy(PushJob(sources, destination, options), **course)
+        return self.copy(PushJob(sources, destination, copy_options), **keywords)
 
     def pull(
         self,
         sources: Sequence[FilePath],
         destination: FilePath,
-        options: CopyOptions | None = None,
-        **course: Unpack[Course],
+        copy_options: CopyOptions | None = None,
+        **keywords: Any,
     ) -> Run:
         """Copy files of every host to this machine, those of a host into ``destination/HOST``.
 
         Args:
-            sources: Paths and patterns on the hosts, from the home folder if they are not absolute.
-            destination: A folder here; it is made if it is not there.
-            options: How.
-            course: As of ``run``.
+            sources: Paths and patterns on the hosts, relative to the home directory unless they are absolute.
+            destination: A directory of this machine; it is created if it does not exist.
+            copy_options: How files are copied.
+            keywords: The other keywords of ``copy``.
 
         Returns:
-            The run; it tells of files by ``Copied`` events.
+            The run; its ``Copied`` events report each file.
 
         Raises:
-            UsageError: As ``run``; the folder cannot be written to, or a host's transport carries no files.
-            RuntimeError: Outside ``async with``.
+            UsageError: As ``run``; or the directory cannot be written to, or a host's transport cannot copy
+                files.
+            RuntimeError: It is called outside ``async with``.
         """
         from multirsh.files.jobs import PullJob  # noqa: PLC0415 - as of push
 
-        return self.copy(PullJob(sources, destination, options), **course)
+        return self.copy(PullJob(sources, destination, copy_options), **keywords)
 
-    def copy(self, job: CopyJob, **course: Unpack[Course]) -> Run:
-        """Do a push or a pull that was made before.
+    def copy(
+        self,
+        job: CopyJob,
+        options: RunOptions | None = None,
+        *,
+        hosts: Sequence[Host] | None = None,
+        hooks: RunHooks = NO_HOOKS,
+        **changes: Any,
+    ) -> Run:
+        """Do a ``PushJob`` or a ``PullJob``; the keywords are those of ``run``.
 
         Raises:
-            UsageError: As ``run``; a host's transport carries no files.
-            RuntimeError: Outside ``async with``.
+            UsageError: As ``run``; or a host's transport cannot copy files.
+            RuntimeError: It is called outside ``async with``.
         """
         from multirsh.files.access import RunAs  # noqa: PLC0415 - as of push
 
-        check_keywords(Course, course)
+        check_call(Fleet.run, {"options": options, "hosts": hosts, "hooks": hooks})
+        options, hooks = _combined(options or self._run_options, hooks, changes)
         means = self._entered()
-        hosts = course.get("hosts")
         chosen = self._hosts if hosts is None else self._ours(hosts)
         unable = [host for host in chosen if not means.transports[transport_of(host)].converses]
         if unable:
@@ -331,13 +297,15 @@ class Fleet:
             )
         for words in job.warnings:
             self._warn(words)
-        sudo = course.get("sudo")
+        sudo = options.sudo
         if sudo is not None and sudo.needs_tty:
             raise UsageError(
                 f"no files can be copied by {sudo.by}, which needs a terminal", hint="use --sudo"
             )
         run_as = RunAs() if sudo is None else RunAs(self._sudo_runner(sudo, chosen), user=sudo.user)
-        return self._begin(job.title, lambda assignment: job.copying(assignment.host, run_as), chosen, course)
+        return self._begin(
+            job.title, lambda assignment: job.copying(assignment.host, run_as), chosen, options, hooks
+        )
 
     def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, HostRoute]:
         """Where hosts are and how they are entered, with all options and ssh_config considered.
@@ -422,25 +390,26 @@ class Fleet:
         return SudoRunner(sudo, self._sudo_password, self._password_queue)
 
     def _begin(
-        self, title: str, work_for: Callable[[Assignment], Work], hosts: Sequence[Host], course: Course
+        self,
+        title: str,
+        work_for: Callable[[Assignment], Work],
+        hosts: Sequence[Host],
+        options: RunOptions,
+        hooks: RunHooks,
     ) -> Run:
-        gate, ask, sudo = course.get("gate"), course.get("ask"), course.get("sudo")
-        rolling = course.get("rolling") or RollingPlan()
-        plan = RunPlan(
-            command=title,
+        if options.limits.ports != self._run_options.limits.ports:
+            raise UsageError(
+                "all runs of a fleet share one budget of local ports", hint="give it to the fleet"
+            )
+        work = RunWork(
+            title=title,
             work_for=work_for,
-            exit_rule=course.get("exit_rule") or ExitRule(),
-            retry=course.get("retry", NO_RETRIES),
-            rolling=replace(rolling, has_gate=gate is not None, asks=ask is not None),
-            gate=gate,
-            ask=ask,
-            fail_fast=course.get("fail_fast", False),
-            barrier=course.get("barrier", False),
-            record=course.get("journal", NO_RECORD),
-            # Of doas and su it is no answer to the sudo that ends commands: su's is another user's.
-            sudo_password=self._proven_password if sudo is not None and not sudo.needs_tty else no_password,
+            # The password of doas or su cannot end commands by sudo: that of su is another user's.
+            sudo_password=no_password
+            if options.sudo is None or options.sudo.needs_tty
+            else self._proven_password,
         )
-        run = Run(self._entered(), hosts, plan)
+        run = Run(self._entered(), hosts, work, options, hooks)
         self._runs = [known for known in self._runs if not known.is_over]
         self._runs.append(run)
         return run
@@ -473,19 +442,41 @@ class Fleet:
         return found
 
 
+def _combined(
+    options: RunOptions, hooks: RunHooks, changes: Mapping[str, object]
+) -> tuple[RunOptions, RunHooks]:
+    """Return the options and the hooks with ``changes``, each of which is a field of one of the two.
+
+    Raises:
+        TypeError: One is no such field, or has another type.
+    """
+    for name in changes:
+        if name not in field_hints(RunOptions) and name not in field_hints(RunHooks):
+            raise TypeError(f"there is no parameter {name!r}")
+    return updated(options, changes), updated(hooks, changes)
+
+
 def run(
     hosts: Sequence[Host],
     command: str | Command,
+    options: RunOptions | None = None,
     *,
-    limits: Limits | None = None,
-    timeouts: Timeouts | None = None,
     ssh: SshOptions | None = None,
     rsh: RshOptions | None = None,
+    **changes: Any,
 ) -> Results:
     """Run ``command`` on ``hosts`` and wait for all of them: for scripts that have no event loop.
 
+    Args:
+        hosts: Each name once.
+        command: As of ``Fleet.run``.
+        options: The options of the run.
+        ssh: The options of ssh, for all hosts.
+        rsh: The options of rsh, for all hosts.
+        changes: As of ``Fleet``.
+
     Raises:
-        RuntimeError: Called inside an event loop: use ``Fleet`` there.
+        RuntimeError: It is called inside an event loop: use ``Fleet`` there.
         UsageError: As ``Fleet``.
         CredentialError: As ``Fleet``.
     """
@@ -498,7 +489,7 @@ def run(
         raise RuntimeError("multirsh.run() makes its own event loop; inside one, use 'async with Fleet(...)'")
 
     async def together() -> Results:
-        async with Fleet(hosts, limits=limits, timeouts=timeouts, ssh=ssh, rsh=rsh) as fleet:
+        async with Fleet(hosts, options, ssh=ssh, rsh=rsh, **changes) as fleet:
             return await fleet.run(command).gather()
 
     return asyncio.run(together())

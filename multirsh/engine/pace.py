@@ -32,6 +32,9 @@ class StartRate:
         if self.per_second is not None and not (self.per_second > 0 and math.isfinite(self.per_second)):
             raise UsageError(f"a start rate of {self.per_second:g} would start nothing", hint=_HINT)
 
+    def __str__(self) -> str:
+        return "auto" if self.per_second is None else f"{self.per_second:g}"
+
     @classmethod
     def parse(cls, text: str) -> StartRate:
         """Read ``N`` or ``auto``; N may have decimals.

@@ -24,20 +24,16 @@ class RollingPlan:
     """What the user wants of a rolling run; each part may be absent.
 
     Attributes:
-        batches: How the hosts are divided; by default, not at all.
+        batches: How the hosts are divided; ``None`` for all of them at once.
         max_fail: When to stop; ``None`` for never.
-        has_gate: Whether something has to pass after each batch but the last (``--gate``).
-        asks: Whether a person is asked after each batch but the last (``--step``).
         delay: Seconds before each batch but the first (``--batch-delay``).
 
     Raises:
         UsageError: A figure that cannot be meant.
     """
 
-    batches: Batches = ALL_AT_ONCE
+    batches: Batches | None = None
     max_fail: MaxFail | None = None
-    has_gate: bool = False
-    asks: bool = False
     delay: float = 0.0
 
     def __post_init__(self) -> None:
@@ -168,16 +164,22 @@ class Rolling:
     RUNNING, the hosts up to ``allowed`` may start.
     """
 
-    def __init__(self, plan: RollingPlan, total: int) -> None:
+    def __init__(
+        self, plan: RollingPlan, total: int, *, has_gate: bool = False, has_prompt: bool = False
+    ) -> None:
         """Begin with the first batch.
 
         Args:
-            plan: What the user wants.
-            total: Hosts of the run.
+            plan: The batches, and when to stop.
+            total: The number of hosts of the run.
+            has_gate: Whether a gate must pass after each batch but the last.
+            has_prompt: Whether the user is asked after each batch but the last.
         """
         self._plan = plan
+        self._batches = plan.batches or ALL_AT_ONCE
         self._total = total
-        self._asks = plan.asks
+        self._has_gate = has_gate
+        self._asks = has_prompt
         self._allowed = 0
         self._ended = 0
         self._failures = 0
@@ -288,7 +290,7 @@ class Rolling:
         if happening not in row:
             raise IllegalTransition(f"rolling: {happening.name} in {self._step.name}")
         was, self._step = self._step, row[happening]
-        if self._step is Step.GATING and not self._plan.has_gate:
+        if self._step is Step.GATING and not self._has_gate:
             self._receive(Happening.GATE_PASSED)
         elif self._step is Step.ASKING and not self._asks:
             self._receive(Happening.YES)
@@ -299,7 +301,7 @@ class Rolling:
 
     def _next_batch(self) -> None:
         left = self._total - self._allowed
-        self._allowed += self._plan.batches.size(self._number, total=self._total, left=left)
+        self._allowed += self._batches.size(self._number, total=self._total, left=left)
         self._number += 1
 
 

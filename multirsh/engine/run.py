@@ -22,12 +22,12 @@ from multirsh.engine.batches import NO_FAILURE
 from multirsh.engine.conductor import Conductor
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.governor import Governor
+from multirsh.engine.hooks import RunHooks, RunWork
 from multirsh.engine.keep import Keep
 from multirsh.engine.kept import KeptWays
-from multirsh.engine.limits import Limits, Timeouts
 from multirsh.engine.machine import Machine
+from multirsh.engine.options import RunOptions
 from multirsh.engine.pace import AUTO, Pace
-from multirsh.engine.plan import RunPlan
 from multirsh.engine.record import safe
 from multirsh.engine.report import Item, Report
 from multirsh.engine.results import HostResult, Results
@@ -50,8 +50,6 @@ class Means:
 
     Attributes:
         transports: Prepared, by name.
-        limits: How much at once.
-        timeouts: For how long.
         ports: Leases the local ports.
         descriptors: Parts the process's descriptors among the runs.
         warn: Takes warnings for people.
@@ -60,8 +58,6 @@ class Means:
     """
 
     transports: Mapping[str, Transport]
-    limits: Limits
-    timeouts: Timeouts
     ports: PortAllocator
     descriptors: Descriptors
     warn: Warn
@@ -103,15 +99,19 @@ class Run:
     that waits for it.
     """
 
-    def __init__(self, means: Means, hosts: Sequence[Host], plan: RunPlan) -> None:
+    def __init__(
+        self, means: Means, hosts: Sequence[Host], work: RunWork, options: RunOptions, hooks: RunHooks
+    ) -> None:
         self.id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         self._means = means
         self._hosts = tuple(hosts)
-        self._plan = plan
+        self._work = work
+        self._options = options
+        self._hooks = hooks
         self._tally = Tally()
-        self._barrier = Barrier([host.name for host in self._hosts], means.warn) if plan.barrier else None
+        self._barrier = Barrier([host.name for host in self._hosts], means.warn) if options.barrier else None
         self._stop = Stop()
-        self._report = Report(self.id, tally=self._tally, rule=plan.exit_rule, record=plan.record)
+        self._report = Report(self.id, tally=self._tally, rule=options.exit_rule, record=hooks.journal)
         self._parts: _Parts | None = None
         self._stopped_before: Halt | None = None
         self._is_refused = False
@@ -258,7 +258,7 @@ class Run:
         self._driver = asyncio.create_task(self._drive(self._claimed()))  # noqa: TID251 - owned by this generator, and awaited below
         try:
             async for batch in self._report.stream.batches():
-                await safe(self._report.kept, self._plan.record)
+                await safe(self._report.kept, self._hooks.journal)
                 yield batch
         finally:
             await self.aclose()
@@ -289,7 +289,7 @@ class Run:
         machine, ways = parts.machine, parts.ways
         try:
             self._report.begin(
-                command=self._plan.command,
+                command=self._work.title,
                 hosts=tuple(host.name for host in self._hosts),
                 fanout=machine.fanout,
             )
@@ -307,7 +307,7 @@ class Run:
         finally:
             machine.release()
             try:
-                await safe(self._plan.record.close(), self._plan.record)
+                await safe(self._hooks.journal.close(), self._hooks.journal)
             finally:
                 self._report.stream.close(failure)
 
@@ -322,11 +322,11 @@ class Run:
         Raises:
             UsageError: It is too little for a barrier.
         """
-        is_barred = self._plan.barrier
+        is_barred = self._options.barrier
         machine = Machine(
             self._means.descriptors,
             hosts=len(self._hosts),
-            fanout=max(1, len(self._hosts)) if is_barred else self._means.limits.fanout,
+            fanout=max(1, len(self._hosts)) if is_barred else self._options.limits.fanout,
             per_host=max((each.descriptors_per_host for each in self._means.transports.values()), default=1),
             warn=self._means.warn,
         )
@@ -341,11 +341,11 @@ class Run:
 
     def _put_together(self, machine: Machine) -> _Parts:
         """Make the parts of the run, now that it is known how much of the machine is its own."""
-        means, keep, plan = self._means, self._means.keep, self._plan
+        means, keep, options = self._means, self._means.keep, self._options
         dialler = Dialler(
             ports=means.ports,
             tally=self._tally if keep is None else keep.tally,
-            close_timeout=means.timeouts.close,
+            close_timeout=options.timeouts.close,
             bind_address=means.bind_address,
             warn=means.warn,
             resolver=machine.resolver,
@@ -359,9 +359,10 @@ class Run:
         )
         admission = self._queue(machine, ways)
         tries = Tries(
-            plan,
+            self._work,
+            options,
+            self._hooks.journal,
             {host.name: Assignment(host, place, self.id) for place, host in enumerate(self._hosts)},
-            timeouts=means.timeouts,
             stop=self._stop,
             report=self._report,
             admission=admission,
@@ -372,7 +373,8 @@ class Run:
         )
         conductor = Conductor(
             admission,
-            plan,
+            options.rolling,
+            self._hooks,
             len(self._hosts),
             start=tries.run,
             give_up=tries.give_up,
@@ -383,7 +385,7 @@ class Run:
         return _Parts(machine=machine, ways=ways, tries=tries, conductor=conductor)
 
     def _queue(self, machine: Machine, ways: Ways) -> Admission:
-        limits = self._means.limits
+        limits = self._options.limits
         # What is open already is no new connection.
         rate = None if ways.are_open(self._hosts) else limits.start_rate.per_second
         return Admission(
@@ -400,7 +402,7 @@ class Run:
     async def _run_hosts(self, conductor: Conductor) -> None:
         """Conduct the run, within its deadline."""
         loop = asyncio.get_running_loop()
-        deadline = self._means.timeouts.run
+        deadline = self._options.timeouts.run
         timer = None if deadline is None else loop.call_later(deadline, self._deadline_passed)
         try:
             async with asyncio.TaskGroup() as group:
@@ -410,7 +412,7 @@ class Run:
                 timer.cancel()
 
     def _deadline_passed(self) -> None:
-        words = f"the run's deadline of {self._means.timeouts.run:g} s has passed"
+        words = f"the run's deadline of {self._options.timeouts.run:g} s has passed"
         self._claimed().conductor.stop(Halt(Cause.DEADLINE, words))
         self._give_up_all(Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, Phase.RUN, words)))
 
@@ -436,7 +438,7 @@ class Run:
         conductor = self._claimed().conductor
         if self._barrier is not None:
             self._barrier.fail(result.host.name)
-        if self._plan.fail_fast and result.status not in NO_FAILURE:
+        if self._options.fail_fast and result.status not in NO_FAILURE:
             conductor.stop(Halt(Cause.FAIL_FAST, f"{result.host.name} has failed (--fail-fast)"))
             self._give_up_all(STOPPED)
         conductor.ended(result.status)

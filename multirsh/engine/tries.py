@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
-from multirsh.engine.limits import Timeouts
-from multirsh.engine.plan import RunPlan
-from multirsh.engine.record import safe
+from multirsh.engine.hooks import RunWork
+from multirsh.engine.options import RunOptions
+from multirsh.engine.record import Record, safe
 from multirsh.engine.report import Report
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
@@ -71,10 +71,11 @@ class Tries:
 
     def __init__(
         self,
-        plan: RunPlan,
+        work: RunWork,
+        options: RunOptions,
+        record: Record,
         assignments: Mapping[str, Assignment],
         *,
-        timeouts: Timeouts,
         stop: Stop,
         report: Report,
         admission: Admission,
@@ -86,9 +87,10 @@ class Tries:
         """Try nobody yet.
 
         Args:
-            plan: How a host's work is made, and how often it is tried.
+            work: What is done on each host.
+            options: How often it is tried, and for how long.
+            record: Keeps the events.
             assignments: Each host's part, by its name.
-            timeouts: For how long.
             stop: Gives up the attempts that go on.
             report: Is told of all.
             admission: Is told who has logged in, ended, closed.
@@ -97,9 +99,10 @@ class Tries:
             ended: Told of each host's result, but of those that were never started.
             wake: Called when ``admission`` may let somebody start.
         """
-        self._plan = plan
+        self._work = work
+        self._options = options
+        self._record = record
         self._assignments = assignments
-        self._timeouts = timeouts
         self._stop = stop
         self._report = report
         self._admission = admission
@@ -131,7 +134,11 @@ class Tries:
         try:
             kept = self._report.host_started(host, start.attempt)
             ending = await attempt(
-                connection, self._task(host, kept, sink), sink, timeouts=self._timeouts, stop=self._stop
+                connection,
+                self._task(host, kept, sink),
+                sink,
+                timeouts=self._options.timeouts,
+                stop=self._stop,
             )
             comes_again = self._leave_flight(start, ending, connection)
             steps.has_left = True
@@ -204,7 +211,7 @@ class Tries:
             self._admission.logged_in(host, _now())
             self._wake()
             # Before its command is sent: no record forgets a host that may have run it.
-            await safe(kept, self._plan.record)
+            await safe(kept, self._record)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
@@ -213,11 +220,11 @@ class Tries:
             self._wake()
 
         return Task(
-            work=self._plan.work_for(self._assignments[host.name]),
+            work=self._work.work_for(self._assignments[host.name]),
             passed=passed,
             is_short=lambda: sink.is_short,
             entered=entered,
-            sudo_password=self._plan.sudo_password,
+            sudo_password=self._work.sudo_password,
         )
 
     def _leave_flight(self, start: Start, ending: Ending, connection: Connection) -> bool:
@@ -234,7 +241,7 @@ class Tries:
                 pause = 0.0
             else:
                 tried = start.attempt - start.drops - (name in self._came_stale)
-                pause = decide(self._plan.retry, ending.status, ending.failure, tried=tried, rng=self._rng)
+                pause = decide(self._options.retry, ending.status, ending.failure, tried=tried, rng=self._rng)
         again_at = None if pause is None else now + pause
         return self._admission.ended(start.host, now, congestion=congestion, again_at=again_at)
 

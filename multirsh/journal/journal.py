@@ -133,29 +133,30 @@ class RetentionLimits:
 
 
 DEFAULT_RETENTION: Final = RetentionLimits(age_s=90 * DAY_S, size=1 << 30)
-"""What is kept where nobody says anything: 90 days, and 1 GiB."""
+"""The default limits: 90 days and 1 GiB."""
 
 
 def records_to_remove(
     runs: Iterable[RunSummary], limits: RetentionLimits, *, now: float, spared: Collection[str] = ()
 ) -> list[str]:
-    """Choose what goes, by whichever limit.
+    """Choose the records to delete, by whichever limit is exceeded.
 
-    What is kept is always the newest: no record goes while an older one stays
-    that could go. A record that may not go counts like any other, so that the
-    others make room for it.
+    No record is deleted while an older one that may be deleted is kept. Records of
+    running runs, and spared ones, are kept in any case, and count towards the
+    limits like any other.
 
     Args:
         runs: All runs that have records, in any order.
-        limits: What may be kept.
-        now: Seconds since the epoch. A record from the future, after the clock was set back, is new.
-        spared: Runs whose records stay.
+        limits: How many records are kept.
+        now: The time, in seconds since the epoch. A record from the future, as after the clock was set back,
+            is new.
+        spared: Runs whose records are kept in any case.
 
     Returns:
-        Their runs, the oldest first.
+        The runs whose records are to be deleted, the oldest first.
     """
     newest_first = sorted(runs, key=lambda one: (one.began, one.run), reverse=True)
-    # What must stay takes its room first.
+    # Records that must stay are counted first.
     bound = [one for one in newest_first if one.state is RunState.RUNNING or one.run in spared]
     records, size = len(bound), sum(one.size for one in bound)
     held = {one.run for one in bound}

@@ -180,7 +180,7 @@ class RunSummary:
         """Make the summary of a run that has begun, from the first two rows of its record.
 
         Raises:
-            ValueError: The rows are not those.
+            ValueError: The rows are not the first of a record.
         """
         event = next(events([second]), None)
         if first.get("event") != "record" or not isinstance(event, RunStarted):
@@ -394,8 +394,8 @@ def _route_of(name: str, said: list[Any], ways: list[RouteSettings]) -> HostRout
     place, target, address = said
     if type(place) is not int or place < 0:
         raise ValueError(f"{place!r} is not the index of a way")
-    asked = _text(target) or name
-    return HostRoute(asked, _text(address) or asked, ways[place])
+    searched = _text(target) or name
+    return HostRoute(searched, _text(address) or searched, ways[place])
 
 
 def _text(value: object) -> str | None:

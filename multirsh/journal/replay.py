@@ -46,8 +46,8 @@ def survey(rows: Iterable[JsonObject]) -> RecordSurvey:
     found = _OwnRows()
     kept = list(events(found.passing(rows)))
     started = next((event for event in kept if isinstance(event, RunStarted)), None)
-    told = outcomes(kept, has_gaps=found.has_gaps)
-    return RecordSurvey(started, told, frozenset(found.cut_off), has_gaps=found.has_gaps)
+    ended = outcomes(kept, has_gaps=found.has_gaps)
+    return RecordSurvey(started, ended, frozenset(found.cut_off), has_gaps=found.has_gaps)
 
 
 def status_of(outcome: HostOutcome) -> Status:

@@ -76,6 +76,9 @@ class PortBudget:
             raise UsageError(f"{text!r} is no number of local ports", hint=_HINT)
         return cls(count=int(digits)) if digits == text else cls(share=int(digits) / 100)
 
+    def __str__(self) -> str:
+        return f"{self.share:.0%}" if self.count is None else str(self.count)
+
     def of(self, pool: int) -> int:
         """How many of ``pool`` ports may be used: at least one, if there is one."""
         allowed = pool if self.count is None else min(pool, self.count)

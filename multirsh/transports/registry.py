@@ -7,31 +7,10 @@ those of other distributions' entry points (``model.installed_transports``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from multirsh.errors import UsageError, did_you_mean
-from multirsh.model import NO_SETTINGS, TRANSPORTS, Settings, TransportName, installed_transports
+from multirsh.model import TRANSPORTS, TransportName, installed_transports
 from multirsh.transports.base import Transport, TransportFactory, Warn
-from multirsh.transports.exec.options import ExecOptions
-from multirsh.transports.rsh.options import RshOptions
-from multirsh.transports.ssh.options import SshOptions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransportOptions:
-    """What is said of the transports for all hosts.
-
-    Attributes:
-        ssh: Of ssh.
-        rsh: Of rsh.
-        exec: Of exec.
-        settings: What goes before every host's own settings, for the transports that have no options.
-    """
-
-    ssh: SshOptions = field(default_factory=SshOptions)
-    rsh: RshOptions = field(default_factory=RshOptions)
-    exec: ExecOptions = field(default_factory=ExecOptions)
-    settings: Settings = NO_SETTINGS
+from multirsh.transports.options import ExecOptions, RshOptions, TransportOptions
 
 
 def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) -> Transport:
@@ -53,11 +32,11 @@ def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) ->
     if name == TransportName.RSH:
         from multirsh.transports.rsh.transport import RshTransport  # noqa: PLC0415 - as above
 
-        return RshTransport(options.rsh, warn)
+        return RshTransport(options.rsh or RshOptions(settings=options.settings), warn)
     if name == TransportName.EXEC:
         from multirsh.transports.exec.transport import ExecTransport  # noqa: PLC0415 - as above
 
-        return ExecTransport(options.exec)
+        return ExecTransport(options.exec or ExecOptions(settings=options.settings))
     if name == TransportName.LOCAL:
         from multirsh.transports.local.transport import LocalTransport  # noqa: PLC0415 - as above
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.events import HostFinished, Output
 from multirsh.model import Status
 from tests.fleets import addresses, hosts_on, known, ssh_options

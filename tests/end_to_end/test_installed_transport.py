@@ -13,7 +13,7 @@ from tests.program import ROOT, Program
 from tests.waiting import HANG_GUARD_S
 
 MODULE = """
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions
 from multirsh.transports.exec.transport import ExecTransport
 
 

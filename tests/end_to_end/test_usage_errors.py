@@ -73,17 +73,14 @@ WRONG = {
     "give numbers and shares of all hosts, such as 1,10%,100%",
     ("-w", "a", "--batch", "1", "--batch-delay", "nan", "x"): "--batch-delay: 'nan' is not a number of "
     "seconds above 0",
-    ("-w", "a", "--batch-delay", "1", "x"): "--batch-delay is for what comes between batches, "
-    "and there are none; give --batch, too",
-    ("-w", "a", "--gate", "true", "x"): "--gate is for what comes between batches, "
-    "and there are none; give --batch, too",
+    ("-w", "a", "--batch-delay", "1", "x"): "--batch-delay requires --batch, which divides the hosts",
+    ("-w", "a", "--gate", "true", "x"): "--gate requires --batch, which divides the hosts",
     ("-w", "a", "--gate", "", "x"): "--gate has no command; give one, such as 'curl -fs http://lb/health'",
     ("-w", "a", "--batch", "1", "--gate", "hosts: ", "x"): "--gate has no command; "
     "give one, such as 'curl -fs http://lb/health'",
-    ("-w", "a", "--step", "x"): "--step is for what comes between batches, "
-    "and there are none; give --batch, too",
-    ("-w", "a", "--batch", "1", "--barrier", "x"): "--barrier holds all hosts at once, "
-    "and --batch does not; use one of them",
+    ("-w", "a", "--step", "x"): "--step requires --batch, which divides the hosts",
+    ("-w", "a", "--batch", "1", "--barrier", "x"): "a barrier holds all hosts at once, "
+    "and batches do not; give --barrier or --batch, not both",
     (
         "-w",
         "a",
@@ -193,7 +190,7 @@ def test_help_has_its_sections(multirsh: Program, args: tuple[str, ...]) -> None
         "Hosts:",
         "Connection:",
         "Run:",
-        "Course:",
+        "Retries and batches:",
         "Output:",
         "Record:",
         "Ports and closing:",

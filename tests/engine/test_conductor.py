@@ -10,20 +10,15 @@ from typing import Self
 import pytest
 
 from multirsh.engine.admission import Admission, Start
-from multirsh.engine.attempt import Work
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.conductor import Conductor
-from multirsh.engine.plan import RunPlan
+from multirsh.engine.hooks import RunHooks
 from multirsh.engine.rolling import ON_REQUEST, Answer, Cause, GateOutcome, Halt, RollingPlan
 from multirsh.errors import UsageError
-from multirsh.model import Assignment, Host, Status
+from multirsh.model import Host, Status
 from tests.virtual_time import idle, in_virtual_time, seconds_of, virtual_loop
 
 PASSED = GateOutcome(passed=True)
-
-
-def _nothing(_assignment: Assignment) -> Work:
-    raise AssertionError("a conductor does no work")
 
 
 async def _at_once() -> None:
@@ -45,7 +40,7 @@ class Stage:
         batches: str,
         *,
         gate: Callable[[int, Sequence[str]], Awaitable[GateOutcome]] | None = None,
-        ask: Callable[[str], Awaitable[Answer]] | None = None,
+        prompt: Callable[[str], Awaitable[Answer]] | None = None,
         delay: float = 0,
         max_fail: str | None = None,
         failing: str = "",
@@ -58,13 +53,12 @@ class Stage:
         rolling = RollingPlan(
             batches=Batches.parse(batches),
             max_fail=None if max_fail is None else MaxFail.parse(max_fail),
-            has_gate=gate is not None,
-            asks=ask is not None,
             delay=delay,
         )
         self.conductor = Conductor(
             self._admission,
-            RunPlan(command="true", work_for=_nothing, rolling=rolling, gate=gate, ask=ask),
+            rolling,
+            RunHooks(gate=gate, prompt=prompt),
             len(hosts),
             start=self._start,
             give_up=lambda start: self.log.append(f"not {start.host.name}"),
@@ -127,7 +121,7 @@ async def test_the_gate_comes_before_the_question_and_that_before_the_delay() ->
         stage.log.append(question)
         return Answer.YES
 
-    stage = Stage("a b", "1", gate=gate, ask=ask, delay=10)
+    stage = Stage("a b", "1", gate=gate, prompt=ask, delay=10)
     assert await seconds_of(stage.conduct()) == pytest.approx(1 + 2 + 10 + 1)
     assert stage.log == ["a", "gate", "batch 1 has ended; go on?", "b"]
 
@@ -151,7 +145,7 @@ def test_what_was_answered_holds(answers: list[Answer], log: list[str], halt: Ca
     async def conduct() -> None:
         await stage.conduct()
 
-    stage = Stage("a b c", "1", ask=ask)
+    stage = Stage("a b c", "1", prompt=ask)
     conduct()
     assert stage.log == log
     assert causes(stage) == ([] if halt is None else [halt])
@@ -193,7 +187,7 @@ def test_what_raises_ends_it_in_order(
     async def conduct() -> None:
         await stage.conduct()
 
-    stage = Stage("a b", "1", gate=gate) if what == "gate" else Stage("a b", "1", ask=ask)
+    stage = Stage("a b", "1", gate=gate) if what == "gate" else Stage("a b", "1", prompt=ask)
     conduct()
     assert stage.log == ["a", "not b"]
     assert stage.halts == [Halt(Cause.ERROR, f"the {what} after batch 1 failed: {words}")]
@@ -308,7 +302,7 @@ def test_a_stop_at_the_very_moment_of_the_decision(what: str, first: str) -> Non
 
     stage = {
         "gate": lambda: Stage("a b", "1", gate=gate),
-        "question": lambda: Stage("a b", "1", ask=ask),
+        "question": lambda: Stage("a b", "1", prompt=ask),
         "delay": lambda: Stage("a b", "1", delay=10),
     }[what]()
     conduct()

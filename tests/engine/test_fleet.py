@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.conductor import READER_PATIENCE_S
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.pace import AUTO, StartRate
 from multirsh.engine.retry import RetryPolicy
 from multirsh.engine.rolling import Cause, GateOutcome, RollingPlan
@@ -603,9 +603,9 @@ def test_a_run_that_halts_before_the_barrier_is_open_sends_nothing(why: str) -> 
             "a b c d",
             barrier=True,
             timeouts=Timeouts(connect=None, run=10 if why == "deadline" else None),
-            limits=Limits(start_rate=StartRate(0.001)) if why == "slow start" else None,
+            limits=Limits(start_rate=StartRate(0.001) if why == "slow start" else AUTO),
             fail_fast=why == "fail-fast",
-            rolling=RollingPlan(max_fail=MaxFail.parse("1")) if why == "max-fail" else None,
+            rolling=RollingPlan(max_fail=MaxFail.parse("1") if why == "max-fail" else None),
         ) as watched:
             await idle(5)
             if why in {"drain", "stop", "abandon"}:
@@ -722,7 +722,6 @@ def test_every_host_is_told_of_once_and_the_run_ends(told: Told) -> None:
             limits=told.limits,
             timeouts=Timeouts(connect=20, command=20, run=told.deadline, kill_after=1),
             gate=played(told.gate) if told.gate else None,
-            ask=None,
             **told.plan,
         ) as watched:
             for seconds, action in told.actions:

@@ -14,7 +14,7 @@ import pytest
 
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.retry import RetryPolicy
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished
 from multirsh.files.options import CopyOptions

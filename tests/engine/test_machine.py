@@ -10,8 +10,8 @@ import pytest
 from multirsh.engine.conductor import AHEAD
 from multirsh.engine.descriptors import Descriptors, DescriptorUse
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits
 from multirsh.engine.machine import Machine
+from multirsh.engine.options import Limits
 from multirsh.engine.pace import StartRate
 from multirsh.engine.run import Run
 from multirsh.errors import UsageError

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Timeouts
+from multirsh.engine.options import Timeouts
 from multirsh.engine.record import Record
 from multirsh.events import Event, HostFinished, HostStarted, RunFinished, RunStarted
 from multirsh.model import Host, Status, TransportName

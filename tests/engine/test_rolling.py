@@ -24,7 +24,12 @@ from multirsh.engine.rolling import (
 from multirsh.errors import IllegalTransition, UsageError
 from multirsh.model import Status
 
-FULL = RollingPlan(batches=Batches.parse("1,2"), has_gate=True, asks=True, delay=5.0)
+FULL = RollingPlan(batches=Batches.parse("1,2"), delay=5.0)
+
+
+def full(total: int) -> Rolling:
+    """A run of ``total`` hosts in which everything comes between two batches."""
+    return Rolling(FULL, total, has_gate=True, has_prompt=True)
 
 
 def end(rolling: Rolling, count: int, status: Status = Status.OK) -> None:
@@ -34,7 +39,7 @@ def end(rolling: Rolling, count: int, status: Status = Status.OK) -> None:
 
 @pytest.mark.parametrize(("step", "happening"), list(itertools.product(Step, Happening)), ids=str)
 def test_every_step_moves_or_refuses_and_changes_nothing(step: Step, happening: Happening) -> None:
-    rolling = Rolling(FULL, 9)
+    rolling = full(9)
     rolling._step = step
     if happening in TRANSITIONS[step]:
         rolling._receive(happening)
@@ -57,7 +62,7 @@ def test_a_stop_is_heard_in_every_step() -> None:
 
 
 def test_between_two_batches_come_the_gate_the_question_and_the_delay() -> None:
-    rolling = Rolling(FULL, 4)
+    rolling = full(4)
     told: list[tuple[Step, int, int]] = []
     while rolling.step is not Step.DONE:
         told.append((rolling.step, rolling.batch, rolling.allowed))
@@ -98,11 +103,11 @@ def test_without_a_plan_all_hosts_are_one_batch() -> None:
 
 
 def test_nobody_is_done_at_once() -> None:
-    assert Rolling(FULL, 0).step is Step.DONE
+    assert full(0).step is Step.DONE
 
 
 def test_yes_to_all_asks_no_more() -> None:
-    rolling = Rolling(RollingPlan(batches=Batches.parse("1"), asks=True), 4)
+    rolling = Rolling(RollingPlan(batches=Batches.parse("1")), 4, has_prompt=True)
     end(rolling, 1)
     rolling.answered(Answer.YES)
     end(rolling, 1)
@@ -138,7 +143,7 @@ def test_too_late_a_stop_is_none() -> None:
 
 
 def test_a_gate_that_does_not_pass_stops_and_says_why() -> None:
-    rolling = Rolling(FULL, 9)
+    rolling = full(9)
     end(rolling, 1)
     rolling.gated(GateOutcome(passed=False, reason="exit status 1"))
     assert rolling.step is Step.STOPPED
@@ -149,7 +154,7 @@ def test_a_gate_that_does_not_pass_stops_and_says_why() -> None:
 
 @pytest.mark.parametrize(("passed", "what"), [(0, "gate"), (1, "question"), (2, "delay")])
 def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -> None:
-    rolling = Rolling(FULL, 3)
+    rolling = full(3)
     end(rolling, 1)
     if passed > 0:
         rolling.gated(GateOutcome(passed=True))
@@ -161,14 +166,14 @@ def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -
 
 
 def test_a_stop_may_have_its_reason() -> None:
-    rolling = Rolling(FULL, 3)
+    rolling = full(3)
     rolling.stop(Halt(Cause.DEADLINE, "too late"))
     rolling.stop()
     assert rolling.halt == Halt(Cause.DEADLINE, "too late")
 
 
 def test_a_no_stops() -> None:
-    rolling = Rolling(FULL, 9)
+    rolling = full(9)
     end(rolling, 1)
     rolling.gated(GateOutcome(passed=True))
     rolling.answered(Answer.NO)
@@ -187,7 +192,7 @@ def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
 
 
 def test_more_endings_than_hosts_are_a_bug() -> None:
-    rolling = Rolling(FULL, 9)
+    rolling = full(9)
     end(rolling, 1)
     with pytest.raises(IllegalTransition, match="beyond its batch"):
         rolling.ended(Status.OK)
@@ -222,10 +227,10 @@ class RollingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.rolling = Rolling(
-            RollingPlan(
-                batches=Batches.parse("1,25%"), max_fail=MaxFail.parse("4"), has_gate=True, asks=True, delay=1
-            ),
+            RollingPlan(batches=Batches.parse("1,25%"), max_fail=MaxFail.parse("4"), delay=1),
             20,
+            has_gate=True,
+            has_prompt=True,
         )
         self.in_flight = 0
         self.ended = 0

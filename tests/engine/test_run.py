@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.errors import HostError, UsageError
 from multirsh.events import HostFinished, HostStarted, Output, RunFinished, RunStarted
 from multirsh.exit_code import ExitRule

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Timeouts
 from multirsh.engine.run import Run
 from multirsh.errors import HostError
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished, RunStarted
@@ -104,22 +104,15 @@ async def watching(
     transport: FakeTransport,
     names: str | Sequence[str],
     *,
-    limits: Limits | None = None,
     timeouts: Timeouts = LONG,
-    **plan: Any,
+    **options: Any,
 ) -> AsyncIterator[Watched]:
     """Start a run; the body looks on and acts, and then its end is waited for and all of it checked."""
     said: list[str] = []
     hosts = [Host(name) for name in (names.split() if isinstance(names, str) else names)]
-    fleet = Fleet(
-        hosts,
-        limits=limits,
-        timeouts=timeouts,
-        transports={TransportName.SSH: transport},
-        warn=said.append,
-    )
+    fleet = Fleet(hosts, timeouts=timeouts, transports={TransportName.SSH: transport}, warn=said.append)
     async with fleet:
-        watched = Watched(fleet.run("true", **plan), transport, said)
+        watched = Watched(fleet.run("true", **options), transport, said)
         async with asyncio.TaskGroup() as group:
             group.create_task(watched.read())
             await idle()

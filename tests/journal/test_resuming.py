@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits
+from multirsh.engine.options import Limits
 from multirsh.journal import HostOutcome, Journal, Recorder
 from multirsh.journal.resuming import (
     DONE,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from multirsh.model import ClosedBy, Exited, Status
-from multirsh.transports.rsh.options import RshStderr
+from multirsh.transports.options import RshStderr
 from tests.fleets import addresses
 from tests.servers.namespace import Namespace
 from tests.servers.rshd import PORT

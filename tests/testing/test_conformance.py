@@ -15,10 +15,9 @@ from multirsh.lab import Lab, LabOptions
 from multirsh.model import Exited, Host, Settings, Signalled
 from multirsh.testing import Behaviour, FakeTransport, commands, refused
 from multirsh.testing.conformance import Capabilities, Reached, TransportConformance
-from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.exec.transport import ExecTransport
 from multirsh.transports.local.transport import LocalTransport
-from multirsh.transports.rsh.options import RshOptions, RshStderr
+from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
 from multirsh.transports.rsh.transport import RshTransport
 from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport

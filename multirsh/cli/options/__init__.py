@@ -4,11 +4,9 @@ One decorator a group of options, in the order of ``--help``. Each option has
 its ``MULTIRSH_*`` variable; flags win over those, and those over config.toml.
 """
 
-from multirsh.cli.options.bounds import CLOSING, RUNNING, Bounds
 from multirsh.cli.options.connection import CONNECTION, COPY_CONNECTION, Connecting
 from multirsh.cli.options.context import CONTEXT, STDIN, TTY, Context
-from multirsh.cli.options.course import COURSE, Course
-from multirsh.cli.options.declare import CONFIGURABLE, option, take
+from multirsh.cli.options.declare import CONFIGURABLE, option, take, take_run_options
 from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory, warn_of_expanded_files
 from multirsh.cli.options.output import (
     COLOR,
@@ -21,6 +19,7 @@ from multirsh.cli.options.output import (
     Showing,
 )
 from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Keeping
+from multirsh.cli.options.run import CLOSING, COURSE, NO_PAUSES, RUNNING, Pauses
 
 __all__ = [
     "AGAIN",
@@ -35,6 +34,7 @@ __all__ = [
     "COPY_OUTPUT",
     "COURSE",
     "FILES",
+    "NO_PAUSES",
     "OUTPUT",
     "RECORD",
     "RECORDED_OUTPUT",
@@ -44,15 +44,15 @@ __all__ = [
     "SHELL_OUTPUT",
     "STDIN",
     "TTY",
-    "Bounds",
     "Choice",
     "Connecting",
     "Context",
-    "Course",
     "Keeping",
+    "Pauses",
     "Showing",
     "option",
     "read_inventory",
     "take",
+    "take_run_options",
     "warn_of_expanded_files",
 ]

@@ -16,9 +16,8 @@ from multirsh.cli.options.declare import Decorated, option, together
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostKeyPolicy, HostRoute, Settings, TransportName
-from multirsh.transports.exec.options import ExecOptions
+from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
@@ -166,6 +165,7 @@ class Connecting:
     sudo: str | None = None
     become: str | None = None
     ask_sudo_pass: bool = False
+    bind_address: str | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self) -> Settings:
@@ -219,12 +219,16 @@ class Connecting:
             )
         return hosts
 
-    def exec_options(self) -> ExecOptions:
-        """What exec's options say for all hosts."""
+    def exec_options(self) -> ExecOptions | None:
+        """Return the options of exec; ``None`` for the defaults."""
+        if self.exec_template is None:
+            return None
         return ExecOptions(settings=self.settings(), template=self.exec_template)
 
-    def rsh(self) -> RshOptions:
-        """What rsh's options say for all hosts."""
+    def rsh(self) -> RshOptions | None:
+        """Return the options of rsh; ``None`` for the defaults."""
+        if self.rsh_stderr == RshStderr.SEPARATE:
+            return None
         return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
 
     def password(self) -> PasswordSource:

@@ -13,7 +13,7 @@ import click
 from multirsh.cli import values
 from multirsh.cli.descriptors import STDIN
 from multirsh.cli.machine import fitted
-from multirsh.cli.options.declare import option, together
+from multirsh.cli.options.declare import option, run_option, together
 from multirsh.cli.stdin import OURS
 from multirsh.errors import UsageError
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
@@ -108,11 +108,13 @@ _TELLING = together(
         help="A progress line: auto (on a terminal), always, never.",
     ),
     COLOR,
-    _of_output(
+    run_option(
         "-S",
         "--largest-status",
+        sets="exit_rule.largest_status",
+        section="Output",
         is_flag=True,
-        help="Exit with the largest remote status; no status is 255.",
+        about="Exit with the largest remote status; no status is 255.",
     ),
 )
 

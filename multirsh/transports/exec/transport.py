@@ -10,11 +10,10 @@ from multirsh.errors import UsageError
 from multirsh.model import Host, HostRoute, RouteSettings, Settings, digest
 from multirsh.names import check_word
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.exec.template import WAY_OUT, ExecTemplate
+from multirsh.transports.options import ExecOptions
 from multirsh.transports.process.child import Launch
-from multirsh.transports.process.connection import DESCRIPTORS
-from multirsh.transports.process.connector import ProcessConnector
+from multirsh.transports.process.connection import DESCRIPTORS, ProcessConnector
 
 
 class ExecTransport:

@@ -13,8 +13,7 @@ from multirsh.model import Host, Settings
 from multirsh.transports.base import Warn
 from multirsh.transports.dialler import Dialler
 from multirsh.transports.process.child import Launch
-from multirsh.transports.process.connection import DESCRIPTORS
-from multirsh.transports.process.connector import ProcessConnector
+from multirsh.transports.process.connection import DESCRIPTORS, ProcessConnector
 
 _DEFAULT_SHELL: Final = "/bin/sh"
 """What an empty field of passwd(5) means."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from typing import Any, Final
 
 from multirsh.errors import HostError
 from multirsh.linux import signal_name
-from multirsh.model import ClosedBy, Exited, Fate, Host, Outcome, Phase, Signalled, Status
-from multirsh.transports.base import Sink, Stdin
+from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Signalled, Status
+from multirsh.transports.base import Destination, Sink, Stdin
 from multirsh.transports.passwords import Password
 from multirsh.transports.patience import Patience
-from multirsh.transports.process import failures
 from multirsh.transports.process.child import Child, Launch
 from multirsh.transports.process.ending import Tree
 from multirsh.transports.process.pipes import Inlet, Outlet
-from multirsh.transports.words import input_failure
+from multirsh.transports.words import input_failure, one_line
 
 DESCRIPTORS: Final = 4
 """What one host holds: a pipe for each of the three streams, and what tells of the program's end."""
@@ -115,7 +115,7 @@ class ProcessConnection:
         try:
             running = self._running = _Running(launch, sink, has_input=stdin is not None)
         except OSError as error:
-            raise HostError(self._host.name, *failures.not_started(error, launch)) from error
+            raise HostError(self._host.name, *_not_started(error, launch)) from error
         self._phase = Phase.RUN
         if stdin is None:
             await running.until_over()
@@ -123,7 +123,7 @@ class ProcessConnection:
             await self._fed(running, stdin)
         status = running.child.exited.result()
         if status is None:
-            raise HostError(self._host.name, *failures.no_status())
+            raise HostError(self._host.name, *_no_status())
         return Exited(status) if status >= 0 else Signalled(signal_name(-status))
 
     async def _fed(self, running: _Running, stdin: Stdin) -> None:
@@ -290,3 +290,75 @@ def _pipe(theirs: ExitStack, ours: ExitStack, *, is_input: bool) -> tuple[int, i
     ours.callback(os.close, mine)
     theirs.callback(os.close, others)
     return mine, others
+
+
+class ProcessConnector:
+    """A ``Connector`` (``transports.base``)."""
+
+    def __init__(
+        self,
+        launch: Callable[[Host, str], Launch],
+        *,
+        user_of: Callable[[Host], str | None],
+        sees_all: bool,
+        close_timeout: float,
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            launch: Makes the call of the program for a host and a command.
+            user_of: Returns the user that a host's commands run as, where that is known.
+            sees_all: As for ``ProcessConnection``.
+            close_timeout: Seconds that a program may take to end after it was killed.
+        """
+        self._launch = launch
+        self._user_of = user_of
+        self._sees_all = sees_all
+        self._close_timeout = close_timeout
+
+    def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - of the protocol
+        """Return ``None``: if anything connects, it is the program."""
+        return None
+
+    def hop(self, host: Host) -> Hashable | None:  # noqa: ARG002 - of the protocol
+        """Return ``None``: logins are not counted."""
+        return None
+
+    def connection(self, host: Host) -> ProcessConnection:
+        """Return a connection whose program is not yet started."""
+        return ProcessConnection(
+            host,
+            lambda command: self._launch(host, command),
+            user=self._user_of(host),
+            sees_all=self._sees_all,
+            close_timeout=self._close_timeout,
+        )
+
+    async def release(self) -> None:
+        """Do nothing: the hosts share nothing."""
+
+
+_LOCAL_SHORTAGES: Final = {
+    errno.EMFILE: ErrorKind.FILES,
+    errno.ENFILE: ErrorKind.FILES,
+    errno.ENOMEM: ErrorKind.MEMORY,
+    errno.EAGAIN: ErrorKind.MEMORY,  # as many processes as the user, or the machine, may have: fork(2)
+}
+"""Errors that say that this machine is short of something, whichever program is started."""
+
+
+def _not_started(error: OSError, launch: Launch) -> tuple[Status, Failure]:
+    """Word that the program could not be started, so that nothing has run."""
+    what = error.strerror or str(error)
+    if error.errno in _LOCAL_SHORTAGES:
+        message = f"no program can be started here: {what}"
+        return Status.LOCAL, Failure(_LOCAL_SHORTAGES[error.errno], Phase.SESSION, message)
+    program = launch.executable or os.fsdecode(launch.argv[0])
+    message = one_line(f"{program} cannot be started: {what}")
+    return Status.UNREACHABLE, Failure(ErrorKind.PROGRAM, Phase.SESSION, message)
+
+
+def _no_status() -> tuple[Status, Failure]:
+    """Word that the program has ended, and that its exit status was reaped elsewhere."""
+    message = "its exit status is lost: another part of this process has taken it, or SIGCHLD is ignored"
+    return Status.LOST, Failure(ErrorKind.NO_EXIT_STATUS, Phase.RUN, message)

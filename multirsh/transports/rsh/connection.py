@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from multirsh.errors import HostError
@@ -23,7 +24,6 @@ from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures, wrapper
 from multirsh.transports.rsh.back_channel import BackChannels, Expectation, NoStderr
 from multirsh.transports.rsh.conversation import Conversation, Stage
-from multirsh.transports.rsh.plan import RshPlan
 from multirsh.transports.rsh.rcmd import request_command, request_stderr
 
 OTHER_STREAM_S: Final = 1.0
@@ -50,6 +50,25 @@ class Around(Protocol):
 
     dialler: Dialler
     back_channels: BackChannels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RshPlan:
+    """How one host is reached by rsh, with all settings considered.
+
+    Attributes:
+        address: A name or an IP literal.
+        port: Where in.rshd listens.
+        local_user: The user name that is sent as the local one.
+        remote_user: The user that the command runs as.
+        is_merged: Whether stderr comes with stdout, on one connection.
+    """
+
+    address: str
+    port: int
+    local_user: bytes
+    remote_user: bytes
+    is_merged: bool
 
 
 class RshConnection:

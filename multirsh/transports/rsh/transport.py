@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostRoute, RouteSettings, Settings, SourcePort
-from multirsh.transports.base import Warn
+from multirsh.transports.base import Destination, Warn
 from multirsh.transports.dialler import Dialler
-from multirsh.transports.rsh.connector import RshConnector
-from multirsh.transports.rsh.options import RshOptions, RshStderr
-from multirsh.transports.rsh.plan import RshPlan
+from multirsh.transports.options import RshOptions, RshStderr
+from multirsh.transports.rsh.back_channel import BackChannels
+from multirsh.transports.rsh.connection import RshConnection, RshPlan
 from multirsh.transports.rsh.rcmd import DEFAULT_PORT, LONGEST_NAME, check_name
 
 WARNING: Final = (
@@ -109,6 +110,43 @@ class RshTransport:
             )
         if settings.user is not None:
             _carried(settings.user, f"{name}: the user")
+
+
+class RshConnector:
+    """A ``Connector`` (``transports.base``).
+
+    Attributes:
+        dialler: Makes TCP connections.
+        back_channels: Takes those that the hosts make.
+    """
+
+    def __init__(self, plan: Callable[[Host], RshPlan], dialler: Dialler) -> None:
+        """Begin a run.
+
+        Args:
+            plan: Says how to reach a host.
+            dialler: Makes TCP connections.
+        """
+        self.dialler = dialler
+        self.back_channels = BackChannels(dialler)
+        self._plan = plan
+
+    def destination(self, host: Host) -> Destination:
+        """Where the connection to ``host`` will go to."""
+        plan = self._plan(host)
+        return Destination(plan.address, plan.port, socket.AF_UNSPEC)
+
+    def hop(self, host: Host) -> Destination:
+        """The host's server."""
+        return self.destination(host)
+
+    def connection(self, host: Host) -> RshConnection:
+        """A connection to ``host``, not yet begun."""
+        return RshConnection(self, host, plan=lambda: self._plan(host))
+
+    async def release(self) -> None:
+        """Close the listeners."""
+        self.back_channels.release()
 
 
 def _distinct(hosts: Iterable[Host]) -> Iterable[tuple[Settings, str]]:

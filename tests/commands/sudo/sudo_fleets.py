@@ -8,7 +8,7 @@ from pathlib import Path
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Become, Sudo
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.results import HostResult
 from multirsh.transports.passwords import PasswordSource
 from tests.fleets import addresses, hosts_on, known, ssh_options

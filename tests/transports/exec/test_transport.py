@@ -8,8 +8,8 @@ import pytest
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings
-from multirsh.transports.exec.options import ExecOptions
 from multirsh.transports.exec.transport import ExecTransport
+from multirsh.transports.options import ExecOptions
 
 
 async def refusal(template: str | None, host: Host, **settings: object) -> str:

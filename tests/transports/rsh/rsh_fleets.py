@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.spool import Given
 from multirsh.events import Event, HostFinished, Output, RunFinished
 from multirsh.model import ClosedBy, ErrorKind, Host, Outcome, Phase, Settings, Status, TransportName
@@ -15,9 +15,9 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
 from multirsh.transports.dialler import Dialler
+from multirsh.transports.options import RshOptions, RshStderr
 from multirsh.transports.patience import Patience
 from multirsh.transports.rsh.connection import RshConnection
-from multirsh.transports.rsh.options import RshOptions, RshStderr
 from multirsh.transports.rsh.transport import RshTransport
 from tests.fleets import run_all
 from tests.servers.namespace import Namespace

@@ -10,7 +10,7 @@ import pytest
 
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings, SourcePort, TransportName
-from multirsh.transports.rsh.options import RshOptions, RshStderr
+from multirsh.transports.options import RshOptions, RshStderr
 from multirsh.transports.rsh.transport import WARNING, RshTransport
 
 

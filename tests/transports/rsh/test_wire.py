@@ -14,7 +14,7 @@ import pytest
 from multirsh.events import Output
 from multirsh.exit_code import ExitCode
 from multirsh.model import ClosedBy, ErrorKind, Exited, Phase, Status
-from multirsh.transports.rsh.options import RshStderr
+from multirsh.transports.options import RshStderr
 from multirsh.transports.rsh.transport import WARNING
 from tests.program import Program
 from tests.servers.namespace import Namespace

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Timeouts
+from multirsh.engine.options import Timeouts
 from multirsh.model import ClosedBy, ErrorKind, Exited, Phase, Status
 from multirsh.transports.base import Stream
-from multirsh.transports.rsh.options import RshStderr
+from multirsh.transports.options import RshStderr
 from tests.conftest import StartScripted, StartScriptedRshd
 from tests.servers.namespace import Namespace
 from tests.servers.scripted import (

@@ -12,7 +12,7 @@ import pytest
 
 from multirsh.engine import governor
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.pace import StartRate
 from multirsh.events import Event, HostFinished, Output
 from multirsh.model import ClosedBy, ErrorKind, Host, HostKeyPolicy, Phase, Settings, Status

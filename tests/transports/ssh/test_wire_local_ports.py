@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Limits, Timeouts
+from multirsh.engine.options import Limits, Timeouts
 from multirsh.events import Output
 from multirsh.model import ClosedBy, Host, SourcePort, Status
 from tests.conftest import StartServer

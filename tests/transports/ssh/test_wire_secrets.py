@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.limits import Timeouts
+from multirsh.engine.options import Timeouts
 from multirsh.events import HostFinished, Output
 from multirsh.model import ErrorKind, HostKeyPolicy, Status
 from multirsh.transports.passwords import PasswordSource

@@ -1,4 +1,4 @@
-"""What the command line says of a run's course: retries, batches, gates, questions, when to stop."""
+"""Between two batches: the command of ``--gate``, and the question of ``--step``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from multirsh.cli.descriptors import STDERR
+from multirsh.cli.options.run import HOSTS, Pauses, gate_command
 from multirsh.cli.terminal import TERMINAL
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.plan import Ask, Gate
+from multirsh.engine.hooks import Gate, Prompt, RunHooks
+from multirsh.engine.options import RunOptions
+from multirsh.engine.record import Record
 from multirsh.engine.results import HostResult
-from multirsh.engine.retry import NO_RETRIES, RetryPolicy
-from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
+from multirsh.engine.retry import RetryPolicy
+from multirsh.engine.rolling import Answer, GateOutcome
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
 from multirsh.output import Printer
@@ -29,88 +31,74 @@ from multirsh.transports.threads import in_daemon_thread
 
 Say = Callable[[str], None]
 
-LOCAL: Final = "local:"
-HOSTS: Final = "hosts:"
-
 LOOK_AGAIN_S: Final = 1.0
 """Seconds until a terminal that belongs to another job is looked at again."""
 
-_ANSWERS: Final = {"y": Answer.YES, "yes": Answer.YES, "n": Answer.NO, "no": Answer.NO}
-_ANSWERS_TOO: Final = {"a": Answer.ALL, "all": Answer.ALL}
+_ANSWERS: Final = {
+    "y": Answer.YES,
+    "yes": Answer.YES,
+    "n": Answer.NO,
+    "no": Answer.NO,
+    "a": Answer.ALL,
+    "all": Answer.ALL,
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """A run's course.
+def hooks_for(
+    pauses: Pauses, options: RunOptions, fleet: Fleet, printer: Printer, journal: Record
+) -> RunHooks:
+    """Return the functions that a run calls.
 
-    Attributes:
-        retry: How often a host is tried again.
-        rolling: In which batches, and when to stop.
-        gate: A command that must end with 0 after each batch: on this machine, or after ``hosts:`` on the
-            batch's hosts.
-        asks: Whether a person is asked after each batch.
-        fail_fast: Whether the first failure stops the run.
-        barrier: Whether the command is released at once.
+    Args:
+        pauses: What happens between two batches.
+        options: The options of the run.
+        fleet: Runs a gate on the hosts.
+        printer: Shows why a gate failed, and the question.
+        journal: Keeps the events.
+
+    Raises:
+        UsageError: ``--step`` was given, and there is no terminal.
     """
-
-    retry: RetryPolicy = NO_RETRIES
-    rolling: RollingPlan = field(default_factory=RollingPlan)
-    gate: str | None = None
-    asks: bool = False
-    fail_fast: bool = False
-    barrier: bool = False
-
-    def __post_init__(self) -> None:
-        if self.asks:
-            try:
-                os.close(os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY))
-            except OSError:
-                raise UsageError(
-                    "--step asks at the terminal, and there is none", hint="use --gate or --batch-delay"
-                ) from None
-
-    def gate_of(self, fleet: Fleet, say: Say, *, kill_after: float) -> Gate | None:
-        """What decides after each batch; ``None`` for nothing.
-
-        Args:
-            fleet: For a gate on its hosts.
-            say: Takes lines for people.
-            kill_after: Seconds from TERM to KILL, for a gate that is cut short.
-        """
-        if self.gate is None:
-            return None
-        if self.gate.startswith(HOSTS):
-            return _gate_on_hosts(fleet, command_of(self.gate), self.retry, say)
-        return _gate_here(command_of(self.gate), kill_after)
-
-    def ask_by(self, printer: Printer) -> Ask | None:
-        """How a person is asked after each batch; ``None`` for not at all."""
-        if not self.asks:
-            return None
-
-        # In the background, reading would stop us, and all that runs; so it fails, and is tried again.
-        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-
-        async def ask(question: str) -> Answer:
-            while True:
-                printer.say(f"multirsh: {question} [y]es, [n]o, [a]ll: ")
-                with printer.asking():
-                    words = await in_daemon_thread(_read_line, name="multirsh-step")
-                answer = (_ANSWERS | _ANSWERS_TOO).get(words.strip().lower())
-                if not words:
-                    return Answer.NO  # the terminal is gone
-                if answer is not None:
-                    return answer
-
-        return ask
+    gate = None if pauses.gate is None else _gate(pauses.gate, options, fleet, printer.say)
+    return RunHooks(gate=gate, prompt=_prompt(printer) if pauses.step else None, journal=journal)
 
 
-def command_of(gate: str) -> str:
-    """What ``--gate`` runs, without the word that says where; empty where nothing is left."""
-    for place in (HOSTS, LOCAL):
-        if gate.startswith(place):
-            return gate.removeprefix(place).strip()
-    return gate.strip()
+def check_terminal() -> None:
+    """Check that ``--step`` can ask at the terminal.
+
+    Raises:
+        UsageError: There is no terminal.
+    """
+    try:
+        os.close(os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        raise UsageError(
+            "--step asks at the terminal, and there is none", hint="use --gate or --batch-delay"
+        ) from None
+
+
+def _gate(gate: str, options: RunOptions, fleet: Fleet, say: Say) -> Gate:
+    if gate.startswith(HOSTS):
+        return _gate_on_hosts(fleet, gate_command(gate), options.retry, say)
+    return _gate_here(gate_command(gate), options.timeouts.kill_after)
+
+
+def _prompt(printer: Printer) -> Prompt:
+    # Reading in the background would stop this process, and all that runs; so it fails, and is tried again.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+
+    async def ask(question: str) -> Answer:
+        while True:
+            printer.say(f"multirsh: {question} [y]es, [n]o, [a]ll: ")
+            with printer.asking():
+                words = await in_daemon_thread(_read_line, name="multirsh-step")
+            answer = _ANSWERS.get(words.strip().lower())
+            if not words:
+                return Answer.NO  # the terminal is gone
+            if answer is not None:
+                return answer
+
+    return ask
 
 
 def _read_line() -> str:
