@@ -125,7 +125,7 @@ def check_word(text: str, what: str) -> str:
 def check_jump(text: str) -> str:
     """Refuse users and hosts that cannot be, in ``[user@]host[:port][,...]``; as ``check_host``.
 
-    Whether it can be read as such a list is for those to say that go through the hosts.
+    Whether it is such a list at all is checked where the hosts are resolved.
 
     Raises:
         UsageError: One is refused.
@@ -145,7 +145,7 @@ def check_port(port: int, what: str) -> int:
 
     Raises:
         UsageError: It is refused.
-        TypeError: It is no number at all.
+        TypeError: It is not an int.
     """
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"{what} must be int")

@@ -15,7 +15,7 @@ import stat
 
 
 def check_owner(found: os.stat_result, folder: os.stat_result) -> None:
-    """See to it that something in a folder may be used.
+    """Check that something in a folder may be used.
 
     Args:
         found: What is there.
@@ -29,7 +29,7 @@ def check_owner(found: os.stat_result, folder: os.stat_result) -> None:
 
 
 def check_file(found: os.stat_result, folder: os.stat_result) -> None:
-    """See to it that a file in a folder may be written to; as ``check_owner``.
+    """Check that a file in a folder may be written to; as ``check_owner``.
 
     A file of the user's that has another name, too, may be any: where the kernel does not forbid it, all who
     may write to the folder can make a hard link there.

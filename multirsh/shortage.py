@@ -27,7 +27,7 @@ class NoThreadError(OSError):
     """No thread can be started.
 
     Attributes:
-        strerror: What people are told.
+        strerror: The message for people.
     """
 
     strerror: str
@@ -51,7 +51,7 @@ def relieve() -> None:
 
 
 def no_memory(phase: Phase) -> Failure:
-    """Why a host was given up that there was no memory for; all have the same words."""
+    """Return the failure of a host that ran out of memory."""
     return Failure(ErrorKind.MEMORY, phase, NO_MEMORY)
 
 

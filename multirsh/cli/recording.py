@@ -8,16 +8,18 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from multirsh.cli.stdin import OURS
 from multirsh.commands.command import Command, Script
 from multirsh.engine.options import RunOptions
 from multirsh.errors import UsageError
-from multirsh.files.options import CopyOptions
 from multirsh.journal import Journal, Recorder, RetentionLimits
 from multirsh.journal.journal import DAY_S
 from multirsh.journal.record import RecordedRoutes
+
+if TYPE_CHECKING:
+    from multirsh.files.options import CopyOptions
 
 HASHED_AT_MOST: Final = 64 * 1024 * 1024
 """A larger ``--stdin-file`` is known by its size and time: to read it twice takes too long."""

@@ -1,4 +1,4 @@
-"""Who gets into a lab host, and what they may ask for there."""
+"""The access policy of a lab host: authentication, sessions and forwarding."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Gate(asyncssh.SSHServer):
             self._service.census.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - judged with the key, so that nothing tells them apart
-        """Everyone has to authenticate."""
+        """Require authentication of every user."""
         return True
 
     def public_key_auth_supported(self) -> bool:
-        """Keys are the only way in."""
+        """Allow public keys, and nothing else."""
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:

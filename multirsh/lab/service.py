@@ -30,11 +30,11 @@ class LabStatistics:
 
 @dataclass(slots=True)
 class Census:
-    """Who is in the lab.
+    """Counts the connections and commands of a lab.
 
     Attributes:
-        connections: Those that are open.
-        is_closing: No one is let in any more.
+        connections: The open connections.
+        is_closing: Whether new connections are refused.
     """
 
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
@@ -59,15 +59,15 @@ class Service:
 
     Attributes:
         user: The one login name that gets in.
-        account: Name of the user as whom commands run.
+        account: Name of the user that commands run as.
         client_key: The public half, in SSH's wire format, of the one key that gets in.
         endpoints: Where the lab's hosts listen: the only places that connections are forwarded to.
         environ: The lab's own environment, from which commands get theirs.
         shell: Path of the shell that runs commands.
         folder: Where commands start.
-        grace: Seconds from TERM to KILL for a command that nobody waits for.
+        grace: Seconds from TERM to KILL for a command whose client is gone.
         tasks: Owner of every command's task.
-        census: Who is in the lab.
+        census: The counts of the lab.
     """
 
     user: str

@@ -1,9 +1,8 @@
-"""Who gets a local port next: the shell around the ledger.
+"""Leases local ports to connections: the asynchronous shell around the ledger.
 
-Who finds none free waits for the first that will be, in order. The ledger
-predicts when that is, and the kernel's table corrects it: before the first
-lease, when a route runs low, when the kernel has refused, and as long as
-somebody waits.
+A connection that finds no port free waits for the next one, in the order of requests. The ledger predicts
+when that is, and the kernel's table corrects it: before the first lease, when a route runs low, when the
+kernel has refused a port, and as long as a connection waits.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ BLACKLIST: Final = Path("/etc/bindresvport.blacklist")
 
 FIRST_POLL_SECONDS: Final = 0.05
 LONGEST_POLL_SECONDS: Final = 1.0
-"""How often the kernel is asked while somebody waits, since other programs' ports end unannounced: soon at
-first, and twice as late each time in vain."""
+"""Bounds of the time between two readings of the kernel's table while a connection waits, since other
+programs release ports without notice. The time doubles after each reading in vain."""
 
 BETWEEN_READS_SECONDS: Final = 0.02
 """A route's sockets, or the reserved ports', are not read again sooner."""
 
 READS_REST: Final = 10
-"""After a reading the kernel is left alone for so many times what it took."""
+"""The table is not read again until this many times the duration of the last reading has passed."""
 
 REMEMBERED_READS: Final = 1024
 
 
 class ReadTable(Protocol):
-    """How the kernel is asked for its sockets: ``ports.socket_table.read_table``."""
+    """Reads the kernel's sockets: ``ports.socket_table.read_table``."""
 
     def __call__(
         self, *, towards: Collection[Endpoint] | None = None, local_ports: range | None = None
@@ -51,12 +50,12 @@ class ReadTable(Protocol):
 
 @dataclass(slots=True, order=True)
 class _Waiter:
-    """Somebody who waits for a port.
+    """A connection that waits for a port.
 
     Attributes:
-        turn: Who asked first has the lower.
+        turn: Its place in the order of requests; lower is earlier.
         told: Called when it begins to wait, and at the head of the line with each estimate.
-        lease: What it waits for; cancelled where it has given up and not yet left the line.
+        lease: The lease that it waits for; cancelled if it has given up and not yet left the line.
     """
 
     turn: int
@@ -66,7 +65,7 @@ class _Waiter:
 
 @dataclass(slots=True)
 class _Line:
-    """Those who wait for a port of one pool, who asked first in front, and when there may be one."""
+    """The connections that wait for a port of one pool, in order, and the estimate of when one is free."""
 
     waiters: list[_Waiter] = field(default_factory=list)
     until: float | None = None
@@ -114,16 +113,16 @@ class PortAllocator:
         return self._ledger.window
 
     def turn(self) -> int:
-        """A place in the order of those who ask."""
+        """Return the next place in the order of requests."""
         return next(self._turns)
 
     def lease(self, route: Route, source_port: SourcePort, *, turn: int) -> Lease | None:
-        """Lease a port now, if there is one and nobody with an earlier turn waits for one like it.
+        """Lease a port now, if one is free and no earlier request waits for one like it.
 
         Args:
             route: From where to where; to ``ANYBODY`` for a listener.
             source_port: From which pool.
-            turn: The caller's place among those who ask; one that was refused comes back with its own.
+            turn: The place of the request; a request that was refused is repeated with the same one.
         """
         pool = _Pool(route, source_port)
         if any(self._lines[rival].head.turn < turn for rival in self._rivals(pool)):
@@ -170,14 +169,14 @@ class PortAllocator:
             self._serve(self._rivals(_pool_of(lease)))  # after a refusal one has tried, and the others waited
 
     def give_back(self, lease: Lease, closed_by: ClosedBy | None) -> None:
-        """Note that the socket is closed, and by whom first; ``None`` where there was no connection."""
+        """Note that the socket is closed, and which end closed first; ``None`` if there was no connection."""
         self._ledger.give_back(lease, closed_by, _now())
         self._serve(self._rivals(_pool_of(lease)))
 
     def refused(self, lease: Lease, *, four_tuple: bool) -> None:
         """Take back a lease that the kernel did not grant: EADDRINUSE, or EADDRNOTAVAIL for a 4-tuple."""
         self._ledger.refused(lease, _now(), four_tuple=four_tuple)
-        # Nobody is served now: who was refused asks again, with its own turn.
+        # No line is served now: the request that was refused is repeated, with its own turn.
         self._correct([_pool_of(lease)])
 
     def _ask(self, pool: _Pool) -> Lease | Busy:
@@ -200,7 +199,7 @@ class PortAllocator:
     # Waiting.
 
     def _rivals(self, pool: _Pool) -> list[_Pool]:
-        """Those with waiters for whom a port of ``pool`` would do: any route shares the reserved ports."""
+        """Return the pools whose waiters a port of ``pool`` would serve: routes share the reserved ports."""
         if pool.source_port is SourcePort.RESERVED:
             return [other for other in self._lines if other.source_port is SourcePort.RESERVED]
         return [pool] if pool in self._lines else []
@@ -217,7 +216,7 @@ class PortAllocator:
                 del self._lines[pool]
 
     def _serve(self, pools: Iterable[_Pool]) -> None:
-        """Give what is free to those who wait in these lines, those first who asked first."""
+        """Lease free ports to the waiters of these lines, in the order of their requests."""
         heads = [(self._lines[pool].head.turn, pool) for pool in pools]
         heapq.heapify(heads)
         while heads:

@@ -36,7 +36,7 @@ LONGEST_RETRY_SECONDS: Final = 1.0
 """When to try again where nothing says when a port will be free; each refusal doubles it."""
 
 FORGOTTEN_SECONDS: Final = 60.0
-"""After how long what nobody has asked about is forgotten; the kernel can be asked again."""
+"""Seconds after which a route that no request has named is forgotten; the kernel's table still has it."""
 
 LOW_SHARE: Final = 0.1
 """A route with less than this share of its ports left is running low."""
@@ -44,7 +44,9 @@ LOW_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortBudget:
-    """A number of ports, or a share of those that there are.
+    """How many local ports a run may use towards one destination (``--ports``): a number, or a share.
+
+    The rest is left to other programs.
 
     Attributes:
         count: Ports, 1 or more; ``None`` for no such bound.
@@ -130,7 +132,7 @@ class Ledger:
         return None if len(self._window) == len(self._kernel.ephemeral) else self._window
 
     def request(self, route: Route, source_port: SourcePort, now: float) -> Lease | Busy:
-        """Ask for a port.
+        """Request a port.
 
         Args:
             route: From where to where.
@@ -145,7 +147,7 @@ class Ledger:
         return self._ephemeral.request(route, now)
 
     def request_listener(self, source: str, now: float) -> Lease | Busy:
-        """Ask for a reserved port to listen on at the address ``source``."""
+        """Request a reserved port to listen on at the address ``source``."""
         return self._reserved.request_listener(source, now)
 
     def adopt(self, route: Route, port: int) -> Lease:
@@ -160,14 +162,14 @@ class Ledger:
             self._reserved.granted(lease)
 
     def give_back(self, lease: Lease, closed_by: ClosedBy | None, now: float) -> None:
-        """Note that our socket is closed.
+        """Note that the local socket is closed.
 
         A port whose connection the remote closed first is free as soon as our own FIN is acknowledged; a
         reset leaves nothing; but what we closed first stays in TIME_WAIT.
 
         Args:
             lease: As it was handed out; once only.
-            closed_by: Whose FIN came first; ``None`` where there was no connection.
+            closed_by: The end whose FIN came first; ``None`` if there was no connection.
             now: Monotonic time, in seconds.
 
         Raises:
@@ -269,7 +271,7 @@ class _RouteUse:
 
     Attributes:
         held: Leases that are out, with their ports as far as the kernel has chosen them.
-        kept: Ports that nobody of ours holds and the kernel keeps, with the end of it; ``None`` where
+        kept: Ports that the kernel keeps and no lease holds, with the end of it; ``None`` where
             that is not known, as of another program's connection.
         ends: The known ends, soonest first; entries that ``kept`` contradicts are dead.
         retry_at: After a refusal that the counts do not explain: when to believe them again.
@@ -341,7 +343,7 @@ class EphemeralPool:
         if self._free(use) <= 0:
             return Busy(use.ends[0][0] if use.ends else None)
         if use.retry_at is not None:
-            use.retry_at = now + use.retry_seconds  # one tries; the others wait for what comes of it
+            use.retry_at = now + use.retry_seconds  # one request tries; the others wait for its result
         lease = Lease(route)
         use.held[lease] = None
         return lease
@@ -360,7 +362,7 @@ class EphemeralPool:
         use.retry_at, use.retry_seconds = None, FIRST_RETRY_SECONDS
 
     def give_back(self, lease: Lease, now: float, *, until: float | None) -> None:
-        """Note that nobody holds it any more.
+        """Note that a lease is over.
 
         Args:
             lease: One that is out.
@@ -455,4 +457,4 @@ class EphemeralPool:
 
 
 _MAY_BE_OURS: Final = frozenset({TcpState.SYN_SENT, TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
-"""States that a connection is seen in before we have heard which port it got."""
+"""States in which a row may belong to a lease whose port is not known yet."""

@@ -36,7 +36,7 @@ the kernel's timers may be late (kernel/time/timer.c)."""
 
 FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 1.0
-"""When to ask again for a port that somebody holds of whom nothing is known; each refusal doubles it."""
+"""Bounds of the time before a port that was refused for an unknown reason is tried again; it doubles."""
 
 ANYBODY: Final = Endpoint("", 0)
 """The far end of a listener's route."""
@@ -85,7 +85,7 @@ class _Port:
         held: By how many leases of connections.
         alone: Whether the one that holds it does so without SO_REUSEADDR.
         is_ours_to_listen: Whether a listener of ours holds it.
-        is_listened_on: Whether the kernel says that somebody else listens on it.
+        is_listened_on: Whether another program listens on it, by the kernel's table.
         blocked_until: The kernel has refused to bind it, even to be shared, and is not asked before.
         left_until: Something is left on it: the kernel would refuse to bind it alone before.
         retry_seconds: How long it is left alone after the next refusal.
@@ -169,7 +169,7 @@ class ReservedPool:
         return _busy(free)
 
     def request_listener(self, source: str, now: float) -> Lease | Busy:
-        """Choose a port to listen on at the address ``source``: one that nobody of ours uses."""
+        """Choose a port to listen on at the address ``source``: one that no lease holds."""
         self._forget(now)
         for number in self._in_turn():
             port = self._ports[number]
@@ -190,7 +190,7 @@ class ReservedPool:
             port.blocked_until, port.retry_seconds = _LONG_AGO, FIRST_RETRY_SECONDS
 
     def give_back(self, lease: Lease, now: float, *, was_open: bool, until: float | None) -> None:
-        """Note that nobody holds it any more.
+        """Note that a lease is over.
 
         Args:
             lease: One that is out.

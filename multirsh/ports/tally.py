@@ -1,4 +1,4 @@
-"""What one run does to the local ports: how many at once, closed by whom, and who had to wait for one."""
+"""Counts the local ports that a run uses: how many at once, which end closed first, and the waits for one."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ class Tally:
         self._longest_wait = 0.0
 
     def leased(self) -> None:
-        """A port is held."""
+        """Count a port as held."""
         self._held += 1
         self._peak = max(self._peak, self._held)
 
     def given_back(self) -> None:
-        """It is not any more."""
+        """Count a port as held no more."""
         self._held -= 1
 
     def closed(self, local: Endpoint, remote: Endpoint, closed_by: ClosedBy, now: float) -> None:
-        """A connection has ended."""
+        """Count a connection that has ended."""
         self._closed_by[closed_by] += 1
         self._returned.append((now, local, remote))
         self._forget(now)
 
     def waits(self, who: object, until: float | None) -> None:
-        """``who`` waits for a port, as far as is known until ``until``; may be told again."""
+        """Note that ``who`` waits for a port, with the estimate of its end; later calls update it."""
         self._waited += who not in self._waiting
         self._waiting[who] = until
 
     def waits_no_more(self, who: object, seconds: float) -> None:
-        """``who`` has waited for so long; it is nothing where it was never told to."""
+        """Note that ``who`` waits no more, after so many seconds; ignored if it has not waited."""
         if who in self._waiting:
             del self._waiting[who]
             self._longest_wait = max(self._longest_wait, seconds)
@@ -75,7 +75,7 @@ class Tally:
     def recent(self, now: float) -> frozenset[tuple[Endpoint, Endpoint]]:
         """The (local, remote) pairs closed so lately that the kernel may still keep them.
 
-        Every one, whoever closed it: what is really kept is the kernel's to say.
+        It includes every pair, whichever end closed first; the kernel's table shows which are really kept.
         """
         self._forget(now)
         return frozenset((local, remote) for _, local, remote in self._returned)
@@ -103,7 +103,7 @@ class Tally:
 
 
 class SharedTally(Tally):
-    """That of connections which outlive runs: what happens is told to those of the runs that go on, too.
+    """The tally of connections that outlive runs; it forwards every event to the tallies of the current runs.
 
     So a run's own figures are of all that happened while it went on. Ports that were held before are among
     those it held at once; who closed a connection counts for the run in whose time that was.
@@ -113,49 +113,49 @@ class SharedTally(Tally):
         """Begin with no runs.
 
         Args:
-            on_wait: Called when somebody waits for a port.
+            on_wait: Called when a connection begins to wait for a port.
         """
         super().__init__()
         self._on_wait = on_wait
         self._listeners: list[Tally] = []
 
     def attach(self, tally: Tally) -> None:
-        """Tell ``tally`` of all from now on."""
+        """Forward all events to ``tally`` from now on."""
         tally.begin_with(self._held)
         self._listeners.append(tally)
 
     def detach(self, tally: Tally) -> None:
-        """Tell it no more; it may not have been told of anything."""
+        """Stop forwarding to ``tally``, if it is attached."""
         if tally in self._listeners:
             self._listeners.remove(tally)
 
     def leased(self) -> None:
-        """As of ``Tally``, and so the next."""
+        """As in ``Tally``."""
         super().leased()
         for tally in self._listeners:
             tally.leased()
 
     def given_back(self) -> None:
-        """As said."""
+        """As in ``Tally``."""
         super().given_back()
         for tally in self._listeners:
             tally.given_back()
 
     def closed(self, local: Endpoint, remote: Endpoint, closed_by: ClosedBy, now: float) -> None:
-        """As said."""
+        """As in ``Tally``."""
         super().closed(local, remote, closed_by, now)
         for tally in self._listeners:
             tally.closed(local, remote, closed_by, now)
 
     def waits(self, who: object, until: float | None) -> None:
-        """As said."""
+        """As in ``Tally``."""
         super().waits(who, until)
         for tally in self._listeners:
             tally.waits(who, until)
         self._on_wait()
 
     def waits_no_more(self, who: object, seconds: float) -> None:
-        """As said."""
+        """As in ``Tally``."""
         super().waits_no_more(who, seconds)
         for tally in self._listeners:
             tally.waits_no_more(who, seconds)

@@ -1,8 +1,8 @@
 """A program of this machine: started in a session of its own, watched without a thread, reaped when let go.
 
 Its id is also that of its session and of its first process group. All three
-stay its own until it is reaped, so it is not reaped when it ends but when
-nobody means to signal it any more: a signal cannot meet a stranger who got
+stay its own until it is reaped, so it is reaped not when it ends but when it
+will not be signalled any more: a signal cannot reach another process that got
 the number next (waitid(2), WNOWAIT).
 
 asyncio's own subprocesses take a thread each before Python 3.12, kill the
@@ -41,7 +41,7 @@ class Child:
         pid: Its id, and that of its session.
         environment: What it was given, ``NAME=value`` each.
         exited: Done when it has ended: its exit status; the number of a signal, below 0; ``None`` where
-            somebody else in this process has taken the status. To be waited for by ``asyncio.wait``, which
+            other code of this process has taken the status. To be waited for by ``asyncio.wait``, which
             does not cancel it.
     """
 

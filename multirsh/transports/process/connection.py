@@ -15,12 +15,12 @@ from multirsh.errors import HostError
 from multirsh.linux import signal_name
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Signalled, Status
 from multirsh.transports.base import Destination, Sink, Stdin
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.messages import input_failure, one_line
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
 from multirsh.transports.process.child import Child, Launch
 from multirsh.transports.process.ending import Tree
 from multirsh.transports.process.pipes import Inlet, Outlet
-from multirsh.transports.words import input_failure, one_line
 
 DESCRIPTORS: Final = 4
 """What one host holds: a pipe for each of the three streams, and what tells of the program's end."""
@@ -41,9 +41,9 @@ class ProcessConnection:
         """Start nothing yet.
 
         Args:
-            host: Whom it stands for.
-            launch: What to start for a command.
-            user: Whom the commands run as, where that is known.
+            host: The host that the program stands for.
+            launch: Makes the call of the program for a command.
+            user: The user that the commands run as; ``None`` if unknown.
             sees_all: Whether all that a command does is done by processes of this machine: else what
                 becomes of it when the program is ended cannot be told.
             close_timeout: Seconds that a program may take to end when it was killed.
@@ -59,17 +59,17 @@ class ProcessConnection:
 
     @property
     def phase(self) -> Phase:
-        """Where it is."""
+        """How far the connection has come."""
         return self._phase
 
     @property
     def user(self) -> str | None:
-        """Whom the command runs as."""
+        """The user that the command runs as."""
         return self._user
 
     @property
     def local_port(self) -> int | None:
-        """None: there is no socket of ours."""
+        """``None``: there is no socket."""
         return None
 
     @property
@@ -82,7 +82,7 @@ class ProcessConnection:
         """The same."""
         return self._opened_at
 
-    async def open(self, patience: Patience) -> None:  # noqa: ARG002 - it takes no port
+    async def open(self, login_deadline: LoginDeadline) -> None:  # noqa: ARG002 - it takes no port
         """Note the time: whether the host can be reached only the program with the command will tell."""
         self._opened_at = asyncio.get_running_loop().time()
         self._phase = Phase.SESSION
@@ -92,8 +92,8 @@ class ProcessConnection:
     ) -> Outcome:
         """Start the program, and wait for its end and that of its output.
 
-        As with ssh, that is when nobody holds its output any more: what it leaves running in the background
-        has to let go of that.
+        As with ssh, that is when no process holds its output open any more: what it leaves running in the
+        background has to close it.
 
         Args:
             command: For the program.
@@ -241,7 +241,7 @@ class _Running:
 
     @property
     def has_no_writers(self) -> bool:
-        """Whether nobody can write output any more."""
+        """Whether no process can write output any more."""
         return all(outlet.ended.done() for outlet in self.outlets)
 
     async def until_over(self) -> None:

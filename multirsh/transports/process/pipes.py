@@ -1,4 +1,4 @@
-"""Our ends of the pipes to a program: read as far as is wanted, written as far as the program reads."""
+"""This process's ends of the pipes to a program, with flow control in both directions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Outlet:
 
     Attributes:
         name: What ``/proc/PID/fd`` calls the pipe.
-        ended: Done when nobody can write to it any more and all has been taken.
+        ended: Done when no process can write to it any more and all has been read.
     """
 
     def __init__(self, descriptor: int, take: Callable[[bytes], None]) -> None:
@@ -67,7 +67,7 @@ class Outlet:
             os.close(self._descriptor)
 
     def _read(self) -> bool:
-        """Take some; whether there was any."""
+        """Read once, and return whether there was anything."""
         try:
             data = self._some()
         except BlockingIOError:
@@ -111,13 +111,13 @@ class Inlet:
         self.close()
 
     def close(self) -> None:
-        """The program gets end of file. Idempotent."""
+        """Close the pipe, so that the program reads end of file. Idempotent."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     async def _written(self, data: bytes) -> bool:
-        """Write all of ``data``; ``False`` if nobody reads any more."""
+        """Write all of ``data``; ``False`` if no process reads any more."""
         rest = memoryview(data)
         while rest and self._descriptor is not None:
             try:

@@ -50,8 +50,8 @@ def request_command(local_user: bytes, remote_user: bytes, command: bytes) -> by
     """Word the rest of the request.
 
     Args:
-        local_user: Who we are, or say we are.
-        remote_user: Whom to run the command as.
+        local_user: The user name to send as the local one.
+        remote_user: The user to run the command as.
         command: For the remote user's login shell.
 
     Raises:
@@ -79,14 +79,14 @@ def check_name(name: bytes) -> None:
 
 
 class ReplyKind(enum.Enum):
-    """What a server's reply came to."""
+    """The kind of a server's reply."""
 
     ACCEPTED = "accepted"
-    """``\\0``. Some servers (rsh-redone) say so before they have looked at who it is."""
+    """``\\0``. Some servers (rsh-redone) send it before they have checked the user."""
     REFUSED = "refused"
     """``\\1`` and a line of text."""
     NOT_RSH = "not rsh"
-    """Something else: whoever listens there does not speak this protocol."""
+    """Anything else: the server does not speak this protocol."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,11 @@ from multirsh.model import ClosedBy, Fate, Host, Phase
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stdin, Stream
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.patience import Patience
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.options import SshOptions
 from multirsh.transports.ssh import end_command, end_script
 from multirsh.transports.ssh.connection import SshConnection
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.conftest import StartHooked, StartServer
 from tests.fleets import SshServer, hosts_on, known, ssh_options
@@ -137,7 +137,7 @@ async def running_on(
     await transport.prepare([host])
     dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=2)
     connection = transport.connector(dialler).connection(host)
-    await connection.open(Patience())
+    await connection.open(LoginDeadline())
     task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
         connection.run(command.replace("NAP", nap), notebook, stdin)
     )
@@ -669,7 +669,7 @@ class TestWhatItCosts:
         dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=2)
         connection = transport.connector(dialler).connection(host)
         assert await connection.end_command(kill_after=5) is Fate.DEAD
-        await connection.open(Patience())
+        await connection.open(LoginDeadline())
         assert await connection.end_command(kill_after=5) is Fate.DEAD
         connection.close()
         assert await connection.closed() is ClosedBy.REMOTE
