@@ -645,7 +645,9 @@ class TestWhatItCosts:
     """A command that ends by itself has one channel, as before."""
 
     @staticmethod
-    def sessions(server: Daemon) -> int:
+    async def sessions(server: Daemon, count: int) -> int:
+        """How many channels had a command, once the log has ``count`` of them."""
+        await asyncio.to_thread(server.log.wait_for, "Starting session: command", times=count)
         return server.log.count("Starting session: command")
 
     async def test_a_command_that_has_ended_is_dead_without_a_look(
@@ -656,7 +658,7 @@ class TestWhatItCosts:
             kill(asleep(run.nap))
             await run.task
             assert await run.connection.end_command(kill_after=5) is Fate.DEAD
-            assert self.sessions(server) == 1
+            assert await self.sessions(server, 1) == 1
 
     async def test_a_command_that_was_never_asked_for_is_dead(
         self, hooked: StartHooked, in_namespace: Namespace, tmp_path: Path
@@ -680,9 +682,9 @@ class TestWhatItCosts:
     ) -> None:
         server = sshd_here()
         async with running(server, "sleep NAP", tmp_path) as run:
-            assert self.sessions(server) == 1
+            assert await self.sessions(server, 1) == 1
             assert await run.end() is Fate.DEAD
-            assert self.sessions(server) == 2
+            assert await self.sessions(server, 2) == 2
 
     async def test_giving_up_on_the_ending_too_closes_in_order(
         self, sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
