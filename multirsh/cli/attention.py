@@ -29,7 +29,7 @@ class Attention:
     """
 
     def __init__(
-        self, run: Run, printer: Printer, writer: Writer, *, patience: float, is_gentle: bool = True
+        self, run: Run, printer: Printer, writer: Writer, *, close_timeout: float, is_gentle: bool = True
     ) -> None:
         """Begin to listen to nothing yet.
 
@@ -37,13 +37,13 @@ class Attention:
             run: Which.
             printer: Says what is done, and tells the status.
             writer: Shows it.
-            patience: Seconds that a stdout that takes nothing gets once the run is stopped.
+            close_timeout: Seconds that a stdout that takes nothing gets once the run is stopped.
             is_gentle: Whether Ctrl-C begins at the first step; else it does at the second, too.
         """
         self._run = run
         self._printer = printer
         self._writer = writer
-        self._patience = patience
+        self._close_timeout = close_timeout
         self._is_gentle = is_gentle
         self._step = 0
         self._is_over = False
@@ -64,7 +64,7 @@ class Attention:
             case 2:
                 self._printer.say(f"multirsh: {number.name}: ending the commands; once more leaves them")
                 self._run.stop(signal=number)
-                asyncio.get_running_loop().call_later(self._patience, self._writer.hurry)
+                asyncio.get_running_loop().call_later(self._close_timeout, self._writer.hurry)
             case _:
                 self._run.abandon(signal=number)
                 self._writer.hurry()

@@ -31,9 +31,8 @@ from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
-from multirsh.transports.options import ExecOptions, RshOptions
+from multirsh.transports.options import ExecOptions, RshOptions, SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
 if TYPE_CHECKING:
@@ -217,7 +216,9 @@ class Drive:
         run = self._run_of(fleet, printer, await self._record(fleet, printer))
         run.claim()
         printer.begin(asyncio.get_running_loop().time())
-        attention = Attention(run, printer, writer, patience=self.options.timeouts.close, is_gentle=is_gentle)
+        attention = Attention(
+            run, printer, writer, close_timeout=self.options.timeouts.close, is_gentle=is_gentle
+        )
         with (
             signals.taken_by(attention.stop),
             attention.status_on_request(keys=self.reads_keys),
