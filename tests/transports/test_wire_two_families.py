@@ -144,7 +144,7 @@ async def test_where_ipv6_is_a_black_hole_ipv4_is_there_after_a_quarter_of_a_sec
         began = loop.time()
         async with asyncio.timeout(HANG_GUARD_S):
             transport = await caller.call()
-        assert ATTEMPT_DELAY_SECONDS <= loop.time() - began < 4 * ATTEMPT_DELAY_SECONDS
+        assert ATTEMPT_DELAY_SECONDS <= loop.time() - began < HANG_GUARD_S
         assert remote(transport) == HERE_4
         assert caller.tally.statistics().held == 1, "the other one's lease is given back"
         assert [row.peer.address for row in with_void.client_side([PORT])] == [HERE_4], "and its SYN is gone"
@@ -155,13 +155,14 @@ async def test_where_ipv6_is_a_black_hole_ipv4_is_there_after_a_quarter_of_a_sec
     assert not with_void.client_side([PORT])
 
 
-async def test_the_first_that_refuses_costs_no_wait(with_void: Namespace) -> None:
+async def test_the_first_that_refuses_costs_no_wait(
+    with_void: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_SECONDS", 2 * HANG_GUARD_S)
     caller = Caller(HERE_6, HERE_4)
-    loop = asyncio.get_running_loop()
     async with server(HERE_4) as serving:
-        began = loop.time()
-        transport = await caller.call()
-        assert loop.time() - began < ATTEMPT_DELAY_SECONDS
+        async with asyncio.timeout(HANG_GUARD_S):
+            transport = await caller.call()
         assert remote(transport) == HERE_4
         await serving.let_go()
         await transport.closed
@@ -220,13 +221,14 @@ async def test_from_reserved_ports_addresses_are_tried_one_after_another(with_vo
     assert not caller.tally.statistics().held
 
 
-async def test_a_chosen_source_leaves_one_family_and_no_race(with_void: Namespace) -> None:
+async def test_a_chosen_source_leaves_one_family_and_no_race(
+    with_void: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialling, "ATTEMPT_DELAY_SECONDS", 2 * HANG_GUARD_S)
     caller = Caller(DEAD, HERE_4, bind="127.0.0.5")
-    loop = asyncio.get_running_loop()
     async with server(HERE_4) as serving:
-        began = loop.time()
-        transport = await caller.call()
-        assert loop.time() - began < ATTEMPT_DELAY_SECONDS
+        async with asyncio.timeout(HANG_GUARD_S):
+            transport = await caller.call()
         assert transport.get_extra_info("sockname")[0] == "127.0.0.5"
         await serving.let_go()
         await transport.closed

@@ -31,7 +31,7 @@ def connection(*, sees_all: bool = True) -> ProcessConnection:
     def launch(command: str) -> Launch:
         return Launch((b"sh", b"-c", command.encode()))
 
-    return ProcessConnection(Host("here"), launch, user=None, sees_all=sees_all, close_timeout=5)
+    return ProcessConnection(Host("here"), launch, user=None, sees_all=sees_all, close_timeout=60)
 
 
 @asynccontextmanager
@@ -201,4 +201,4 @@ async def test_a_program_that_reads_slowly_gets_all_and_one_that_stops_is_not_wa
     assert await run("sleep 0.2; wc -c") == (Exited(0), b"1048576\n")
     began = time.monotonic()
     assert await run("exec <&-; sleep 0.1; exit 9") == (Exited(9), b"")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
