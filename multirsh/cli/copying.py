@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from multirsh.cli import options
-from multirsh.cli.asked import Asked
-from multirsh.cli.attached import RunCommand
-from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.invocation import Invocation
+from multirsh.cli.syntax import HELP_NAMES, RunCommand
 from multirsh.commands.command import Command
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions, Links, Via
@@ -170,11 +169,9 @@ def _parted(words: Sequence[str], name: str) -> tuple[Sequence[str], str]:
 def _run(made: Callable[[], CopyJob], parameters: dict[str, Any]) -> int:
     from multirsh.cli import signals  # noqa: PLC0415 - not needed for --help
 
-    asked = Asked.take(parameters)
-    again = asked.again()
-    if again is None:
-        asked.check_somebody()
-    hosts = asked.hosts(again)
+    invocation = Invocation.take(parameters)
+    invocation.check_hosts_named()
+    hosts = invocation.hosts()
     job = made()
-    drive = asked.drive(Command(job.title), hosts, job, again=again)
-    return signals.run(drive.drive)
+    cli_run = invocation.make_run(Command(job.title), hosts, job)
+    return signals.run(cli_run.run)

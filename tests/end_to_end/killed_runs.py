@@ -117,8 +117,8 @@ def import_all() -> None:
     """Import what a run imports when it needs it, so that forked ones have it."""
     for name in (
         "cli.again",
-        "cli.drive",
-        "cli.recording",
+        "cli.cli_run",
+        "cli.cli_run",
         "cli.run",
         "cli.signals",
         "transports.local.transport",

@@ -199,7 +199,7 @@ async def test_what_belongs_to_one_burst() -> None:
     assert task is not None
     signals = StopSignals(task)
     told: list[tuple[signal.Signals, int]] = []
-    with signals.taken_by(lambda number, count: told.append((number, count))):
+    with signals.handled_by(lambda number, count: told.append((number, count))):
         signals.come(signal.SIGTERM)
         signals.come(signal.SIGTERM)
         signals.come(signal.SIGINT)

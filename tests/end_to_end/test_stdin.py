@@ -22,7 +22,7 @@ WAITING = (
     "multirsh: bytes wait on standard input, and no option says what they are for; "
     "-I sends them to every host, -n leaves them where they are\n"
 )
-LATE = (
+LATE_BYTES = (
     "multirsh: bytes came on standard input during the run and were not sent to the hosts; "
     "-I sends it, -n says that it is not for them\n"
 )
@@ -179,7 +179,7 @@ def test_bytes_that_come_later_are_told_of_at_the_end(multirsh: Program, remotes
     process.stdin.flush()
     remotes.let_go()
 
-    assert ended(process) == Ended(0, "done\n", LATE)
+    assert ended(process) == Ended(0, "done\n", LATE_BYTES)
 
 
 @contextmanager

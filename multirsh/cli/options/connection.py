@@ -145,7 +145,7 @@ _HOW_TO_CONNECT: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connecting:
+class ConnectionOptions:
     """How to connect; the fields are the options, but for ``addresses``, which a record says."""
 
     user: str | None = None
@@ -188,19 +188,19 @@ class Connecting:
         """
         return replace(
             self,
-            user=self.user if _is_said("user") else None,
-            port=self.port if _is_said("port") else None,
-            identity=self.identity if _is_said("identity") else None,
-            jump=self.jump if _is_said("jump") else None,
-            transport=self.transport if _is_said("transport") else None,
-            ssh_config=self.ssh_config if _is_said("ssh_config") else reached.ssh_config,
+            user=self.user if _is_given("user") else None,
+            port=self.port if _is_given("port") else None,
+            identity=self.identity if _is_given("identity") else None,
+            jump=self.jump if _is_given("jump") else None,
+            transport=self.transport if _is_given("transport") else None,
+            ssh_config=self.ssh_config if _is_given("ssh_config") else reached.ssh_config,
             addresses=_addresses(reached.routes),
         )
 
     @property
-    def is_said(self) -> bool:
+    def is_given(self) -> bool:
         """Whether this command line says anything of how hosts are reached."""
-        return any(map(_is_said, _HOW_TO_CONNECT))
+        return any(map(_is_given, _HOW_TO_CONNECT))
 
     def routed(self, hosts: Sequence[Host]) -> Sequence[Host]:
         """The hosts, with the transport that ``-R`` asks for.
@@ -213,7 +213,7 @@ class Connecting:
                 replace(host, settings=replace(host.settings, transport=self.transport)) for host in hosts
             ]
         by_exec = any(host.settings.transport == TransportName.EXEC for host in hosts)
-        if _is_said("exec_template") and not by_exec:
+        if _is_given("exec_template") and not by_exec:
             raise UsageError(
                 "--exec says how -R exec reaches hosts, and none of these is reached so", hint="add -R exec"
             )
@@ -290,7 +290,7 @@ class Connecting:
         )
 
 
-def _is_said(name: str) -> bool:
+def _is_given(name: str) -> bool:
     """Whether an option is given on the command line, and not by the environment or config.toml."""
     context = click.get_current_context(silent=True)
     return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from multirsh.cli import values
-from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.options.declare import option, together
+from multirsh.cli.process import STDIN, print_err
 from multirsh.inventory import Inventory
 from multirsh.inventory.inventory import SHOWN
 from multirsh.inventory.nodeset import parse
@@ -68,7 +68,7 @@ CHOICE = together(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class HostSelection:
     """Which of the hosts; the fields are the options."""
 
     nodes: tuple[str, ...]
@@ -96,13 +96,13 @@ class Choice:
                 if _is_here(value):
                     more = list(itertools.takewhile(_is_here, words))
                     after = f", and so are the words after it: {' '.join(more[:SHOWN])}" if more else ""
-                    tell(
+                    print_err(
                         f"multirsh: warning: {name} {value} is the name of a file here{after}; if the shell"
                         f" has made it of a pattern, quote that, as in {name} 'web[1-3]'"
                     )
 
     @property
-    def says_login(self) -> bool:
+    def sets_login(self) -> bool:
         """Whether ``-w`` says as which user, or at which port, hosts are entered.
 
         Raises:
@@ -144,7 +144,7 @@ def warn_of_expanded_files(files: Sequence[str], words: Sequence[str]) -> None:
         return
     kinds = [(Path(word).parent, Path(word).suffix) for word in (files[-1], words[0])]
     if kinds[0] == kinds[1] and kinds[0] != (Path(), ""):
-        tell(
+        print_err(
             f"multirsh: warning: the command begins with {words[0]}, a file beside {files[-1]}; if the shell"
             " has made both of a pattern, give each file an -f of its own"
         )

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from multirsh.cli import values
-from multirsh.cli.descriptors import STDIN
-from multirsh.cli.machine import fitted
+from multirsh.cli.options.command import STDIN_NAME
 from multirsh.cli.options.declare import option, run_option, together
-from multirsh.cli.stdin import OURS
+from multirsh.cli.process import STDIN, capped_by_memory
 from multirsh.errors import UsageError
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.store import USUAL_MEMORY
@@ -138,7 +137,7 @@ REPORTED_OUTPUT = together(_NORMALIZER, _MEMORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
+class DisplayOptions:
     """How to print; the fields are the options."""
 
     no_prefix: bool = False
@@ -156,9 +155,9 @@ class Showing:
     err_folder: Path | None = None
     report: Path | None = None
 
-    def beside(self, stdin: str | None) -> Showing:
+    def beside(self, stdin: str | None) -> DisplayOptions:
         """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
-        if stdin == OURS and os.isatty(STDIN) and self.progress == When.AUTO:
+        if stdin == STDIN_NAME and os.isatty(STDIN) and self.progress == When.AUTO:
             return replace(self, progress=When.NEVER.value)
         return self
 
@@ -175,7 +174,7 @@ class Showing:
             with_stderr=self.gather_all,
             differences=self.differences,
             normalizer=self.normalizer,
-            memory=fitted(self.output_memory),
+            memory=capped_by_memory(self.output_memory),
             folders=self._folders(),
             quiet=self.quiet,
         ).decided(os.environ, color=When(self.color), progress=When(self.progress))
@@ -190,7 +189,9 @@ class Showing:
             return None
         from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
 
-        return ReportFile(self.report, memory=fitted(self.output_memory), normalizer=self.normalizer)
+        return ReportFile(
+            self.report, memory=capped_by_memory(self.output_memory), normalizer=self.normalizer
+        )
 
     def _folders(self) -> dict[Stream, Path]:
         """Where hosts' files are; the folders are there then."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from multirsh.cli import values
 from multirsh.cli.options.declare import Decorated, option, together
-from multirsh.cli.rerun import RERUN, Rerun, rerun
+from multirsh.cli.syntax import RERUN, Rerun, rerun
 
 _of_record = partial(option, section="Record")
 
@@ -70,7 +70,7 @@ AGAIN = together(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class JournalOptions:
     """What is kept; the fields are the options.
 
     Attributes:

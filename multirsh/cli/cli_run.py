@@ -1,31 +1,36 @@
-"""A run for a person or a pipe: events to the printer, its bytes to our streams, signals to the run."""
+"""A run of the command line: its events to the printer, its bytes to our streams, and its journal."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import os
 import signal
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import stat
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from multirsh.cli.attention import Attention
-from multirsh.cli.descriptors import tell
-from multirsh.cli.machine import quiet_shortage, raise_descriptor_limit, spare_addresses
-from multirsh.cli.options import NO_PAUSES, Pauses
-from multirsh.cli.recording import Recording
-from multirsh.cli.signals import StopSignals
-from multirsh.cli.stdin import LATE, bytes_wait
+from multirsh.cli.options import NO_PAUSES, JournalOptions, Pauses
+from multirsh.cli.options.command import LATE_BYTES, STDIN_NAME, has_waiting_bytes
+from multirsh.cli.process import print_err, raise_descriptor_limit, save_address_space, silence_memory_errors
+from multirsh.cli.signals import RunController, StopSignals
 from multirsh.cli.terminal import paused_by_prompts
 from multirsh.cli.writer import Writer
-from multirsh.commands.command import Command
+from multirsh.commands.command import Command, Script
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.hooks import RunHooks
 from multirsh.engine.options import RunOptions
 from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
+from multirsh.errors import UsageError
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
+from multirsh.files.options import CopyOptions
+from multirsh.journal import Journal, Recorder, RetentionLimits
+from multirsh.journal.journal import DAY_S
 from multirsh.journal.record import RecordedRoutes
 from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
@@ -37,21 +42,22 @@ from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
 if TYPE_CHECKING:
-    from multirsh.cli.again import Again
+    from multirsh.cli.prior_run import PriorRun
     from multirsh.cli.report_file import ReportFile
     from multirsh.files.jobs import CopyJob
+
 
 SAID_WITHIN_S = 0.5
 """How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
 
 
-def _nobody(_event: Event) -> None:
-    """Whom nothing has to be told."""
+def _ignore(_event: Event) -> None:
+    """Take an event that nothing else wants."""
 
 
 @contextlib.contextmanager
-def _pausing_for_prompts(printer: Printer, writer: Writer, attention: Attention) -> Iterator[None]:
-    """Draw nothing and read no keys while a person is asked for a secret."""
+def _pausing_for_prompts(printer: Printer, writer: Writer, attention: RunController) -> Iterator[None]:
+    """Draw nothing and read no keys during a prompt for a secret."""
     loop = asyncio.get_running_loop()
 
     async def change(asks: bool) -> None:  # noqa: FBT001 - as ``paused_by_prompts`` has it
@@ -71,17 +77,17 @@ def _pausing_for_prompts(printer: Printer, writer: Writer, attention: Attention)
 
 
 def prepare_process() -> None:
-    """Make of this process one that may reach many hosts."""
+    """Prepare this process to reach many hosts."""
     raise_descriptor_limit()
-    spare_addresses()
-    quiet_shortage()
-    # Who started us may ignore it, and then nobody could tell how a program of ours has ended (wait(2)).
+    save_address_space()
+    silence_memory_errors()
+    # If our parent ignored it, so would we, and the exit statuses of our children would be lost (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @contextlib.asynccontextmanager
 async def printing(output: OutputOptions) -> AsyncGenerator[tuple[Printer, Writer], None]:
-    """Print one run; whatever happens inside, what is known of it is written at the end."""
+    """Print one run. Whatever happens in the block, everything known of the run is written at its end."""
     printer = Printer(output, began=asyncio.get_running_loop().time())
     writer = Writer(printer)
     try:
@@ -93,29 +99,29 @@ async def printing(output: OutputOptions) -> AsyncGenerator[tuple[Printer, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drive:
-    """All that a run from the command line needs.
+class CliRun:
+    """A run of the command line, with everything that it needs.
 
     Attributes:
-        hosts: Whom to run on.
-        command: What to run.
+        hosts: The hosts to run on.
+        command: The command.
         options: The options of the run.
-        ssh: What ssh's options say.
-        rsh: What rsh's options say.
-        exec_options: What exec's options say.
-        settings: What goes before every host's own settings, for other transports.
-        output: How to print it.
-        bind_address: The local address to leave from, or ``None``.
-        stdin: The commands' standard input, or ``None``.
-        asks_of_stdin: Whether bytes that come on ours are told of, at the end.
-        sudo_password: What sudo is answered.
+        ssh: The options of ssh.
+        rsh: The options of rsh; ``None`` for the settings alone.
+        exec_options: The options of exec; ``None`` for the settings alone.
+        settings: Settings that take precedence over every host's own, for the other transports.
+        output: How it is printed.
+        bind_address: The local address to connect from; ``None`` for each route's own.
+        stdin: The standard input of the commands; ``None`` for an input that is at its end.
+        watches_stdin: Whether bytes that arrive on our standard input are reported at the end.
+        sudo_password: The source of the password that sudo is given; ``None`` for no password.
         pauses: What happens between two batches.
-        job: What is copied, in place of a command; or ``None``.
-        report: Where the page about the run goes, or ``None``.
-        reads_keys: Whether Enter on the terminal asks for the run's status.
-        recording: How the run is recorded, or ``None``.
-        preface: What people are told before it begins, or ``None``.
-        again: The run that it repeats or goes on with, or ``None``.
+        job: What is copied instead; ``None`` for a command.
+        report: The HTML report to write; ``None`` for no report.
+        reads_keys: Whether Enter on the terminal shows the status of the run.
+        journal: What is recorded; ``None`` for no record.
+        preface: A line to print before the run begins; ``None`` for no line.
+        prior: The run that it repeats or resumes; ``None`` for a new run.
     """
 
     hosts: Sequence[Host]
@@ -128,17 +134,17 @@ class Drive:
     output: OutputOptions
     bind_address: str | None = None
     stdin: Stdin | None = None
-    asks_of_stdin: bool = False
+    watches_stdin: bool = False
     sudo_password: PasswordSource | None = None
     pauses: Pauses = NO_PAUSES
     job: CopyJob | None = None
     report: ReportFile | None = None
     reads_keys: bool = False
-    recording: Recording | None = None
+    journal: JournalPlan | None = None
     preface: str | None = None
-    again: Again | None = None
+    prior: PriorRun | None = None
 
-    async def drive(self, signals: StopSignals) -> int:
+    async def run(self, signals: StopSignals) -> int:
         """Run to the end, and say how to exit.
 
         Args:
@@ -155,10 +161,10 @@ class Drive:
                     printer.say(self.preface)
                 async with self.fleet(printer.say) as fleet:
                     code = await self.carry_out(
-                        fleet, signals, printer, writer, also=_nobody if report is None else report.feed
+                        fleet, signals, printer, writer, also=_ignore if report is None else report.feed
                     )
-                if self.asks_of_stdin and bytes_wait():
-                    printer.say(LATE)
+                if self.watches_stdin and has_waiting_bytes():
+                    printer.say(LATE_BYTES)
         finally:
             # However the run has ended, the page tells of as much as there was.
             complaint = (
@@ -167,7 +173,7 @@ class Drive:
                 else await daemon_thread(report.save, name="multirsh-report", or_here=True)
             )
             if complaint is not None:
-                tell(complaint)
+                print_err(complaint)
         # Unless a signal ended it, a page that is not there is the worst of it.
         return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
 
@@ -199,7 +205,7 @@ class Drive:
         writer: Writer,
         *,
         is_gentle: bool = True,
-        also: Callable[[Event], None] = _nobody,
+        also: Callable[[Event], None] = _ignore,
     ) -> int:
         """Run to the end on a fleet that is entered, and say how to exit.
 
@@ -217,9 +223,11 @@ class Drive:
         run = self._run_of(fleet, printer, await self._record(fleet, printer))
         run.claim()
         printer.begin(asyncio.get_running_loop().time())
-        attention = Attention(run, printer, writer, patience=self.options.timeouts.close, is_gentle=is_gentle)
+        attention = RunController(
+            run, printer, writer, patience=self.options.timeouts.close, is_gentle=is_gentle
+        )
         with (
-            signals.taken_by(attention.stop),
+            signals.handled_by(attention.stop),
             attention.status_on_request(keys=self.reads_keys),
             _pausing_for_prompts(printer, writer, attention),
         ):
@@ -241,23 +249,23 @@ class Drive:
         Raises:
             UsageError: Hosts would not be reached as the run before has reached them.
         """
-        if self.recording is None and self.again is None:
+        if self.journal is None and self.prior is None:
             return NO_RECORD
         routes = await in_daemon_thread(
             lambda: fleet.routes(self.hosts), name="multirsh-routes", or_here=True
         )
-        if self.again is not None:
-            for words in self.again.compared(routes):
+        if self.prior is not None:
+            for words in self.prior.compared(routes):
                 printer.say(f"multirsh: {words}")
-            routes = self.again.all_routes(routes)
-        if self.recording is None:
+            routes = self.prior.all_routes(routes)
+        if self.journal is None:
             return NO_RECORD
         loop = asyncio.get_running_loop()
 
         def warn(words: str) -> None:
             loop.call_soon_threadsafe(printer.say, f"multirsh: {words}")
 
-        return self.recording.recorder(warn, RecordedRoutes(routes, self.ssh.config_file)) or NO_RECORD
+        return self.journal.recorder(warn, RecordedRoutes(routes, self.ssh.config_file)) or NO_RECORD
 
     async def _follow(self, run: Run, printer: Printer, writer: Writer, also: Callable[[Event], None]) -> int:
         code: int = ExitCode.INTERNAL
@@ -310,3 +318,104 @@ async def _written(printer: Printer, writer: Writer) -> None:
     except MemoryError:
         relieve()
         printer.drop()
+
+
+HASHED_AT_MOST: Final = 64 * 1024 * 1024
+"""A larger ``--stdin-file`` is known by its size and time: to read it twice takes too long."""
+
+MOST_RECORDS: Final = 5000
+"""However small they are: each run looks through the index when it begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalPlan:
+    """How one run is recorded.
+
+    Attributes:
+        plan: What the run does, which ``--resume`` compares.
+        options: How much is recorded, and how long records are kept.
+    """
+
+    plan: Mapping[str, Any]
+    options: JournalOptions
+
+    def recorder(self, warn: Callable[[str], object], reached: RecordedRoutes) -> Recorder | None:
+        """Return what records the run; ``None`` if it cannot be recorded.
+
+        Args:
+            reached: How its hosts are reached.
+            warn: Called with the reason, also if recording fails later; then from another thread.
+        """
+        try:
+            journal = Journal()
+        except UsageError as error:
+            warn(f"the run is not recorded: {error}")
+            return None
+        return Recorder(
+            journal,
+            plan={
+                **self.plan,
+                "reached": replace(reached, ssh_config=_absolute(reached.ssh_config)).to_dict(),
+            },
+            limits=RetentionLimits(
+                records=MOST_RECORDS,
+                age_s=self.options.journal_days * DAY_S,
+                size=self.options.journal_size,
+            ),
+            output_bytes=self.options.journal_output,
+            warn=warn,
+        )
+
+
+def _absolute(config_file: str | None) -> str | None:
+    """Return the absolute path of a file of ``-F``: the next run may start in another directory."""
+    if config_file is None or config_file == "none":
+        return config_file
+    return os.path.abspath(config_file)  # noqa: PTH100 - links stay as they are
+
+
+def recorded_plan(
+    command: Command, options: RunOptions, *, stdin: str | None, copy: CopyOptions | None
+) -> dict[str, Any]:
+    """Return what a run does on each host, as its record has it: no secrets, and only the names of ``--env``.
+
+    Args:
+        command: The command; for a copy, its title.
+        options: The options of the run. Those that change what happens on a host are recorded.
+        stdin: The file that the commands read, ``-`` for our standard input; ``None`` for no input.
+        copy: How files are copied; ``None`` for a command.
+    """
+    plan = {
+        "kind": "copy" if copy is not None else "run" if command.script is None else "script",
+        "command": command.title,
+        "cwd": command.directory,
+        "sudo": None if options.sudo is None else options.sudo.option_value,
+        "env": sorted(command.environment),
+        "template": command.is_template,
+        "tty": command.tty,
+        "script": None if command.script is None else _digest_of(command.script),
+        "stdin": None if stdin is None else _input(stdin),
+        "copy": None if copy is None else copy.describe(),
+    }
+    return {key: value for key, value in plan.items() if value}
+
+
+def _digest_of(script: Script) -> str:
+    words = "\0".join(script.interpreter).encode(errors="surrogateescape")
+    return hashlib.sha256(words + b"\0\0" + script.content).hexdigest()
+
+
+def _input(name: str) -> str:
+    """Return what identifies an input, so that it can be compared."""
+    if name == STDIN_NAME:
+        return "ours"
+    try:
+        # A pipe would wait for its writer here, and be opened again by whatever reads it.
+        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - the kind and the size by one look
+            return name
+        size = Path(name).stat().st_size
+        if size > HASHED_AT_MOST:
+            return f"{size} bytes of {Path(name).stat().st_mtime_ns}"
+        return f"sha256 {hashlib.sha256(Path(name).read_bytes()).hexdigest()}"
+    except OSError:
+        return name  # opening it will report the error

@@ -1,8 +1,8 @@
-"""What the commands read: nothing by default, our standard input (``-I``), or a file (``--stdin-file``).
+"""The options of what runs on each host: its variables, its directory, its terminal, its standard input.
 
-Whoever pipes a file into multirsh means it for the commands. So bytes that wait on our standard input are
-refused where no option says what becomes of them: ``cat new.conf | multirsh ... 'cat > live.conf'`` would
-empty ``live.conf`` and report success. Looking never takes a byte: what a loop such as
+A user who pipes a file into multirsh means it for the commands. So bytes that wait on our standard input are
+refused unless an option says what they are for: ``cat new.conf | multirsh ... 'cat > live.conf'`` would empty
+``live.conf`` and report success. Looking at the input never takes a byte from it: what a loop such as
 ``while read host; do multirsh ...; done`` has not read yet stays there for the loop.
 """
 
@@ -16,22 +16,110 @@ import stat
 import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from multirsh.cli.descriptors import STDIN
+import click
+
+from multirsh.cli import values
+from multirsh.cli.options.declare import option, together
+from multirsh.cli.process import STDIN
+from multirsh.cli.syntax import Setting
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
+    from multirsh.commands.command import Command, Script
     from multirsh.engine.spool import Spool
 
-OURS: Final = "-"
+
+_of_running = partial(option, section="Run")
+
+CONTEXT = together(
+    _of_running(
+        "--env",
+        "environment",
+        type=values.assignment,
+        multiple=True,
+        metavar="K=V",
+        configurable=False,
+        help="Set a variable for the command, whatever the server accepts. Repeatable.",
+    ),
+    _of_running("--cwd", "directory", metavar="DIR", configurable=False, help="Run in DIR on the host."),
+    _of_running(
+        "--template",
+        "is_template",
+        is_flag=True,
+        configurable=False,
+        help="Fill in {host}, {user}, {index} and {var.NAME}, each quoted for the shell; {{ is a brace.",
+    ),
+)
+
+TTY = _of_running(
+    "--tty",
+    is_flag=True,
+    configurable=False,
+    help="Give the command a terminal of 80x24; its stderr then comes with stdout.",
+)
+
+INPUT = together(
+    _of_running(
+        "-I",
+        "--stdin",
+        is_flag=True,
+        configurable=False,
+        help="Send standard input in full to every host.  [default: the commands see its end at once]",
+    ),
+    _of_running(
+        "--stdin-file",
+        configurable=False,
+        metavar="FILE",
+        help="Send FILE in full to every host: a file, a FIFO, <(...).",
+    ),
+    _of_running(
+        "-n",
+        "--no-stdin",
+        is_flag=True,
+        configurable=False,
+        help="Leave standard input alone, and do not ask what waits there: for loops, as in ssh.",
+    ),
+    _of_running("--stdin-default", key="stdin", cls=Setting, type=click.Choice(["none"])),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOptions:
+    """What the command is to find around it; the fields are the options."""
+
+    environment: tuple[tuple[str, str], ...]
+    directory: str | None
+    is_template: bool
+
+    def command(self, text: str = "", *, tty: bool = False, script: Script | None = None) -> Command:
+        """The command of ``text``, or of a script, in this context.
+
+        Raises:
+            UsageError: It cannot be meant.
+        """
+        from multirsh.commands.command import Command  # noqa: PLC0415 - not needed for --help
+
+        return Command(
+            text,
+            environment=dict(self.environment),
+            directory=self.directory,
+            is_template=self.is_template,
+            tty=tty,
+            script=script,
+        )
+
+
+STDIN_NAME: Final = "-"
 """Our own standard input."""
 
-_OURS_TOO: Final = frozenset({OURS, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
+_OURS_TOO: Final = frozenset({STDIN_NAME, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 """Names of files that are our own standard input."""
 
-LATE: Final = (
+LATE_BYTES: Final = (
     "multirsh: bytes came on standard input during the run and were not sent to the hosts; "
     "-I sends it, -n says that it is not for them"
 )
@@ -39,7 +127,7 @@ LATE: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stdin:
+class StdinOptions:
     """What the commands' standard input is; the fields are the options.
 
     Attributes:
@@ -57,7 +145,7 @@ class Stdin:
     @property
     def name(self) -> str | None:
         """The file that is sent, ``-`` for our standard input; ``None`` where nothing is."""
-        return OURS if self.stdin else self.stdin_file
+        return STDIN_NAME if self.stdin else self.stdin_file
 
     def check(self, *, read_by_others: Sequence[str]) -> None:
         """Refuse options that contradict each other, and bytes of which no option says what becomes of them.
@@ -70,7 +158,7 @@ class Stdin:
         """
         if self.stdin and self.stdin_file is not None:
             raise UsageError("-I and --stdin-file each give the commands their input", hint="use one of them")
-        sends_ours = self.name is not None and is_ours(self.name)
+        sends_ours = self.name is not None and is_our_stdin(self.name)
         if sends_ours and self.no_stdin:
             option = "-I" if self.stdin else f"--stdin-file {self.stdin_file}"
             raise UsageError(f"{option} sends standard input, and -n does not", hint="use one of them")
@@ -79,16 +167,16 @@ class Stdin:
                 f"standard input is read by {read_by_others[0]} and cannot be sent to the hosts, too",
                 hint="name a file for one of them",
             )
-        if self.asks(read_by_others) and bytes_wait():
+        if self.must_be_asked(read_by_others) and has_waiting_bytes():
             raise UsageError(
                 "bytes wait on standard input, and no option says what they are for",
                 hint="-I sends them to every host, -n leaves them where they are",
             )
 
-    def asks(self, read_by_others: Sequence[str]) -> bool:
+    def must_be_asked(self, read_by_others: Sequence[str]) -> bool:
         """Whether bytes on our standard input would be dropped without a word."""
         is_settled = self.no_stdin or self.stdin_default is not None or bool(read_by_others)
-        return not is_settled and (self.name is None or not is_ours(self.name))
+        return not is_settled and (self.name is None or not is_our_stdin(self.name))
 
     def open(self) -> Spool | None:
         """Open it; ``None`` where nothing is sent. A FIFO that is not open for writing yet is waited for.
@@ -100,14 +188,14 @@ class Stdin:
             return None
         from multirsh.engine.spool import Spool  # noqa: PLC0415 - not needed for --help, which must be quick
 
-        descriptor = STDIN if self.name == OURS else _opened(self.name)
+        descriptor = STDIN if self.name == STDIN_NAME else _opened(self.name)
         if os.isatty(descriptor):
             # In the background a read would stop us; with the signal ignored it fails, and is repeated.
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         return Spool(descriptor)
 
 
-def bytes_wait() -> bool:
+def has_waiting_bytes() -> bool:
     """Whether our standard input is a pipe, a socket or a file that has something to read now.
 
     Nothing is read away, and this never waits. Terminals are not looked at, since what is typed ahead is for
@@ -128,7 +216,7 @@ def bytes_wait() -> bool:
     return False
 
 
-def is_ours(name: str) -> bool:
+def is_our_stdin(name: str) -> bool:
     """Whether a file's name means our standard input, as ``-`` and ``/dev/stdin`` do."""
     return name in _OURS_TOO
 
