@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from multirsh.files.jobs import CopyJob
 
 
-SAID_WITHIN_S = 0.5
-"""How soon a warning is shown where nothing else happens, as when every host waits for a local port."""
+QUIET_INTERVAL_S = 0.5
+"""Seconds until a warning is shown if nothing else happens, as when every host waits for a local port."""
 
 
 def _ignore(_event: Event) -> None:
@@ -63,7 +63,7 @@ def _pausing_for_prompts(printer: Printer, writer: Writer, attention: RunControl
     async def change(asks: bool) -> None:  # noqa: FBT001 - as ``paused_by_prompts`` has it
         if asks:
             asking.enter_context(printer.asking())
-            asking.enter_context(attention.not_to_keys())
+            asking.enter_context(attention.keys_paused())
             await writer.write()  # takes the progress line away
         else:
             asking.close()
@@ -145,10 +145,10 @@ class CliRun:
     prior: PriorRun | None = None
 
     async def run(self, signals: StopSignals) -> int:
-        """Run to the end, and say how to exit.
+        """Run to the end, and return the exit code.
 
         Args:
-            signals: Until the run begins, they cancel; then they stop it.
+            signals: The stop signals. They cancel this task until the run begins; then they stop the run.
 
         Raises:
             MultirshError: Nothing was run.
@@ -166,7 +166,7 @@ class CliRun:
                 if self.watches_stdin and has_waiting_bytes():
                     printer.say(LATE_BYTES)
         finally:
-            # However the run has ended, the page tells of as much as there was.
+            # However the run has ended, the report shows everything that happened.
             complaint = (
                 None
                 if report is None
@@ -174,14 +174,14 @@ class CliRun:
             )
             if complaint is not None:
                 print_err(complaint)
-        # Unless a signal ended it, a page that is not there is the worst of it.
+        # Unless a signal ended the run, a missing report is the worst result.
         return ExitCode.INTERNAL if complaint is not None and code < SIGNAL_BASE else code
 
     def fleet(self, warn: Warn, *, keep: bool = False) -> Fleet:
-        """The hosts, and the means to reach them, not yet entered.
+        """Return the fleet of the run, not yet entered.
 
         Args:
-            warn: Takes lines for people.
+            warn: Called with each warning, a line for people.
             keep: Whether connections stay open from one run to the next.
         """
         return Fleet(
@@ -207,15 +207,15 @@ class CliRun:
         is_gentle: bool = True,
         also: Callable[[Event], None] = _ignore,
     ) -> int:
-        """Run to the end on a fleet that is entered, and say how to exit.
+        """Run to the end on a fleet that was entered, and return the exit code.
 
         Args:
-            fleet: Of which ``hosts`` are, or all there are.
-            signals: They stop the run.
-            printer: Gets the events.
-            writer: Writes what the printer has.
-            is_gentle: Whether the first Ctrl-C lets the commands that run come to their ends.
-            also: Is given each event, too.
+            fleet: The fleet; ``hosts`` are some or all of its hosts.
+            signals: The stop signals, which stop the run.
+            printer: Receives the events.
+            writer: Writes the printer's output.
+            is_gentle: Whether the first Ctrl-C lets running commands finish.
+            also: Called with each event as well.
 
         Raises:
             UsageError: Nothing was run.
@@ -244,10 +244,10 @@ class CliRun:
         return fleet.run(self.command, self.options, stdin=self.stdin, hosts=self.hosts, hooks=hooks)
 
     async def _record(self, fleet: Fleet, printer: Printer) -> Record:
-        """What keeps the run's events.
+        """Return what records the run.
 
         Raises:
-            UsageError: Hosts would not be reached as the run before has reached them.
+            UsageError: Hosts would be reached in another way than in the prior run.
         """
         if self.journal is None and self.prior is None:
             return NO_RECORD
@@ -289,21 +289,21 @@ class CliRun:
                     run.stop()
             over.set()
         if printer.is_cut:
-            printer.say(f"multirsh: {NO_MEMORY}: what was to be shown is not complete")
+            printer.say(f"multirsh: {NO_MEMORY}: the output shown is incomplete")
             return code if code >= SIGNAL_BASE else ExitCode.INTERNAL
         if writer.failure is not None:
             printer.say(f"multirsh: cannot write to standard output: {writer.failure}")
             return ExitCode.INTERNAL
         if writer.lost_reader:
             return SIGNAL_BASE + signal.SIGPIPE
-        # Unless a signal ended it, that files are not whole is the worst of it.
+        # Unless a signal ended the run, incomplete files are the worst result.
         return ExitCode.INTERNAL if writer.complaints and code < SIGNAL_BASE else code
 
     async def _tick(self, run: Run, printer: Printer, writer: Writer, over: asyncio.Event) -> None:
         """Redraw the progress line, and show what was said, even when nothing happens."""
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), printer.interval_s or SAID_WITHIN_S)
+                await asyncio.wait_for(over.wait(), printer.interval_s or QUIET_INTERVAL_S)
             printer.waits_for(run.waits())
             if self.job is not None:
                 total = self.job.total
@@ -312,7 +312,7 @@ class CliRun:
 
 
 async def _written(printer: Printer, writer: Writer) -> None:
-    """Write what there is; what there is no memory for is dropped, and that is told at the end."""
+    """Write all output so far. What does not fit in memory is dropped, and reported at the end of the run."""
     try:
         await writer.write()
     except MemoryError:
@@ -321,10 +321,11 @@ async def _written(printer: Printer, writer: Writer) -> None:
 
 
 HASHED_AT_MOST: Final = 64 * 1024 * 1024
-"""A larger ``--stdin-file`` is known by its size and time: to read it twice takes too long."""
+"""Bytes; a larger ``--stdin-file`` is identified by its size and time, since reading it twice takes too
+long."""
 
 MOST_RECORDS: Final = 5000
-"""However small they are: each run looks through the index when it begins."""
+"""The largest number of records, however small: each run reads their index when it begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

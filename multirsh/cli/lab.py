@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "lab",
-    short_help="Start SSH servers on this machine, to practise on.",
+    short_help="Start practice SSH servers on this machine.",
     cls=RunCommand,
     context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     default=10,
     show_default=True,
     metavar="N",
-    help="How many servers.",
+    help="Number of servers.",
 )
 @options.option(
     "--lab-port",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     configurable=False,
     type=values.port,
     metavar="PORT",
-    help="Where they listen.  [default: 7722, or any that is free]",
+    help="Port of the servers.  [default: 7722, or a free one]",
 )
 @options.CHOICE
 @options.RUNNING
@@ -58,10 +58,11 @@ if TYPE_CHECKING:
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
 def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **parameters: Any) -> int:
-    """Start SSH servers on this machine; with COMMAND, run it on them and end.
+    """Start SSH servers on this machine; with COMMAND, run it on them and exit.
 
-    The servers are real, and COMMAND really runs: on this machine, as you. Without COMMAND they stay up until
-    Ctrl-C, for another terminal. They listen on loopback only, and only a key made for the occasion gets in.
+    The servers are real, and so is COMMAND: it runs on this machine, as you. Without COMMAND the servers stay
+    up until Ctrl-C, for use from another terminal. They listen on loopback only, and accept only a key that
+    is made for this lab.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415

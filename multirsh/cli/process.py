@@ -22,7 +22,7 @@ STDOUT: Final = 1
 STDERR: Final = 2
 
 _INSTEAD: Final = {
-    # Nothing to read; and what is written fails, as it would if nobody had stepped in.
+    # There is nothing to read, and writing fails, as with a closed descriptor.
     STDIN: os.O_RDONLY,
     STDOUT: os.O_RDONLY,
     STDERR: os.O_WRONLY,
@@ -30,11 +30,11 @@ _INSTEAD: Final = {
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: ``| head`` has what it wants
-    """The reader of our standard output went away."""
+    """The reader of our standard output is gone."""
 
 
 def fill_closed() -> None:
-    """Open /dev/null in the place of what is closed. Call it before anything else is opened."""
+    """Open /dev/null in place of each closed standard stream. Call this before anything else is opened."""
     for descriptor, mode in _INSTEAD.items():
         try:
             os.fstat(descriptor)
@@ -50,26 +50,26 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write all of ``data``. Blocks, though the descriptor may be non-blocking (``O_NONBLOCK``).
 
     Raises:
-        BrokenPipeError: Its reader went away.
-        OSError: It cannot be written for another reason.
+        BrokenPipeError: Its reader is gone.
+        OSError: Writing failed for another reason.
     """
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            # Some other program that has it open made it so, for itself, and it is not ours to change.
+            # Another program that shares the stream has set O_NONBLOCK, and it is not ours to change.
             poll = select.poll()  # select() cannot look at descriptors above 1,023
             poll.register(descriptor, select.POLLOUT)
             poll.poll()
 
 
 def print_out(text: str | bytes) -> None:
-    """Write to standard output, by hand as everything there is. Blocks.
+    """Write to standard output, without Python's buffer, as everything does that is written there. Blocks.
 
     Raises:
-        ReaderGone: Nobody reads it any more.
-        OSError: It cannot be written for another reason; ``filename`` says where.
+        ReaderGone: Its reader is gone.
+        OSError: Writing failed for another reason; ``filename`` names the stream.
     """
     try:
         write_all(STDOUT, text.encode() if isinstance(text, str) else text)
@@ -80,20 +80,20 @@ def print_out(text: str | bytes) -> None:
 
 
 def print_err(message: str) -> None:
-    """Print a line for people on stderr: the one way for all that a run's ``Printer`` does not say. Blocks.
+    """Print a line for people on stderr: every line that does not come from a run's ``Printer``. Blocks.
 
     Args:
-        message: It may hold anything: words of the command line, names of files, a remote's words. What has
-            power over a terminal is made visible.
+        message: Any text: words of the command line, names of files, a remote's output. Characters that
+            control a terminal are made visible.
     """
     from multirsh.output.escape import escape_text  # noqa: PLC0415 - not needed for --version
 
-    with contextlib.suppress(OSError):  # closed, or on a full disk: there is nowhere else to say so
+    with contextlib.suppress(OSError):  # closed, or on a full disk: there is no other place to report it
         write_all(STDERR, f"{escape_text(message)}\n".encode())
 
 
 def abandon_stdout() -> None:
-    """Forget what waits in Python's own buffer: it could not be written; at exit it would be tried again."""
+    """Discard Python's own buffer: it could not be written, and Python would try again at exit."""
     if sys.stdout is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, STDOUT)
@@ -101,8 +101,8 @@ def abandon_stdout() -> None:
 
 
 ENOUGH: Final = 1 << 20
-"""More than any run needs. Where containers have a limit of 2^30, programs that we start (ProxyCommand) may
-still try to close each number up to it, and inherit the limit."""
+"""Descriptors; more than any run needs. Containers may have a limit of 2^30, and programs that we start
+(ProxyCommand) inherit ours, and may try to close every number up to it."""
 
 
 def raise_descriptor_limit() -> None:
@@ -113,20 +113,20 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # macOS has a bound of its own below an unlimited hard limit: then what there is must do.
+        # macOS has a limit of its own below an unlimited hard limit.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 STACK_BYTES: Final = 1024 * 1024
-"""A thread's, where addresses are few; they are 8 MiB as a rule (pthread_attr_setstacksize(3))."""
+"""The stack of a thread if address space is limited; the default is 8 MiB (pthread_attr_setstacksize(3))."""
 
 OUTPUT_PART: Final = 8
-"""Output may take one part in so many of the addresses that are left."""
+"""Gathered output may use this fraction (1/N) of the remaining address space."""
 
 
 def save_address_space() -> None:
-    """Where this process may use only so many addresses (``ulimit -v``), let each thread take few of them."""
+    """If the address space of this process is limited (``ulimit -v``), let each thread use little of it."""
     if not is_limited():
         return
     threading.stack_size(STACK_BYTES)
@@ -135,7 +135,7 @@ def save_address_space() -> None:
 
 
 def silence_memory_errors() -> None:
-    """Have Python print no traceback where memory runs out in a thread, or while an object is thrown away."""
+    """Print no traceback if memory runs out in a thread, or while an object is deleted."""
     unraisable, in_thread = sys.unraisablehook, threading.excepthook
 
     def on_unraisable(what: sys.UnraisableHookArgs) -> None:
@@ -148,5 +148,5 @@ def silence_memory_errors() -> None:
 
 
 def capped_by_memory(output_bytes: int) -> int:
-    """How much output may be held in memory: ``output_bytes``, or less where addresses are few."""
+    """Return how many bytes of output may be kept in memory: ``output_bytes``, or less with little memory."""
     return part_of_room(output_bytes, OUTPUT_PART)

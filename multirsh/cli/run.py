@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 def run(*, command: tuple[str, ...], tty: bool, **parameters: Any) -> int:
     """Run COMMAND on many hosts at once.
 
-    The words of COMMAND are joined with spaces and given to each host's login shell, as ssh does. Its
-    standard input is at end of file; see -I. Options after the first word belong to COMMAND.
+    The words of COMMAND are joined with spaces and passed to each host's login shell, as ssh does. The
+    command's standard input is empty unless -I or --stdin-file is given. Options after the first word belong
+    to COMMAND.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
@@ -86,7 +87,7 @@ def _hint_for(word: str) -> str:
 
 @click.command(
     "script",
-    short_help="Run a script of this machine's on many hosts.",
+    short_help="Run a local script on many hosts.",
     cls=RunCommand,
     context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -100,7 +101,7 @@ def _hint_for(word: str) -> str:
     section="Run",
     configurable=False,
     metavar="WORDS",
-    help="What runs it, such as 'python3 -u'.  [default: its #! line, else /bin/sh]",
+    help="Program that runs the script, such as 'python3 -u'.  [default: its #! line, else /bin/sh]",
 )
 @options.COURSE
 @options.CONTEXT
@@ -111,10 +112,10 @@ def _hint_for(word: str) -> str:
 @options.CLOSING
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="FILE [ARG]...")
 def script(*, words: tuple[str, ...], shell: str | None, **parameters: Any) -> int:
-    """Run FILE, a script of this machine's, on many hosts at once.
+    """Run FILE, a local script, on many hosts at once.
 
-    Each ARG reaches it exactly as it is. Nothing is left on the hosts. FILE '-' is standard input. The
-    script's own standard input is at end of file; see -I.
+    Each ARG is passed to it unchanged. Nothing is left on the hosts. If FILE is '-', the script is read from
+    standard input. The script's own standard input is empty unless -I or --stdin-file is given.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415

@@ -25,7 +25,7 @@ from multirsh.commands.sudo.options import ROOT
 from multirsh.errors import UsageError, did_you_mean
 
 DEFAULT: Final = "run"
-"""The subcommand that is meant where none is named."""
+"""The subcommand if none is named."""
 
 SUBCOMMANDS: Final = {
     DEFAULT: ("multirsh.cli.run", "run"),
@@ -44,11 +44,11 @@ HELP_NAMES: Final = ("-h", "--help")
 
 
 OTHER = "Other"
-"""The heading of what belongs nowhere else."""
+"""The section of options that belong to no other."""
 
 
 class SectionOption(click.Option):
-    """An option that knows its heading."""
+    """An option with its section of ``--help``."""
 
     def __init__(self, *args: Any, section: str = OTHER, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -56,17 +56,17 @@ class SectionOption(click.Option):
 
 
 class Setting(SectionOption):
-    """A setting that no word of the command line gives: an environment variable, and a key of config.toml."""
+    """A setting without an option: an environment variable, and a key of config.toml."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, hidden=True, **settings)
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Let no word of the command line be it."""
+        """Add no option to the command line."""
 
 
 class SectionCommand(click.Command):
-    """A command whose ``--help`` shows options by section, each where its first option is declared."""
+    """A command whose ``--help`` shows options by section, in the order of each section's first option."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options."""
@@ -92,7 +92,7 @@ def write_options(
 RERUN: Final = "--rerun"
 
 KINDS: Final = ("failed", "unreachable", "notrun", "unknown", "ok")
-"""As ``multirsh.journal.resuming.Which`` has them."""
+"""The values of ``multirsh.journal.resuming.Standing``, without an import of the journal."""
 
 _DATED: Final = re.compile(r"\d{8}(T\d{0,6}(-[0-9a-f]{0,6})?)?")
 _SHORT: Final = re.compile(r"[0-9a-f]{6}")
@@ -127,7 +127,7 @@ def rerun(value: str | Rerun) -> Rerun:
 
 
 def is_run(word: str) -> bool:
-    """Whether the word after ``WHICH`` is the run, and not the command's first."""
+    """Whether the word after ``WHICH`` is a run, not the first word of the command."""
     if word == "last" or _DATED.fullmatch(word):
         return True
     if not _SHORT.fullmatch(word):
@@ -142,14 +142,14 @@ def is_run(word: str) -> bool:
 
 
 SUDO: Final = "--sudo"
-"""Its value is attached, or it has none: the next word is never it."""
+"""Its value is attached with ``=``, or missing; it is never the next word."""
 
 
 class RunCommand(SectionCommand):
-    """A subcommand that has such options."""
+    """A subcommand with options whose value may be missing."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Attach what belongs to them."""
+        """Attach the values of such options."""
         return super().parse_args(ctx, with_values_attached(args, self))
 
 
@@ -205,12 +205,12 @@ def asking_for_value(word: str, takes_value: Callable[[str], bool]) -> str | Non
 
 
 def _says_which(word: str, rest: Sequence[str]) -> bool:
-    """Whether ``--rerun`` has its first value; if it has not, click says what is missing."""
+    """Whether ``--rerun`` has its first value; if not, click reports it."""
     return "=" in word or bool(rest)
 
 
 Load: TypeAlias = Callable[[str], click.Command]
-"""Gives the subcommand of a name; this may import it."""
+"""Returns the subcommand of a name; this may import it."""
 
 
 def with_subcommand_first(args: Sequence[str], load: Load) -> list[str]:
@@ -244,7 +244,7 @@ def with_subcommand_first(args: Sequence[str], load: Load) -> list[str]:
 
 
 def _settled(options: Sequence[str], command: click.Command) -> list[str]:
-    """The options as they stand before words: a value that the last of them may have is not among those."""
+    """Return the options, the last with its flag value attached if its value is missing."""
     *others, last = options or [""]
     option = _option(command, last)
     if option is not None and _may_lack_value(option):
@@ -257,7 +257,7 @@ def _may_lack_value(option: click.Option) -> bool:
 
 
 def _place(args: Sequence[str], name: str, load: Load) -> int:
-    """The place of the first word as a subcommand reads it; past the end where there is none, or ``--``."""
+    """Return the index of the first word as a subcommand reads it; past the end if there is none."""
 
     def takes_value(word: str) -> bool:
         if word in HELP_NAMES or word == SUDO:

@@ -43,15 +43,18 @@ CONTEXT = together(
         multiple=True,
         metavar="K=V",
         configurable=False,
-        help="Set a variable for the command, whatever the server accepts. Repeatable.",
+        help="Set an environment variable for the command, even if the server refuses it. Repeatable.",
     ),
-    _of_running("--cwd", "directory", metavar="DIR", configurable=False, help="Run in DIR on the host."),
+    _of_running(
+        "--cwd", "directory", metavar="DIR", configurable=False, help="Run the command in DIR on the host."
+    ),
     _of_running(
         "--template",
         "is_template",
         is_flag=True,
         configurable=False,
-        help="Fill in {host}, {user}, {index} and {var.NAME}, each quoted for the shell; {{ is a brace.",
+        help="Replace {host}, {user}, {index} and {var.NAME} in the command, each quoted for the shell; {{"
+        " is a literal brace.",
     ),
 )
 
@@ -59,7 +62,7 @@ TTY = _of_running(
     "--tty",
     is_flag=True,
     configurable=False,
-    help="Give the command a terminal of 80x24; its stderr then comes with stdout.",
+    help="Give the command a terminal of 80x24; its stderr is then part of stdout.",
 )
 
 INPUT = together(
@@ -68,20 +71,20 @@ INPUT = together(
         "--stdin",
         is_flag=True,
         configurable=False,
-        help="Send standard input in full to every host.  [default: the commands see its end at once]",
+        help="Send all of standard input to every host.  [default: the command's input is empty]",
     ),
     _of_running(
         "--stdin-file",
         configurable=False,
         metavar="FILE",
-        help="Send FILE in full to every host: a file, a FIFO, <(...).",
+        help="Send all of FILE to every host: a file, a FIFO, or <(...).",
     ),
     _of_running(
         "-n",
         "--no-stdin",
         is_flag=True,
         configurable=False,
-        help="Leave standard input alone, and do not ask what waits there: for loops, as in ssh.",
+        help="Leave standard input alone, and do not check it for waiting bytes; for loops, as in ssh.",
     ),
     _of_running("--stdin-default", key="stdin", cls=Setting, type=click.Choice(["none"])),
 )
@@ -96,10 +99,10 @@ class CommandOptions:
     is_template: bool
 
     def command(self, text: str = "", *, tty: bool = False, script: Script | None = None) -> Command:
-        """The command of ``text``, or of a script, in this context.
+        """Return the command of ``text``, or of a script, with these options.
 
         Raises:
-            UsageError: It cannot be meant.
+            UsageError: Options exclude each other, or a value is invalid.
         """
         from multirsh.commands.command import Command  # noqa: PLC0415 - not needed for --help
 
@@ -114,21 +117,21 @@ class CommandOptions:
 
 
 STDIN_NAME: Final = "-"
-"""Our own standard input."""
+"""The name of our standard input as a file."""
 
 _OURS_TOO: Final = frozenset({STDIN_NAME, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
-"""Names of files that are our own standard input."""
+"""Names of files that are our standard input."""
 
 LATE_BYTES: Final = (
-    "multirsh: bytes came on standard input during the run and were not sent to the hosts; "
-    "-I sends it, -n says that it is not for them"
+    "multirsh: data arrived on standard input during the run and was not sent to the hosts; "
+    "use -I to send it, or -n to ignore it"
 )
 """Printed once, at the end of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StdinOptions:
-    """What the commands' standard input is; the fields are the options.
+    """The standard input of the commands; the fields are the options.
 
     Attributes:
         stdin: ``-I``.
@@ -144,24 +147,24 @@ class StdinOptions:
 
     @property
     def name(self) -> str | None:
-        """The file that is sent, ``-`` for our standard input; ``None`` where nothing is."""
+        """The file that is sent, ``-`` for our standard input; ``None`` for none."""
         return STDIN_NAME if self.stdin else self.stdin_file
 
     def check(self, *, read_by_others: Sequence[str]) -> None:
-        """Refuse options that contradict each other, and bytes of which no option says what becomes of them.
+        """Check that the options agree, and that no bytes are waiting that no option accounts for.
 
         Args:
-            read_by_others: Options that read our standard input themselves: what is there is for them.
+            read_by_others: Other options that read our standard input: the bytes there are for them.
 
         Raises:
-            UsageError: They do, or there are such bytes.
+            UsageError: Options exclude each other, or such bytes are waiting.
         """
         if self.stdin and self.stdin_file is not None:
-            raise UsageError("-I and --stdin-file each give the commands their input", hint="use one of them")
+            raise UsageError("-I and --stdin-file exclude each other", hint="use one of them")
         sends_ours = self.name is not None and is_our_stdin(self.name)
         if sends_ours and self.no_stdin:
             option = "-I" if self.stdin else f"--stdin-file {self.stdin_file}"
-            raise UsageError(f"{option} sends standard input, and -n does not", hint="use one of them")
+            raise UsageError(f"{option} and -n exclude each other", hint="use one of them")
         if sends_ours and read_by_others:
             raise UsageError(
                 f"standard input is read by {read_by_others[0]} and cannot be sent to the hosts, too",
@@ -169,20 +172,20 @@ class StdinOptions:
             )
         if self.must_be_asked(read_by_others) and has_waiting_bytes():
             raise UsageError(
-                "bytes wait on standard input, and no option says what they are for",
-                hint="-I sends them to every host, -n leaves them where they are",
+                "standard input has data, and no option says what it is for",
+                hint="use -I to send it to every host, or -n to ignore it",
             )
 
     def must_be_asked(self, read_by_others: Sequence[str]) -> bool:
-        """Whether bytes on our standard input would be dropped without a word."""
+        """Whether bytes on our standard input would be silently dropped."""
         is_settled = self.no_stdin or self.stdin_default is not None or bool(read_by_others)
         return not is_settled and (self.name is None or not is_our_stdin(self.name))
 
     def open(self) -> Spool | None:
-        """Open it; ``None`` where nothing is sent. A FIFO that is not open for writing yet is waited for.
+        """Open the input; ``None`` for no input. Blocks on a FIFO until it is opened for writing.
 
         Raises:
-            UsageError: It cannot be read.
+            UsageError: The input cannot be read.
         """
         if self.name is None:
             return None
@@ -190,16 +193,16 @@ class StdinOptions:
 
         descriptor = STDIN if self.name == STDIN_NAME else _opened(self.name)
         if os.isatty(descriptor):
-            # In the background a read would stop us; with the signal ignored it fails, and is repeated.
+            # In the background, reading would stop us; with the signal ignored it fails, and is repeated.
             signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         return Spool(descriptor)
 
 
 def has_waiting_bytes() -> bool:
-    """Whether our standard input is a pipe, a socket or a file that has something to read now.
+    """Whether our standard input is a pipe, a socket or a file with data to read now.
 
-    Nothing is read away, and this never waits. Terminals are not looked at, since what is typed ahead is for
-    the next program, nor are devices such as /dev/null.
+    Nothing is consumed, and this never blocks. Terminals are ignored, since what is typed ahead is for the
+    next program, and so are devices such as /dev/null.
     """
     try:
         found = os.fstat(STDIN)
@@ -208,16 +211,16 @@ def has_waiting_bytes() -> bool:
             fcntl.ioctl(STDIN, termios.FIONREAD, count)  # pipe(7), unix(7), tcp(7)
             return count[0] > 0
         if stat.S_ISREG(found.st_mode):
-            # Its size would not say: it is 0 for files of /proc, and a log that is open for writing alone has
-            # one. pread(2) leaves the place as it is.
+            # The size is no answer: it is 0 for files in /proc, and above 0 for a log that is open only for
+            # writing. pread(2) does not move the offset.
             return bool(os.pread(STDIN, 1, os.lseek(STDIN, 0, os.SEEK_CUR)))
-    except OSError:  # open for writing alone, a socket that listens: there is nothing that could be read
+    except OSError:  # open only for writing, or a listening socket: nothing can be read
         pass
     return False
 
 
 def is_our_stdin(name: str) -> bool:
-    """Whether a file's name means our standard input, as ``-`` and ``/dev/stdin`` do."""
+    """Whether a file name stands for our standard input, as ``-`` and ``/dev/stdin`` do."""
     return name in _OURS_TOO
 
 
@@ -231,5 +234,5 @@ def _opened(name: str) -> int:
         raise UsageError(f"--stdin-file {name!r}: no file can have this name", hint=hint) from None
     if Path(name).is_dir():
         os.close(descriptor)
-        raise UsageError(f"--stdin-file {name}: it is a folder", hint=hint)
+        raise UsageError(f"--stdin-file {name}: it is a directory", hint=hint)
     return descriptor
