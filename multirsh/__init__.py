@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from multirsh.transports.base import Stdin
     from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
     from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.options import SshOptions
 
 __all__ = [
     "Answer",
@@ -194,8 +194,7 @@ _ROOMS = {
     "multirsh.ports.tally": ("PortStatistics",),
     "multirsh.transports.base": ("Stdin",),
     "multirsh.transports.passwords": ("PasswordSource",),
-    "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr"),
-    "multirsh.transports.ssh.options": ("SshOptions",),
+    "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr", "SshOptions"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -60,6 +60,7 @@ _restore_signals()
 
 # Inputs decide, not how busy the machine is; and in CI the same inputs each time.
 settings.register_profile("unhurried", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=10)  # tests/run --quick
 settings.load_profile("unhurried")
 
 

@@ -11,8 +11,8 @@ from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Limits, Timeouts
 from multirsh.events import Event, HostFinished, RunFinished
 from multirsh.model import Host, HostKeyPolicy, Settings
+from multirsh.transports.options import SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.ssh.options import SshOptions
 from tests.waiting import HANG_GUARD_S
 
 

@@ -36,7 +36,16 @@ PAGES: Final = [README, *sorted((ROOT / "docs").glob("*.md"))]
 SUBCOMMANDS: Final = group.list_commands(click.Context(group))
 
 OTHERS_OPTIONS: Final = {
-    *("--check", "--dist", "--durations", "--newest", "--oldest", "--platform", "--preserve-symlinks-main"),
+    *(
+        "--check",
+        "--dist",
+        "--durations",
+        "--newest",
+        "--oldest",
+        "--platform",
+        "--preserve-symlinks-main",
+        "--quick",
+    ),
     "--strict",
 }
 """Options of programs that are not multirsh and that the pages speak of."""

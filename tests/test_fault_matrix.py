@@ -169,7 +169,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         "journal/test_recorder.py::test_where_no_thread_can_be_had_the_record_is_complete_all_the_same",
     ),
     "hosts that write byte by byte": (
-        "transports/test_turns.py::test_a_turn_of_the_loop_takes_no_longer_however_many_connections_flood",
+        "transports/test_remote_first.py::test_a_turn_of_the_loop_takes_no_longer_however_many_connections_flood",
         "transports/ssh/test_window.py::test_a_host_that_writes_byte_by_byte_is_exact_and_not_far_ahead",
     ),
     "a small ARP table": (
@@ -186,9 +186,11 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "SIGSTOP, SIGCONT": (
         "end_to_end/test_faults.py::TestStoppedAndContinued::test_commands_that_ended_meanwhile_are_no_timeouts",
         "end_to_end/test_faults.py::TestStoppedAndContinued::test_logins_that_were_under_way_are_no_timeouts",
-        "transports/test_awake.py::test_what_took_less_of_its_own_time_is_no_timeout",
+        "transports/test_login_deadline.py::test_what_took_less_of_its_own_time_is_no_timeout",
     ),
-    "the clock is set": ("transports/test_awake.py::test_nothing_is_due_by_a_clock_that_may_be_set",),
+    "the clock is set": (
+        "transports/test_login_deadline.py::test_nothing_is_due_by_a_clock_that_may_be_set",
+    ),
 }
 
 

@@ -28,7 +28,6 @@ from multirsh.engine.run import Run
 from multirsh.errors import UsageError
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
-from multirsh.files.options import CopyOptions
 from multirsh.journal import Journal, Recorder, RetentionLimits
 from multirsh.journal.journal import DAY_S
 from multirsh.journal.record import RecordedRoutes
@@ -36,15 +35,15 @@ from multirsh.model import Host, Settings
 from multirsh.output import OutputOptions, Printer
 from multirsh.shortage import NO_MEMORY, relieve
 from multirsh.transports.base import Stdin, Warn
-from multirsh.transports.options import ExecOptions, RshOptions
+from multirsh.transports.options import ExecOptions, RshOptions, SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
 
 if TYPE_CHECKING:
     from multirsh.cli.prior_run import PriorRun
     from multirsh.cli.report_file import ReportFile
     from multirsh.files.jobs import CopyJob
+    from multirsh.files.options import CopyOptions
 
 
 QUIET_INTERVAL_S = 0.5
@@ -224,7 +223,7 @@ class CliRun:
         run.claim()
         printer.begin(asyncio.get_running_loop().time())
         attention = RunController(
-            run, printer, writer, patience=self.options.timeouts.close, is_gentle=is_gentle
+            run, printer, writer, close_timeout=self.options.timeouts.close, is_gentle=is_gentle
         )
         with (
             signals.handled_by(attention.stop),

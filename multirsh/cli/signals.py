@@ -180,7 +180,7 @@ class RunController:
     """
 
     def __init__(
-        self, run: Run, printer: Printer, writer: Writer, *, patience: float, is_gentle: bool = True
+        self, run: Run, printer: Printer, writer: Writer, *, close_timeout: float, is_gentle: bool = True
     ) -> None:
         """Take the run; nothing is handled yet.
 
@@ -188,13 +188,13 @@ class RunController:
             run: The run.
             printer: Prints what is done, and the status.
             writer: Writes the printer's output.
-            patience: Seconds to wait for a blocked stdout once the run is stopped.
+            close_timeout: Seconds to wait for a blocked stdout once the run is stopped.
             is_gentle: Whether Ctrl-C begins at the first step; otherwise it begins at the second.
         """
         self._run = run
         self._printer = printer
         self._writer = writer
-        self._patience = patience
+        self._close_timeout = close_timeout
         self._is_gentle = is_gentle
         self._step = 0
         self._is_over = False
@@ -217,7 +217,7 @@ class RunController:
                     f"multirsh: {number.name}: ending the running commands; repeat it to leave them running"
                 )
                 self._run.stop(signal=number)
-                asyncio.get_running_loop().call_later(self._patience, self._writer.hurry)
+                asyncio.get_running_loop().call_later(self._close_timeout, self._writer.hurry)
             case _:
                 self._run.abandon(signal=number)
                 self._writer.hurry()

@@ -116,7 +116,7 @@ def _transport(value: str) -> str:
     """
     if value in {name.value for name in TransportName}:  # to look for others takes a while
         return value
-    from multirsh.transports.registry import known_names  # noqa: PLC0415 - not needed for --help
+    from multirsh.transports.options import known_names  # noqa: PLC0415 - not needed for --help
 
     known = known_names()
     if value not in known:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from multirsh.commands import remote_shell, template
 from multirsh.commands.command import Command
 from multirsh.model import Assignment, Exited, Host, Outcome
-from multirsh.sh_text import quoted
+from multirsh.sh_text import LONGEST_ARGUMENT, quoted
 from multirsh.transports.base import Connection, Sink, Stdin
 
 
@@ -50,6 +50,9 @@ _OUR_PREFIX: Final = "MULTIRSH_"
 
 _MARKS_BYTES: Final = 200
 """More bytes than the marks add by which a portable line reports that it was read."""
+
+_CHARACTER_BYTES: Final = 4
+"""The most bytes of one character in UTF-8."""
 
 _UNREADABLE: Final = (
     b"multirsh: the login shell does not read commands as sh, csh or fish do; without --env, --cwd and"
@@ -120,10 +123,12 @@ def check(command: Command, hosts: Sequence[Host], *, wrap: Wrap | None = None) 
                 template.check(each, host)
         measured = hosts
     else:
-        measured = sorted(hosts, key=lambda host: len(host.name))[-1:]
+        measured = [max(hosts, key=lambda host: len(host.name))] if hosts else []
     for host in measured:
         prepared = prepare(command, Assignment(host, len(hosts), _LONG_ID), None, user=_LONG_ID, wrap=wrap)
-        remote_shell.check_length(prepared.line, margin=_MARKS_BYTES if prepared.is_portable else 0)
+        margin = _MARKS_BYTES if prepared.is_portable else 0
+        if len(prepared.line) * _CHARACTER_BYTES + margin > LONGEST_ARGUMENT:
+            remote_shell.check_length(prepared.line, margin=margin)
 
 
 def prepare(

@@ -20,7 +20,7 @@ from multirsh.engine.governor import MOST_DROPS, Governor, Login
 from multirsh.engine.lanes import Lanes, Waiting
 from multirsh.engine.pace import Pace
 from multirsh.model import Host
-from multirsh.transports.congestion import Congestion
+from multirsh.transports.base import Congestion
 from multirsh.waits import Awaited, Wait
 
 LOOKS: Final = 1024
@@ -273,7 +273,7 @@ class Admission:
             raise ValueError("no host's socket drains")
         self._draining -= 1
 
-    def coming(self, count: int) -> tuple[Host, ...]:
+    def upcoming(self, count: int) -> tuple[Host, ...]:
         """The hosts among the next ``count`` to be started first that were not told before."""
         start, stop = max(self._announced, self._fresh), min(self._fresh + count, len(self._hosts))
         self._announced = max(start, stop)

@@ -14,10 +14,9 @@ from multirsh.engine.options import Timeouts
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Exited, Failure, Fate, Outcome, Phase, Signalled, Status
 from multirsh.shortage import NoThreadError, no_memory, relieve
-from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection
+from multirsh.transports.login_deadline import LoginDeadline, awake_timeout
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
 
 if TYPE_CHECKING:
     from multirsh.files.results import CopyObserver
@@ -168,7 +167,7 @@ async def attempt(
 async def _made(connection: Connection, task: Task, observer: CopyObserver, timeouts: Timeouts) -> Ending:
     """Take the steps of an attempt, each within its time."""
     async with _within(timeouts.connect, "not logged in") as scope:
-        way_in = Patience(scope, port_seconds=timeouts.port, passed=task.passed)
+        way_in = LoginDeadline(scope, port_seconds=timeouts.port, passed=task.passed)
         await connection.open(way_in)
     await task.entered()
     async with _within(timeouts.command, "the command did not end"):

@@ -40,7 +40,7 @@ class Conductor:
         *,
         start: Callable[[Start], Coroutine[Any, Any, None]],
         give_up: Callable[[Start], None],
-        coming: Callable[[Host], None],
+        upcoming: Callable[[Host], None],
         halted: Callable[[Halt], None],
         read_up: Callable[[], Awaitable[None]],
     ) -> None:
@@ -53,7 +53,7 @@ class Conductor:
             total: Hosts of the run.
             start: One attempt at a host.
             give_up: Told of each start that will not be.
-            coming: Told of each host some time before its turn.
+            upcoming: Told of each host some time before its turn.
             halted: Told once that no more hosts are started, and why, before they are given up.
             read_up: Waits until the run's reader knows all that has happened.
         """
@@ -65,7 +65,7 @@ class Conductor:
         )
         self._start = start
         self._give_up = give_up
-        self._coming = coming
+        self._upcoming = upcoming
         self._halted = halted
         self._read_up = read_up
         self._wake = asyncio.Event()
@@ -147,8 +147,8 @@ class Conductor:
             if start.attempt == 1:
                 self._hosts_of_batch.append(start.host.name)
             group.create_task(self._start(start), name=f"multirsh {start.host.name}")
-        for host in self._admission.coming(AHEAD):
-            self._coming(host)
+        for host in self._admission.upcoming(AHEAD):
+            self._upcoming(host)
 
     async def _until_woken(self) -> None:
         at = self._admission.next_at(_now()) if self._rolling.step is Step.RUNNING else None

@@ -36,10 +36,8 @@ from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, HostRoute, R
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
-from multirsh.transports.options import ExecOptions, RshOptions, TransportOptions
+from multirsh.transports.options import ExecOptions, RshOptions, SshOptions, TransportOptions, load
 from multirsh.transports.passwords import Password, PasswordSource
-from multirsh.transports.registry import load
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.tcp import own_address
 from multirsh.transports.threads import in_daemon_thread
 

@@ -30,7 +30,7 @@ import random
 from collections.abc import Hashable
 from typing import Final, NamedTuple
 
-from multirsh.transports.congestion import Congestion
+from multirsh.transports.base import Congestion
 
 FIRST_WINDOW: Final = 8
 """Logins under way at a hop of which nothing is known. Two below MaxStartups' 10: other clients are there

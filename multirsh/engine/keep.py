@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy, Host
 from multirsh.ports.tally import PortStatistics, SharedTally
-from multirsh.transports.base import Connection, Connector, Lasting, Warn
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.base import Connection, Connector, Reusable, Warn
+from multirsh.transports.dialling import Dialler
 
 
-class LastingConnection(Connection, Lasting, Protocol):
+class ReusableConnection(Connection, Reusable, Protocol):
     """What can be kept."""
 
 
@@ -59,7 +59,7 @@ class Origin:
 class Idle(NamedTuple):
     """A connection put aside, and where it comes from."""
 
-    connection: LastingConnection
+    connection: ReusableConnection
     origin: Origin
 
 
@@ -115,7 +115,7 @@ class Keep:
             self._warn_of_descriptors()
             return False
         self._idle[host.name] = idle
-        idle.connection.renew()
+        idle.connection.reset()
         return True
 
     def drop_lost(self, hosts: Iterable[Host]) -> list[str]:

@@ -27,14 +27,14 @@ from multirsh.transports.base import (
     Destination,
     HasSubsystems,
     Killable,
-    Lasting,
+    Reusable,
     Sink,
     Stdin,
     Transport,
 )
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
 
 Result = TypeVar("Result")
 
@@ -131,7 +131,7 @@ class _KeptConnector:
         idle = self._keep.take(host)
         if idle is None:
             fresh = self._inner.connection(host)
-            if not isinstance(fresh, Lasting):
+            if not isinstance(fresh, Reusable):
                 return fresh
             return self._use(host, Idle(fresh, self._origin), is_reused=False)
         return self._use(host, idle, is_reused=True)
@@ -190,12 +190,12 @@ class _Use:
         """When the login was through, or the run got hold of it."""
         return self._reused_at if self._is_reused else self._inner.authenticated_at
 
-    async def open(self, patience: Patience) -> None:
+    async def open(self, login_deadline: LoginDeadline) -> None:
         """Open it, unless it is open."""
         if self._is_reused:
             self._reused_at = asyncio.get_running_loop().time()
         else:
-            await self._inner.open(patience)
+            await self._inner.open(login_deadline)
 
     async def run(
         self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from multirsh.engine.descriptors import Descriptors
 from multirsh.engine.neighbours import Neighbours, watch
 from multirsh.transports.base import Destination
-from multirsh.transports.happy_eyeballs import Spare
 from multirsh.transports.resolver import Resolver
+from multirsh.transports.tcp import Spare
 
 
 class Machine:

@@ -40,7 +40,7 @@ from multirsh.model import Assignment, ErrorKind, Failure, Host, Phase, Status
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics, Tally
 from multirsh.transports.base import Stream, Transport, Warn
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 from multirsh.waits import NO_WAITS, Awaited, Wait, Waits
 
 
@@ -378,7 +378,7 @@ class Run:
             len(self._hosts),
             start=tries.run,
             give_up=tries.give_up,
-            coming=ways.look_ahead,
+            upcoming=ways.prefetch,
             halted=self._halted,
             read_up=self._report.stream.read_up,
         )

@@ -21,8 +21,7 @@ from multirsh.engine.retry import decide
 from multirsh.engine.ways import Ways
 from multirsh.model import Assignment, ClosedBy, Host, Phase, Seconds, Status
 from multirsh.shortage import has_room, no_memory, relieve
-from multirsh.transports.base import Connection, Stream
-from multirsh.transports.congestion import congestion_of
+from multirsh.transports.base import Connection, Stream, congestion_of
 
 if TYPE_CHECKING:
     from multirsh.files.results import FileResult

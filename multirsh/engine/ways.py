@@ -8,7 +8,7 @@ from multirsh.engine.checks import transport_of
 from multirsh.model import Host
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Connection, Connector, Transport
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 
 
 class Ways:
@@ -39,11 +39,11 @@ class Ways:
         """Whether all of ``hosts`` are connected to already."""
         return False
 
-    def look_ahead(self, host: Host) -> None:
+    def prefetch(self, host: Host) -> None:
         """Have the name of a host that comes soon looked up."""
         destination = self.to(host).destination(host)
         if destination is not None:
-            self.dialler.look_ahead(destination.address, destination.family)
+            self.dialler.prefetch(destination.address, destination.family)
 
     def is_stale(self, connection: Connection) -> bool:  # noqa: ARG002 - none of these is of before
         """Whether ``connection`` was one of before, and had died before anything was asked of it."""

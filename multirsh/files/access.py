@@ -20,7 +20,7 @@ from multirsh.files.options import CopyOptions
 from multirsh.files.results import copy_failure
 from multirsh.model import ErrorKind, Exited, Failure, Outcome, Phase, Status
 from multirsh.transports.base import Connection, HasSubsystems, Sink, Stdin, Stream
-from multirsh.transports.words import one_line
+from multirsh.transports.messages import one_line
 
 UNSENT_BYTES: Final = 256 * 1024
 """Bytes that may wait to be sent; above this, ``Pipe.send`` waits."""

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Failure, Phase, Status
 from multirsh.transports.base import Sink
-from multirsh.transports.words import one_line
+from multirsh.transports.messages import one_line
 
 _DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 """Errors of the local disk that concern every file of every host."""

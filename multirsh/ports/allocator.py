@@ -94,9 +94,9 @@ class PortAllocator:
             kernel: This network namespace's settings; ``None`` to read them now.
             read_table: How the kernel is asked for its sockets.
         """
-        spared = _read_blacklist(blacklist)
-        reserved = [port for port in RESERVED_PORTS if port not in spared]
-        self._ledger = Ledger(kernel or read_kernel_ports(), budget=budget, reserved=reserved)
+        self._ledger = Ledger(
+            kernel or read_kernel_ports(), budget=budget, reserved=lambda: _reserved_ports(blacklist)
+        )
         self._read_table = read_table
         self._lines: dict[_Pool, _Line] = {}
         self._turns = itertools.count()
@@ -334,11 +334,13 @@ def _subject(pool: _Pool) -> Route:
     return _NOWHERE if pool.source_port is SourcePort.RESERVED else pool.route
 
 
-def _read_blacklist(path: Path) -> frozenset[int]:
+def _reserved_ports(blacklist: Path) -> list[int]:
+    """Return the reserved ports that the file of ports to spare, where there is one, does not name."""
     try:
-        return parse_blacklist(path.read_text(encoding="utf-8", errors="replace"))
+        spared = parse_blacklist(blacklist.read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        return frozenset()
+        spared = frozenset()
+    return [port for port in RESERVED_PORTS if port not in spared]
 
 
 def _now() -> float:

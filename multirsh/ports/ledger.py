@@ -16,7 +16,7 @@ import ipaddress
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Final
@@ -102,25 +102,28 @@ class Ledger:
         kernel: KernelPorts,
         *,
         budget: PortBudget = EVERY_PORT,
-        reserved: Sequence[int] = RESERVED_PORTS,
+        reserved: Callable[[], Sequence[int]] = lambda: RESERVED_PORTS,
     ) -> None:
         """Begin with nothing in use.
 
         Args:
             kernel: This network namespace's settings.
             budget: How many ports may be used towards one destination.
-            reserved: The reserved ports that may be used, in the order to take them.
+            reserved: Returns the reserved ports that may be used, in the order to take them; called when the
+                first one is requested.
         """
         self._kernel = kernel
         self._window = _window(kernel, budget)
         self._choice = frozenset(self._window) - kernel.reserved_by_admin
         self._ephemeral = EphemeralPool(len(self._choice))
-        self._reserved_ports = reserved[: budget.of(len(reserved))]
+        self._budget = budget
+        self._reserved_ports = reserved
 
     @cached_property
     def _reserved(self) -> ReservedPool:
         """The pool of reserved ports. It is made when it is first used: most fleets never do."""
-        return ReservedPool(self._reserved_ports)
+        ports = self._reserved_ports()
+        return ReservedPool(ports, limit=self._budget.of(len(ports)))
 
     @property
     def window(self) -> range | None:

@@ -35,7 +35,7 @@ from multirsh.testing.visit import (
     Reached,
     Visit,
 )
-from multirsh.transports.patience import Patience
+from multirsh.transports.login_deadline import LoginDeadline
 
 __all__ = ["Capabilities", "Collected", "Input", "Reached", "TransportConformance", "Visit"]
 
@@ -81,7 +81,7 @@ class TransportConformance(GivingUp):
             connection = visit.connector.connection(host)
             refusal: HostError | None = None
             try:
-                await connection.open(Patience())
+                await connection.open(LoginDeadline())
                 await connection.run(commands.READS_NOTHING, Collected())
             except HostError as error:
                 refusal = error
@@ -300,7 +300,7 @@ class TransportConformance(GivingUp):
             connection = visit.connector.connection(visit.reached.host)
             assert (connection.connected_at, connection.authenticated_at) == (None, None)
             began = loop.time()
-            await connection.open(Patience())
+            await connection.open(LoginDeadline())
             opened = loop.time()
             connected, authenticated = connection.connected_at, connection.authenticated_at
             assert connected is not None

@@ -15,10 +15,10 @@ from multirsh.arguments import check_fields
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Status
 from multirsh.transports.base import Destination, Sink, Stdin, Stream
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.messages import input_failure
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
-from multirsh.transports.words import input_failure
 
 SUCCESS: Final = Exited(0)
 
@@ -112,7 +112,7 @@ class FakeConnection:
     def __post_init__(self) -> None:
         self._goes_on.set()
 
-    async def open(self, patience: Patience) -> None:  # noqa: ARG002 - it takes no port
+    async def open(self, login_deadline: LoginDeadline) -> None:  # noqa: ARG002 - it takes no port
         """Let in, or raise what the behaviour says."""
         if self.behaviour.opens_after is not None:
             await self.behaviour.opens_after.wait()

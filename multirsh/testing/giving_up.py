@@ -9,7 +9,7 @@ from multirsh.model import Fate
 from multirsh.testing import commands
 from multirsh.testing.suite import CLOSE_S, Suite
 from multirsh.testing.visit import Collected, Visit
-from multirsh.transports.patience import Patience
+from multirsh.transports.login_deadline import LoginDeadline
 
 
 class GivingUp(Suite):
@@ -21,7 +21,7 @@ class GivingUp(Suite):
         async def test(visit: Visit) -> None:
             for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233):
                 connection = visit.connector.connection(visit.reached.host)
-                opening = asyncio.ensure_future(connection.open(Patience()))  # noqa: TID251 - cancelled just below
+                opening = asyncio.ensure_future(connection.open(LoginDeadline()))  # noqa: TID251 - cancelled just below
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 opening.cancel()

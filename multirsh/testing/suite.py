@@ -11,7 +11,7 @@ from multirsh.model import Fate
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.testing.visit import Capabilities, Reached, Visit, belongings, left_nothing
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 
 LIMIT_S: Final = 60.0
 """Seconds until a test has failed: something waits for what nobody will do."""

@@ -13,7 +13,7 @@ from typing import Final
 from multirsh.linux import PROC
 from multirsh.model import Host, Outcome, Phase
 from multirsh.transports.base import Connection, Connector, Stdin, Stream, Transport
-from multirsh.transports.patience import Patience
+from multirsh.transports.login_deadline import LoginDeadline
 
 SETTLE_S: Final = 2.0
 """Seconds for what is on its way out: a child to be reaped, a callback to run."""
@@ -155,7 +155,7 @@ class Visit:
         """A connection that is logged in; closed afterwards."""
         connection = self.connector.connection(self.reached.host)
         try:
-            await connection.open(Patience())
+            await connection.open(LoginDeadline())
             yield connection
         finally:
             connection.close()

@@ -3,7 +3,7 @@
 A connection is made in steps that the engine times and reports on::
 
     connection = connector.connection(host)
-    await connection.open(patience)            # name look-up to logged in
+    await connection.open(login_deadline)            # name look-up to logged in
     outcome = await connection.run(command, sink)
     fate = await connection.end_command(...)   # in place of an outcome, where ``run`` was given up on
     connection.close()                         # returns at once; the socket drains by itself
@@ -15,13 +15,68 @@ end the connection in the right order.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from multirsh.model import ClosedBy, Fate, Host, HostRoute, Outcome, Phase, Settings
-from multirsh.transports.dialler import Dialler
+from multirsh.model import (
+    ClosedBy,
+    ErrorKind,
+    Failure,
+    Fate,
+    Host,
+    HostRoute,
+    Outcome,
+    Phase,
+    Settings,
+    Status,
+)
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
+
+
+class Congestion(enum.Enum):
+    """How sure it is that a server dropped a connection because there were too many."""
+
+    SAID = "said"
+    """It has said so."""
+    LIKELY = "likely"
+    """It closed or reset the connection before the key exchange was done, without a reason."""
+
+
+def congestion_of(status: Status, failure: Failure | None) -> Congestion | None:
+    """Tell whether a server dropped us, or the jump host that we wanted to go through did.
+
+    sshd drops connections beyond MaxStartups, and those of an address it penalises, right after accept: it
+    writes a line ("Exceeded MaxStartups", since 9.8 "Not allowed at this time") and closes. Our banner may
+    meet the closed socket, and then all that is seen is a reset.
+
+    Args:
+        status: How the attempt ended.
+        failure: Why.
+
+    Returns:
+        ``None`` for any other failure. A refused connect is one: sshd accepts before it drops.
+
+    Source: sshd.c (``drop_connection``), srclimit.c; sshd_config(5), MaxStartups and PerSourcePenalties.
+    """
+    if status is not Status.UNREACHABLE or failure is None:
+        return None
+    its_own = failure.of_jump or failure
+    if its_own.kind is ErrorKind.BUSY:
+        return Congestion.SAID
+    return Congestion.LIKELY if (its_own.phase, its_own.kind) in _LIKE_DROPS else None
+
+
+_LIKE_DROPS: Final = frozenset(
+    {
+        (Phase.CONNECT, ErrorKind.RESET),  # it came before the socket was looked at
+        (Phase.HANDSHAKE, ErrorKind.CLOSED),
+        (Phase.HANDSHAKE, ErrorKind.RESET),
+    }
+)
+
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -81,11 +136,11 @@ class Connection(Protocol):
     def authenticated_at(self) -> float | None:
         """When the login was through, on the loop's clock, in seconds."""
 
-    async def open(self, patience: Patience) -> None:
+    async def open(self, login_deadline: LoginDeadline) -> None:
         """Look up the name, connect and log in.
 
         Args:
-            patience: Bounds what it waits for a local port, and lets the deadlines stand still meanwhile.
+            login_deadline: Also bounds the wait for a local port, during which the deadlines stand still.
 
         Raises:
             HostError: This host could not be reached or entered.
@@ -170,7 +225,7 @@ class Killable(Protocol):
 
 
 @runtime_checkable
-class Lasting(Protocol):
+class Reusable(Protocol):
     """A connection that can be used again once what it was opened for is done."""
 
     @property
@@ -181,7 +236,7 @@ class Lasting(Protocol):
     def is_idle(self) -> bool:
         """Whether it is open, and nothing that it was asked for goes on."""
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Be as it was after the login: what came since is forgotten. Only while it is idle."""
 
 

@@ -106,36 +106,34 @@ _CLOSED_BY: Final[Mapping[State, ClosedBy]] = {
 
 
 class CloseOrder:
-    """One connection's place in the table."""
+    """One connection's place in the table.
 
-    __slots__ = ("_state",)
+    Attributes:
+        state: Where the connection is; only ``receive`` changes it.
+        closed_by: Which end closed first; ``None`` while neither has.
+    """
+
+    __slots__ = ("closed_by", "state")
 
     def __init__(self) -> None:
-        self._state = State.OPEN
-
-    @property
-    def state(self) -> State:
-        """Where the connection is."""
-        return self._state
-
-    @property
-    def closed_by(self) -> ClosedBy | None:
-        """Who closed first; ``None`` while nobody has."""
-        return _CLOSED_BY.get(self._state)
+        # Plain attributes and not properties: every read and write of the connection looks at them.
+        self.state = State.OPEN
+        self.closed_by: ClosedBy | None = None
 
     def receive(self, event: Event) -> Command:
         """Move by the table.
 
         Returns:
-            What to do about it.
+            What the shell must do.
 
         Raises:
             IllegalTransition: The table has no such row; the state is unchanged.
         """
-        row = TRANSITIONS[self._state]
-        if event not in row:
-            raise IllegalTransition(f"close order: {event.name} in {self._state.name}")
-        self._state, command = row[event]
+        move = TRANSITIONS[self.state].get(event)
+        if move is None:
+            raise IllegalTransition(f"close order: {event.name} in {self.state.name}")
+        self.state, command = move
+        self.closed_by = _CLOSED_BY.get(self.state)
         return command
 
 

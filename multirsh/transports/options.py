@@ -1,16 +1,54 @@
-"""What is set for all hosts of a fleet, for each transport: the command line's options, or a program's.
+"""The options that hold for all hosts, transport by transport, and the transport that a name stands for.
 
-These modules import no transport, since asyncssh alone takes longer to import than a small command to run.
+Each transport is imported when it is first needed: asyncssh alone takes
+longer to import than a small command takes to run. Names other than the
+built-in ones are those of other distributions' entry points
+(``model.installed_transports``).
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from multirsh.arguments import check_fields
-from multirsh.model import NO_SETTINGS, Settings
-from multirsh.transports.ssh.options import SshOptions
+from multirsh.errors import UsageError, did_you_mean
+from multirsh.model import NO_SETTINGS, TRANSPORTS, Settings, TransportName, installed_transports
+from multirsh.transports.passwords import Ask, PasswordSource
+
+if TYPE_CHECKING:
+    from multirsh.transports.base import Transport, TransportFactory, Warn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshOptions:
+    """ssh for the whole fleet.
+
+    Attributes:
+        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-i``, ``-J``, ``--host-keys``.
+        config_file: Read instead of the user's and the system's (``-F``); ``none``, as in ssh, for no file.
+        overrides: ``Keyword=value`` each, before any file (``-o``).
+        password: Where the hosts' login password comes from. Jump hosts are not offered it.
+        ask: How to ask a person; ``None`` where nobody can be asked. Called in a thread: before the first
+            connection, and during a run that has a login password, for that of a jump host.
+        forward_agent: Let the hosts use this user's agent (``-A``), and no jump host. Never on by itself,
+            whatever ssh_config says: a remote's root can use what is forwarded.
+        addresses: What is connected to for hosts and jump hosts, by the name that ssh_config is asked about:
+            as they were reached before, whatever ``HostName`` says by now.
+    """
+
+    settings: Settings = NO_SETTINGS
+    config_file: str | None = None
+    overrides: tuple[str, ...] = ()
+    password: PasswordSource = field(default_factory=PasswordSource)
+    ask: Ask | None = None
+    forward_agent: bool = False
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class RshStderr(enum.StrEnum):
@@ -71,3 +109,63 @@ class TransportOptions:
     rsh: RshOptions | None = None
     exec: ExecOptions | None = None
     settings: Settings = NO_SETTINGS
+
+
+def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) -> Transport:
+    """Make the transport called ``name``.
+
+    Args:
+        name: As in a hosts file or after ``-R``.
+        options: What is said for all hosts.
+        warn: Takes warnings for people.
+        wanted_by: A host that wants it, for the message if it cannot be had.
+
+    Raises:
+        UsageError: There is no such transport, it cannot be loaded, or what is said cannot be meant.
+    """
+    if name == TransportName.SSH:
+        from multirsh.transports.ssh.transport import SshTransport  # noqa: PLC0415 - see the module's docstring
+
+        return SshTransport(options.ssh, warn)
+    if name == TransportName.RSH:
+        from multirsh.transports.rsh.transport import RshTransport  # noqa: PLC0415 - as above
+
+        return RshTransport(options.rsh or RshOptions(settings=options.settings), warn)
+    if name == TransportName.EXEC:
+        from multirsh.transports.exec.transport import ExecTransport  # noqa: PLC0415 - as above
+
+        return ExecTransport(options.exec or ExecOptions(settings=options.settings))
+    if name == TransportName.LOCAL:
+        from multirsh.transports.local.transport import LocalTransport  # noqa: PLC0415 - as above
+
+        return LocalTransport(options.settings, warn)
+    return _factory(name, wanted_by)(settings=options.settings, warn=warn)
+
+
+def known_names() -> tuple[str, ...]:
+    """All transports that there are, ours first."""
+    ours = [name.value for name in TransportName]
+    return (*ours, *sorted(installed_transports().keys() - set(ours)))
+
+
+def _factory(name: str, wanted_by: str) -> TransportFactory:
+    points = installed_transports().get(name, ())
+    if not points:
+        known = known_names()
+        raise UsageError(
+            f"{wanted_by}: there is no transport {name!r}",
+            hint=did_you_mean(name, known) or f"it is one of {', '.join(known)}",
+        )
+    if len(points) > 1:
+        owners = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
+        raise UsageError(f"{wanted_by}: the transport {name!r} is in {owners}", hint="uninstall one of them")
+    (point,) = points
+    try:
+        factory: TransportFactory = point.load()
+    except Exception as error:
+        raise UsageError(
+            f"{wanted_by}: the transport {name!r} ({point.value}) cannot be loaded:"
+            f" {type(error).__name__}: {error}",
+            hint=f"it is another distribution's, by its entry point in {TRANSPORTS}",
+        ) from error
+    return factory

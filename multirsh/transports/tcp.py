@@ -1,6 +1,10 @@
-"""TCP sockets of ours: from which address and port they leave, and how they are bound to it.
+"""TCP sockets of this machine: how they are bound and connected, which address wins, and why none did.
 
-Sources: ip(7), socket(7), connect(2), bind(2), capabilities(7).
+A host that has IPv6 and IPv4 addresses is connected to by one of each in
+turn, each attempt a little after the one before; the first that connects wins
+(RFC 8305, "happy eyeballs").
+
+Sources: ip(7), socket(7), connect(2), bind(2), capabilities(7); RFC 8305, sections 4 and 5.
 """
 
 from __future__ import annotations
@@ -12,15 +16,109 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from itertools import chain, zip_longest
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from multirsh.errors import UsageError
 from multirsh.linux import bind_no_port, choose_port_from
-from multirsh.model import ErrorKind, Phase
+from multirsh.model import ErrorKind, Failure, Phase, Status
 from multirsh.ports.sockets import Endpoint, Lease
-from multirsh.transports.dial_error import local_error
 from multirsh.transports.resolver import Address
+
+_LOCAL_ERRORS: Final = {
+    errno.EMFILE: (ErrorKind.FILES, "no file descriptor is left in this process (ulimit -n)"),
+    errno.ENFILE: (ErrorKind.FILES, "no file descriptor is left on this machine (fs.file-max)"),
+    errno.ENOBUFS: (ErrorKind.MEMORY, "no buffer is left in this machine's kernel"),
+    errno.ENOMEM: (ErrorKind.MEMORY, "no memory is left on this machine"),
+}
+"""What is this machine's fault and not the host's."""
+
+_TELLING: Final = (
+    ErrorKind.REFUSED,
+    ErrorKind.RESET,
+    ErrorKind.TIMEOUT,
+    ErrorKind.PORTS,
+    ErrorKind.PRIVILEGE,
+    ErrorKind.ADDRESS,
+    ErrorKind.FILES,
+    ErrorKind.MEMORY,
+)
+"""Of several addresses' errors, which tells most of the host: that somebody answered, then that nobody did,
+then that this machine could not ask; a family without a route tells least."""
+
+_NAMED: Final = 4
+"""So many of a host's addresses are named in its error."""
+
+_ROUTE_ERRORS: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
+
+
+class DialError(Exception):
+    """No TCP connection could be made.
+
+    Attributes:
+        status: What the host's result will be.
+        failure: Kind, phase and message.
+    """
+
+    def __init__(self, status: Status, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.status = status
+        self.failure = failure
+
+
+def dial_error(error: OSError) -> DialError:
+    """Tell what a failed connect means."""
+    code = error.errno
+    if code in _LOCAL_ERRORS:
+        kind, message = _LOCAL_ERRORS[code]
+        return local_error(kind, message, Phase.CONNECT)
+    if code == errno.ECONNREFUSED:
+        kind = ErrorKind.REFUSED
+    elif code == errno.ETIMEDOUT:
+        kind = ErrorKind.TIMEOUT
+    elif code in _ROUTE_ERRORS:
+        kind = ErrorKind.NO_ROUTE
+    else:
+        kind = ErrorKind.RESET
+        if code == errno.ENOTCONN:
+            code = errno.ECONNRESET  # the peer was gone before its name was asked for
+    reason = os.strerror(code).lower() if code else str(error)  # asyncio's words repeat the address
+    return DialError(Status.UNREACHABLE, Failure(kind, Phase.CONNECT, reason))
+
+
+def none_connected(failures: Sequence[tuple[str, OSError | DialError]]) -> DialError:
+    """Tell what it means that no address of a host could be connected to.
+
+    Args:
+        failures: Each address that was tried, with why not; one or more.
+
+    Returns:
+        The one error there is, or the most telling, with what was tried in its message.
+    """
+    errors = [error if isinstance(error, DialError) else dial_error(error) for _, error in failures]
+    if len(errors) == 1:
+        return errors[0]
+    chief = min(errors, key=lambda error: _rank(error.failure.kind))
+    tried: dict[str, list[str]] = {}
+    for (address, _), error in list(zip(failures, errors, strict=True))[:_NAMED]:
+        tried.setdefault(error.failure.message, []).append(address)
+    words = [f"{', '.join(addresses)}: {message}" for message, addresses in tried.items()]
+    if len(failures) > _NAMED:
+        words.append(f"and {len(failures) - _NAMED} more")
+    failure = Failure(chief.failure.kind, chief.failure.phase, "; ".join(words))
+    return DialError(chief.status, failure)
+
+
+def _rank(kind: ErrorKind) -> int:
+    return _TELLING.index(kind) if kind in _TELLING else len(_TELLING)
+
+
+def local_error(kind: ErrorKind, message: str, phase: Phase) -> DialError:
+    """A failure that is this machine's fault and not the host's."""
+    return DialError(Status.LOCAL, Failure(kind, phase, message))
+
 
 SockAddr: TypeAlias = tuple[Any, ...]
 """As the socket module has it: ``(address, port)``, for IPv6 with flow label and zone."""
@@ -176,3 +274,233 @@ async def _connect(sock: socket.socket, address: Address) -> None:
         if error.errno in {errno.EADDRNOTAVAIL, errno.EADDRINUSE}:
             raise PortRefused(four_tuple=True) from None
         raise
+
+
+ATTEMPT_DELAY_SECONDS: Final = 0.25
+"""From one attempt to the next, while none has failed (RFC 8305, section 8: Connection Attempt Delay)."""
+
+Connected = TypeVar("Connected")
+"""What an attempt gives."""
+
+
+class NoneConnected(Exception):  # noqa: N818 - what it means the dialler says
+    """No address could be connected to.
+
+    Attributes:
+        failures: Each address that was tried, in order, with why not.
+    """
+
+    def __init__(self, failures: Sequence[tuple[Address, OSError | DialError]]) -> None:
+        super().__init__("no address could be connected to")
+        self.failures = tuple(failures)
+
+
+def interleaved(addresses: Sequence[Address]) -> list[Address]:
+    """Put the families by turns, the first address's first; within a family the order stays.
+
+    The order that comes in is getaddrinfo(3)'s (RFC 6724), in which all addresses of a family that does not
+    work may stand before the first that does. An address that stands there twice is left out once.
+
+    Source: RFC 8305, section 4, with a First Address Family Count of 1.
+    """
+    distinct = list(dict.fromkeys(addresses))
+    first = [address for address in distinct if address.family is distinct[0].family]
+    other = [address for address in distinct if address.family is not distinct[0].family]
+    return [address for address in chain.from_iterable(zip_longest(first, other)) if address is not None]
+
+
+class Spare:
+    """Sockets beside one for each host, for those that try several addresses at once.
+
+    Args:
+        sockets: How many; ``None`` for any number.
+    """
+
+    def __init__(self, sockets: int | None = None) -> None:
+        self._left = sockets
+
+    def take(self) -> bool:
+        """Take one, if there is one."""
+        if self._left is None:
+            return True
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Give back what was taken."""
+        if self._left is not None:
+            self._left += 1
+
+
+class Race:
+    """Which address is tried when; pure.
+
+    The next begins as soon as the newest has failed, or when it has had its time.
+    """
+
+    def __init__(self, count: int, *, delay: float) -> None:
+        """Begin with none tried.
+
+        Args:
+            count: How many addresses there are.
+            delay: Seconds that an attempt has before the next begins beside it; infinite for one after
+                another.
+        """
+        self._count = count
+        self._delay = delay
+        self._begun = 0
+        self._under_way: set[int] = set()
+        self._next_at = float("-inf")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attempt is under way."""
+        return not self._under_way
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next may begin, on the clock of ``begin``; ``None`` if there is no other."""
+        return None if self._begun == self._count else self._next_at
+
+    def begin(self, now: float) -> int:
+        """The next attempt begins.
+
+        Returns:
+            Which of the addresses it is for.
+        """
+        number = self._begun
+        self._begun += 1
+        self._under_way.add(number)
+        self._next_at = now + self._delay
+        return number
+
+    def postpone(self, now: float) -> None:
+        """The next could not begin although it was time."""
+        self._next_at = now + self._delay
+
+    def failed(self, number: int) -> None:
+        """An attempt has failed."""
+        self._under_way.remove(number)
+        if number == self._begun - 1 or not self._under_way:
+            self._next_at = float("-inf")
+
+
+async def first_to_connect(
+    addresses: Sequence[Address],
+    connect: Callable[[Address], Awaitable[Connected]],
+    *,
+    discard: Callable[[Connected], None],
+    spare: Spare,
+    delay: float = ATTEMPT_DELAY_SECONDS,
+) -> Connected:
+    """Connect to the first of ``addresses`` that lets us.
+
+    Args:
+        addresses: In the order to try them; one or more.
+        connect: Tries one; raises OSError or DialError, and leaves nothing behind when it is cancelled.
+        discard: Throws away a connection that is not wanted; called at once, and must not fail.
+        spare: Sockets for attempts beside a host's first; where there is none, the next address waits for a
+            failure.
+        delay: As for ``Race``.
+
+    Returns:
+        The winner's; every other attempt has ended, and what it had was thrown away.
+
+    Raises:
+        NoneConnected: All have failed.
+    """
+    if len(addresses) > 1:
+        return await _Runner(addresses, connect, discard, spare, Race(len(addresses), delay=delay)).run()
+    (address,) = addresses
+    try:
+        return await connect(address)
+    except (OSError, DialError) as error:
+        raise NoneConnected([(address, error)]) from None
+
+
+class _Runner(Generic[Connected]):
+    """The shell around a ``Race``."""
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        connect: Callable[[Address], Awaitable[Connected]],
+        discard: Callable[[Connected], None],
+        spare: Spare,
+        race: Race,
+    ) -> None:
+        self._addresses = addresses
+        self._connect = connect
+        self._discard = discard
+        self._spare = spare
+        self._race = race
+        self._tasks: list[asyncio.Task[None]] = []
+        self._won: list[Connected] = []
+        self._failures: dict[int, OSError | DialError] = {}
+        self._news = asyncio.Event()
+
+    async def run(self) -> Connected:
+        """Run the race.
+
+        Raises:
+            NoneConnected: All have failed.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._begin_all(group)
+        except BaseException:
+            for connected in self._won:
+                self._discard(connected)
+            raise
+        if not self._won:
+            raise NoneConnected(
+                [(self._addresses[number], error) for number, error in sorted(self._failures.items())]
+            )
+        return self._won[0]
+
+    async def _begin_all(self, group: asyncio.TaskGroup) -> None:
+        """Begin one attempt after another, until one has won or all have begun."""
+        loop = asyncio.get_running_loop()
+        while not self._won and (at := self._race.next_at) is not None:
+            if at > loop.time():
+                await self._news_until(at)
+            elif self._race.is_idle:
+                self._begin(group, has_spare=False)
+            elif self._spare.take():
+                self._begin(group, has_spare=True)
+            else:
+                self._race.postpone(loop.time())
+
+    def _begin(self, group: asyncio.TaskGroup, *, has_spare: bool) -> None:
+        number = self._race.begin(asyncio.get_running_loop().time())
+        task = group.create_task(self._attempt(number))
+        self._tasks.append(task)
+        if has_spare:
+            # Not in the attempt: one that is cancelled before its first step would not give it back.
+            task.add_done_callback(lambda _: self._spare.give_back())
+
+    async def _news_until(self, when: float) -> None:
+        self._news.clear()
+        try:
+            async with asyncio.timeout_at(None if when == float("inf") else when):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _attempt(self, number: int) -> None:
+        try:
+            connected = await self._connect(self._addresses[number])
+        except (OSError, DialError) as error:
+            self._failures[number] = error
+            self._race.failed(number)
+        else:
+            if self._won:
+                self._discard(connected)
+                return
+            self._won.append(connected)
+            for task in self._tasks:
+                if task is not asyncio.current_task():
+                    task.cancel()
+        self._news.set()

@@ -116,7 +116,7 @@ def point(folder: Path, rng: random.Random, longest: float) -> dict[str, object]
 def import_all() -> None:
     """Import what a run imports when it needs it, so that forked ones have it."""
     for name in (
-        "cli.again",
+        "cli.prior_run",
         "cli.cli_run",
         "cli.cli_run",
         "cli.run",

@@ -5,6 +5,7 @@ What every one of them leaves standing is asserted by ``told_by``.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tests.conftest import StartScripted, StartServer
 from tests.end_to_end.finished_run import STRICTLY, sleeping, start, told_by
+from tests.end_to_end.remotes import Remotes
 from tests.program import MULTIRSH, Program
 from tests.servers.banning import BanningRelay
 from tests.servers.daemon import Daemon
@@ -22,7 +24,7 @@ from tests.servers.namespace import Namespace
 from tests.servers.processes import children_of, kill
 from tests.servers.requirement import program
 from tests.servers.scripted import CLOSE_AT_ONCE
-from tests.waiting import wait_until
+from tests.waiting import HANG_GUARD_S, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -63,20 +65,25 @@ def amid(multirsh: Program, server: Daemon, *, bad: list[str], well: int) -> Non
     multirsh.write(".ssh/known_hosts", server.known_hosts(addresses))
 
 
+@pytest.mark.parametrize(
+    "late_s",
+    [HANG_GUARD_S, pytest.param(0.8, marks=pytest.mark.bench)],
+    ids=["on any machine", "on a quiet machine"],
+)
 def test_a_thousand_black_holes_are_timeouts_in_time_and_the_others_run(
-    sshd_here: StartServer, namespace: Namespace, in_namespace: Namespace, multirsh: Program
+    late_s: float, sshd_here: StartServer, namespace: Namespace, in_namespace: Namespace, multirsh: Program
 ) -> None:
     """All in flight together: a thousand SYNs that nobody answers, and 25 hosts that are well."""
     namespace.add_void("10.9.0.0/16")
     server = sshd_here()
     amid(multirsh, server, bad=[f"10.9.{n // 250 + 1}.{n % 250 + 1}" for n in range(1000)], well=25)
-    words = ["-j", "1100", "--start-rate", "400", "-t", "8"]
+    words = ["-j", "1100", "--start-rate", "400", "-t", "15"]
     told = told_by(start(multirsh, *words, "true"), multirsh, namespace, [server.port])
     assert told.kinds("bad") == {("timeout", "timeout", "connect"): 1000}
     assert told.statuses("well") == {"ok": 25}
     waited = [ending["seconds"]["total"] for name, ending in told.endings.items() if name.startswith("bad")]
-    assert min(waited) >= 7.99
-    assert max(waited) <= 8.8
+    assert min(waited) >= 14.99
+    assert max(waited) <= 15 + late_s
     times = [ending["seconds"]["total"] for name, ending in told.endings.items() if name.startswith("well")]
     assert max(times) < min(waited)
 
@@ -88,12 +95,10 @@ def test_a_server_that_closes_on_everybody_is_asked_a_few_times_and_then_told(
     server = scripted(CLOSE_AT_ONCE)
     multirsh.environ.update(STRICTLY)
     nodes = ["-w", "127.0.0.1", "-p", str(server.port), "--host-keys", "off", "-F", "none"]
-    began = time.monotonic()
     told = told_by(multirsh.start(*nodes, "--json", "true"), multirsh, in_namespace, [server.port])
     (ending,) = told.endings.values()
     assert ending["status"] == "unreachable"
     assert ending["attempts"] == len(server.conversations) == 4
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -269,35 +274,35 @@ class TestMidCommand:
     """What happens to a host whose command runs."""
 
     def test_packets_that_vanish_both_ways_are_a_loss_within_the_keepalives_budget(
-        self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program
+        self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program, remotes: Remotes
     ) -> None:
         """Of one host in five; the kernel is told to drop what comes from it and goes to it."""
         nft = program("nft", package="nftables")
         server = sshd_here()
         multirsh.knows(server, 5)
-        alive = ["-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2", "--close-timeout", "0.5"]
-        process = start(multirsh, *alive, "echo partial; sleep 4.375; echo whole")
-        wait_until(lambda: len(sleeping("4.375")) == 5, what="the commands")
+        alive = ["-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=2", "--close-timeout", "0.5"]
+        process = start(multirsh, *alive, f"echo partial; {remotes.waiting}")
+        remotes.wait_for(5)
         in_namespace.run([nft, "add table ip faults"])
         in_namespace.run([nft, "add chain ip faults out { type filter hook output priority 0; }"])
         for way in ("saddr", "daddr"):
             in_namespace.run([nft, f"add rule ip faults out ip {way} 127.1.0.3 drop"])
-        cut = time.monotonic()
+        remotes.let_go()
         told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.kinds("h03") == {("lost", "keepalive", "run"): 1}
         assert told.outputs["h03"] == "partial\n"
         assert told.statuses() == {"ok": 4, "lost": 1}
         assert told.endings["h03"]["closed_by"] == "reset"
-        assert time.monotonic() - cut < 8
 
     def test_a_server_process_that_is_killed_is_a_loss_and_no_result(
         self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program
     ) -> None:
         server = sshd_here()
         multirsh.knows(server, 1)
-        process = start(multirsh, "echo partial; sleep 61.5")
-        wait_until(lambda: bool(sleeping("61.5")), what="the command")
-        orphans = sleeping("61.5")
+        nap = f"6{os.getpid()}.5"
+        process = start(multirsh, f"echo partial; sleep {nap}")
+        wait_until(lambda: bool(sleeping(nap)), what="the command")
+        orphans = sleeping(nap)
         kill(children_of(server.pid))
         told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.statuses() == {"lost": 1}
@@ -310,14 +315,13 @@ class TestMidCommand:
         """The shell has ended at once; sshd waits for whoever has its output open, and so do we, for -u."""
         server = sshd_here()
         multirsh.knows(server, 5)
-        began = time.monotonic()
-        process = start(multirsh, "-u", "1", "echo begun; sleep 99.25 & exit 7")
+        nap = f"9{os.getpid()}.25"
+        process = start(multirsh, "-u", "3", f"echo begun; sleep {nap} & exit 7")
         told = told_by(process, multirsh, in_namespace, [server.port])
-        assert time.monotonic() - began < 8
         assert told.statuses() == {"timeout": 5}
         assert "its processes are dead" in told.err
         assert set(told.outputs.values()) == {"begun\n"}
-        assert not sleeping("99.25")
+        assert not sleeping(nap)
 
 
 class TestThisMachine:
@@ -386,14 +390,15 @@ class TestStoppedAndContinued:
     """SIGSTOP for longer than any timeout, then SIGCONT: a laptop's lid, a debugger, a paused machine."""
 
     def test_commands_that_ended_meanwhile_are_no_timeouts(
-        self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program
+        self, sshd_here: StartServer, in_namespace: Namespace, multirsh: Program, remotes: Remotes
     ) -> None:
         server = sshd_here()
         multirsh.knows(server, 8)
-        process = start(multirsh, "-u", "2", "sleep 1.125; echo done")
-        wait_until(lambda: len(sleeping("1.125")) == 8, what="the commands")
+        process = start(multirsh, "-u", "10", remotes.waiting)
+        remotes.wait_for(8)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(5)
+        remotes.let_go()
+        time.sleep(12)
         process.send_signal(signal.SIGCONT)
         told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.statuses() == {"ok": 8}, told.kinds()
@@ -403,10 +408,10 @@ class TestStoppedAndContinued:
     ) -> None:
         server = sshd_here()
         multirsh.knows(server, 8)
-        process = start(multirsh, "-t", "2", "true")
+        process = start(multirsh, "-t", "10", "true")
         wait_until(lambda: bool(in_namespace.client_side([server.port])), what="a connection")
         process.send_signal(signal.SIGSTOP)
-        time.sleep(5)
+        time.sleep(12)
         process.send_signal(signal.SIGCONT)
         told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.statuses() == {"ok": 8}, told.kinds()

@@ -61,7 +61,7 @@ def test_what_the_run_waits_for(window: Window, remotes: Remotes) -> None:
 def test_the_last_lines_while_output_is_gathered(window: Window, remotes: Remotes) -> None:
     window.line(f"clear; multirsh {FEW} -b 'echo first; {remotes.waiting}'; echo code $?")
     remotes.wait_for(5)
-    screen = window.expect("^h0[1-5]: first", scrolled=False)
+    screen = window.expect(r"(?:^h0[1-5]: first$[\s\S]*?){3}", scrolled=False)
     assert len(re.findall("^h0[1-5]: first$", screen, re.MULTILINE)) == 3
     remotes.let_go()
     screen = window.expect("^code 0", scrolled=False)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -131,7 +130,7 @@ def test_a_gate_that_ignores_term_is_killed(on_sshd: Program) -> None:
 def test_a_gate_on_hosts_is_left_by_the_third_signal(on_sshd: Program, remotes: Remotes) -> None:
     """The commands of a gate resist TERM, and --kill-after is long: the third does not wait for them."""
     gate = remotes.marking("trap '' TERM; while :; do sleep 0.1; done")
-    process = on_sshd.start(*FEW, "--batch", "1", "--kill-after", "15", "--gate", f"hosts:{gate}", "true")
+    process = on_sshd.start(*FEW, "--batch", "1", "--kill-after", "600", "--gate", f"hosts:{gate}", "true")
     remotes.wait_for(1)
 
     process.send_signal(signal.SIGINT)
@@ -139,10 +138,8 @@ def test_a_gate_on_hosts_is_left_by_the_third_signal(on_sshd: Program, remotes: 
     process.send_signal(signal.SIGINT)
     said(process, "SIGINT: ending")
     process.send_signal(signal.SIGINT)
-    sent = time.monotonic()
     end = ended(process)
 
-    assert time.monotonic() - sent < 5
     assert end.code == 130
     assert "5 hosts: 1 ok, 4 not run in " in end.err
 
@@ -320,9 +317,13 @@ def with_another(program: Program, server: Daemon, port: int) -> tuple[str, ...]
     return ("-f", "more.yaml")
 
 
-def test_all_log_in_before_the_command_is_sent(on_sshd: Program, sshd: Daemon) -> None:
+def test_all_log_in_before_the_command_is_sent(on_sshd: Program, sshd: Daemon, tmp_path: Path) -> None:
+    """Each command ends when all three have begun, and the fanout is 1."""
     hosts = with_another(on_sshd, sshd, 1)
-    end = on_sshd(*hosts, "--barrier", "-j", "1", "date +%s.%N")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    command = f"touch {begun}/$$; until test $(ls {begun} | wc -l) -ge 3; do sleep 0.02; done; echo all"
+    end = on_sshd(*hosts, "--barrier", "-j", "1", command)
 
     assert re.match(
         r"barrier: 3 of 4 hosts are ready; missing: other\n"
@@ -330,9 +331,7 @@ def test_all_log_in_before_the_command_is_sent(on_sshd: Program, sshd: Daemon) -
         r"4 hosts: 3 ok, 1 unreachable in ",
         end.err,
     ), end.err
-    times = [float(line.split()[1]) for line in end.out.splitlines()]
-    assert len(times) == 3
-    assert max(times) - min(times) < 1
+    assert end.out.count(": all\n") == 3
     assert end.code == 4
 
 

@@ -159,7 +159,8 @@ class TestKindsOfInput:
 
     def test_what_is_typed_ahead_at_a_terminal(self, multirsh: Program) -> None:
         with Terminal(multirsh) as terminal:
-            terminal.run(f"read -r gate; multirsh {' '.join(HERE)} 'echo r\"a\"n'")
+            terminal.run(f"read -r -p 'gate? ' gate; multirsh {' '.join(HERE)} 'echo r\"a\"n'")
+            terminal.expect(r"gate\? ")  # by then the shell has left the terminal's modes to its commands
             terminal.type("go\rtrue\r")
             terminal.expect("^ran\\s")
 

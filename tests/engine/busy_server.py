@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multirsh.engine.admission import LOOKS, Admission, Start
 from multirsh.engine.governor import Governor
 from multirsh.model import Host
-from multirsh.transports.congestion import Congestion
+from multirsh.transports.base import Congestion
 
 
 @dataclass

@@ -14,7 +14,7 @@ from multirsh.engine.admission import DETOUR, LOOKS, Admission, Start
 from multirsh.engine.governor import FIRST_WINDOW, MOST_DROPS, Governor
 from multirsh.engine.pace import Pace
 from multirsh.model import Host
-from multirsh.transports.congestion import Congestion
+from multirsh.transports.base import Congestion
 
 
 def hosts(count: int) -> list[Host]:

@@ -62,7 +62,7 @@ class Stage:
             len(hosts),
             start=self._start,
             give_up=lambda start: self.log.append(f"not {start.host.name}"),
-            coming=lambda _host: None,
+            upcoming=lambda _host: None,
             halted=self.halts.append,
             read_up=_at_once,
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from multirsh.engine.governor import FIRST_WINDOW, PATIENCE, Governor, Login
-from multirsh.transports.congestion import Congestion
+from multirsh.transports.base import Congestion
 from tests.engine.busy_server import BusyServer, simulate
 
 RNG = random.Random(1)
@@ -120,7 +120,7 @@ def test_where_nobody_gets_in_the_pauses_double_and_end(
     assert governor.may_start(HOP, now + 0.1)
 
 
-def test_a_server_that_has_let_somebody_in_gets_the_longer_patience() -> None:
+def test_a_server_that_has_let_somebody_in_gets_the_longer_deadline() -> None:
     governor = Governor()
     login, other = governor.started(HOP, 0.0), governor.started(HOP, 0.0)
     governor.succeeded(HOP, other, 0.1)

@@ -360,8 +360,9 @@ def test_a_server_that_sets_no_modes_can_be_written_to(
 
     assert (first.code, again.code) == (0, 0), first.err + again.err
     assert (there / "sub" / "file").stat().st_mode & 0o777 == 0o644
-    assert "/sub/odd: copied, but its mode and times are not those" in again.err
-    assert "/sub/file: copied, but its mode" not in again.err
+    # The first file that is done has the host's note of access control lists before its own.
+    unset = [line for line in again.err.splitlines() if "its mode and times could not be set" in line]
+    assert [line.partition(": copied, but ")[0].rpartition("/")[2] for line in unset] == ["odd"]
     assert asked.code == 5
     assert "-p asks for them" in asked.err
     assert not leftovers(there)

@@ -45,7 +45,7 @@ NOT_BY_LUCK = 2 * 1000**3
         (("push", "hosts.yaml", "~other/x"), "~"),
         (("push", "--via", "scp", "--update", "hosts.yaml", "/tmp"), "scp has no --update"),
         (("pull", "/etc/hostname", "hosts.yaml"), "not a folder"),
-        (("pull", "..", "folder"), "nobody knows"),
+        (("pull", "..", "folder"), "this gives the copy no name"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(multirsh: Program, words: tuple[str, ...], said: str) -> None:

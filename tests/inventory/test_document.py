@@ -275,9 +275,9 @@ def test_a_tag_is_refused_at_once_and_not_run() -> None:
 
 def _refused_cheaply(text: str, message: str = "") -> InventoryError:
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     error = refused(text)
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert message in error.message

@@ -127,10 +127,10 @@ def test_a_name_outside_ascii_is_told_its_ascii_form() -> None:
 
 def test_too_many_names_are_refused_before_they_are_made() -> None:
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(NodeSetError):
         expand("h[1-999999999]")
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert took < 1

@@ -165,7 +165,12 @@ async def test_an_unknown_host_has_no_address() -> None:
             lab.address_of("web99")
 
 
-async def test_a_hundred_hosts_start_answer_and_stop() -> None:
+@pytest.mark.parametrize(
+    "within_s",
+    [HANG_GUARD_S, pytest.param(2.0, marks=pytest.mark.bench)],
+    ids=["on any machine", "on a quiet machine"],
+)
+async def test_a_hundred_hosts_start_answer_and_stop(within_s: float) -> None:
     began = time.monotonic()
     async with Lab(LabOptions(hosts=100, port=0)) as lab:
         started = time.monotonic() - began
@@ -173,8 +178,8 @@ async def test_a_hundred_hosts_start_answer_and_stop() -> None:
             runs = [tasks.create_task(said_by(lab, name)) for name in lab.names]
         assert [run.result() for run in runs] == list(lab.names)
         ending = time.monotonic()
-    assert started < 2
-    assert time.monotonic() - ending < 2
+    assert started < within_s
+    assert time.monotonic() - ending < within_s
     assert lab.statistics().connections_total == 100
 
 
@@ -233,7 +238,7 @@ async def test_the_lab_closes_first_when_a_client_says_goodbye_and_waits(in_name
         assert 0 < len([row for row in rows if row.local.port == port]) <= 20
         assert not in_namespace.client_side({port})
         assert not in_namespace.sockets("CLOSE-WAIT")
-        assert max(seconds) < 1
+        assert max(seconds) < HANG_GUARD_S
 
 
 async def farewell(lab: Lab, name: str) -> float:

@@ -44,14 +44,14 @@ def closed(ledger: Ledger, by: ClosedBy | None, route: Route = HOST, kind: Sourc
 def test_what_the_remote_closed_first_or_a_reset_leaves_the_port_free(
     by: ClosedBy | None, kind: SourcePort
 ) -> None:
-    ledger = Ledger(KernelPorts(ephemeral=range(40000, 40001)), reserved=[1023])
+    ledger = Ledger(KernelPorts(ephemeral=range(40000, 40001)), reserved=lambda: [1023])
     closed(ledger, by, kind=kind)
     lease(ledger, kind=kind)
 
 
 @pytest.mark.parametrize("kind", [EPHEMERAL, RESERVED])
 def test_what_we_closed_first_keeps_it_for_a_minute(kind: SourcePort) -> None:
-    ledger = Ledger(KernelPorts(ephemeral=range(40000, 40001)), reserved=[1023])
+    ledger = Ledger(KernelPorts(ephemeral=range(40000, 40001)), reserved=lambda: [1023])
     closed(ledger, ClosedBy.LOCAL, kind=kind)
     assert ledger.request(HOST, kind, 1.0) == Busy(TIME_WAIT_SECONDS)
     lease(ledger, kind=kind, now=TIME_WAIT_SECONDS)
@@ -74,7 +74,7 @@ def test_tcp_tw_reuse_is_for_ephemeral_ports_only(
     *, route: Route, tw_reuse: int, timestamps: bool, seconds: float
 ) -> None:
     kernel = KernelPorts(ephemeral=range(40000, 40001), tw_reuse=tw_reuse, timestamps=timestamps)
-    ledger = Ledger(kernel, reserved=[1023])
+    ledger = Ledger(kernel, reserved=lambda: [1023])
     closed(ledger, ClosedBy.LOCAL, route)
     assert ledger.request(route, EPHEMERAL, 0.5) == Busy(seconds)
     closed(ledger, ClosedBy.LOCAL, route, RESERVED)
@@ -103,7 +103,7 @@ def test_of_the_table_only_the_routes_rows_within_the_range_count() -> None:
 
 
 def test_reserved_ports_are_corrected_together() -> None:
-    ledger = Ledger(KernelPorts(), reserved=[1023])
+    ledger = Ledger(KernelPorts(), reserved=lambda: [1023])
     rows = [
         TcpSocket(TcpState.TIME_WAIT, Endpoint(HOST.source, 1023), HOST.remote, 30.0),
         TcpSocket(TcpState.TIME_WAIT, Endpoint(HOST.source, 40000), HOST.remote, 30.0),
@@ -146,20 +146,20 @@ def test_long_reservations_do_not_make_the_start_slow() -> None:
 
 
 def test_the_budget_holds_for_reserved_ports_too() -> None:
-    ledger = Ledger(KernelPorts(), budget=PortBudget(share=0.5), reserved=[1023, 1022, 1021, 1020])
+    ledger = Ledger(KernelPorts(), budget=PortBudget(share=0.5), reserved=lambda: [1023, 1022, 1021, 1020])
     assert room(ledger, kind=RESERVED) == 2
     assert room(ledger, LOOPBACK, RESERVED) == 2
 
 
 def test_refusals_go_to_the_pool_they_came_from() -> None:
-    ledger = Ledger(KernelPorts(ephemeral=TEN), budget=EVERY_PORT, reserved=[1023])
+    ledger = Ledger(KernelPorts(ephemeral=TEN), budget=EVERY_PORT, reserved=lambda: [1023])
     for kind in (EPHEMERAL, RESERVED):
         ledger.refused(lease(ledger, kind=kind), 0.0, four_tuple=True)
         assert isinstance(ledger.request(HOST, kind, 0.0), Busy)
 
 
 def test_a_listener_and_what_it_accepts_have_leases_of_reserved_ports() -> None:
-    ledger = Ledger(KernelPorts(), reserved=[1023])
+    ledger = Ledger(KernelPorts(), reserved=lambda: [1023])
     listener = ledger.request_listener(HOST.source, 0.0)
     assert isinstance(listener, Lease)
     assert listener.route.remote == ANYBODY

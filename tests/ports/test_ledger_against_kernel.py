@@ -71,7 +71,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def settings_of_this_run(self, budget: PortBudget, tw_reuse: bool) -> None:  # noqa: FBT001 - of hypothesis
         self.kernel = KernelModel(ephemeral=EPHEMERAL, tw_reuse=tw_reuse)
         kernel_ports = KernelPorts(ephemeral=EPHEMERAL, tw_reuse=int(tw_reuse))
-        self.ledger = Ledger(kernel_ports, budget=budget, reserved=RESERVED)
+        self.ledger = Ledger(kernel_ports, budget=budget, reserved=lambda: RESERVED)
         self.ephemeral_ports = budget.of(len(EPHEMERAL))
         self.reserved_ports = RESERVED[: budget.of(len(RESERVED))]
 

@@ -58,6 +58,23 @@ password required pam_unix.so
 session required pam_permit.so
 """
 
+FAILLOCK = """\
+auth [success=1 default=bad] pam_unix.so
+auth [default=die] pam_faillock.so authfail dir={directory}/faillock deny=3
+auth sufficient pam_faillock.so authsucc dir={directory}/faillock deny=3
+auth required pam_deny.so
+account required pam_unix.so
+session required pam_permit.so
+"""
+"""As pam_faillock(8) has it."""
+
+OATH = """\
+auth requisite pam_unix.so
+auth required pam_oath.so usersfile={directory}/oath window=10 digits=6
+account required pam_unix.so
+session required pam_permit.so
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SudoRules:

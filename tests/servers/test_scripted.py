@@ -191,7 +191,7 @@ def test_stopping_is_quick_and_closes_what_was_held() -> None:
         server.wait_for(lambda talks: bool(talks and talks[0].received))
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HANG_GUARD_S
         assert read_to_end(client) == b""
 
 

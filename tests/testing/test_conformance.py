@@ -17,9 +17,8 @@ from multirsh.testing import Behaviour, FakeTransport, commands, refused
 from multirsh.testing.conformance import Capabilities, Reached, TransportConformance
 from multirsh.transports.exec.transport import ExecTransport
 from multirsh.transports.local.transport import LocalTransport
-from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
+from multirsh.transports.options import ExecOptions, RshOptions, RshStderr, SshOptions
 from multirsh.transports.rsh.transport import RshTransport
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.fleets import SshServer, hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon

@@ -11,9 +11,9 @@ from multirsh.model import ErrorKind, Phase, Status
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.shortage import NoThreadError
-from multirsh.transports.dial_error import DialError
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.patience import Patience
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.tcp import DialError
 from multirsh.transports.threads import daemon_thread, in_daemon_thread
 from tests.waiting import HANG_GUARD_S
 
@@ -54,7 +54,7 @@ async def test_a_name_that_no_thread_is_left_for_is_no_fault_of_the_hosts() -> N
                 "host.invalid",
                 22,
                 on_phase=lambda _phase: None,
-                patience=Patience(scope, port_seconds=None, passed=lambda: None),
+                login_deadline=LoginDeadline(scope, port_seconds=None, passed=lambda: None),
             )
     assert raised.value.status is Status.LOCAL
     assert (raised.value.failure.kind, raised.value.failure.phase) == (ErrorKind.MEMORY, Phase.RESOLVE)

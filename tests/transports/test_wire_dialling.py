@@ -22,10 +22,10 @@ from multirsh.model import ErrorKind, Phase, SourcePort, Status
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.ledger import PortBudget
 from multirsh.ports.tally import Tally
-from multirsh.transports.dial_error import DialError
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.patience import Patience
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.tcp import DialError
 from tests.servers.namespace import Namespace
 from tests.servers.requirement import program
 
@@ -100,7 +100,7 @@ class Caller:
             host,
             port,
             on_phase=self.phases.append,
-            patience=Patience(port_seconds=port_seconds),
+            login_deadline=LoginDeadline(port_seconds=port_seconds),
             source_port=source_port,
         )
         transport.attach(asyncio.Protocol())
@@ -355,7 +355,7 @@ async def test_a_port_to_listen_on_is_waited_for(in_namespace: Namespace) -> Non
     caller = Caller(budget=PortBudget(count=1))
     async with holder() as server:
         transport = await caller.reserved()
-        reserving = asyncio.create_task(caller.dialler.reserve_listener(Patience()))  # noqa: TID251 - it waits
+        reserving = asyncio.create_task(caller.dialler.reserve_listener(LoginDeadline()))  # noqa: TID251 - it waits
         while not caller.tally.statistics().waiting:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0)
         await server.let_go(1)
@@ -365,7 +365,7 @@ async def test_a_port_to_listen_on_is_waited_for(in_namespace: Namespace) -> Non
         assert (lease, listener.getsockname()) == (reserved.lease, ("127.0.0.1", 1023))
         caller.dialler.unlisten(listener, lease)
         with socket.create_server(("127.0.0.1", 1023)), pytest.raises(DialError) as caught:
-            await caller.dialler.reserve_listener(Patience(port_seconds=0.1))
+            await caller.dialler.reserve_listener(LoginDeadline(port_seconds=0.1))
     assert "no reserved port was free to listen on" in str(caught.value)
     assert caller.tally.statistics().waiting == 0
 

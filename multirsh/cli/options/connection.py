@@ -16,9 +16,8 @@ from multirsh.cli.options.declare import Decorated, option, together
 from multirsh.commands.sudo.options import Sudo
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostKeyPolicy, HostRoute, Settings, TransportName
-from multirsh.transports.options import ExecOptions, RshOptions, RshStderr
+from multirsh.transports.options import ExecOptions, RshOptions, RshStderr, SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.ssh.options import SshOptions
 
 if TYPE_CHECKING:
     from multirsh.journal.record import RecordedRoutes

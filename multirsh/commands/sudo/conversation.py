@@ -23,8 +23,8 @@ from typing import Final, NamedTuple
 from multirsh.commands.sudo.wrapping import ECHO_SIGNS, Marks
 from multirsh.errors import IllegalTransition
 from multirsh.transports.base import Sink, Stdin, Stream
+from multirsh.transports.messages import one_line
 from multirsh.transports.passwords import Password
-from multirsh.transports.words import one_line
 
 SCRUBBED: Final = b"***"
 """Replaces the password if a host writes it before the command begins."""

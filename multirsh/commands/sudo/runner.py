@@ -16,8 +16,8 @@ from multirsh.commands.sudo.trial import PasswordTrial, PasswordVerdict, Permiss
 from multirsh.commands.sudo.wrapping import Marks, TerminalStdin, new_marks, wrapped
 from multirsh.errors import HostError
 from multirsh.model import Outcome
-from multirsh.transports.awake import awake_timeout
 from multirsh.transports.base import Connection, Killable, Sink, Stdin, Warn
+from multirsh.transports.login_deadline import awake_timeout
 from multirsh.transports.passwords import Password
 
 TURN_S: Final = 10.0

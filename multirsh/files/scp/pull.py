@@ -26,7 +26,7 @@ from multirsh.files.scp import protocol
 from multirsh.files.scp.protocol import EndOfFolder, OutputReader, ScpComplaint, ScpError, ScpItem, ScpTimes
 from multirsh.files.sftp.walk import DEEPEST, MOST_ENTRIES, WHOLE_PATHS
 from multirsh.sh_text import quoted
-from multirsh.transports.words import one_line
+from multirsh.transports.messages import one_line
 
 PIECE_BYTES: Final = 256 * 1024
 

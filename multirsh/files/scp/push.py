@@ -22,7 +22,7 @@ from multirsh.files.scp.protocol import OutputReader, ScpError
 from multirsh.files.sftp.push import CLEANUP_S
 from multirsh.files.sources import BLOCK_BYTES, BlockCache, SourceEntry, SourceTree, goes_into, target_of
 from multirsh.sh_text import quoted
-from multirsh.transports.words import one_line
+from multirsh.transports.messages import one_line
 
 RENAMER: Final = (
     (

@@ -28,7 +28,7 @@ from multirsh.files.sftp.packets import (
     StatusCode,
 )
 from multirsh.model import ErrorKind
-from multirsh.transports.words import one_line
+from multirsh.transports.messages import one_line
 
 _SERVER_PATHS: Final = (
     "/usr/lib/openssh/sftp-server",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostRoute, RouteSettings, Settings, digest
 from multirsh.names import check_word
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 from multirsh.transports.exec.template import WAY_OUT, ExecTemplate
 from multirsh.transports.options import ExecOptions
 from multirsh.transports.process.child import Launch

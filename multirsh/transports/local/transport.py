@@ -11,7 +11,7 @@ from typing import Final
 from multirsh.errors import UsageError
 from multirsh.model import Host, Settings
 from multirsh.transports.base import Warn
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 from multirsh.transports.process.child import Launch
 from multirsh.transports.process.connection import DESCRIPTORS, ProcessConnector
 

@@ -15,12 +15,12 @@ from multirsh.errors import HostError
 from multirsh.linux import signal_name
 from multirsh.model import ClosedBy, ErrorKind, Exited, Failure, Fate, Host, Outcome, Phase, Signalled, Status
 from multirsh.transports.base import Destination, Sink, Stdin
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.messages import input_failure, one_line
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
 from multirsh.transports.process.child import Child, Launch
 from multirsh.transports.process.ending import Tree
 from multirsh.transports.process.pipes import Inlet, Outlet
-from multirsh.transports.words import input_failure, one_line
 
 DESCRIPTORS: Final = 4
 """What one host holds: a pipe for each of the three streams, and what tells of the program's end."""
@@ -82,7 +82,7 @@ class ProcessConnection:
         """The same."""
         return self._opened_at
 
-    async def open(self, patience: Patience) -> None:  # noqa: ARG002 - it takes no port
+    async def open(self, login_deadline: LoginDeadline) -> None:  # noqa: ARG002 - it takes no port
         """Note the time: whether the host can be reached only the program with the command will tell."""
         self._opened_at = asyncio.get_running_loop().time()
         self._phase = Phase.SESSION

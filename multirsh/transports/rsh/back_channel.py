@@ -31,14 +31,13 @@ from typing import Final, Protocol
 
 from multirsh.model import ErrorKind
 from multirsh.ports.sockets import Lease
-from multirsh.transports.dial_error import DialError
-from multirsh.transports.dialler import ReservedPort
-from multirsh.transports.patience import Patience
+from multirsh.transports.dialling import ReservedPort
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures
 from multirsh.transports.rsh.failures import Reason
 from multirsh.transports.rsh.rcmd import RESERVED
-from multirsh.transports.tcp import reset
+from multirsh.transports.tcp import DialError, reset
 
 LISTENERS_AT_MOST: Final = 16
 """Listeners on one local address, so handshakes at once with one remote address; others wait their turn."""
@@ -99,7 +98,7 @@ class NoStderr(Exception):  # noqa: N818 - the host's failure says what is wrong
 class Listening(Protocol):
     """What is asked of the dialler."""
 
-    async def reserve_listener(self, patience: Patience) -> ReservedPort:
+    async def reserve_listener(self, login_deadline: LoginDeadline) -> ReservedPort:
         """A reserved port to listen on, waited for."""
 
     def listen_reserved(
@@ -291,37 +290,37 @@ class BackChannels:
         self._spare: ReservedPort | None = None
         self._reserving: set[asyncio.Timeout] = set()
 
-    async def make_ready(self, patience: Patience) -> None:
+    async def make_ready(self, login_deadline: LoginDeadline) -> None:
         """See to it that there is a port to listen on, before one is taken to connect from.
 
         Whoever held one and waited for the other could wait for others that do the same.
 
         Raises:
-            DialError: There was none for as long as ``patience`` has for a port.
+            DialError: There was none for as long as ``login_deadline`` has for a port.
         """
         if not any(self._listeners.values()):
-            await self._reserve(patience)
+            await self._reserve(login_deadline)
 
     @asynccontextmanager
-    async def turn(self, address: str, patience: Patience) -> AsyncGenerator[None, None]:
+    async def turn(self, address: str, login_deadline: LoginDeadline) -> AsyncGenerator[None, None]:
         """Await one of the turns towards ``address``, as many as there may be listeners; then have it inside.
 
         The deadlines stand still meanwhile: a host is not slow because others of its address are before it.
         They are bounded by deadlines of their own, so this is, too.
         """
         turns = self._turns.setdefault(plain(address), asyncio.Semaphore(LISTENERS_AT_MOST))
-        patience.stop()
+        login_deadline.stop()
         try:
             await turns.acquire()
         finally:
-            patience.go_on()
+            login_deadline.go_on()
         try:
             yield
         finally:
             turns.release()
 
     async def expect(
-        self, source: str, address: str, patience: Patience, *, others: Iterable[str] = ()
+        self, source: str, address: str, login_deadline: LoginDeadline, *, others: Iterable[str] = ()
     ) -> Expectation:
         """Take a place at a listener, and ``leave`` it in the end.
 
@@ -329,7 +328,7 @@ class BackChannels:
             source: Our address towards the host: where it will connect to.
             address: The host's, where it will connect from.
             others: More addresses of the host, where it may connect from.
-            patience: Bounds the wait for a port, where no listener at ``source`` can be had for ``address``.
+            login_deadline: Bounds the wait for a port, where ``address`` gets no listener at ``source``.
 
         Raises:
             DialError: No port could be had to listen on.
@@ -347,17 +346,17 @@ class BackChannels:
                 self._place_free.clear()
                 await self._place_free.wait()
             elif len(listeners) < LISTENERS_AT_MOST:
-                await self._reserve(patience)
+                await self._reserve(login_deadline)
             else:
                 raise NoStderr(failures.no_way_for_stderr(len(listeners)))
 
-    async def _reserve(self, patience: Patience) -> None:
+    async def _reserve(self, login_deadline: LoginDeadline) -> None:
         """Wait until there is a spare port, or was one.
 
-        All who need it are in the line for a port, each with its own patience; the first gets it for all.
+        All that need it queue for a port, each with a deadline of its own; the first gets it for all.
 
         Raises:
-            DialError: There was none for as long as ``patience`` has for a port, or we may not have one.
+            DialError: There was none for as long as ``login_deadline`` allows, or we may not have one.
         """
         if self._spare is not None:
             return
@@ -366,7 +365,7 @@ class BackChannels:
             async with unneeded:
                 self._reserving.add(unneeded)
                 try:
-                    reserved = await self._dialler.reserve_listener(patience)
+                    reserved = await self._dialler.reserve_listener(login_deadline)
                 finally:
                     self._reserving.discard(unneeded)
         except TimeoutError:

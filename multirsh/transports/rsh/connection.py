@@ -16,15 +16,15 @@ from multirsh.linux import keep_alive
 from multirsh.model import ClosedBy, Fate, Host, Outcome, Phase, SourcePort
 from multirsh.shortage import NO_MEMORY
 from multirsh.transports.base import Sink, Stdin, Stream
-from multirsh.transports.dial_error import DialError
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh import failures, wrapper
 from multirsh.transports.rsh.back_channel import BackChannels, Expectation, NoStderr
 from multirsh.transports.rsh.conversation import Conversation, Stage
 from multirsh.transports.rsh.rcmd import request_command, request_stderr
+from multirsh.transports.tcp import DialError
 
 OTHER_STREAM_S: Final = 1.0
 """Seconds that one connection may still speak after the other one died: then no status will come."""
@@ -126,11 +126,11 @@ class RshConnection:
         """When the script on the remote had begun."""
         return self._authenticated_at
 
-    async def open(self, patience: Patience) -> None:
+    async def open(self, login_deadline: LoginDeadline) -> None:
         """Connect, be connected back to, be let in, and see our script begin.
 
         Args:
-            patience: Bounds the wait for a reserved port.
+            login_deadline: Bounds the wait for a reserved port.
 
         Raises:
             HostError: Any of it failed.
@@ -142,12 +142,12 @@ class RshConnection:
         conversation = self._conversation = Conversation(key, is_merged=plan.is_merged)
         try:
             if not plan.is_merged:
-                await self._around.back_channels.make_ready(patience)
+                await self._around.back_channels.make_ready(login_deadline)
             main = self._main = await self._around.dialler.dial(
                 plan.address,
                 plan.port,
                 on_phase=self._enter,
-                patience=patience,
+                login_deadline=login_deadline,
                 source_port=SourcePort.RESERVED,
             )
             self._connected_at = loop.time()
@@ -156,7 +156,7 @@ class RshConnection:
                 main.write(request_stderr(None))
             else:
                 self._enter(Phase.HANDSHAKE)
-                self._stderr = await self._connected_back(main, patience)
+                self._stderr = await self._connected_back(main, login_deadline)
                 self._attach(self._stderr, "stderr")
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
@@ -289,7 +289,9 @@ class RshConnection:
         except OSError as error:
             raise HostError(self._host.name, *failures.no_input(error)) from None
 
-    async def _connected_back(self, main: RemoteFirstTransport, patience: Patience) -> RemoteFirstTransport:
+    async def _connected_back(
+        self, main: RemoteFirstTransport, login_deadline: LoginDeadline
+    ) -> RemoteFirstTransport:
         """Tell the server where we listen, and wait for its connection.
 
         Raises:
@@ -298,13 +300,13 @@ class RshConnection:
         """
         source, remote = main.get_extra_info("sockname")[0], main.get_extra_info("peername")[0]
         channels = self._around.back_channels
-        async with channels.turn(remote, patience):
-            deadline, now = patience.deadline, asyncio.get_running_loop().time()
+        async with channels.turn(remote, login_deadline):
+            deadline, now = login_deadline.deadline, asyncio.get_running_loop().time()
             try:
-                async with patience.within(None if deadline is None else deadline - now - SAY_SO_S):
+                async with login_deadline.within(None if deadline is None else deadline - now - SAY_SO_S):
                     others = self._around.dialler.known_addresses(self._plan().address)
                     expectation = self._expectation = await channels.expect(
-                        source, remote, patience, others=others
+                        source, remote, login_deadline, others=others
                     )
                     try:
                         main.write(request_stderr(expectation.port))

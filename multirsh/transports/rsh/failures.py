@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
 from multirsh.shortage import no_memory
-from multirsh.transports.words import input_failure, one_line
+from multirsh.transports.messages import input_failure, one_line
 
 Reason: TypeAlias = tuple[Status, Failure]
 

@@ -12,7 +12,7 @@ from typing import Final
 from multirsh.errors import UsageError
 from multirsh.model import Host, HostRoute, RouteSettings, Settings, SourcePort
 from multirsh.transports.base import Destination, Warn
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 from multirsh.transports.options import RshOptions, RshStderr
 from multirsh.transports.rsh.back_channel import BackChannels
 from multirsh.transports.rsh.connection import RshConnection, RshPlan

@@ -14,10 +14,10 @@ from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, SourcePort, Status
 from multirsh.shortage import NoThreadError
 from multirsh.transports.base import Sink, Stdin
-from multirsh.transports.dial_error import DialError
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.messages import input_failure
 from multirsh.transports.passwords import Password
-from multirsh.transports.patience import Patience
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.ssh.end_command import end_command
 from multirsh.transports.ssh.failures import command_failure, login_failure
@@ -27,7 +27,7 @@ from multirsh.transports.ssh.polite import PoliteConnection
 from multirsh.transports.ssh.proxy import start_proxy
 from multirsh.transports.ssh.session import CommandSession
 from multirsh.transports.ssh.window import FIRST_BYTES
-from multirsh.transports.words import input_failure
+from multirsh.transports.tcp import DialError
 
 NO_TERMINAL: Final[dict[str, Any]] = {"request_pty": False}
 
@@ -55,7 +55,7 @@ class Surroundings(Protocol):
     def warn(self, message: str) -> None:
         """Take a line for people."""
 
-    async def through(self, chain: Chain, patience: Patience) -> SshConnection:
+    async def through(self, chain: Chain, login_deadline: LoginDeadline) -> SshConnection:
         """The shared, open connection to the last host of ``chain``.
 
         Raises:
@@ -122,12 +122,12 @@ class SshConnection:
         """Whether it is open and its last channel, if there was one, is closed."""
         return self.is_open and (self._session is None or self._session.ended.done())
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Forget the last command, so that nobody takes it for the next one."""
         self._session = None
         self._enter(Phase.AUTH)
 
-    async def open(self, patience: Patience) -> None:
+    async def open(self, login_deadline: LoginDeadline) -> None:
         """Look up, connect, check the host's key, log in.
 
         Raises:
@@ -141,14 +141,14 @@ class SshConnection:
             plan = self._plan()
             if_denied = plan.if_denied
             self._user = plan.prepared.settings.user
-            check = plan.host_key_check(patience)
+            check = plan.host_key_check(login_deadline)
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
             link = self._link = PoliteConnection(
                 loop, options, judge=check.judge, on_phase=self._enter, warn=self._warn
             )
             try:
-                await self._carry(link, plan, patience)
+                await self._carry(link, plan, login_deadline)
                 self._connected_at = loop.time()
                 self._enter(Phase.HANDSHAKE)
                 await check.settled(waiter)
@@ -315,13 +315,13 @@ class SshConnection:
             failure = Failure(ErrorKind.JUMP, Phase.CONNECT, message)
             raise HostError(host, Status.UNREACHABLE, failure) from error
 
-    async def _carry(self, link: PoliteConnection, plan: Plan, patience: Patience) -> None:
+    async def _carry(self, link: PoliteConnection, plan: Plan, login_deadline: LoginDeadline) -> None:
         """Give ``link`` something to run over: a jump host's channel, a proxy's pipe, or a socket."""
         if plan.jump:
             self._enter(Phase.CONNECT)
             try:
-                bastion = await self._around.through(plan.jump, patience)
-                patience.passed()
+                bastion = await self._around.through(plan.jump, login_deadline)
+                login_deadline.passed()
                 await bastion.carry(link, plan.address, plan.port)
             except HostError as error:
                 raise _behind(self._host, plan.jump, error) from error
@@ -329,19 +329,19 @@ class SshConnection:
             self._enter(Phase.CONNECT)
             start_proxy(plan.proxy_command, self._around.dialler).attach(link)
         else:
-            self._socket = await self._dialled(plan, patience)
+            self._socket = await self._dialled(plan, login_deadline)
             self._local_port = self._socket.get_extra_info("sockname")[1]
             self._socket.attach(link)
 
-    async def _dialled(self, plan: Plan, patience: Patience) -> RemoteFirstTransport:
+    async def _dialled(self, plan: Plan, login_deadline: LoginDeadline) -> RemoteFirstTransport:
         """A TCP connection, within ssh_config's ConnectTimeout; ``-t`` bounds it and all the rest."""
         try:
-            async with patience.within(plan.connect_timeout):
+            async with login_deadline.within(plan.connect_timeout):
                 return await self._around.dialler.dial(
                     plan.address,
                     plan.port,
                     on_phase=self._enter,
-                    patience=patience,
+                    login_deadline=login_deadline,
                     family=plan.family,
                     bind_address=plan.bind_address,
                     source_port=self._host.settings.source_port or SourcePort.EPHEMERAL,

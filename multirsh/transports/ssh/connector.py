@@ -12,10 +12,9 @@ from typing import Protocol
 
 from multirsh.errors import HostError
 from multirsh.model import ErrorKind, Failure, Host, Phase, Settings, Status
-from multirsh.transports.base import Destination
-from multirsh.transports.congestion import congestion_of
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.patience import Patience
+from multirsh.transports.base import Destination, congestion_of
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.plan import Chain, Plan
 
@@ -53,7 +52,7 @@ class _JumpHost:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._opening: Patience | None = None
+        self._opening: LoginDeadline | None = None
         self.connection: SshConnection | None = None
         self.failure: tuple[Status, Failure | None] | None = None
         self.is_given_up = False
@@ -65,11 +64,11 @@ class _JumpHost:
         return self.connection is not None and self.connection.is_open
 
     @contextlib.asynccontextmanager
-    async def turn(self, patience: Patience) -> AsyncGenerator[None, None]:
+    async def turn(self, login_deadline: LoginDeadline) -> AsyncGenerator[None, None]:
         """One at a time; the others' deadlines stand still while the one waits for a local port."""
-        with patience.beside(self._opening):
+        with login_deadline.beside(self._opening):
             await self._lock.acquire()
-        self._opening = patience
+        self._opening = login_deadline
         try:
             yield
         finally:
@@ -146,7 +145,7 @@ class SshConnector:
         """A connection to ``host``, not yet begun."""
         return SshConnection(self, host, plan=lambda: self._planner.plan(host))
 
-    async def through(self, chain: Chain, patience: Patience) -> SshConnection:
+    async def through(self, chain: Chain, login_deadline: LoginDeadline) -> SshConnection:
         """The shared connection to the last host of ``chain``.
 
         The first to ask opens it, within its own connect timeout; the others wait for it within theirs, and
@@ -157,7 +156,7 @@ class SshConnector:
         """
         jump_host = self._jump_hosts.setdefault(chain, _JumpHost())
         failures_before = jump_host.failures
-        async with jump_host.turn(patience):
+        async with jump_host.turn(login_deadline):
             if jump_host.connection is not None and jump_host.connection.is_open:
                 return jump_host.connection
             has_failed = jump_host.failures > failures_before
@@ -166,7 +165,7 @@ class SshConnector:
                 raise HostError(chain[-1].host, *jump_host.failure)
             connection = SshConnection(self, host_of(chain), plan=lambda: self._planner.plan_jump(chain))
             try:
-                await connection.open(patience)
+                await connection.open(login_deadline)
             except BaseException as error:
                 jump_host.failed(*_reason(error, connection.phase))
                 connection.close()

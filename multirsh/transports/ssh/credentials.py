@@ -28,7 +28,7 @@ from multirsh.transports.ssh.config import Identity, IdentitySource, SshSettings
 from multirsh.transports.ssh.key_files import KeyFile, KeyState, read_certificate_file, read_key_file, unlock
 from multirsh.transports.threads import in_daemon_thread
 
-AGENT_PATIENCE_S: Final = 5.0
+AGENT_TIMEOUT_S: Final = 5.0
 """How long an agent may take to answer for its keys."""
 TRIES: Final = 3
 """How often a passphrase is asked for (NumberOfPasswordPrompts of ssh)."""
@@ -68,16 +68,16 @@ class KeyRing:
         warnings: What a user should be told, one line each.
     """
 
-    def __init__(self, *, ask: Ask | None = None, agent_patience_s: float = AGENT_PATIENCE_S) -> None:
+    def __init__(self, *, ask: Ask | None = None, agent_timeout_s: float = AGENT_TIMEOUT_S) -> None:
         """Hold no key yet.
 
         Args:
             ask: Asks a person for a passphrase; called in a thread. ``None`` where nobody can be asked.
-            agent_patience_s: How long an agent may take to tell its keys, in seconds.
+            agent_timeout_s: How long an agent may take to tell its keys, in seconds.
         """
         self.warnings: list[str] = []
         self._ask = ask
-        self._agent_patience_s = agent_patience_s
+        self._agent_timeout_s = agent_timeout_s
         self._loading = asyncio.Lock()
         self._agents: dict[str, asyncssh.SSHAgentClient] = {}
         self._agent_keys: dict[str | None, Sequence[asyncssh.SSHKeyPair]] = {None: ()}
@@ -132,11 +132,11 @@ class KeyRing:
     async def _keys_of_agent(self, path: str) -> Sequence[asyncssh.SSHKeyPair]:
         """Ask an agent for its keys; one that is dead or silent has none."""
         try:
-            async with asyncio.timeout(self._agent_patience_s):
+            async with asyncio.timeout(self._agent_timeout_s):
                 agent = self._agents[path] = await asyncssh.connect_agent(path)
                 return await agent.get_keys()
         except TimeoutError:
-            reason = f"no answer within {self._agent_patience_s:g} s"
+            reason = f"no answer within {self._agent_timeout_s:g} s"
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "it hung up"
         self.warnings.append(f"the agent at {path} is not used: {reason}")

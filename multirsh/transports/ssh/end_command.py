@@ -48,7 +48,7 @@ async def end_command(
     try:
         answer = await _ask(link, kill_after, password)
         if answer is not None:
-            with session.insisting():
+            with session.unpaused():
                 closed = was_open and await _closed(session, CLOSE_S)
             return end_script.judge(answer, channel_closed=closed)
         await _signal(session, kill_after)
@@ -68,7 +68,7 @@ async def _ask(
     Raises:
         TimeoutError: The remote does not even open a channel, or the script did not come to its end.
     """
-    key, ear = end_script.make_key(), Ear()
+    key, ear = end_script.make_key(), OutputCapture()
     session = CommandSession(ear, link.when_read)
     ready_by = asyncio.get_running_loop().time() + READY_S
     try:
@@ -105,7 +105,7 @@ async def _ask(
 async def _answer_sudo(
     channel: asyncssh.SSHClientChannel[bytes],
     session: CommandSession,
-    ear: Ear,
+    ear: OutputCapture,
     key: str,
     password: Password | None,
 ) -> None:
@@ -140,7 +140,7 @@ async def _closed(session: CommandSession, seconds: float) -> bool:
     return session.ended.done()
 
 
-class Ear:
+class OutputCapture:
     """A ``Sink`` that keeps the beginning of standard output and forgets the rest.
 
     Attributes:

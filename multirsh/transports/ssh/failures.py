@@ -6,7 +6,7 @@ import asyncssh
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
 from multirsh.shortage import no_memory
-from multirsh.transports import words
+from multirsh.transports import messages
 
 _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
 """What OpenSSH says in its DISCONNECT when MaxAuthTries is used up (auth.c)."""
@@ -51,7 +51,7 @@ def login_failure(error: BaseException, phase: Phase, *, said: bytes = b"") -> t
 
 def _turned_away(said: bytes) -> Failure:
     """The remote wrote ``said`` and closed the connection."""
-    quoted = words.one_line(said.decode("utf-8", "replace"))
+    quoted = messages.one_line(said.decode("utf-8", "replace"))
     if said in _NOT_NOW:
         return Failure(ErrorKind.BUSY, Phase.HANDSHAKE, f"the remote takes no login now: {quoted}")
     message = f"the remote closed the connection and said, which no SSH server says: {quoted}"
@@ -60,7 +60,7 @@ def _turned_away(said: bytes) -> Failure:
 
 def one_line(error: BaseException) -> str:
     """The error's own words: some are the remote's."""
-    return words.one_line(str(error))
+    return messages.one_line(str(error))
 
 
 def _closed_during(phase: Phase) -> str:

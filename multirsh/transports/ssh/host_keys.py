@@ -25,7 +25,8 @@ from asyncssh.public_key import (
 
 from multirsh.errors import CredentialError
 from multirsh.model import ErrorKind, Failure, HostKeyPolicy, Phase
-from multirsh.transports.patience import Patience
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.messages import one_line
 from multirsh.transports.ssh.known_hosts import (
     KnownHosts,
     Trust,
@@ -39,7 +40,6 @@ from multirsh.transports.ssh.known_hosts.keys import is_certificate, plain_kind,
 from multirsh.transports.ssh.login_passwords import LoginPassword
 from multirsh.transports.ssh.patterns import PatternList
 from multirsh.transports.threads import in_daemon_thread
-from multirsh.transports.words import one_line
 
 if TYPE_CHECKING:
     from multirsh.transports.ssh.polite import PoliteConnection
@@ -67,7 +67,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         policy: HostKeyPolicy,
         hash_names: bool,
         password: LoginPassword | None,
-        patience: Patience,
+        login_deadline: LoginDeadline,
     ) -> None:
         """Prepare to answer for one host.
 
@@ -78,7 +78,7 @@ class HostKeyCheck(asyncssh.SSHClient):
             policy: What is done with unknown keys.
             hash_names: Whether a name is hashed when it is written down.
             password: The password of this host and user, if there is one.
-            patience: Stands still while a person is asked for it.
+            login_deadline: Stands still while a person is asked for it.
         """
         self._known_hosts = known_hosts
         self._name = name
@@ -87,7 +87,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         self._hash_names = hash_names
         self._password = password
         self._passwords_given = 0
-        self._patience = patience
+        self._login_deadline = login_deadline
         self._link: PoliteConnection | None = None
         self._new_key: asyncio.Future[asyncssh.SSHKey] = asyncio.get_running_loop().create_future()
         self._trusted = asyncio.Event()
@@ -158,7 +158,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         if self._password is None or self._contradicted:
             return None
         self._passwords_given += 1
-        with self._patience.paused():
+        with self._login_deadline.paused():
             password = await self._password.give(self._passwords_given)
         return None if password is None else password.reveal()
 

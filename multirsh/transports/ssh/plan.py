@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import asyncssh
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.patience import Patience
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.ssh.config import AddressFamily, Hop, SshSettings
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
@@ -106,11 +106,11 @@ class Plan:
         """ConnectTimeout, in seconds; ``None`` where it is not set, or set to the system's own."""
         return self.prepared.settings.connect_timeout or None
 
-    def host_key_check(self, patience: Patience) -> HostKeyCheck:
+    def host_key_check(self, login_deadline: LoginDeadline) -> HostKeyCheck:
         """What answers for the host's key, and gives the password.
 
         Args:
-            patience: Stands still while a person is asked for the password.
+            login_deadline: Stands still while a person is asked for the password.
         """
         settings = self.prepared.settings
         alias = settings.host_key_alias
@@ -121,7 +121,7 @@ class Plan:
             policy=self.policy,
             hash_names=settings.hash_known_hosts,
             password=self.login_password,
-            patience=patience,
+            login_deadline=login_deadline,
         )
 
     def options(

@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 from multirsh.shortage import NoThreadError, relieve
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
 from multirsh.transports.remote_first import RemoteFirstTransport
 
 SHELL = "/bin/sh"

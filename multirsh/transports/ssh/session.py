@@ -11,8 +11,8 @@ import asyncssh
 
 from multirsh.model import Exited, Outcome, Signalled
 from multirsh.transports.base import Sink, Stdin, Stream
+from multirsh.transports.messages import LONGEST_SIGNAL, one_line
 from multirsh.transports.ssh.window import Window, fit
-from multirsh.transports.words import LONGEST_SIGNAL, one_line
 
 WhenRead: TypeAlias = Callable[[Callable[[], None]], bool]
 """Has a function called when the connection has taken apart all that it has just read, and returns ``True``;
@@ -160,7 +160,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
             self._channel.resume_reading()
 
     @contextlib.contextmanager
-    def insisting(self) -> Iterator[None]:
+    def unpaused(self) -> Iterator[None]:
         """Let all output through meanwhile: behind what is held back, no end of the channel would be seen."""
         self._may_pause = False
         self.resume()

@@ -19,7 +19,9 @@ from multirsh.model import (
     digest,
 )
 from multirsh.transports.base import Warn
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.messages import one_line
+from multirsh.transports.options import SshOptions
 from multirsh.transports.ssh.config import (
     Directive,
     Hop,
@@ -37,10 +39,8 @@ from multirsh.transports.ssh.connector import SshConnector, host_of
 from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
 from multirsh.transports.ssh.known_hosts import KnownHosts
 from multirsh.transports.ssh.login_passwords import AskedPassword, GivenPassword, LoginPassword
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.plan import Chain, Plan, Prepared, base_options
 from multirsh.transports.threads import in_daemon_thread
-from multirsh.transports.words import one_line
 
 DEEPEST_JUMP = 8
 """Hosts behind hosts behind hosts: beyond this, ssh_config names a jump host as its own."""

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.commands.sudo.sudo_fleets import Fleets
+from tests.servers.accounts import PASSWORD
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 from tests.servers.sshd import start_sshd
-from tests.servers.sudoers import PEOPLE, SudoRules, make_rules
+from tests.servers.sudoers import FAILLOCK, PEOPLE, SudoRules, make_rules
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,12 @@ def rules(rules_of_all: SudoRules) -> SudoRules:
 def fleets(server: Daemon, rules: SudoRules, in_module_namespace: Namespace, tmp_path: Path) -> Fleets:
     """Of the file's server, whose rules are as at first."""
     return Fleets(server, tmp_path)
+
+
+@pytest.fixture
+def stack(rules: SudoRules) -> Iterator[SudoRules]:
+    """PAM's modules as pam_faillock(8) documents them, which a test may change."""
+    rules.authenticate(FAILLOCK)
+    yield rules
+    rules.authenticate()
+    rules.set_password(PASSWORD)

@@ -21,11 +21,10 @@ from multirsh.model import ErrorKind, Failure, Fate, Phase, Status
 from multirsh.transports.passwords import Password
 from multirsh.transports.ssh.connection import SshConnection
 from tests.commands.sudo.sudo_fleets import Fleets
-from tests.commands.sudo.test_wire_passwords import FAILLOCK, OATH
 from tests.servers.accounts import PASSWORD
-from tests.servers.sudoers import FREE, OTHER, STRANGER, TRUSTED, SudoRules, make_rules
+from tests.servers.sudoers import FREE, OATH, OTHER, STRANGER, TRUSTED, SudoRules, make_rules
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks"), pytest.mark.usefixtures("stack")]
 
 BOTH = pytest.mark.parametrize("by", [Become.DOAS, Become.SU])
 
@@ -38,15 +37,6 @@ def rules_of_all() -> Iterator[SudoRules]:
         rules = make_rules(Path(folder))
         rules.permit(f"permit {TRUSTED.name}\npermit nopass {FREE.name}\n")
         yield rules
-
-
-@pytest.fixture(autouse=True)
-def stack(rules: SudoRules) -> Iterator[SudoRules]:
-    """PAM as pam_faillock(8) has it, which a test may change."""
-    rules.authenticate(FAILLOCK)
-    yield rules
-    rules.authenticate()
-    rules.set_password(PASSWORD)
 
 
 @BOTH

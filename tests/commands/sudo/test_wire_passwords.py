@@ -13,28 +13,11 @@ from multirsh.commands.command import Command
 from multirsh.model import ErrorKind, Phase, Status
 from tests.commands.sudo.sudo_fleets import Fleets
 from tests.servers.accounts import PASSWORD, Person
-from tests.servers.sudoers import FREE, STRANGER, TRUSTED, SudoRules
+from tests.servers.sudoers import FAILLOCK, FREE, OATH, STRANGER, TRUSTED, SudoRules
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 HOSTS = 6
-
-FAILLOCK = """\
-auth [success=1 default=bad] pam_unix.so
-auth [default=die] pam_faillock.so authfail dir={directory}/faillock deny=3
-auth sufficient pam_faillock.so authsucc dir={directory}/faillock deny=3
-auth required pam_deny.so
-account required pam_unix.so
-session required pam_permit.so
-"""
-"""As pam_faillock(8) has it."""
-
-OATH = """\
-auth requisite pam_unix.so
-auth required pam_oath.so usersfile={directory}/oath window=10 digits=6
-account required pam_unix.so
-session required pam_permit.so
-"""
 
 ECHO = OATH.replace(
     "auth required pam_oath", "auth optional pam_echo.so Now the token\nauth required pam_oath"

@@ -11,11 +11,10 @@ import pytest
 from multirsh.commands.command import Command
 from multirsh.model import ErrorKind, Status
 from tests.commands.sudo.sudo_fleets import Fleets
-from tests.commands.sudo.test_wire_passwords import FAILLOCK, OATH
 from tests.servers.accounts import PASSWORD
-from tests.servers.sudoers import FREE, OTHER, STRANGER, TRUSTED, SudoRules, make_rules
+from tests.servers.sudoers import FREE, OATH, OTHER, STRANGER, TRUSTED, SudoRules, make_rules
 
-pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks"), pytest.mark.usefixtures("stack")]
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +23,6 @@ def rules_of_all() -> Iterator[SudoRules]:
     with tempfile.TemporaryDirectory(prefix="multirsh-sudo-") as folder:
         Path(folder).chmod(0o711)
         yield make_rules(Path(folder), is_rs=True)
-
-
-@pytest.fixture(autouse=True)
-def stack(rules: SudoRules) -> Iterator[SudoRules]:
-    """PAM as pam_faillock(8) has it, which a test may change."""
-    rules.authenticate(FAILLOCK)
-    yield rules
-    rules.authenticate()
-    rules.set_password(PASSWORD)
 
 
 @pytest.mark.parametrize("tty", [False, True])

@@ -14,9 +14,9 @@ from multirsh.model import ClosedBy, ErrorKind, Host, Outcome, Phase, Settings, 
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.options import RshOptions, RshStderr
-from multirsh.transports.patience import Patience
 from multirsh.transports.rsh.connection import RshConnection
 from multirsh.transports.rsh.transport import RshTransport
 from tests.fleets import run_all
@@ -155,7 +155,7 @@ async def open_rsh(
     connector = transport.connector(dialler)
     connection = connector.connection(host)
     try:
-        await connection.open(Patience())
+        await connection.open(LoginDeadline())
         yield Talk(connection, tally)
     finally:
         connection.close()

@@ -13,9 +13,8 @@ import pytest_asyncio
 
 from multirsh.model import ErrorKind, Phase, Status
 from multirsh.ports.sockets import Lease
-from multirsh.transports.dial_error import local_error
-from multirsh.transports.dialler import ReservedPort
-from multirsh.transports.patience import Patience, PortWaitOver
+from multirsh.transports.dialling import ReservedPort
+from multirsh.transports.login_deadline import LoginDeadline, PortWaitOver
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.rsh.back_channel import (
     LISTENERS_AT_MOST,
@@ -26,6 +25,7 @@ from multirsh.transports.rsh.back_channel import (
     judge,
     plain,
 )
+from multirsh.transports.tcp import local_error
 from tests.servers.namespace import Namespace
 
 HERE = "127.0.0.1"
@@ -48,10 +48,10 @@ class Listening:
         self.is_free = asyncio.Event()
         self._ports = itertools.count(900)
 
-    async def reserve_listener(self, patience: Patience) -> ReservedPort:
+    async def reserve_listener(self, login_deadline: LoginDeadline) -> ReservedPort:
         self.reserving += 1
         try:
-            async with patience.for_a_port():
+            async with login_deadline.for_a_port():
                 await self.is_free.wait()
         finally:
             self.reserving -= 1
@@ -144,7 +144,7 @@ def test_one_address_has_one_spelling(address: str, spelling: str) -> None:
 
 async def test_one_listener_serves_many_hosts(channels: BackChannels, listening: Listening) -> None:
     hosts = [f"127.0.0.{number}" for number in range(2, 52)]
-    expected = [await channels.expect(HERE, host, Patience()) for host in hosts]
+    expected = [await channels.expect(HERE, host, LoginDeadline()) for host in hosts]
     assert listening.listeners == 1
     theirs = [connected(900, host=host, source_port=700) for host in reversed(hosts)]
     for host, expectation in zip(hosts, expected, strict=True):
@@ -160,20 +160,20 @@ async def test_one_host_has_a_listener_for_each_handshake_and_then_again(
     channels: BackChannels, listening: Listening
 ) -> None:
     first, second = (
-        await channels.expect(HERE, HERE, Patience()),
-        await channels.expect(HERE, HERE, Patience()),
+        await channels.expect(HERE, HERE, LoginDeadline()),
+        await channels.expect(HERE, HERE, LoginDeadline()),
     )
     assert (first.port, second.port) == (900, 901)
     with closing(connected(second.port, host=HERE, source_port=701)):
         (await second.connection()).abandon()
         second.leave()
-        assert (await channels.expect(HERE, HERE, Patience())).port == second.port
+        assert (await channels.expect(HERE, HERE, LoginDeadline())).port == second.port
 
 
 async def test_beyond_that_one_waits_its_turn(channels: BackChannels, listening: Listening) -> None:
-    places = [await channels.expect(HERE, HERE, Patience()) for _ in range(LISTENERS_AT_MOST)]
+    places = [await channels.expect(HERE, HERE, LoginDeadline()) for _ in range(LISTENERS_AT_MOST)]
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(channels.expect(HERE, HERE, Patience()))
+        waiting = group.create_task(channels.expect(HERE, HERE, LoginDeadline()))
         await asyncio.sleep(0)
         assert listening.listeners == LISTENERS_AT_MOST
         places[3].main_ended(None)
@@ -186,21 +186,21 @@ async def test_towards_one_address_some_have_their_turn_and_the_deadlines_of_the
 ) -> None:
     async with asyncio.timeout(10) as scope, AsyncExitStack() as turns:
         for _ in range(LISTENERS_AT_MOST):
-            await turns.enter_async_context(channels.turn(HERE, Patience()))
-        async with channels.turn("127.0.0.2", Patience()):
+            await turns.enter_async_context(channels.turn(HERE, LoginDeadline()))
+        async with channels.turn("127.0.0.2", LoginDeadline()):
             pass  # another address has turns of its own
-        patience = Patience(scope)
+        login_deadline = LoginDeadline(scope)
         async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(_have_turn(channels, patience))
+            waiting = group.create_task(_have_turn(channels, login_deadline))
             await asyncio.sleep(0)
-            assert patience.deadline is None
+            assert login_deadline.deadline is None
             await turns.aclose()
         assert waiting.done()
-        assert patience.deadline is not None
+        assert login_deadline.deadline is not None
 
 
-async def _have_turn(channels: BackChannels, patience: Patience) -> None:
-    async with channels.turn(HERE, patience):
+async def _have_turn(channels: BackChannels, login_deadline: LoginDeadline) -> None:
+    async with channels.turn(HERE, login_deadline):
         pass
 
 
@@ -209,7 +209,7 @@ async def test_all_wait_for_a_port_to_listen_on_and_the_first_gets_it_for_all(
 ) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(3):
-            group.create_task(channels.make_ready(Patience()))
+            group.create_task(channels.make_ready(LoginDeadline()))
         await asyncio.sleep(0)
         assert listening.reserving == 3
         listening.is_free.set()
@@ -221,7 +221,7 @@ async def test_each_waits_for_a_port_to_listen_on_for_as_long_as_it_may(
 ) -> None:
     async def give_up(scope: asyncio.Timeout) -> None:
         with pytest.raises(PortWaitOver):
-            await channels.make_ready(Patience(scope, port_seconds=0.2))
+            await channels.make_ready(LoginDeadline(scope, port_seconds=0.2))
 
     async with asyncio.timeout(0.1) as scope, asyncio.TaskGroup() as group:
         for _ in range(3):
@@ -232,10 +232,10 @@ async def test_each_waits_for_a_port_to_listen_on_for_as_long_as_it_may(
 async def test_the_first_listener_of_a_further_address_of_ours_is_waited_for(
     channels: BackChannels, listening: Listening
 ) -> None:
-    (await channels.expect(HERE, HERE, Patience())).leave()
+    (await channels.expect(HERE, HERE, LoginDeadline())).leave()
     async with asyncio.TaskGroup() as group:
-        blocker = group.create_task(listening.reserve_listener(Patience()))
-        waiting = group.create_task(channels.expect("127.0.0.2", HERE, Patience()))
+        blocker = group.create_task(listening.reserve_listener(LoginDeadline()))
+        waiting = group.create_task(channels.expect("127.0.0.2", HERE, LoginDeadline()))
         await asyncio.sleep(0)
         assert (listening.listeners, listening.reserving) == (1, 2)
         listening.is_free.set()
@@ -248,14 +248,14 @@ async def test_a_place_that_was_given_up_is_not_taken_for_another(
 ) -> None:
     """Its connection may still come, and would be taken for the other handshake's."""
     for _ in range(LISTENERS_AT_MOST):
-        (await channels.expect(HERE, HERE, Patience())).leave()
+        (await channels.expect(HERE, HERE, LoginDeadline())).leave()
     with pytest.raises(NoStderr, match="in vain"):
-        await channels.expect(HERE, HERE, Patience())
-    assert (await channels.expect(HERE, "127.0.0.2", Patience())).port == 900
+        await channels.expect(HERE, HERE, LoginDeadline())
+    assert (await channels.expect(HERE, "127.0.0.2", LoginDeadline())).port == 900
 
 
 async def test_from_another_port_it_is_refused(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE, Patience())
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     with closing(connected(expectation.port, host=HERE, source_port=2000)) as theirs:
         with pytest.raises(NoStderr, match="port 2000, which is not a reserved one") as caught:
             await expectation.connection()
@@ -270,19 +270,19 @@ async def test_from_another_address_it_is_taken_where_the_port_is_the_hosts_own(
     channels: BackChannels,
 ) -> None:
     """As from a server behind a virtual address."""
-    expectation = await channels.expect(HERE, HERE, Patience())
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     with closing(connected(expectation.port, host="127.7.7.7", source_port=700)):
         transport = await expectation.connection()
         assert transport.get_extra_info("peername") == ("127.7.7.7", 700)
         expectation.leave()
         transport.abandon()
-    assert (await channels.expect(HERE, HERE, Patience())).port == expectation.port
+    assert (await channels.expect(HERE, HERE, LoginDeadline())).port == expectation.port
 
 
 async def test_a_port_that_hosts_share_needs_an_address_of_the_host(channels: BackChannels) -> None:
     """Which are that it was reached at, and those of its name that no other host may come from."""
-    first = await channels.expect(HERE, HERE, Patience(), others=["127.7.7.7", "127.7.7.8"])
-    second = await channels.expect(HERE, "127.0.0.2", Patience(), others=["127.7.7.8", "127.7.7.9"])
+    first = await channels.expect(HERE, HERE, LoginDeadline(), others=["127.7.7.7", "127.7.7.8"])
+    second = await channels.expect(HERE, "127.0.0.2", LoginDeadline(), others=["127.7.7.8", "127.7.7.9"])
     assert first.port == second.port
     with closing(connected(first.port, host="127.7.7.6", source_port=700)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
@@ -297,24 +297,24 @@ async def test_a_port_that_hosts_share_needs_an_address_of_the_host(channels: Ba
 async def test_one_of_several_addresses_that_comes_late_is_awaited_at_none_of_them(
     channels: BackChannels,
 ) -> None:
-    late = await channels.expect(HERE, "127.0.0.2", Patience(), others=["127.0.0.3"])
+    late = await channels.expect(HERE, "127.0.0.2", LoginDeadline(), others=["127.0.0.3"])
     late.leave()
-    elsewhere = await channels.expect(HERE, "127.0.0.3", Patience())
+    elsewhere = await channels.expect(HERE, "127.0.0.3", LoginDeadline())
     assert elsewhere.port != late.port
     elsewhere.main_ended(None)
     elsewhere.leave()
-    expectation = await channels.expect(HERE, HERE, Patience())
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     with closing(connected(late.port, host="127.0.0.3", source_port=700)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
     assert not expectation._arrival.done()
-    assert (await channels.expect(HERE, "127.0.0.2", Patience())).port == late.port
+    assert (await channels.expect(HERE, "127.0.0.2", LoginDeadline())).port == late.port
 
 
 async def test_from_another_address_it_is_refused_while_one_may_come_that_was_given_up_on(
     channels: BackChannels,
 ) -> None:
-    (await channels.expect(HERE, "127.0.0.9", Patience())).leave()
-    expectation = await channels.expect(HERE, HERE, Patience())
+    (await channels.expect(HERE, "127.0.0.9", LoginDeadline())).leave()
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     with closing(connected(expectation.port, host="127.7.7.7", source_port=700)) as theirs:
         with pytest.raises(NoStderr, match=r"from 127\.7\.7\.7 and not from 127\.0\.0\.1"):
             await expectation.connection()
@@ -322,16 +322,16 @@ async def test_from_another_address_it_is_refused_while_one_may_come_that_was_gi
             theirs.recv(1)
     expectation.leave()
     assert (
-        await channels.expect(HERE, HERE, Patience())
+        await channels.expect(HERE, HERE, LoginDeadline())
     ).port != expectation.port  # the right one may still come
 
 
 async def test_a_stranger_does_no_harm_to_whom_it_cannot_be(channels: BackChannels) -> None:
     """From no reserved port, or while several are awaited: nothing says whose it was meant to be."""
-    first = await channels.expect(HERE, HERE, Patience())
+    first = await channels.expect(HERE, HERE, LoginDeadline())
     with closing(connected(first.port, host="127.7.7.7", source_port=2000)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
-    second = await channels.expect(HERE, "127.0.0.2", Patience())
+    second = await channels.expect(HERE, "127.0.0.2", LoginDeadline())
     with closing(connected(first.port, host="127.7.7.7", source_port=700)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
     assert not first._arrival.done()
@@ -339,14 +339,14 @@ async def test_a_stranger_does_no_harm_to_whom_it_cannot_be(channels: BackChanne
 
 
 async def test_one_that_comes_too_late_is_not_taken_for_a_wrong_one(channels: BackChannels) -> None:
-    late = await channels.expect(HERE, "127.0.0.2", Patience())
+    late = await channels.expect(HERE, "127.0.0.2", LoginDeadline())
     late.leave()
-    expectation = await channels.expect(HERE, HERE, Patience())
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     assert expectation.port == late.port
     with closing(connected(late.port, host="127.0.0.2", source_port=700)) as theirs:
         await asyncio.to_thread(_until_reset, theirs)
     assert not expectation._arrival.done()
-    assert (await channels.expect(HERE, "127.0.0.2", Patience())).port == late.port, (
+    assert (await channels.expect(HERE, "127.0.0.2", LoginDeadline())).port == late.port, (
         "none is to come any more"
     )
 
@@ -354,11 +354,11 @@ async def test_one_that_comes_too_late_is_not_taken_for_a_wrong_one(channels: Ba
 async def test_for_another_listener_than_the_spoilt_ones_a_port_is_waited_for(
     channels: BackChannels, listening: Listening
 ) -> None:
-    (await channels.expect(HERE, HERE, Patience())).leave()
+    (await channels.expect(HERE, HERE, LoginDeadline())).leave()
     async with asyncio.TaskGroup() as group:
-        blocker = group.create_task(listening.reserve_listener(Patience()))
+        blocker = group.create_task(listening.reserve_listener(LoginDeadline()))
         await asyncio.sleep(0)
-        waiting = group.create_task(channels.expect(HERE, HERE, Patience()))
+        waiting = group.create_task(channels.expect(HERE, HERE, LoginDeadline()))
         await asyncio.sleep(0)
         assert listening.reserving == 2
         listening.is_free.set()
@@ -372,7 +372,7 @@ def _until_reset(sock: socket.socket) -> None:
 
 
 async def test_what_came_and_was_not_taken_is_reset(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE, Patience())
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     with closing(connected(expectation.port, host=HERE, source_port=700)) as theirs:
         await asyncio.wait([expectation._arrival])
         expectation.leave()
@@ -380,7 +380,7 @@ async def test_what_came_and_was_not_taken_is_reset(channels: BackChannels) -> N
 
 
 async def test_the_end_of_the_main_connection_is_told(channels: BackChannels) -> None:
-    expectation = await channels.expect(HERE, HERE, Patience())
+    expectation = await channels.expect(HERE, HERE, LoginDeadline())
     expectation.main_ended(None)
     expectation.main_ended(ConnectionResetError())
     assert "closed the connection and made none back" in str(failed(expectation))

@@ -133,10 +133,10 @@ class TestStderrConnection:
 
     async def test_absent(self, scripted_rshd: StartScriptedRshd, in_namespace: Namespace) -> None:
         server = scripted_rshd(back=Back.NONE)
-        ending = await run_one(port=server.port, connect_s=2, close_s=0.3)
+        ending = await run_one(port=server.port, connect_s=4, close_s=0.3)
         assert ending.why == (Status.TIMEOUT, ErrorKind.TIMEOUT, Phase.HANDSHAKE)
         assert "no connection back to us for stderr in time" in ending.message
-        assert ending.finished.seconds.total < 3
+        assert ending.finished.seconds.total < HANG_GUARD_S
         freed(in_namespace, ending, server.port)
 
     async def test_from_a_wrong_port(self, scripted_rshd: StartScriptedRshd, in_namespace: Namespace) -> None:
@@ -160,7 +160,7 @@ class TestStderrConnection:
     ) -> None:
         steps = (Write(b"\0KEY["), Write(b"0123456789[", "stderr"), Act.READ_ORDER, Act.CLOSE)
         server = scripted_rshd(*steps, back=Back.OTHER_ADDRESS)
-        ending = await run_one(port=server.port, connect_s=2, close_s=0.3)
+        ending = await run_one(port=server.port, connect_s=4, close_s=0.3)
         assert ending.why == (Status.TIMEOUT, ErrorKind.TIMEOUT, Phase.AUTH)
         assert not any(server.talks[0].order)  # the goodbye is an empty command
         freed(in_namespace, ending, server.port)
@@ -214,7 +214,7 @@ class TestRunning:
         server = scripted_rshd(*BEGIN, Act.READ_ORDER, Act.CLOSE_STDERR, Act.HOLD)
         ending = await run_one(port=server.port, close_s=0.2)
         assert ending.why == (Status.LOST, ErrorKind.NO_EXIT_STATUS, Phase.RUN)
-        assert ending.finished.seconds.total < 3
+        assert ending.finished.seconds.total < HANG_GUARD_S
         freed(in_namespace, ending, server.port)
 
     async def test_a_signal_goes_over_the_second_connection_and_the_remote_closes_first(
@@ -230,9 +230,9 @@ class TestRunning:
         self, scripted_rshd: StartScriptedRshd, in_namespace: Namespace
     ) -> None:
         server = scripted_rshd(*GOOD, Act.HOLD)
-        ending = await run_one(port=server.port, close_s=0.3)
+        ending = await run_one(port=server.port, close_s=4)
         assert (ending.finished.status, ending.finished.closed_by) == (Status.OK, ClosedBy.RESET)
-        assert ending.finished.seconds.total < 0.3
+        assert ending.finished.seconds.total < 4
         freed(in_namespace, ending, server.port)
 
     @pytest.mark.parametrize("stderr", [SEPARATE, MERGED])

@@ -341,7 +341,7 @@ async def test_a_silent_agent_is_a_warning(tmp_path: Path, ring: Ring) -> None:
 
     path = str(tmp_path / "silent")
     server = await asyncio.start_unix_server(say_nothing, path)
-    keys = ring(agent_patience_s=0.05)
+    keys = ring(agent_timeout_s=0.05)
     assert await offered(keys, choice(agent=path)) == []
     assert keys.warnings == [f"the agent at {path} is not used: no answer within 0.05 s"]
     hang.set()

@@ -22,11 +22,11 @@ from multirsh.model import ClosedBy, Fate, Host, Phase
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stdin, Stream
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.patience import Patience
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.options import SshOptions
 from multirsh.transports.ssh import end_command, end_script
 from multirsh.transports.ssh.connection import SshConnection
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.conftest import StartHooked, StartServer
 from tests.fleets import SshServer, hosts_on, known, ssh_options
@@ -38,6 +38,7 @@ from tests.servers.processes import every_process, kill, naming
 from tests.servers.requirement import program
 from tests.servers.sshd import start_sshd
 from tests.transports.ssh.test_end_script import LOGIN_SHELLS, called_sh
+from tests.waiting import HANG_GUARD_S
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
@@ -136,7 +137,7 @@ async def running_on(
     await transport.prepare([host])
     dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=2)
     connection = transport.connector(dialler).connection(host)
-    await connection.open(Patience())
+    await connection.open(LoginDeadline())
     task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
         connection.run(command.replace("NAP", nap), notebook, stdin)
     )
@@ -272,7 +273,7 @@ class TestWhatIsEnded:
         async with running(servers[kind], command, tmp_path, user=user) as run:
             begun = time.monotonic()
             assert await run.end(kill_after=0.7) is Fate.DEAD
-            assert 0.7 < time.monotonic() - begun < 3
+            assert 0.7 < time.monotonic() - begun < HANG_GUARD_S
             assert not run.left()
 
     @every_login
@@ -462,7 +463,7 @@ class TestForcedCommands:
             await until(count.exists)
             begun = time.monotonic()
             assert await run.end() is Fate.UNKNOWN
-            assert time.monotonic() - begun < 0.5
+            assert time.monotonic() - begun < end_command.READY_S, "nothing was sent that it could answer"
         assert count.read_text() == "\n", "run once"
 
     @pytest.mark.parametrize("user", ["guest", "root"])
@@ -481,7 +482,7 @@ class TestForcedCommands:
             await until(count.exists)
             begun = time.monotonic()
             assert await run.end(kill_after=0.5) is Fate.UNKNOWN
-            assert time.monotonic() - begun < 4
+            assert time.monotonic() - begun < HANG_GUARD_S
         assert run.closed_by is ClosedBy.REMOTE
         assert count.read_text() == "\n\n", "sshd tells nobody, so it was run once more"
 
@@ -532,7 +533,7 @@ class TestWhereThereIsNoScript:
             os.kill(serving, signal.SIGSTOP)
             begun = time.monotonic()
             assert await run.end(kill_after=60) is Fate.UNKNOWN
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 60
         assert run.closed_by is ClosedBy.RESET
 
     async def test_a_connection_that_has_died(
@@ -644,7 +645,9 @@ class TestWhatItCosts:
     """A command that ends by itself has one channel, as before."""
 
     @staticmethod
-    def sessions(server: Daemon) -> int:
+    async def sessions(server: Daemon, count: int) -> int:
+        """How many channels had a command, once the log has ``count`` of them."""
+        await asyncio.to_thread(server.log.wait_for, "Starting session: command", times=count)
         return server.log.count("Starting session: command")
 
     async def test_a_command_that_has_ended_is_dead_without_a_look(
@@ -655,7 +658,7 @@ class TestWhatItCosts:
             kill(asleep(run.nap))
             await run.task
             assert await run.connection.end_command(kill_after=5) is Fate.DEAD
-            assert self.sessions(server) == 1
+            assert await self.sessions(server, 1) == 1
 
     async def test_a_command_that_was_never_asked_for_is_dead(
         self, hooked: StartHooked, in_namespace: Namespace, tmp_path: Path
@@ -668,7 +671,7 @@ class TestWhatItCosts:
         dialler = Dialler(ports=PortAllocator(), tally=Tally(), close_timeout=2)
         connection = transport.connector(dialler).connection(host)
         assert await connection.end_command(kill_after=5) is Fate.DEAD
-        await connection.open(Patience())
+        await connection.open(LoginDeadline())
         assert await connection.end_command(kill_after=5) is Fate.DEAD
         connection.close()
         assert await connection.closed() is ClosedBy.REMOTE
@@ -679,9 +682,9 @@ class TestWhatItCosts:
     ) -> None:
         server = sshd_here()
         async with running(server, "sleep NAP", tmp_path) as run:
-            assert self.sessions(server) == 1
+            assert await self.sessions(server, 1) == 1
             assert await run.end() is Fate.DEAD
-            assert self.sessions(server) == 2
+            assert await self.sessions(server, 2) == 2
 
     async def test_giving_up_on_the_ending_too_closes_in_order(
         self, sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path

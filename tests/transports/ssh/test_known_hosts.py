@@ -397,7 +397,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_never_let_go_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "LOCK_PATIENCE_S", 0.02)
+    monkeypatch.setattr(room, "LOCK_TIMEOUT_S", 0.02)
     known = read(tmp_path)
     with room._locked(str(tmp_path / "known_hosts")), pytest.raises(CredentialError, match="stays locked"):
         known.remember("web1", 22, ED1)

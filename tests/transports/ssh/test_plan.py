@@ -8,7 +8,7 @@ import asyncssh
 import pytest
 
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.patience import Patience
+from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.ssh.config import read_config
 from multirsh.transports.ssh.host_keys import HostKeyCheck
 from multirsh.transports.ssh.known_hosts import KnownHosts
@@ -63,7 +63,7 @@ async def test_host_key_algorithms_change_the_usual_order_or_replace_it(tmp_path
         policy=HostKeyPolicy.STRICT,
         hash_names=False,
         password=None,
-        patience=Patience(),
+        login_deadline=LoginDeadline(),
     )
     known, certified = "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256-cert-v01@openssh.com"
     usual = check.algorithms(None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.model import Host, HostRoute, Settings, digest
-from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.servers.keys import make_key
 

@@ -27,12 +27,12 @@ from multirsh.model import ClosedBy, Host, HostKeyPolicy
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
 from multirsh.transports.base import Stream
-from multirsh.transports.dialler import Dialler
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.options import SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.patience import Patience
 from multirsh.transports.ssh.connection import SshConnection
 from multirsh.transports.ssh.connector import SshConnector
-from multirsh.transports.ssh.options import SshOptions
 from multirsh.transports.ssh.transport import SshTransport
 from tests.conftest import StartHooked
 from tests.fleets import hosts_on, known, ssh_options
@@ -110,7 +110,7 @@ def give_up_at(turn: int, host: Host, ssh: SshOptions) -> Trial:
     selector, trial = CountingSelector(), Trial()
 
     async def visit(connection: SshConnection) -> None:
-        await connection.open(Patience())
+        await connection.open(LoginDeadline())
         await connection.run("any", Deaf())
 
     async def go() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.model import ClosedBy, ErrorKind, Host, HostKeyPolicy, Settings, Status
-from multirsh.transports.ssh.options import SshOptions
+from multirsh.transports.options import SshOptions
 from tests.conftest import StartServer
 from tests.fleets import fleet_of, hosts_on, known, run_all, ssh_options
 from tests.servers.daemon import Daemon

@@ -18,8 +18,8 @@ from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Timeouts
 from multirsh.events import HostFinished, Output
 from multirsh.model import ErrorKind, HostKeyPolicy, Status
+from multirsh.transports.options import SshOptions
 from multirsh.transports.passwords import PasswordSource
-from multirsh.transports.ssh.options import SshOptions
 from tests.conftest import StartHooked
 from tests.fleets import endings, hosts_on, known, ssh_options
 from tests.servers.hooked import (

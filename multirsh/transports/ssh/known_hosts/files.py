@@ -35,7 +35,7 @@ from multirsh.transports.ssh.known_hosts.index import (
 from multirsh.transports.ssh.known_hosts.keys import NamedKey, read_key
 from multirsh.transports.ssh.known_hosts.verdict import KnownKey, Trust, Verdict, VerdictKind, judge
 
-LOCK_PATIENCE_S: Final = 10.0
+LOCK_TIMEOUT_S: Final = 10.0
 """How long to wait for another process that holds known_hosts locked."""
 _LOCK_PAUSE_S: Final = 0.005
 _TAIL_BYTES: Final = 256
@@ -332,7 +332,7 @@ def _locked(path: str) -> Iterator[int]:
         CredentialError: It stays locked.
     """
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from multirsh.model import ErrorKind, Failure, Phase, Status
-from multirsh.transports.congestion import Congestion, congestion_of
+from multirsh.transports.base import Congestion, congestion_of
 
 
 def test_only_a_connection_that_ended_before_the_key_exchange_looks_like_congestion() -> None:

@@ -18,24 +18,25 @@ from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.reserved import ANYBODY
 from multirsh.ports.sockets import Lease, Route
 from multirsh.ports.tally import Tally
-from multirsh.transports.dial_error import DialError, dial_error, local_error, none_connected
-from multirsh.transports.happy_eyeballs import (
-    ATTEMPT_DELAY_SECONDS,
-    NoneConnected,
-    Spare,
-    first_to_connect,
-    interleaved,
-)
-from multirsh.transports.patience import Patience, PortWaitOver
+from multirsh.transports.login_deadline import LoginDeadline, PortWaitOver
 from multirsh.transports.remote_first import RemoteFirstTransport
 from multirsh.transports.resolver import Address, NameNotFound, Resolver
 from multirsh.transports.tcp import (
+    ATTEMPT_DELAY_SECONDS,
+    DialError,
+    NoneConnected,
     PortRefused,
     SockAddr,
+    Spare,
     bind,
     connected,
+    dial_error,
     endpoint,
     family_of,
+    first_to_connect,
+    interleaved,
+    local_error,
+    none_connected,
     reset,
     source_towards,
 )
@@ -128,7 +129,7 @@ class Dialler:
         port: int,
         *,
         on_phase: Callable[[Phase], None],
-        patience: Patience,
+        login_deadline: LoginDeadline,
         family: int = socket.AF_UNSPEC,
         bind_address: str | None = None,
         source_port: SourcePort = SourcePort.EPHEMERAL,
@@ -139,7 +140,7 @@ class Dialler:
             host: A name or an IP literal.
             port: 1-65535.
             on_phase: Told when the look-up, each connect and each wait for a local port begins.
-            patience: How long it may wait for a local port.
+            login_deadline: How long it may wait for a local port.
             family: ``AF_INET`` or ``AF_INET6`` to allow only one.
             bind_address: The local address to leave from, numeric; the run's own goes before it.
             source_port: Which local ports to leave from.
@@ -162,7 +163,7 @@ class Dialler:
         async def connect(address: Address) -> tuple[socket.socket, Lease]:
             source = (bound_to, 0) if bound_to is not None else source_towards(address)
             asking = _Asking(address, source, bound_to is not None, source_port, self._ports.turn())
-            return await self._connect(asking, on_phase, patience)
+            return await self._connect(asking, on_phase, login_deadline)
 
         on_phase(Phase.CONNECT)
         # One after another from reserved ports: there are 512 for all hosts, and a server that trusts them
@@ -184,9 +185,9 @@ class Dialler:
         except OSError as error:
             raise dial_error(error) from None
 
-    def look_ahead(self, host: str, family: int = socket.AF_UNSPEC) -> None:
+    def prefetch(self, host: str, family: int = socket.AF_UNSPEC) -> None:
         """Begin to look ``host`` up: it will be dialled soon."""
-        self._resolver.look_ahead(host, family)
+        self._resolver.prefetch(host, family)
 
     def known_addresses(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
         """The addresses that ``host`` is known to have since it was dialled; nothing is looked up."""
@@ -209,11 +210,11 @@ class Dialler:
             failure = Failure(ErrorKind.NAME, Phase.RESOLVE, f"{host}: {error.reason}")
             raise DialError(Status.UNREACHABLE, failure) from None
 
-    async def reserve_listener(self, patience: Patience) -> ReservedPort:
+    async def reserve_listener(self, login_deadline: LoginDeadline) -> ReservedPort:
         """Wait for a reserved port to listen on, before anything is done that will need one.
 
         Raises:
-            DialError: There was none for as long as ``patience`` has for a port, or we may not have it.
+            DialError: There was none for as long as ``login_deadline`` has for a port, or we may not have it.
         """
         route, turn, waiting = Route("", ANYBODY), self._ports.turn(), object()
         loop = asyncio.get_running_loop()
@@ -223,7 +224,9 @@ class Dialler:
                 lease = self._ports.lease(route, SourcePort.RESERVED, turn=turn)
                 if lease is None:
                     has_waited = True
-                    lease = await self._waited_for(route, SourcePort.RESERVED, turn, waiting, patience, began)
+                    lease = await self._waited_for(
+                        route, SourcePort.RESERVED, turn, waiting, login_deadline, began
+                    )
                 # Bound, and not only leased: what others have bound the ledger hears of when it is refused.
                 sock = self._bound(lease, "0.0.0.0")  # noqa: S104 - nobody is listened to
                 if sock is not None:
@@ -331,7 +334,7 @@ class Dialler:
             transport.abandon()
 
     async def _connect(
-        self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
+        self, asking: _Asking, on_phase: Callable[[Phase], None], login_deadline: LoginDeadline
     ) -> tuple[socket.socket, Lease]:
         """Connect to one address, from a port that the kernel agrees to.
 
@@ -345,13 +348,13 @@ class Dialler:
         while True:
             lease = self._ports.lease(asking.route, asking.source_port, turn=asking.turn)
             if lease is None:
-                return await self._connect_in_turn(asking, on_phase, patience)
+                return await self._connect_in_turn(asking, on_phase, login_deadline)
             sock = await self._socket(asking, lease)
             if sock is not None:
                 return sock, lease
 
     async def _connect_in_turn(
-        self, asking: _Asking, on_phase: Callable[[Phase], None], patience: Patience
+        self, asking: _Asking, on_phase: Callable[[Phase], None], login_deadline: LoginDeadline
     ) -> tuple[socket.socket, Lease]:
         """The same for one who must wait for a port; it is one wait, however often the kernel refuses."""
         loop = asyncio.get_running_loop()
@@ -362,7 +365,7 @@ class Dialler:
                 if lease is None:
                     on_phase(Phase.PORT)
                     lease = await self._waited_for(
-                        asking.route, asking.source_port, asking.turn, asking, patience, began
+                        asking.route, asking.source_port, asking.turn, asking, login_deadline, began
                     )
                     on_phase(Phase.CONNECT)
                 waited = loop.time() - began
@@ -403,7 +406,7 @@ class Dialler:
         source_port: SourcePort,
         turn: int,
         who: object,
-        patience: Patience,
+        login_deadline: LoginDeadline,
         began: float | None = None,
     ) -> Lease:
         """Wait in turn, since ``began``; the tally knows the wait as ``who``'s."""
@@ -429,7 +432,7 @@ class Dialler:
                 self._warn = None
 
         try:
-            async with patience.for_a_port():
+            async with login_deadline.for_a_port():
                 return await self._ports.wait_for_lease(route, source_port, turn=turn, told=told)
         except PortWaitOver:
             message = f"no {what} was free{where} for {loop.time() - began:.0f} s"

@@ -11,9 +11,9 @@ import pytest
 from multirsh.model import ErrorKind
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import Tally
-from multirsh.transports.dial_error import DialError
-from multirsh.transports.dialler import Dialler
-from multirsh.transports.patience import Patience
+from multirsh.transports.dialling import Dialler
+from multirsh.transports.login_deadline import LoginDeadline
+from multirsh.transports.tcp import DialError
 from tests.conftest import StartScripted
 from tests.servers.scripted import RESET_AT_ONCE
 
@@ -42,7 +42,7 @@ async def test_a_peer_that_resets_at_once_is_told_as_such_however_early_it_was(
     async def dial() -> None:
         try:
             transport = await dialler.dial(
-                "127.0.0.1", server.port, on_phase=lambda _phase: None, patience=Patience()
+                "127.0.0.1", server.port, on_phase=lambda _phase: None, login_deadline=LoginDeadline()
             )
         except DialError as error:
             told[error.failure.kind, error.failure.message] += 1
