@@ -32,7 +32,7 @@ RUNNING = 5
 
 FIRST = (
     "multirsh: SIGINT: starting no more hosts; repeat it to end the running commands, "
-    "a third time leaves them\n"
+    "and again to leave them running\n"
 )
 SECOND = "multirsh: {}: ending the running commands; repeat it to leave them running\n"
 

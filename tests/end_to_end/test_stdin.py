@@ -24,7 +24,7 @@ WAITING = (
 )
 LATE_BYTES = (
     "multirsh: data arrived on standard input during the run and was not sent to the hosts; "
-    "-I sends it, -n says that it is not for them\n"
+    "use -I to send it, or -n to ignore it\n"
 )
 
 
