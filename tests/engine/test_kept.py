@@ -55,7 +55,7 @@ class Kept:
         self.warnings: list[str] = []
         self.fleet = Fleet(
             hosts_on(server, names) if hosts is None else hosts,
-            limits=limits,
+            limits=limits or Limits(),
             timeouts=timeouts or Timeouts(connect=HANG_GUARD_S, close=HANG_GUARD_S, kill_after=0.2),
             ssh=ssh_options(known(server, names, folder), *overrides),
             keep=True,

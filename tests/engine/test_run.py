@@ -28,7 +28,7 @@ def fleet_of(
     return Fleet(
         [Host(name) for name in names.split()],
         limits=Limits(fanout=fanout),
-        timeouts=timeouts,
+        timeouts=timeouts or Timeouts(),
         transports={TransportName.SSH: transport},
     )
 
