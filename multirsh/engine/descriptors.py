@@ -4,7 +4,7 @@ EMFILE strikes whoever comes next: a connection, the resolver, the reading of
 known_hosts. So the descriptors there are get parted when a run is first read,
 and who would be one too many waits. There is one account for the process
 (``PROCESS``), which the runs of all its fleets share. The limit itself is not
-touched: it belongs to the program that uses the library (``cli.machine``
+touched: it belongs to the program that uses the library (``cli.process``
 raises its own).
 
 Sources: getrlimit(2) (RLIMIT_NOFILE), proc(5) (``/proc/PID/fd``).
