@@ -19,10 +19,10 @@ from multirsh.cli.stdin import LATE, bytes_wait
 from multirsh.cli.terminal import paused_by_prompts
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command
+from multirsh.engine.emitter import NO_RECORD, Record
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.hooks import RunHooks
 from multirsh.engine.options import RunOptions
-from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode
