@@ -34,7 +34,7 @@ def test_nothing_of_linux_alone_is_beside_the_door() -> None:
         if path != PACKAGE / "linux.py"
         for what in beside_the_door(ast.parse(path.read_text(encoding="utf-8")))
     }
-    assert found == {("cli/stdin.py", ANOTHER_NAME_OF_STDIN)}
+    assert found == {("cli/options/command.py", ANOTHER_NAME_OF_STDIN)}
 
 
 def test_where_the_room_is_not_known_all_that_is_wanted_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from multirsh.cli import options
-from multirsh.cli.asked import Asked
-from multirsh.cli.attached import RunCommand
-from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.invocation import Invocation
+from multirsh.cli.syntax import HELP_NAMES, RunCommand
 from multirsh.commands.command import Command
 from multirsh.errors import UsageError
 from multirsh.files.options import CopyOptions, Links, Via
@@ -59,39 +58,42 @@ class Copying:
 _of_copying = partial(options.option, section="Copying", configurable=False)
 
 _COPYING: Final = (
-    _of_copying("-r", "--recursive", is_flag=True, help="Copy folders, with all that is in them."),
-    _of_copying("-p", "--preserve", is_flag=True, help="Keep modes and times."),
+    _of_copying("-r", "--recursive", is_flag=True, help="Copy directories and everything in them."),
+    _of_copying("-p", "--preserve", is_flag=True, help="Preserve modes and times."),
     _of_copying(
         "--links",
         type=click.Choice([links.value for links in Links]),
         metavar="HOW",
-        help="Symbolic links in folders: keep, follow or skip them.  [default: keep]",
+        help="Symbolic links in directories: keep, follow or skip them.  [default: keep]",
     ),
     _of_copying(
-        "--update", is_flag=True, help="Leave files out that have the same size and time; keeps times."
+        "--update",
+        is_flag=True,
+        help="Skip files whose size and time are the same on the other side; preserves times.",
     ),
     _of_copying(
         "--partial",
         is_flag=True,
-        help="Keep what a copy that is cut off has left, and go on with it the next time.",
+        help="Keep what an interrupted copy has transferred, and continue from there the next time.",
     ),
     _of_copying(
         "--inplace",
         is_flag=True,
-        help="Write to the file itself, where none can be renamed to it; a copy that fails leaves half.",
+        help="Write to the destination file itself, if no file can be renamed to it; a copy that fails "
+        "leaves it incomplete.",
     ),
     _of_copying(
         "--via",
         type=click.Choice([via.value for via in Via]),
         default=Via.AUTO.value,
         metavar="HOW",
-        help="sftp, scp, or auto: SFTP, and scp where there is none.  [default: auto]",
+        help="sftp, scp, or auto: SFTP, or scp if a host has no SFTP.  [default: auto]",
     ),
 )
 
 
 _PARENTS: Final = _of_copying(
-    "--parents", is_flag=True, help="Keep the whole path that each file has on the host, below DEST/HOST."
+    "--parents", is_flag=True, help="Keep the whole path of each file on the host, below DEST/HOST."
 )
 
 
@@ -123,11 +125,11 @@ def _common(command: Decorated) -> Decorated:
 @_common
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
 def push(*, words: tuple[str, ...], **parameters: Any) -> int:
-    """Copy files and folders to many hosts at once.
+    """Copy files and directories to many hosts at once.
 
-    DEST is a path on the hosts, from the home folder if it is not absolute. A folder that is there is copied
-    into; else it is the new name of the one SRC. SRC/. is what is in SRC. A file is seen under its name once
-    all of it is there.
+    DEST is a path on the hosts, relative to the home directory unless it is absolute. If it is a directory,
+    the files are copied into it; otherwise it is the new name of the only SRC. SRC/. stands for the contents
+    of SRC. A file appears under its name only when it is complete.
     """
     from multirsh.files.jobs import PushJob  # noqa: PLC0415 - not needed for --help
 
@@ -147,10 +149,11 @@ def push(*, words: tuple[str, ...], **parameters: Any) -> int:
 @_PARENTS
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SRC... DEST")
 def pull(*, words: tuple[str, ...], **parameters: Any) -> int:
-    """Copy files and folders from many hosts, those of a host into DEST/HOST.
+    """Copy files and directories from many hosts, those of each host into DEST/HOST.
 
-    SRC is a path on the hosts, from the home folder if it is not absolute, or a pattern ('/var/log/*.log',
-    '/etc/{hosts,passwd}', quoted from your own shell). DEST is a folder here; it is made if it is not there.
+    SRC is a path on the hosts, relative to the home directory unless it is absolute, or a pattern
+    ('/var/log/*.log', '/etc/{hosts,passwd}', quoted to protect it from your shell). DEST is a local
+    directory; it is created if it does not exist.
     """
     from multirsh.files.jobs import PullJob  # noqa: PLC0415 - not needed for --help
 
@@ -162,7 +165,7 @@ def pull(*, words: tuple[str, ...], **parameters: Any) -> int:
 def _parted(words: Sequence[str], name: str) -> tuple[Sequence[str], str]:
     if len(words) < FEWEST_WORDS:
         raise UsageError(
-            f"{name} needs what to copy and where to", hint=f"such as: multirsh {name} -f hosts.yaml SRC DEST"
+            f"{name} requires SRC and DEST", hint=f"for example: multirsh {name} -f hosts.yaml SRC DEST"
         )
     return words[:-1], words[-1]
 
@@ -170,11 +173,9 @@ def _parted(words: Sequence[str], name: str) -> tuple[Sequence[str], str]:
 def _run(made: Callable[[], CopyJob], parameters: dict[str, Any]) -> int:
     from multirsh.cli import signals  # noqa: PLC0415 - not needed for --help
 
-    asked = Asked.take(parameters)
-    again = asked.again()
-    if again is None:
-        asked.check_somebody()
-    hosts = asked.hosts(again)
+    invocation = Invocation.take(parameters)
+    invocation.check_hosts_named()
+    hosts = invocation.hosts()
     job = made()
-    drive = asked.drive(Command(job.title), hosts, job, again=again)
-    return signals.run(drive.drive)
+    cli_run = invocation.make_run(Command(job.title), hosts, job)
+    return signals.run(cli_run.run)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from multirsh.cli.descriptors import STDERR
 from multirsh.cli.options.run import HOSTS, Pauses, gate_command
+from multirsh.cli.process import STDERR
 from multirsh.cli.terminal import TERMINAL
 from multirsh.engine.emitter import Record
 from multirsh.engine.fleet import Fleet

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import print_out
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.process import print_out
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.inventory import Inventory, fold
 from multirsh.model import Host
 from multirsh.output.ndjson import safe
@@ -35,9 +34,9 @@ def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: 
     The names are folded, in the form that -w takes. Without -w and -g, all hosts of the file are selected.
     """
     inventory = options.read_inventory(files)
-    choice = options.take(options.Choice, parameters)
-    choice.warn_of_expansion()
-    chosen = choice.hosts(inventory)
+    selection = options.take(options.HostSelection, parameters)
+    selection.warn_of_expansion()
+    chosen = selection.hosts(inventory)
     if as_json:
         lines = [safe(json.dumps(described(host, inventory), ensure_ascii=False)) for host in chosen]
     elif expand:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options, values
-from multirsh.cli.asked import Asked
-from multirsh.cli.attached import RunCommand
-from multirsh.cli.descriptors import print_out, tell
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.run import checked
+from multirsh.cli.invocation import Invocation
+from multirsh.cli.process import print_err, print_out
+from multirsh.cli.run import join_words
+from multirsh.cli.syntax import HELP_NAMES, RunCommand
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
 from multirsh.output.escape import escape_text
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "lab",
-    short_help="Start SSH servers on this machine, to practise on.",
+    short_help="Start practice SSH servers on this machine.",
     cls=RunCommand,
     context_settings={"allow_interspersed_args": False, "help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     default=10,
     show_default=True,
     metavar="N",
-    help="How many servers.",
+    help="Number of servers.",
 )
 @options.option(
     "--lab-port",
@@ -47,22 +46,23 @@ if TYPE_CHECKING:
     configurable=False,
     type=values.port,
     metavar="PORT",
-    help="Where they listen.  [default: 7722, or any that is free]",
+    help="Port of the servers.  [default: 7722, or a free one]",
 )
 @options.CHOICE
 @options.RUNNING
 @options.COURSE
 @options.CONTEXT
-@options.STDIN
+@options.INPUT
 @options.OUTPUT
 @options.RECORD
 @options.CLOSING
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
 def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **parameters: Any) -> int:
-    """Start SSH servers on this machine; with COMMAND, run it on them and end.
+    """Start SSH servers on this machine; with COMMAND, run it on them and exit.
 
-    The servers are real, and COMMAND really runs: on this machine, as you. Without COMMAND they stay up until
-    Ctrl-C, for another terminal. They listen on loopback only, and only a key made for the occasion gets in.
+    The servers are real, and so is COMMAND: it runs on this machine, as you. Without COMMAND the servers stay
+    up until Ctrl-C, for use from another terminal. They listen on loopback only, and accept only a key that
+    is made for this lab.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
@@ -71,22 +71,22 @@ def lab(*, hosts: int, lab_port: int | None, command: tuple[str, ...], **paramet
     fleet = LabOptions(hosts=hosts, port=lab_port)
     if not command:
         return signals.run(lambda _: _keep_up(fleet))
-    context = options.take(options.Context, parameters)
-    to_run, asked = context.command(checked(command)), Asked.take(parameters, command)
-    asked.check_stdin()  # before the servers are started
-    return signals.run(lambda taken: _run_on(fleet, to_run, asked, taken))
+    context = options.take(options.CommandOptions, parameters)
+    to_run, invocation = context.command(join_words(command)), Invocation.take(parameters, command)
+    invocation.check_stdin()  # before the servers are started
+    return signals.run(lambda taken: _run_on(fleet, to_run, invocation, taken))
 
 
-async def _run_on(fleet: LabOptions, command: Command, asked: Asked, signals: StopSignals) -> int:
+async def _run_on(fleet: LabOptions, command: Command, invocation: Invocation, signals: StopSignals) -> int:
     from multirsh.lab import Lab  # noqa: PLC0415 - as above
 
     async with Lab(fleet) as running:
-        asked = replace(
-            asked,
+        invocation = replace(
+            invocation,
             files=[str(running.hosts_file)],
-            connecting=options.Connecting(ssh_config=str(running.ssh_config)),
+            connection=options.ConnectionOptions(ssh_config=str(running.ssh_config)),
         )
-        return await asked.drive(command, asked.hosts()).drive(signals)
+        return await invocation.make_run(command, invocation.hosts()).run(signals)
 
 
 async def _keep_up(fleet: LabOptions) -> int:
@@ -100,8 +100,8 @@ async def _keep_up(fleet: LabOptions) -> int:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            tell("")  # below the terminal's ^C
-            tell("multirsh: the lab ends")
+            print_err("")  # below the terminal's ^C
+            print_err("multirsh: the lab ends")
     return ExitCode.OK
 
 

@@ -8,9 +8,8 @@ from typing import Final
 import click
 
 from multirsh.cli import options, values
-from multirsh.cli.descriptors import print_out
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.process import print_out
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.exit_code import ExitCode
 from multirsh.output.options import Stdio, When, is_dumb, use_color
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from multirsh.cli.descriptors import print_out
+from multirsh.cli.process import print_out
 from multirsh.linux import missing
 from multirsh.output.port_report import port_report
 from multirsh.output.ports_formatting import WIDEST

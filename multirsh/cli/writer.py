@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from multirsh.cli.descriptors import STDERR, STDOUT, write_all
+from multirsh.cli.process import STDERR, STDOUT, write_all
 from multirsh.output import Batch, HostFile, Printer, Target, Write
 from multirsh.shared_folders import check_file
 from multirsh.transports.threads import daemon_thread

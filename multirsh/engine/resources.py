@@ -4,7 +4,7 @@ EMFILE strikes whatever opens a file next: a connection, the resolver, the
 reading of known_hosts. So the free descriptors are divided when a run is first
 read, and a host that would be one too many waits. One account (``PROCESS``)
 serves the runs of all fleets of the process. The limit itself is left as it
-is: it belongs to the program that uses the library (``cli.descriptors`` raises
+is: it belongs to the program that uses the library (``cli.process`` raises
 its own).
 
 A host that is reached without a gateway is a neighbour: the kernel asks for

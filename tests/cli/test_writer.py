@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from multirsh.cli import writer as writers
-from multirsh.cli.descriptors import write_all
+from multirsh.cli.process import write_all
 from multirsh.cli.writer import Writer
 from multirsh.output import Batch, OutputOptions, Printer, Write
 from tests.output.events import output

@@ -116,9 +116,9 @@ def point(folder: Path, rng: random.Random, longest: float) -> dict[str, object]
 def import_all() -> None:
     """Import what a run imports when it needs it, so that forked ones have it."""
     for name in (
-        "cli.again",
-        "cli.drive",
-        "cli.recording",
+        "cli.prior_run",
+        "cli.cli_run",
+        "cli.cli_run",
         "cli.run",
         "cli.signals",
         "transports.local.transport",

@@ -14,10 +14,9 @@ from typing import TypeAlias
 import click
 import pytest
 
-from multirsh.cli.attached import with_values_attached
 from multirsh.cli.main import main
-from multirsh.cli.rerun import KINDS, rerun
 from multirsh.cli.run import run
+from multirsh.cli.syntax import KINDS, rerun, with_values_attached
 from multirsh.journal import Journal, RunState, RunSummary
 from multirsh.journal.resuming import Standing
 from multirsh.model import Status
@@ -158,7 +157,7 @@ def test_a_state_folder_that_cannot_be_written_is_one_warning_and_the_run_goes_o
     assert re.fullmatch(rf"multirsh: the run is not recorded any further: \S+: {words}; it goes on", warning)
 
 
-# Again.
+# PriorRun.
 
 
 @pytest.mark.parametrize(

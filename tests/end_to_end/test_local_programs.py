@@ -57,7 +57,7 @@ def test_each_host_has_its_own_values(multirsh: Program) -> None:
         (("-R", "exec", "--exec", "shh %c", "x"), "--exec: there is no program 'shh' in PATH"),
         (
             ("--exec", "sh -c %c", "x"),
-            "--exec says how -R exec reaches hosts, and none of these is reached so",
+            "--exec is only for -R exec, which reaches none of these hosts",
         ),
         (("-R", "locl", "x"), "-R/--transport: there is no transport 'locl'; did you mean local?"),
         (("-R", "telnet", "x"), "there is no transport 'telnet'; it is one of ssh, rsh, exec, local"),

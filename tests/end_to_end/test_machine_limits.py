@@ -85,7 +85,7 @@ def test_the_soft_limit_is_raised_to_the_hard_one_and_that_is_not_worth_a_word(
 def test_a_limit_that_is_enough_is_left_alone(multirsh: Program) -> None:
     code = (
         "import resource\n"
-        "from multirsh.cli.machine import raise_descriptor_limit\n"
+        "from multirsh.cli.process import raise_descriptor_limit\n"
         "for limits in [(100, 200), (200, 200)]:\n"
         "    raise_descriptor_limit()\n"
         "    print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"

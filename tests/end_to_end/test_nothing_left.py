@@ -90,7 +90,7 @@ def test_nothing_is_left(
         number = signal.SIGINT
         wait_until(lambda: len(sleeping(nap)) == SLEEPERS, what="the commands")
         process.send_signal(number)
-        wait_until_said(process, b"no new hosts are started")
+        wait_until_said(process, b"starting no more hosts")
         process.send_signal(number)
     told = told_by(process, multirsh, in_module_namespace, [server.port], signal=number)
     assert shown_by_ps(nap) == []

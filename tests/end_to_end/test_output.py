@@ -39,13 +39,13 @@ def test_differences_of_normalized_output(multirsh: Program) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("-b", "--json"), "-b is for people, and --json for programs"),
-        (("-L", "--diff"), "-L shows each host by itself, and --diff equals together"),
-        (("--normalize", "host"), "--normalize is for comparing outputs; give -b, -B or --diff, too"),
+        (("-b", "--json"), "-b and --json exclude each other"),
+        (("-L", "--diff"), "-L and --diff exclude each other"),
+        (("--normalize", "host"), "--normalize requires -b, -B or --diff"),
         (("-b", "--normalize", "hots"), "--normalize: 'hots' is not a rule of --normalize"),
         (("-b", "--output-mem", "some"), "--output-mem: 'some' is not a size, such as 64M"),
         (("--outdir", "/dev/null/x"), "--outdir /dev/null/x: Not a directory"),
-        (("--outdir", "d", "--errdir", "d"), "--outdir and --errdir are one folder"),
+        (("--outdir", "d", "--errdir", "d"), "--outdir and --errdir are the same directory"),
     ],
 )
 def test_what_cannot_be_meant(multirsh: Program, options: tuple[str, ...], said: str) -> None:

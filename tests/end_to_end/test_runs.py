@@ -295,7 +295,7 @@ def test_differences_are_coloured(multirsh: Program, journal: Journal) -> None:
         ),
         (["diff"], "missing argument 'RUN'; see multirsh runs diff --help"),
         (["show", "--status", "faild"], "--status: 'faild' is not a status; did you mean failed?"),
-        (["show", "--json", "--diff"], "--diff is for people, and --json for programs; use one of them"),
+        (["show", "--json", "--diff"], "--diff and --json exclude each other; use one of them"),
         (["-n", "5", "show"], "--newest is an option of the list of runs; options of show follow its name"),
         (["prune", "--older-than", "x"], "--older-than: 'x' is not a number of days"),
         (["shw"], "no such command 'shw'"),

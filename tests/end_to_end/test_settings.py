@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.cli import config_file
+from multirsh.cli.options import declare
 from multirsh.errors import UsageError
 from tests.program import Program
 
@@ -113,7 +113,7 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     mine.parent.mkdir()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     system = tmp_path / "system.toml"
-    monkeypatch.setattr(config_file, "SYSTEM_FILE", system)
+    monkeypatch.setattr(declare, "SYSTEM_FILE", system)
     return mine, system
 
 
@@ -122,18 +122,20 @@ def test_the_users_file_goes_before_the_systems(both: tuple[Path, Path]) -> None
     mine.write_text("fanout = 8\n")
     system.write_text("fanout = 16\nquiet = true\nclose-timeout = 1.5\n")
 
-    assert config_file.read_defaults(["run"]) == {"run": {"fanout": 8, "quiet": True, "close_timeout": 1.5}}
+    assert declare.read_defaults(["run"]) == {
+        "run": {"limits_fanout": 8, "quiet": True, "timeouts_close": 1.5}
+    }
 
 
 def test_the_systems_file_is_checked_too(both: tuple[Path, Path]) -> None:
     both[1].write_text("fanot = 16\n")
 
     with pytest.raises(UsageError, match=r"system\.toml: no option is called 'fanot'"):
-        config_file.read_defaults(["run"])
+        declare.read_defaults(["run"])
 
 
 def test_no_files_no_defaults(both: tuple[Path, Path]) -> None:
-    assert config_file.read_defaults(["run"]) == {}
+    assert declare.read_defaults(["run"]) == {}
 
 
 def test_no_home_no_file_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,4 +143,4 @@ def test_no_home_no_file_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("HOME", "~")
 
-    assert config_file.files() == (config_file.SYSTEM_FILE,)
+    assert declare.files() == (declare.SYSTEM_FILE,)

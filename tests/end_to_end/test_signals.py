@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from multirsh.cli.signals import ONE_WISH_S, StopSignals
+from multirsh.cli.signals import BURST_S, StopSignals
 from tests.conftest import StartHooked
 from tests.end_to_end.remotes import Remotes
 from tests.end_to_end.test_json import events_of
@@ -31,10 +31,10 @@ HOSTS = ("-f", "hosts.yaml", "-j", "5")
 RUNNING = 5
 
 FIRST = (
-    "multirsh: SIGINT: no new hosts are started; once more ends the commands that run, "
-    "a third time leaves them\n"
+    "multirsh: SIGINT: starting no more hosts; repeat it to end the running commands, "
+    "and again to leave them running\n"
 )
-SECOND = "multirsh: {}: ending the commands; once more leaves them\n"
+SECOND = "multirsh: {}: ending the running commands; repeat it to leave them running\n"
 
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -128,7 +128,7 @@ def test_the_third_waits_for_nobody_and_tells_everything(
     process.send_signal(signal.SIGINT)
     said(process, "longest in flight")
     process.send_signal(signal.SIGINT)
-    said(process, "once more leaves them")
+    said(process, "repeat it to leave them running")
     process.send_signal(signal.SIGINT)
     end = ended(process)
 
@@ -197,12 +197,12 @@ async def test_what_belongs_to_one_burst() -> None:
     assert task is not None
     signals = StopSignals(task)
     told: list[tuple[signal.Signals, int]] = []
-    with signals.taken_by(lambda number, count: told.append((number, count))):
+    with signals.handled_by(lambda number, count: told.append((number, count))):
         signals.come(signal.SIGTERM)
         signals.come(signal.SIGTERM)
         signals.come(signal.SIGINT)
         assert told == [(signal.SIGTERM, 1), (signal.SIGINT, 2)]
-        await asyncio.sleep(ONE_WISH_S)
+        await asyncio.sleep(BURST_S)
         signals.come(signal.SIGTERM)
 
     assert told[2:] == [(signal.SIGTERM, 3)]

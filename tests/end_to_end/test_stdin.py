@@ -19,12 +19,12 @@ from tests.waiting import HANG_GUARD_S
 ONE = ("-f", "hosts.yaml", "-w", "h01", "-N")
 HERE = ("-R", "local", "-w", "a", "-N", "-q", "--no-journal")
 WAITING = (
-    "multirsh: bytes wait on standard input, and no option says what they are for; "
-    "-I sends them to every host, -n leaves them where they are\n"
+    "multirsh: standard input has data, and no option says what it is for; "
+    "use -I to send it to every host, or -n to ignore it\n"
 )
-LATE = (
-    "multirsh: bytes came on standard input during the run and were not sent to the hosts; "
-    "-I sends it, -n says that it is not for them\n"
+LATE_BYTES = (
+    "multirsh: data arrived on standard input during the run and was not sent to the hosts; "
+    "use -I to send it, or -n to ignore it\n"
 )
 
 
@@ -180,7 +180,7 @@ def test_bytes_that_come_later_are_told_of_at_the_end(multirsh: Program, remotes
     process.stdin.flush()
     remotes.let_go()
 
-    assert ended(process) == Ended(0, "done\n", LATE)
+    assert ended(process) == Ended(0, "done\n", LATE_BYTES)
 
 
 @contextmanager
@@ -223,15 +223,18 @@ def test_the_word_after_the_flag_is_the_commands(multirsh: Program) -> None:
             ("-n", "--stdin-file", "nowhere", "cat"),
             "--stdin-file nowhere: No such file or directory; give a file that can be read",
         ),
-        (("-n", "--stdin-file", ".", "cat"), "--stdin-file .: it is a folder; give a file that can be read"),
+        (
+            ("-n", "--stdin-file", ".", "cat"),
+            "--stdin-file .: it is a directory; give a file that can be read",
+        ),
         (
             ("-I", "--stdin-file", "x", "cat"),
-            "-I and --stdin-file each give the commands their input; use one of them",
+            "-I and --stdin-file exclude each other; use one of them",
         ),
-        (("-I", "-n", "cat"), "-I sends standard input, and -n does not; use one of them"),
+        (("-I", "-n", "cat"), "-I and -n exclude each other; use one of them"),
         (
             ("-n", "--stdin-file", "-", "cat"),
-            "--stdin-file - sends standard input, and -n does not; use one of them",
+            "--stdin-file - and -n exclude each other; use one of them",
         ),
         (
             ("-f", "-", "-I", "cat"),

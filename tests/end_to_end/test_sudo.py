@@ -127,7 +127,7 @@ def test_without_a_terminal_nobody_can_be_asked(user: Program) -> None:
     ("option", "complaint"),
     [
         (["--become", "su"], "h1: there are no terminals by local; leave out --become"),
-        (["--become", "sudo", "--sudo"], "--sudo and --become each say as which user"),
+        (["--become", "sudo", "--sudo"], "--sudo and --become exclude each other"),
         (["--become", "runas"], "--become runas: 'runas' is not sudo, doas or su"),
         (["--become", "su:"], "the user of --become cannot be"),
     ],
@@ -143,7 +143,7 @@ def test_asking_for_no_sudo(user: Program) -> None:
     end = user(*words("-K", "true"))
 
     assert end.code == 2
-    assert end.err == "multirsh: -K asks for sudo's password, and there is no sudo; give --sudo, too\n"
+    assert end.err == "multirsh: -K requires --sudo or --become\n"
 
 
 def test_a_wrong_password_is_said_once_and_shown_nowhere(user: Program, rules: SudoRules) -> None:

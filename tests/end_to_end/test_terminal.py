@@ -59,7 +59,7 @@ def test_ctrl_c_while_commands_run(terminal: Terminal) -> None:
 
     terminal.type("\x03")
     screen = terminal.expect(r"longest in flight: .*\n")
-    assert "multirsh: SIGINT: no new hosts are started; once more ends the commands that run" in screen
+    assert "multirsh: SIGINT: starting no more hosts; repeat it to end the running commands" in screen
     assert "0/5, 5 in flight, no more to start" in screen
     terminal.expect("0/5  waiting")
     terminal.type("\x03")
@@ -300,7 +300,7 @@ class TestAJumpHostsPassword:
     def test_ctrl_c_leaves_the_echo_on(self, asked: tuple[Terminal, str]) -> None:
         terminal, _ = asked
         terminal.type("\x03")
-        terminal.expect("no new hosts are started")
+        terminal.expect("starting no more hosts")
         terminal.type("\x03")
         screen = terminal.expect(r"^code \d+")
 

@@ -103,7 +103,7 @@ WRONG = {
     "chmod 600 open",
     ("-w", "a", "--password-command", "exit 3", "x"): "the password command failed with exit status 3",
     ("-w", "a", "--ask-pass", "--password-file", "open", "x"): "--ask-pass, --password-file and "
-    "--password-command each give the password; use one of them",
+    "--password-command exclude each other; use one of them",
     ("-w", "a", "--ports", "0", "x"): "--ports: a budget of 0 local ports would connect to nothing; "
     "give a number such as 500, or a share such as 50%",
     ("-w", "a", "--ports", "101%", "x"): "--ports: 101% of the local ports cannot be used; "

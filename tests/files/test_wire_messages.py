@@ -36,8 +36,8 @@ NOT_BY_LUCK = 2 * 1000**3
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("push",), "needs what to copy and where to"),
-        (("push", "hosts.yaml"), "needs what to copy and where to"),
+        (("push",), "requires SRC and DEST"),
+        (("push", "hosts.yaml"), "requires SRC and DEST"),
         (("push", "nothing", "/tmp"), "nothing: No such file"),
         (("push", "folder", "/tmp"), "folders are copied with -r"),
         (("push", "broken", "/tmp"), "broken: No such file"),

@@ -4,10 +4,10 @@ One decorator a group of options, in the order of ``--help``. Each option has
 its ``MULTIRSH_*`` variable; flags win over those, and those over config.toml.
 """
 
-from multirsh.cli.options.connection import CONNECTION, COPY_CONNECTION, Connecting
-from multirsh.cli.options.context import CONTEXT, STDIN, TTY, Context
+from multirsh.cli.options.command import CONTEXT, INPUT, TTY, CommandOptions, StdinOptions
+from multirsh.cli.options.connection import CONNECTION, COPY_CONNECTION, ConnectionOptions
 from multirsh.cli.options.declare import CONFIGURABLE, option, take, take_run_options
-from multirsh.cli.options.hosts import CHOICE, FILES, Choice, read_inventory, warn_of_expanded_files
+from multirsh.cli.options.hosts import CHOICE, FILES, HostSelection, read_inventory, warn_of_expanded_files
 from multirsh.cli.options.output import (
     COLOR,
     COMPARED_OUTPUT,
@@ -16,9 +16,9 @@ from multirsh.cli.options.output import (
     RECORDED_OUTPUT,
     REPORTED_OUTPUT,
     SHELL_OUTPUT,
-    Showing,
+    DisplayOptions,
 )
-from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, Keeping
+from multirsh.cli.options.record import AGAIN, RECORD, SETTLED_LIMITS, JournalOptions
 from multirsh.cli.options.run import CLOSING, COURSE, NO_PAUSES, RUNNING, Pauses
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "COPY_OUTPUT",
     "COURSE",
     "FILES",
+    "INPUT",
     "NO_PAUSES",
     "OUTPUT",
     "RECORD",
@@ -42,14 +43,14 @@ __all__ = [
     "RUNNING",
     "SETTLED_LIMITS",
     "SHELL_OUTPUT",
-    "STDIN",
     "TTY",
-    "Choice",
-    "Connecting",
-    "Context",
-    "Keeping",
+    "CommandOptions",
+    "ConnectionOptions",
+    "DisplayOptions",
+    "HostSelection",
+    "JournalOptions",
     "Pauses",
-    "Showing",
+    "StdinOptions",
     "option",
     "read_inventory",
     "take",

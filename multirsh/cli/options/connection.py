@@ -1,4 +1,4 @@
-"""How hosts are reached, and as whom: ``-l``, ``-R``, ``--sudo`` and the like."""
+"""How hosts are reached, and as which user: ``-l``, ``-R``, ``--sudo`` and the like."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ _CONNECTION_BUT_PORT = together(
         "--jump",
         type=values.jump,
         metavar="JUMP",
-        help="Go through [user@]host[:port][,...]; as in ssh, -l, -p and -i are not for those.",
+        help="Connect through [user@]host[:port][,...]. As in ssh, -l, -p and -i do not apply to these "
+        "hosts.",
     ),
     _of_connecting(
         "-F",
         "--ssh-config",
         type=click.Path(),
         metavar="FILE",
-        help="Read this ssh_config and no other; 'none' reads none.",
+        help="Read this ssh_config file instead of the default ones; 'none' reads none.",
     ),
     _of_connecting(
         "-o",
@@ -54,21 +55,22 @@ _CONNECTION_BUT_PORT = together(
         multiple=True,
         metavar="K=V",
         envvar=None,  # click would part the variable at blanks, and values hold some
-        help="An option of ssh_config, before any file.",
+        help="Set an option of ssh_config; it takes precedence over every file. Repeatable.",
     ),
     _of_connecting(
         "-R",
         "--transport",
         type=values.transport,
         metavar="NAME",
-        help="How to reach hosts: ssh, rsh, exec (see --exec), local (this machine), or one installed.",
+        help="Transport to the hosts: ssh, rsh, exec (see --exec), local (this machine), or an installed "
+        "one.",
     ),
     _of_connecting(
         "--exec",
         "exec_template",
         metavar="TEMPLATE",
-        help="With -R exec, the program that reaches a host, such as 'kubectl exec -i %h -- sh -c %c': %h is "
-        "the address, %n the name, %u the user, %p the port, %c the command as one argument.",
+        help="With -R exec, the program that reaches a host, such as 'kubectl exec -i %h -- sh -c %c': %h "
+        "is the address, %n the name, %u the user, %p the port, %c the command as one argument.",
     ),
     _of_connecting(
         "--rsh-stderr",
@@ -76,52 +78,53 @@ _CONNECTION_BUT_PORT = together(
         default=RshStderr.SEPARATE.value,
         show_default=True,
         metavar="HOW",
-        help="With rsh, stderr comes separate, on a connection that the host makes back to us, or merged "
-        "into stdout.",
+        help="With rsh, receive stderr on a separate connection, which the host makes back to this "
+        "machine, or merged into stdout.",
     ),
     _of_connecting(
         "--host-keys",
         type=click.Choice([policy.value for policy in HostKeyPolicy]),
         metavar="POLICY",
-        help="strict: only known host keys; accept-new: unknown ones too, and they become known; off: any.  "
-        "[default: ssh_config's StrictHostKeyChecking, else strict]",
+        help="strict accepts only known host keys; accept-new also accepts unknown ones and records them; "
+        "off accepts any key.  [default: StrictHostKeyChecking of ssh_config, else strict]",
     ),
     _of_connecting(
         "-A",
         "--forward-agent",
         is_flag=True,
         configurable=False,
-        help="Let the hosts use your ssh agent; never without this, whatever ssh_config says.",
+        help="Forward your ssh agent to the hosts. It is not forwarded without this option, whatever "
+        "ssh_config says.",
     ),
     _of_connecting(
         "--sudo",
         metavar="[=USER]",
         configurable=False,
-        help="Run the command by sudo, as root or USER.",
+        help="Run the command through sudo, as root or USER.",
     ),
     _of_connecting(
         "--become",
         metavar="PROGRAM[:USER]",
         configurable=False,
-        help="Run the command by sudo, doas or su, as root or USER; doas and su give it a terminal.",
+        help="Run the command through sudo, doas or su, as root or USER; doas and su give it a terminal.",
     ),
     _of_connecting(
         "-K",
         "--ask-sudo-pass",
         is_flag=True,
         configurable=False,
-        help="Ask for the password of sudo, doas or su, once for all hosts.  "
-        "[default: the login's, where one is given]",
+        help="Prompt once for the password of sudo, doas or su.  [default: the login password, if one is "
+        "given]",
     ),
-    _of_connecting("--ask-pass", is_flag=True, help="Ask for the login password, once for all hosts."),
+    _of_connecting("--ask-pass", is_flag=True, help="Prompt once for the login password."),
     _of_connecting(
         "--password-file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Its first line is the login password; '-' is standard input.",
+        help="Read the login password from the first line of FILE; '-' is standard input.",
     ),
     _of_connecting(
-        "--password-command", metavar="CMD", help="The first line that CMD prints is the login password."
+        "--password-command", metavar="CMD", help="Use the first line that CMD prints as the login password."
     ),
 )
 
@@ -140,12 +143,12 @@ _HOW_TO_CONNECT: Final = (
     "ssh_options",
     "exec_template",
 )
-"""Options that may have a host reached at another place, or in another way."""
+"""Options that may change where and how a host is reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connecting:
-    """How to connect; the fields are the options, but for ``addresses``, which a record says."""
+class ConnectionOptions:
+    """How hosts are reached; the fields are the options, except ``addresses``, which come from a record."""
 
     user: str | None = None
     port: int | None = None
@@ -168,7 +171,7 @@ class Connecting:
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self) -> Settings:
-        """What goes before every host's own settings."""
+        """Return the settings that take precedence over every host's own."""
         return Settings(
             user=self.user,
             port=self.port,
@@ -178,43 +181,43 @@ class Connecting:
         )
 
     def as_recorded(self, reached: RecordedRoutes) -> Self:
-        """The same where hosts are reached as a record says.
+        """Return the options that reach hosts as a record says.
 
-        What this command line does not say, the record says, and not the environment or config.toml.
+        Only options on the command line win over the record; the environment and config.toml do not.
 
         Args:
-            reached: What the record says.
+            reached: How the hosts of the prior run were reached.
         """
         return replace(
             self,
-            user=self.user if _is_said("user") else None,
-            port=self.port if _is_said("port") else None,
-            identity=self.identity if _is_said("identity") else None,
-            jump=self.jump if _is_said("jump") else None,
-            transport=self.transport if _is_said("transport") else None,
-            ssh_config=self.ssh_config if _is_said("ssh_config") else reached.ssh_config,
+            user=self.user if _is_given("user") else None,
+            port=self.port if _is_given("port") else None,
+            identity=self.identity if _is_given("identity") else None,
+            jump=self.jump if _is_given("jump") else None,
+            transport=self.transport if _is_given("transport") else None,
+            ssh_config=self.ssh_config if _is_given("ssh_config") else reached.ssh_config,
             addresses=_addresses(reached.routes),
         )
 
     @property
-    def is_said(self) -> bool:
-        """Whether this command line says anything of how hosts are reached."""
-        return any(map(_is_said, _HOW_TO_CONNECT))
+    def is_given(self) -> bool:
+        """Whether an option on the command line changes how hosts are reached."""
+        return any(map(_is_given, _HOW_TO_CONNECT))
 
     def routed(self, hosts: Sequence[Host]) -> Sequence[Host]:
-        """The hosts, with the transport that ``-R`` asks for.
+        """Return the hosts with the transport of ``-R``.
 
         Raises:
-            UsageError: ``--exec`` says how to reach them, and nobody is reached so.
+            UsageError: ``--exec`` is given, and no host is reached by exec.
         """
         if self.transport is not None:
             hosts = [
                 replace(host, settings=replace(host.settings, transport=self.transport)) for host in hosts
             ]
         by_exec = any(host.settings.transport == TransportName.EXEC for host in hosts)
-        if _is_said("exec_template") and not by_exec:
+        if _is_given("exec_template") and not by_exec:
             raise UsageError(
-                "--exec says how -R exec reaches hosts, and none of these is reached so", hint="add -R exec"
+                "--exec is only for -R exec, which reaches none of these hosts", hint="add -R exec"
             )
         return hosts
 
@@ -231,50 +234,48 @@ class Connecting:
         return RshOptions(settings=self.settings(), stderr=RshStderr(self.rsh_stderr))
 
     def password(self) -> PasswordSource:
-        """Where the login password comes from.
+        """Return the source of the login password.
 
         Raises:
-            UsageError: From several places.
+            UsageError: Several sources are given.
         """
         sources = [self.ask_pass, self.password_file, self.password_command]
         if sum(bool(source) for source in sources) > 1:
             raise UsageError(
-                "--ask-pass, --password-file and --password-command each give the password",
+                "--ask-pass, --password-file and --password-command exclude each other",
                 hint="use one of them",
             )
         return PasswordSource(ask=self.ask_pass, file=self.password_file, command=self.password_command)
 
     def as_user(self) -> Sudo | None:
-        """As which user commands run, and by what; ``None`` for the login's.
+        """Return which user commands run as, and by which program; ``None`` for the user that logs in.
 
         Raises:
-            UsageError: Twice, or it cannot be meant.
+            UsageError: Both options are given, or the value is invalid.
         """
         if self.become is None:
             return None if self.sudo is None else Sudo(self.sudo)
         if self.sudo is not None:
-            raise UsageError(
-                "--sudo and --become each say as which user commands run", hint="use one of them"
-            )
+            raise UsageError("--sudo and --become exclude each other", hint="use one of them")
         return Sudo.read(self.become)
 
     def sudo_password(self, login: PasswordSource) -> PasswordSource | None:
-        """Where sudo's password comes from: it is the login's, if -K does not ask for another.
+        """Return the source of sudo's password: that of the login password unless -K is given.
 
         Raises:
-            UsageError: There is no sudo.
+            UsageError: -K is given without --sudo or --become.
         """
         if self.sudo is None and self.become is None:
             if self.ask_sudo_pass:
-                raise UsageError("-K asks for sudo's password, and there is no sudo", hint="give --sudo, too")
+                raise UsageError("-K requires --sudo or --become")
             return None
         return PasswordSource(ask=True) if self.ask_sudo_pass else login
 
     def ssh(self, password: PasswordSource) -> SshOptions:
-        """What ssh's options say for all hosts.
+        """Return the options of ssh for all hosts.
 
         Args:
-            password: The login's.
+            password: The source of the login password.
         """
         from multirsh.cli.terminal import secret_prompt  # noqa: PLC0415 - opens the terminal's module only for a run
 
@@ -289,14 +290,14 @@ class Connecting:
         )
 
 
-def _is_said(name: str) -> bool:
-    """Whether an option is given on the command line, and not by the environment or config.toml."""
+def _is_given(name: str) -> bool:
+    """Whether an option is given on the command line, not by the environment or config.toml."""
     context = click.get_current_context(silent=True)
     return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _addresses(routes: Mapping[str, HostRoute]) -> Mapping[str, str]:
-    """What is connected to, by what ssh_config is asked about; nothing for a name of which there are two."""
+    """Return the address by the name that ssh_config matches; names with two addresses are left out."""
     found: dict[str, set[str]] = {}
     for route in routes.values():
         found.setdefault(route.target, set()).add(route.address)

@@ -1,4 +1,4 @@
-"""Which hosts: ``-f``, ``-w`` and what goes with them."""
+"""Which hosts are selected: ``-f``, ``-w`` and the like."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from multirsh.cli import values
-from multirsh.cli.descriptors import STDIN, tell
 from multirsh.cli.options.declare import option, together
+from multirsh.cli.process import STDIN, print_err
 from multirsh.inventory import Inventory
 from multirsh.inventory.inventory import SHOWN
 from multirsh.inventory.nodeset import parse
@@ -29,7 +29,7 @@ FILES = _of_hosts(
     type=click.Path(),
     multiple=True,
     metavar="FILE",
-    help="Hosts file: YAML, or one host a line; '-' is standard input. Repeatable.",
+    help="Read hosts from FILE: YAML, or one host per line; '-' reads standard input. Repeatable.",
 )
 
 CHOICE = together(
@@ -39,12 +39,12 @@ CHOICE = together(
         multiple=True,
         metavar="NODES",
         configurable=False,
-        help="These hosts: web[01-12],db[1-9/2],@group,web*; with ! for less, & for both, ^ for either. "
-        "Without -f, any host.",
+        help="Select these hosts: web[01-12],db[1-9/2],@group,web*; with ! for difference, & for "
+        "intersection, ^ for symmetric difference. Without -f, any host can be named.",
     ),
-    _of_hosts("-x", "--exclude", multiple=True, metavar="NODES", help="Not these."),
+    _of_hosts("-x", "--exclude", multiple=True, metavar="NODES", help="Exclude these hosts."),
     _of_hosts(
-        "--missing-ok", is_flag=True, help="Names that are excluded need not be in the files, or in -w."
+        "--missing-ok", is_flag=True, help="Ignore excluded names that are neither in the files nor in -w."
     ),
     _of_hosts(
         "-g",
@@ -53,7 +53,7 @@ CHOICE = together(
         multiple=True,
         metavar="GROUP",
         configurable=False,
-        help="The hosts of a group.",
+        help="Select the hosts of a group.",
     ),
     _of_hosts(
         "-a",
@@ -61,15 +61,17 @@ CHOICE = together(
         "everything",
         is_flag=True,
         configurable=False,
-        help="All hosts of the file, as without -w and -g.",
+        help="Select all hosts of the files, as without -w and -g.",
     ),
-    _of_hosts("--pick", type=values.count, metavar="N", configurable=False, help="N of them, at random."),
+    _of_hosts(
+        "--pick", type=values.count, metavar="N", configurable=False, help="Select N of them at random."
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Which of the hosts; the fields are the options."""
+class HostSelection:
+    """Which hosts are selected; the fields are the options."""
 
     nodes: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -79,13 +81,13 @@ class Choice:
     missing_ok: bool
 
     def warn_of_expansion(self, words: Sequence[str] = ()) -> None:
-        """Warn of values that a shell seems to have made of a pattern without quotes.
+        """Warn of values that a shell seems to have expanded from a pattern without quotes.
 
-        Where there are files ``web1`` and ``web2``, ``-w web[1-3]`` arrives as ``-w web1 web2``: web3 is left
-        out, and web2 is the command.
+        If files ``web1`` and ``web2`` exist, ``-w web[1-3]`` arrives as ``-w web1 web2``: web3 is left out,
+        and web2 is the command.
 
         Args:
-            words: Of the command.
+            words: The words of the command.
         """
         given = {"-w": self.nodes, "-g": self.groups}
         context = click.get_current_context(silent=True)
@@ -96,32 +98,32 @@ class Choice:
                 if _is_here(value):
                     more = list(itertools.takewhile(_is_here, words))
                     after = f", and so are the words after it: {' '.join(more[:SHOWN])}" if more else ""
-                    tell(
+                    print_err(
                         f"multirsh: warning: {name} {value} is the name of a file here{after}; if the shell"
                         f" has made it of a pattern, quote that, as in {name} 'web[1-3]'"
                     )
 
     @property
-    def says_login(self) -> bool:
-        """Whether ``-w`` says as which user, or at which port, hosts are entered.
+    def sets_login(self) -> bool:
+        """Whether ``-w`` gives a user or a port.
 
         Raises:
-            NodeSetError: An expression cannot be read.
+            NodeSetError: An expression is invalid.
         """
         operands = [term.operand for text in self.nodes for term in parse(text)]
         return any(operand.user is not None or operand.port is not None for operand in operands)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is named."""
+        """Whether no hosts are named."""
         return not (self.nodes or self.groups or self.everything)
 
     def hosts(self, inventory: Inventory) -> tuple[Host, ...]:
-        """The chosen hosts.
+        """Return the selected hosts.
 
         Raises:
-            InventoryError: An expression, with its place.
-            UsageError: Nobody is chosen, or there is nothing to choose from.
+            InventoryError: An expression is invalid; the error says where.
+            UsageError: No host is selected, or there are none to select from.
         """
         return inventory.select(
             nodes=self.nodes,
@@ -134,24 +136,24 @@ class Choice:
 
 
 def warn_of_expanded_files(files: Sequence[str], words: Sequence[str]) -> None:
-    """Warn where a command begins with more hosts files: ``-f lists/*`` without quotes names the first alone.
+    """Warn of a command that begins with hosts files: ``-f lists/*`` without quotes names only the first.
 
     Args:
-        files: Values of ``-f``.
-        words: Of the command.
+        files: The values of ``-f``.
+        words: The words of the command.
     """
     if not (files and words and os.path.lexists(words[0])):
         return
     kinds = [(Path(word).parent, Path(word).suffix) for word in (files[-1], words[0])]
     if kinds[0] == kinds[1] and kinds[0] != (Path(), ""):
-        tell(
+        print_err(
             f"multirsh: warning: the command begins with {words[0]}, a file beside {files[-1]}; if the shell"
             " has made both of a pattern, give each file an -f of its own"
         )
 
 
 def _is_here(word: str) -> bool:
-    """Whether a file of the current folder has this name."""
+    """Whether the current directory has a file of this name."""
     return "/" not in word and word not in {"", ".", ".."} and os.path.lexists(word)
 
 
@@ -159,7 +161,7 @@ def read_inventory(files: Sequence[str]) -> Inventory:
     """Read the hosts files; ``-`` is our standard input.
 
     Raises:
-        InventoryError: A file, with the place in it.
+        InventoryError: A file is invalid; the error says where.
     """
     with open(STDIN, "rb", closefd=False) as stdin:
         return Inventory.load(*files, stdin=stdin)

@@ -1,4 +1,4 @@
-"""What is shown, and how: ``-b``, ``--json``, ``--progress`` and the like."""
+"""What is printed, and how: ``-b``, ``--json``, ``--progress`` and the like."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from multirsh.cli import values
-from multirsh.cli.descriptors import STDIN
-from multirsh.cli.machine import fitted
+from multirsh.cli.options.command import STDIN_NAME
 from multirsh.cli.options.declare import option, run_option, together
-from multirsh.cli.stdin import OURS
+from multirsh.cli.process import STDIN, capped_by_memory
 from multirsh.errors import UsageError
 from multirsh.output import Mode, OutputOptions, Stdio, Stream, When
 from multirsh.output.store import USUAL_MEMORY
@@ -25,30 +24,36 @@ if TYPE_CHECKING:
 
 _of_output = partial(option, section="Output")
 
+_HINT: Final = "name a directory that can be written to"
+
 COLOR = _of_output(
     "--color",
     type=click.Choice([when.value for when in When]),
     default="auto",
     metavar="WHEN",
-    help="Colours: auto (on a terminal), always, never.",
+    help="Use colors: auto (on a terminal), always, never.",
 )
 
 _NO_PREFIX = _of_output(
-    "-N", "--no-prefix", is_flag=True, help="Neither host names before lines nor headers."
+    "-N", "--no-prefix", is_flag=True, help="Print neither host names before lines nor headers."
 )
 
 _EQUALS = together(
-    _of_output("-b", "--gather", is_flag=True, help="Equal outputs once, under their hosts."),
-    _of_output("-B", "--gather-all", is_flag=True, help="The same, with stderr."),
+    _of_output(
+        "-b", "--gather", is_flag=True, help="Print equal outputs once, under the names of their hosts."
+    ),
+    _of_output("-B", "--gather-all", is_flag=True, help="Like -b, with stderr."),
 )
 
-_BLOCKS = _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order; with -B, with stderr.")
+_BLOCKS = _of_output(
+    "-L", "--blocks", is_flag=True, help="Print one block per host, in order; with -B, with stderr."
+)
 
 _DIFFERENCES = _of_output(
     "--diff",
     "differences",
     is_flag=True,
-    help="Gather, and show how the others differ from the majority.",
+    help="Gather outputs, and show how the others differ from the most common one.",
 )
 
 _NORMALIZER = _of_output(
@@ -56,7 +61,7 @@ _NORMALIZER = _of_output(
     "normalizer",
     type=values.normalizer,
     metavar="LIST",
-    help="What does not count in comparing: host, ip, time, pid, /re/.",
+    help="Ignore these when comparing outputs: host, ip, time, pid, /re/.",
 )
 
 _FOLDERS = together(
@@ -65,14 +70,14 @@ _FOLDERS = together(
         "out_folder",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Append each host's stdout to a file of its name in DIR, too.",
+        help="Also append each host's stdout to a file in DIR that is named after the host.",
     ),
     _of_output(
         "--errdir",
         "err_folder",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="The same with its stderr.",
+        help="Also append each host's stderr to a file in DIR that is named after the host.",
     ),
 )
 
@@ -81,21 +86,23 @@ _REPORT = _of_output(
     type=click.Path(path_type=Path),
     configurable=False,
     metavar="FILE.html",
-    help="Write a page about the run, for a browser.",
+    help="Write an HTML page about the run.",
 )
 
 _MEMORY = _of_output(
     "--output-mem",
     "output_memory",
     type=values.size,
-    default="64M",
+    default=USUAL_MEMORY,
     metavar="SIZE",
-    help="Gathered output to hold in memory; the rest goes to disk.  [default: 64M]",
+    help=f"Gathered output to keep in memory; the rest is kept on disk.  [default: {USUAL_MEMORY >> 20}M]",
 )
 
-_JSON = _of_output("--json", "as_json", is_flag=True, help="Events on stdout, a JSON object a line.")
+_JSON = _of_output(
+    "--json", "as_json", is_flag=True, help="Print events on stdout, one JSON object per line."
+)
 
-_QUIET = _of_output("-q", "--quiet", is_flag=True, help="Of our own words, only errors and who is not ok.")
+_QUIET = _of_output("-q", "--quiet", is_flag=True, help="Print only errors and failed hosts.")
 
 _TELLING = together(
     _JSON,
@@ -105,7 +112,7 @@ _TELLING = together(
         type=click.Choice([when.value for when in When]),
         default="auto",
         metavar="WHEN",
-        help="A progress line: auto (on a terminal), always, never.",
+        help="Show a progress line: auto (on a terminal), always, never.",
     ),
     COLOR,
     run_option(
@@ -114,17 +121,17 @@ _TELLING = together(
         sets="exit_rule.largest_status",
         section="Output",
         is_flag=True,
-        about="Exit with the largest remote status; no status is 255.",
+        about="Exit with the largest remote exit status; a host without one counts as 255.",
     ),
 )
 
 SHELL_OUTPUT = together(_NO_PREFIX, _EQUALS, _BLOCKS, _DIFFERENCES, _NORMALIZER, _FOLDERS, _MEMORY, _TELLING)
-"""Of many runs, which have no page in common."""
+"""For the shell: its many runs have no report in common."""
 OUTPUT = together(SHELL_OUTPUT, _REPORT)
 COPY_OUTPUT = together(_NO_PREFIX, _TELLING, _REPORT)
 RECORDED_OUTPUT = together(
     _NO_PREFIX,
-    _of_output("-L", "--blocks", is_flag=True, help="One block a host, in order."),
+    _of_output("-L", "--blocks", is_flag=True, help="Print one block per host, in order."),
     _DIFFERENCES,
     _NORMALIZER,
     _MEMORY,
@@ -132,14 +139,14 @@ RECORDED_OUTPUT = together(
     _QUIET,
     COLOR,
 )
-"""Of a run that is over: both streams are there, and stand together."""
+"""For a recorded run: both of its streams are known, and are shown together."""
 COMPARED_OUTPUT = together(_NORMALIZER, _MEMORY, COLOR)
 REPORTED_OUTPUT = together(_NORMALIZER, _MEMORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
-    """How to print; the fields are the options."""
+class DisplayOptions:
+    """What is printed, and how; the fields are the options."""
 
     no_prefix: bool = False
     as_json: bool = False
@@ -156,17 +163,17 @@ class Showing:
     err_folder: Path | None = None
     report: Path | None = None
 
-    def beside(self, stdin: str | None) -> Showing:
-        """The same beside ``-I``: where its input is typed, no progress is drawn over that."""
-        if stdin == OURS and os.isatty(STDIN) and self.progress == When.AUTO:
+    def beside(self, stdin: str | None) -> DisplayOptions:
+        """Return the options without a progress line if the input of ``-I`` is typed on the terminal."""
+        if stdin == STDIN_NAME and os.isatty(STDIN) and self.progress == When.AUTO:
             return replace(self, progress=When.NEVER.value)
         return self
 
     def options(self) -> OutputOptions:
-        """What the output room needs, the streams and the environment looked at.
+        """Return the options of the output package, given our streams and the environment.
 
         Raises:
-            UsageError: Options that cannot be meant together.
+            UsageError: Options exclude each other.
         """
         return OutputOptions(
             stdio=Stdio.look(),
@@ -175,25 +182,27 @@ class Showing:
             with_stderr=self.gather_all,
             differences=self.differences,
             normalizer=self.normalizer,
-            memory=fitted(self.output_memory),
+            memory=capped_by_memory(self.output_memory),
             folders=self._folders(),
             quiet=self.quiet,
         ).decided(os.environ, color=When(self.color), progress=When(self.progress))
 
     def report_file(self) -> ReportFile | None:
-        """Where the report goes, or ``None``.
+        """Return the report to write; ``None`` for no report.
 
         Raises:
-            UsageError: It cannot be written there.
+            UsageError: The file cannot be written.
         """
         if self.report is None:
             return None
         from multirsh.cli.report_file import ReportFile  # noqa: PLC0415 - not needed for --help
 
-        return ReportFile(self.report, memory=fitted(self.output_memory), normalizer=self.normalizer)
+        return ReportFile(
+            self.report, memory=capped_by_memory(self.output_memory), normalizer=self.normalizer
+        )
 
     def _folders(self) -> dict[Stream, Path]:
-        """Where hosts' files are; the folders are there then."""
+        """Create the directories of ``--outdir`` and ``--errdir``, and return them."""
         wanted: dict[Stream, tuple[str, Path | None]] = {
             "stdout": ("--outdir", self.out_folder),
             "stderr": ("--errdir", self.err_folder),
@@ -205,33 +214,31 @@ class Showing:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UsageError(
-                    f"{name} {folder}: {error.strerror}", hint="name a folder to write in"
-                ) from None
+                raise UsageError(f"{name} {folder}: {error.strerror}", hint=_HINT) from None
             if not os.access(folder, os.W_OK | os.X_OK):
-                raise UsageError(f"{name} {folder}: permission denied", hint="name a folder to write in")
+                raise UsageError(f"{name} {folder}: permission denied", hint=_HINT)
             made[stream] = folder
         if self.out_folder is not None and self.out_folder == self.err_folder:
             raise UsageError(
-                "--outdir and --errdir are one folder, where a host would have one file for both",
-                hint="name two folders",
+                "--outdir and --errdir are the same directory, where both would use the same files",
+                hint="name two directories",
             )
         return made
 
     def _mode(self) -> Mode:
-        """What stdout carries."""
-        asked = {"-b": self.gather, "-B": self.gather_all, "-L": self.blocks, "--diff": self.differences}
-        gathering = [name for name, is_asked in asked.items() if is_asked]
+        """Return what is printed on stdout."""
+        given = {"-b": self.gather, "-B": self.gather_all, "-L": self.blocks, "--diff": self.differences}
+        gathering = [name for name, is_given in given.items() if is_given]
         if self.as_json and gathering:
-            raise UsageError(f"{gathering[0]} is for people, and --json for programs", hint="use one of them")
+            raise UsageError(f"{gathering[0]} and --json exclude each other", hint="use one of them")
         if self.blocks and (self.differences or self.gather):
             raise UsageError(
-                f"-L shows each host by itself, and {'--diff' if self.differences else '-b'} equals together",
+                f"-L and {'--diff' if self.differences else '-b'} exclude each other",
                 hint="use one of them",
             )
         is_grouped = bool(gathering) and not self.blocks
         if self.normalizer is not None and not is_grouped:
-            raise UsageError("--normalize is for comparing outputs", hint="give -b, -B or --diff, too")
+            raise UsageError("--normalize requires -b, -B or --diff")
         if is_grouped:
             return Mode.GROUPS
         if self.blocks:

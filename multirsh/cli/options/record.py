@@ -1,16 +1,21 @@
-"""What is kept of a run, and what it makes of one before: ``--no-journal``, ``--rerun``, ``--resume``."""
+"""What is recorded of a run, and which run it repeats or resumes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from multirsh.cli import values
 from multirsh.cli.options.declare import Decorated, option, together
-from multirsh.cli.rerun import RERUN, Rerun, rerun
+from multirsh.cli.syntax import RERUN, Rerun, rerun
 
 _of_record = partial(option, section="Record")
+
+_OUTPUT: Final = 256 << 20
+_SIZE: Final = 1 << 30
+_DAYS: Final = 90
 
 
 def _limits(*, hidden: bool) -> Callable[[Decorated], Decorated]:
@@ -18,33 +23,33 @@ def _limits(*, hidden: bool) -> Callable[[Decorated], Decorated]:
         _of_record(
             "--journal-size",
             type=values.size,
-            default="1G",
+            default=_SIZE,
             hidden=hidden,
             metavar="SIZE",
-            help="Keep so much of all records; a run that begins deletes the oldest.  [default: 1G]",
+            help=f"Largest size of all records; a new run deletes the oldest.  [default: {_SIZE >> 30}G]",
         ),
         _of_record(
             "--journal-days",
             type=values.count,
-            default=90,
+            default=_DAYS,
             hidden=hidden,
             metavar="N",
-            help="Keep records for so many days.  [default: 90]",
+            help=f"Days to keep records.  [default: {_DAYS}]",
         ),
     )
 
 
 SETTLED_LIMITS = _limits(hidden=True)
-"""As the environment and config.toml have them, for what has options of its own for this."""
+"""The same, hidden in ``--help``: the defaults of subcommands that have limits of their own."""
 
 RECORD = together(
-    _of_record("--no-journal", is_flag=True, help="Keep no record of the run."),
+    _of_record("--no-journal", is_flag=True, help="Do not record the run."),
     _of_record(
         "--journal-output",
         type=values.size,
-        default="256M",
+        default=_OUTPUT,
         metavar="SIZE",
-        help="Output to keep of one run; what comes after is left out of its record.  [default: 256M]",
+        help=f"Largest amount of output to record of one run.  [default: {_OUTPUT >> 20}M]",
     ),
     _limits(hidden=False),
 )
@@ -56,35 +61,35 @@ AGAIN = together(
         type=rerun,
         metavar="WHICH [RUN]",
         configurable=False,
-        help="Run on those that in the last run, or in RUN, were failed, unreachable, notrun, unknown or "
-        "ok; COMMAND may be left out. Without -f, the hosts are reached as recorded.",
+        help="Run on the hosts that were failed, unreachable, notrun, unknown or ok in the last run, or in"
+        " RUN. COMMAND may be left out. Without -f, hosts are reached as recorded.",
     ),
     _of_record(
         "--resume",
         metavar="RUN",
         configurable=False,
-        help="Go on with a run that broke, or 'last': its hosts that have not run COMMAND, which may be left "
-        "out. Hosts in doubt need --retry-command.",
+        help="Continue RUN ('last' for the newest), which was interrupted, on the hosts that have not run "
+        "COMMAND, which may be left out. Hosts on which it may have begun require --retry-command.",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
-    """What is kept; the fields are the options.
+class JournalOptions:
+    """What is recorded of a run, and which run it repeats or resumes; the fields are the options.
 
     Attributes:
-        no_journal: Keep nothing.
-        journal_output: Bytes of one record that may be output.
-        journal_size: Bytes of all records.
-        journal_days: How old a record may be.
-        rerun: Whom of which run to run again, or ``None``.
-        resume: Which run to go on with, or ``None``.
+        no_journal: Whether nothing is recorded.
+        journal_output: The largest amount of output in one record, in bytes.
+        journal_size: The largest size of all records, in bytes.
+        journal_days: The age at which records are deleted, in days.
+        rerun: The hosts to run on again, by how they ended in a prior run; ``None`` for a new run.
+        resume: The prior run to resume; ``None`` for a new run.
     """
 
-    no_journal: bool
-    journal_output: int
-    journal_size: int
-    journal_days: int
+    no_journal: bool = False
+    journal_output: int = _OUTPUT
+    journal_size: int = _SIZE
+    journal_days: int = _DAYS
     rerun: Rerun | None = None
     resume: str | None = None

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import print_out, tell
-from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.process import print_err, print_out
 from multirsh.cli.runs.show import hosts_named
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
@@ -41,7 +40,7 @@ def diff(*, first: str, second: str, nodes: tuple[str, ...], as_json: bool, **pa
     together: the same lines were removed and added, wherever they stand. The exit code is 0 if nothing
     changed, and 5 if something did.
     """
-    output = options.Showing(**parameters, gather=True).options()
+    output = options.DisplayOptions(**parameters, gather=True).options()
     # Not needed for --help.
     from multirsh.journal import Journal  # noqa: PLC0415
     from multirsh.journal.replay import survey  # noqa: PLC0415
@@ -113,4 +112,4 @@ def _disk_is_full(error: OSError) -> None:
 
 
 def _say(message: str) -> None:
-    tell(f"multirsh: {message}")
+    print_err(f"multirsh: {message}")

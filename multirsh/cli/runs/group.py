@@ -10,9 +10,8 @@ import click
 from click.core import ParameterSource
 
 from multirsh.cli import options, values
-from multirsh.cli.descriptors import STDOUT, print_out, tell
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import write_options
+from multirsh.cli.process import STDOUT, print_err, print_out
+from multirsh.cli.syntax import HELP_NAMES, write_options
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.output.options import Stdio, When, use_color
@@ -84,11 +83,11 @@ def runs(ctx: click.Context, *, newest: int | None, as_json: bool, color: str) -
     print_out(listing_json(chosen) if as_json else listing(chosen, layout(stdio, color)))
     left_out = journal.unused_files_message()
     if left_out is not None:
-        tell(left_out)
+        print_err(left_out)
     if not found:
-        tell("no run is recorded yet")
+        print_err("no run is recorded yet")
     elif len(chosen) < len(found) and newest is None:
-        tell(f"and {len(found) - len(chosen)} older runs; -n 0 lists all")
+        print_err(f"and {len(found) - len(chosen)} older runs; -n 0 lists all")
     return ExitCode.OK
 
 

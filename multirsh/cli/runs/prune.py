@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from multirsh.cli import options, values
-from multirsh.cli.descriptors import print_out, tell
-from multirsh.cli.names import HELP_NAMES
+from multirsh.cli.process import print_err, print_out
 from multirsh.cli.runs.group import layout
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.exit_code import ExitCode
 from multirsh.output.formatting import plural
 from multirsh.output.formatting import size as format_size
@@ -85,7 +84,7 @@ def prune(
     gone = [known[run] for run in reversed(runs) if run in known]
     print_out(listing(gone, layout(Stdio.look(), color)))
     done = "would be deleted" if dry_run else "deleted"
-    tell(
+    print_err(
         f"{plural(len(gone), 'record')} {done}, {format_size(sum(entry.size for entry in gone))}; "
         f"{len(known) - len(gone)} left"
     )

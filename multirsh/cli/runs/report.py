@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import tell
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.process import print_err
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitCode
 from multirsh.inventory import fold
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.html")
 def report(*, run: str, file: Path, **parameters: Any) -> int:
     """Write an HTML page about a run, as --report does; of a run that broke off it shows what is known."""
-    showing = options.Showing(**parameters, report=file)
+    showing = options.DisplayOptions(**parameters, report=file)
     # Not needed for --help.
     from multirsh.cli.report_file import ReportFile  # noqa: PLC0415
     from multirsh.journal import Journal  # noqa: PLC0415
@@ -57,7 +56,7 @@ def report(*, run: str, file: Path, **parameters: Any) -> int:
         )
     complaint = page.save()
     if complaint is not None:
-        tell(complaint)
+        print_err(complaint)
         return ExitCode.INTERNAL
     return ExitCode.OK
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from multirsh.cli import options
-from multirsh.cli.descriptors import STDERR, print_out, write_all
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.process import STDERR, print_out, write_all
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.errors import UsageError, did_you_mean
 from multirsh.exit_code import ExitCode
 from multirsh.model import Status
@@ -75,7 +74,9 @@ def show(*, run: str, nodes: tuple[str, ...], wanted: frozenset[Status] | None, 
     end, as after a run with -B. HOST may be a pattern, such as 'web[01-12]'. With --json, print the events of
     the run as it would have printed them.
     """
-    showing = options.Showing(**parameters, gather_all=not parameters["as_json"], progress=When.NEVER.value)
+    showing = options.DisplayOptions(
+        **parameters, gather_all=not parameters["as_json"], progress=When.NEVER.value
+    )
     # Not needed for --help.
     from multirsh.journal import Journal, RunState  # noqa: PLC0415
     from multirsh.journal.replay import (  # noqa: PLC0415

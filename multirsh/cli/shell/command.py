@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from multirsh.cli import options
-from multirsh.cli.asked import Asked
-from multirsh.cli.descriptors import tell
-from multirsh.cli.names import HELP_NAMES
-from multirsh.cli.sections import SectionCommand
+from multirsh.cli.invocation import Invocation
+from multirsh.cli.process import print_err
+from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,33 +49,33 @@ def shell(**parameters: Any) -> int:
     from multirsh.cli.shell.selection import Selection  # noqa: PLC0415
     from multirsh.cli.shell.session import Session  # noqa: PLC0415
 
-    context = options.take(options.Context, parameters)
-    asked = Asked.take(parameters)
-    asked.check_somebody()
-    if asked.readers:
+    context = options.take(options.CommandOptions, parameters)
+    invocation = Invocation.take(parameters)
+    invocation.check_hosts_named()
+    if invocation.readers:
         raise UsageError(
-            f"{asked.readers[0]} reads standard input, where the shell's lines come from",
+            f"{invocation.readers[0]} reads standard input, where the shell's lines come from",
             hint="name a file",
         )
-    inventory = options.read_inventory(asked.files)
-    selection = Selection.of(asked.hosts_of(inventory), inventory)
+    inventory = options.read_inventory(invocation.files)
+    selection = Selection.of(invocation.hosts_of(inventory), inventory)
     session = Session(
-        asked,
-        asked.drive(context.command(_EACH_LINE), selection.chosen),
+        invocation,
+        invocation.make_run(context.command(_EACH_LINE), selection.chosen),
         selection,
         context=context,
-        open_reader=(lambda: _prompting(asked.showing, selection)) if is_terminal() else Lines,
+        open_reader=(lambda: _prompting(invocation.display, selection)) if is_terminal() else Lines,
     )
     return signals.run(session.run)
 
 
-def _prompting(showing: options.Showing, selection: Selection) -> Reader:
+def _prompting(display: options.DisplayOptions, selection: Selection) -> Reader:
     from multirsh.cli.shell.completion import Vocabulary  # noqa: PLC0415 - only where a person is
     from multirsh.cli.shell.history import open_history  # noqa: PLC0415
     from multirsh.cli.shell.prompting import Prompting  # noqa: PLC0415
 
     history, complaint = open_history()
     if complaint is not None:
-        tell(f"multirsh: {complaint}")
+        print_err(f"multirsh: {complaint}")
     vocabulary = Vocabulary(tuple(selection.known.hosts), tuple(selection.known.graph.groups))
-    return Prompting(history, vocabulary, color=showing.options().stderr_color)
+    return Prompting(history, vocabulary, color=display.options().stderr_color)

@@ -38,6 +38,6 @@ async def run_here(command: str, signals: StopSignals, *, is_person: bool) -> in
         elif child.returncode is None:
             child.send_signal(number)
 
-    with signals.taken_by(pass_on):
+    with signals.handled_by(pass_on):
         status = await child.wait()
     return status if status >= 0 else SIGNAL_BASE - status

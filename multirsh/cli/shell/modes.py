@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from multirsh.cli.options import Showing
+from multirsh.cli.options import DisplayOptions
 from multirsh.errors import UsageError, did_you_mean
 
 LIVE: Final = "live"
@@ -32,7 +32,7 @@ MODES: Final[dict[str, dict[str, Any]]] = {
 _GROUPED: Final = frozenset({GATHER, "gather-all", "diff"})
 
 
-def mode_of(showing: Showing) -> str:
+def mode_of(showing: DisplayOptions) -> str:
     """The mode that the options ask for."""
     if showing.differences:
         return "diff"
@@ -64,7 +64,7 @@ def next_mode(word: str, mode: str) -> str:
     return word
 
 
-def showing_in(mode: str, showing: Showing) -> Showing:
+def showing_in(mode: str, showing: DisplayOptions) -> DisplayOptions:
     """What the options would say for ``mode``: it replaces their own, and what else they say stays."""
     if mode == mode_of(showing):  # where several were given, such as -B --diff, they stay together
         return showing

@@ -17,7 +17,7 @@ from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.output import create_output
 from prompt_toolkit.utils import is_dumb_terminal
 
-from multirsh.cli.descriptors import STDIN
+from multirsh.cli.process import STDIN
 from multirsh.cli.shell.completion import Vocabulary, candidates
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final, Protocol
 
-from multirsh.cli.descriptors import STDERR, STDIN
+from multirsh.cli.process import STDERR, STDIN
 from multirsh.transports.threads import in_daemon_thread
 
 CHUNK: Final = 65536

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 
-from multirsh.cli.asked import Asked
-from multirsh.cli.descriptors import print_out, tell
-from multirsh.cli.drive import Drive, prepare_process, printing
-from multirsh.cli.options import Context
+from multirsh.cli.cli_run import CliRun, prepare_process, printing
+from multirsh.cli.invocation import Invocation
+from multirsh.cli.options import CommandOptions
+from multirsh.cli.process import print_err, print_out
 from multirsh.cli.shell import words
 from multirsh.cli.shell.here import run_here
 from multirsh.cli.shell.line import Choice, Command, Here, Line, Order, Word, parse
@@ -31,26 +31,26 @@ class Session:
 
     def __init__(
         self,
-        asked: Asked,
-        drive: Drive,
+        invocation: Invocation,
+        cli_run: CliRun,
         selection: Selection,
         *,
-        context: Context,
+        context: CommandOptions,
         open_reader: Callable[[], Reader],
     ) -> None:
         """Begin nothing yet.
 
         Args:
-            asked: What the options say.
-            drive: A run of that, over all hosts of the shell.
+            invocation: What the options say.
+            cli_run: A run of that, over all hosts of the shell.
             selection: Whom commands are for at first.
             context: What commands find around them.
-            open_reader: Gives the source of lines, once everybody's passwords are asked for.
+            open_reader: Gives the source of lines, once everybody's passwords are invocation for.
         """
-        self._drive = drive
+        self._cli_run = cli_run
         self._selection = selection
-        self._asked = asked
-        self._mode = mode_of(asked.showing)
+        self._invocation = invocation
+        self._mode = mode_of(invocation.display)
         self._context = context
         self._open_reader = open_reader
         self._not_ok: list[str] = []
@@ -58,7 +58,7 @@ class Session:
         self._leaves_for: signal.Signals | None = None
         self._reading: asyncio.Timeout | None = None
         self._is_person = False
-        self._say: Callable[[str], None] = tell
+        self._say: Callable[[str], None] = print_err
         self._pasted: list[str] = []
         self._is_line_ours = True
 
@@ -70,12 +70,12 @@ class Session:
             ReaderGone: Nobody reads our standard output any more.
         """
         prepare_process()
-        async with self._drive.fleet(self._warn, keep=True) as fleet:
+        async with self._cli_run.fleet(self._warn, keep=True) as fleet:
             reader = self._open_reader()
             self._is_person = reader.is_person
             if self._is_person:
                 _show(words.welcome(self._selection))
-            with signals.taken_by(lambda number, _count: self._stop(number, signals)):
+            with signals.handled_by(lambda number, _count: self._stop(number, signals)):
                 await self._do_lines(fleet, reader, signals)
         return self._code if self._leaves_for is None else SIGNAL_BASE + self._leaves_for
 
@@ -95,7 +95,7 @@ class Session:
                 if line is not None:
                     await self._do(line, fleet, signals)
             except (MultirshError, OSError) as error:
-                tell(f"multirsh: {error}")
+                print_err(f"multirsh: {error}")
                 self._code = ExitCode.USAGE
                 # What follows was written for what this line would have done.
                 self._drop_ahead(reader)
@@ -125,11 +125,11 @@ class Session:
     def _drop_ahead(self, reader: Reader) -> None:
         """Forget the lines that came together with the last one, or were typed since."""
         if reader.drop_ahead():
-            tell("multirsh: not run: what was typed ahead")
+            print_err("multirsh: not run: what was typed ahead")
         left = [line for line in self._pasted if line.strip()]
         self._pasted.clear()
         if left:
-            tell(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
+            print_err(f"multirsh: not run, of what was pasted: {plural(len(left), 'line')}")
 
     def _stop(self, number: signal.Signals, signals: StopSignals) -> None:
         """A signal has come while no command runs."""
@@ -166,24 +166,24 @@ class Session:
 
     async def _run_on_hosts(self, text: str, fleet: Fleet, signals: StopSignals) -> int:
         """Run a command on the selection; its exit code."""
-        asked = replace(self._asked, showing=showing_in(self._mode, self._asked.showing))
-        drive = asked.drive(self._context.command(text), self._selection.chosen)
-        drive = replace(drive, reads_keys=False)  # what is typed meanwhile is the next line
+        invocation = replace(self._invocation, display=showing_in(self._mode, self._invocation.display))
+        cli_run = invocation.make_run(self._context.command(text), self._selection.chosen)
+        cli_run = replace(cli_run, reads_keys=False)  # what is typed meanwhile is the next line
         not_ok: list[str] = []
 
         def note(event: Event) -> None:
             if isinstance(event, HostFinished) and event.status is not Status.OK:
                 not_ok.append(event.host)
 
-        async with printing(drive.output) as (printer, writer):
+        async with printing(cli_run.output) as (printer, writer):
             self._say = printer.say
             try:
-                return await drive.carry_out(
+                return await cli_run.carry_out(
                     fleet, signals, printer, writer, is_gentle=not self._is_person, also=note
                 )
             finally:
                 self._not_ok = not_ok
-                self._say = tell
+                self._say = print_err
 
     async def _obey(self, word: Word, argument: str, fleet: Fleet) -> None:
         """Carry out an order."""
@@ -211,7 +211,7 @@ class Session:
 
     def _change_mode(self, word: str) -> None:
         mode = next_mode(word, self._mode) if word else self._mode
-        showing_in(mode, self._asked.showing).options()  # what cannot be meant is said now
+        showing_in(mode, self._invocation.display).options()  # what cannot be meant is said now
         self._mode = mode
         if self._is_person:
             _show(f"output: {mode}\n")
@@ -220,4 +220,4 @@ class Session:
 def _show(text: str) -> None:
     """Lines of ours, for people."""
     for line in text.splitlines():
-        tell(line)
+        print_err(line)

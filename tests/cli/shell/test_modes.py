@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 
-from multirsh.cli.options import Showing
+from multirsh.cli.options import DisplayOptions
 from multirsh.cli.shell.modes import MODES, mode_of, next_mode, showing_in
 from multirsh.errors import UsageError
 from multirsh.output.normalize import Normalizer
 
-PLAIN = Showing(no_prefix=False, as_json=False, quiet=False, progress="never", color="never")
+PLAIN = DisplayOptions(no_prefix=False, as_json=False, quiet=False, progress="never", color="never")
 
 
 @pytest.mark.parametrize(("start", "mode"), [*itertools.product(MODES, MODES)])
@@ -33,7 +33,7 @@ def test_the_equals_sign_goes_to_and_fro() -> None:
 
 def test_what_does_not_count_in_comparing_counts_only_there() -> None:
     normalizer = Normalizer.parse("host")
-    showing = Showing(
+    showing = DisplayOptions(
         no_prefix=False,
         as_json=False,
         quiet=False,

@@ -33,7 +33,7 @@ SETTLES_WITHIN_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class PriorRun:
     """The run before.
 
     Attributes:
@@ -55,41 +55,41 @@ class Again:
     claimed: ResumeLock | None = field(default=None, compare=False)
 
     @classmethod
-    def look(cls, asked: options.Keeping, *, may_differ: bool = False) -> Self | None:
-        """Look for the run; ``None`` if none is asked for.
+    def find(cls, wanted: options.JournalOptions, *, may_differ: bool = False) -> Self | None:
+        """Look for the run; ``None`` if none is wanted for.
 
         Args:
-            asked: The options.
+            wanted: The options.
             may_differ: Whether something else than the record may say how hosts are reached.
 
         Raises:
             UsageError: There is none such, or it cannot be gone on with.
         """
-        if asked.rerun is None and asked.resume is None:
+        if wanted.rerun is None and wanted.resume is None:
             return None
-        if asked.rerun is not None and asked.resume is not None:
+        if wanted.rerun is not None and wanted.resume is not None:
             raise UsageError("--rerun runs again, and --resume goes on", hint="use one of them")
-        if asked.resume is not None and asked.no_journal:
+        if wanted.resume is not None and wanted.no_journal:
             raise UsageError(
                 "--resume needs a record of what it does, lest it is done once more",
                 hint="leave --no-journal out",
             )
         journal = Journal()
-        entry = _settled(journal, journal.find(asked.resume or (asked.rerun.run if asked.rerun else "")))
+        entry = _settled(journal, journal.find(wanted.resume or (wanted.rerun.run if wanted.rerun else "")))
         if entry.state is RunState.RUNNING:
             raise UsageError(f"the run {entry.run} goes on", hint="wait for its end, or end it")
         claimed = None
-        if asked.resume is not None:
+        if wanted.resume is not None:
             claimed = lock_for_resuming(journal.folder, entry.run)
             _check_last_of_its_line(journal, entry)
         plan, outcomes = journal.plan(entry), journal.outcomes(entry)
-        if asked.rerun is not None:
+        if wanted.rerun is not None:
             plan = {key: value for key, value in plan.items() if key not in {"before", "hosts", "resumes"}}
         return cls(
             entry=entry,
             plan=plan,
             found=standings(plan, outcomes),
-            which=None if asked.rerun is None else Standing(asked.rerun.which),
+            which=None if wanted.rerun is None else Standing(wanted.rerun.which),
             reached=_reached(plan, entry),
             may_differ=may_differ,
             claimed=claimed,
@@ -110,7 +110,7 @@ class Again:
             )
         return self.entry.command
 
-    def around(self, context: options.Context) -> options.Context:
+    def completed(self, context: options.CommandOptions) -> options.CommandOptions:
         """The context of its command, where that is not given."""
         return replace(
             context,
@@ -138,7 +138,7 @@ class Again:
         """
         return now if self.which is not None else {**self.reached.routes, **now}
 
-    def hosts(self, files: Sequence[str], choice: options.Choice) -> Sequence[Host]:
+    def hosts(self, files: Sequence[str], selection: options.HostSelection) -> Sequence[Host]:
         """Candidate hosts: with files, the selection from them; without, the recorded hosts, as recorded.
 
         Raises:
@@ -146,14 +146,14 @@ class Again:
             UsageError: No host is chosen, or the record does not say how its hosts were reached.
         """
         if not files:
-            return self._recorded(choice)
+            return self._recorded(selection)
         inventory = options.read_inventory(files)
-        is_narrowed = bool(choice.exclude) or choice.pick is not None
-        if choice.is_empty and not is_narrowed and self.which is None:
+        is_narrowed = bool(selection.exclude) or selection.pick is not None
+        if selection.is_empty and not is_narrowed and self.which is None:
             return _listed(inventory, self.found)
-        return choice.hosts(inventory)
+        return selection.hosts(inventory)
 
-    def _recorded(self, choice: options.Choice) -> Sequence[Host]:
+    def _recorded(self, selection: options.HostSelection) -> Sequence[Host]:
         routes = self.reached.routes
         unknown = [name for name in self.found if name not in routes]
         if unknown:
@@ -162,25 +162,25 @@ class Again:
                 hint="name a hosts file with -f, whose settings hold then",
             )
         hosts = {name: routes[name].host(name) for name in self.found}
-        chosen = self._chosen(hosts, choice, pick=None)
+        chosen = self._chosen(hosts, selection, pick=None)
         if self.which is not None:
             chosen = [host for host in chosen if self.found[host.name] is self.which]
             if not chosen:
-                some = "host" if choice.is_empty else "selected host"
+                some = "host" if selection.is_empty else "selected host"
                 raise UsageError(f"no {some} of {self.entry.run} was {self.which}", hint=self._way_out())
-        if choice.pick is None:
+        if selection.pick is None:
             return chosen
-        left = replace(choice, nodes=(), exclude=(), groups=())
-        return self._chosen({host.name: host for host in chosen}, left, pick=choice.pick)
+        left = replace(selection, nodes=(), exclude=(), groups=())
+        return self._chosen({host.name: host for host in chosen}, left, pick=selection.pick)
 
     def _chosen(
-        self, hosts: Mapping[str, Host], choice: options.Choice, *, pick: int | None
+        self, hosts: Mapping[str, Host], selection: options.HostSelection, *, pick: int | None
     ) -> Sequence[Host]:
         wish = Selectors(
-            nodes=choice.nodes,
-            exclude=choice.exclude,
-            groups=choice.groups,
-            all_hosts=choice.everything,
+            nodes=selection.nodes,
+            exclude=selection.exclude,
+            groups=selection.groups,
+            all_hosts=selection.everything,
             pick=pick,
         )
         known = Candidates(
@@ -209,7 +209,7 @@ class Again:
             )
         return found
 
-    def left(self, chosen: Sequence[Host], plan: Mapping[str, Any], *, repeats: bool) -> Sequence[Host]:
+    def remaining(self, chosen: Sequence[Host], plan: Mapping[str, Any], *, repeats: bool) -> Sequence[Host]:
         """Whom of the chosen hosts to run on; nobody, if there is nothing left to go on with.
 
         Args:
@@ -271,7 +271,7 @@ class Again:
             Status.FAILED: len(hosts_standing(self.found, Standing.FAILED)),
         }
 
-    def words(self, left: Sequence[Host]) -> str:
+    def announcement(self, left: Sequence[Host]) -> str:
         """What people are told before it begins."""
         if self.which is not None:
             return f"multirsh: {_hosts(left)} of {self.entry.run}: {self.which}"

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import click
 import pytest
 
-from multirsh.cli.first_word import with_subcommand_first
 from multirsh.cli.main import group
-from multirsh.cli.names import SUBCOMMANDS
+from multirsh.cli.syntax import SUBCOMMANDS, with_subcommand_first
 from multirsh.errors import UsageError, is_one_edit_away
 from tests.program import Program
 
