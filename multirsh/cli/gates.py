@@ -14,10 +14,10 @@ from typing import Final
 from multirsh.cli.options.run import HOSTS, Pauses, gate_command
 from multirsh.cli.process import STDERR
 from multirsh.cli.terminal import TERMINAL
+from multirsh.engine.emitter import Record
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.hooks import Gate, Prompt, RunHooks
 from multirsh.engine.options import RunOptions
-from multirsh.engine.record import Record
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import RetryPolicy
 from multirsh.engine.rolling import Answer, GateOutcome

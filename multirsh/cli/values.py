@@ -10,8 +10,8 @@ from typing import TypeVar
 import click
 from click.types import StringParamType
 
-from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.pace import StartRate
+from multirsh.engine.rolling import Batches, MaxFail
 from multirsh.errors import UsageError, did_you_mean
 from multirsh.model import TransportName
 from multirsh.names import check_jump, check_user
