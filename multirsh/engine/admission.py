@@ -16,8 +16,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
-from multirsh.engine.governor import MOST_DROPS, Governor, Login
-from multirsh.engine.lanes import Lanes, Waiting
+from multirsh.engine.governor import MOST_DROPS, Governor, Lanes, Login, Waiting
 from multirsh.engine.pace import Pace
 from multirsh.model import Host
 from multirsh.transports.base import Congestion

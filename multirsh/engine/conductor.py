@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.hooks import RunHooks
-from multirsh.engine.rolling import ON_REQUEST, Halt, Rolling, RollingPlan, Step
+from multirsh.engine.rolling import ON_REQUEST, Rolling, RollingPlan, Step, StopReason
 from multirsh.errors import MultirshError
 from multirsh.model import Host, Status
 from multirsh.waits import Awaited, Wait
@@ -41,7 +41,7 @@ class Conductor:
         start: Callable[[Start], Coroutine[Any, Any, None]],
         give_up: Callable[[Start], None],
         upcoming: Callable[[Host], None],
-        halted: Callable[[Halt], None],
+        on_stopped: Callable[[StopReason], None],
         read_up: Callable[[], Awaitable[None]],
     ) -> None:
         """Begin nothing yet.
@@ -54,7 +54,7 @@ class Conductor:
             start: One attempt at a host.
             give_up: Told of each start that will not be.
             upcoming: Told of each host some time before its turn.
-            halted: Told once that no more hosts are started, and why, before they are given up.
+            on_stopped: Told once that no more hosts are started, and why, before they are given up.
             read_up: Waits until the run's reader knows all that has happened.
         """
         self._admission = admission
@@ -66,7 +66,7 @@ class Conductor:
         self._start = start
         self._give_up = give_up
         self._upcoming = upcoming
-        self._halted = halted
+        self._on_stopped = on_stopped
         self._read_up = read_up
         self._wake = asyncio.Event()
         self._is_stopped = False
@@ -76,9 +76,9 @@ class Conductor:
         self._hosts_of_batch: list[str] = []
 
     @property
-    def halt(self) -> Halt | None:
+    def stop_reason(self) -> StopReason | None:
         """Why the run stopped before its end; ``None`` if it did not."""
-        return self._rolling.halt
+        return self._rolling.stop_reason
 
     def waits(self, now: float) -> list[Wait]:
         """What keeps hosts from being started."""
@@ -103,9 +103,9 @@ class Conductor:
         self._rolling.ended(status)
         self._wake.set()
 
-    def stop(self, halt: Halt = ON_REQUEST) -> None:
+    def stop(self, stop_reason: StopReason = ON_REQUEST) -> None:
         """Start no further host; a gate, a question or a delay is cut short."""
-        self._rolling.stop(halt)
+        self._rolling.stop(stop_reason)
         if self._interlude is not None and not self._interlude.cancelling():
             self._interlude.cancel()
         self._wake.set()
@@ -161,8 +161,8 @@ class Conductor:
             return
         self._is_stopped = True
         given_up = self._admission.stop()
-        if self._rolling.halt is not None:
-            self._halted(self._rolling.halt)
+        if self._rolling.stop_reason is not None:
+            self._on_stopped(self._rolling.stop_reason)
         for start in given_up:
             self._give_up(start)
 

@@ -18,22 +18,17 @@ from typing import Final
 from multirsh.engine.admission import Admission
 from multirsh.engine.attempt import Ending, Stop
 from multirsh.engine.barrier import Barrier
-from multirsh.engine.batches import NO_FAILURE
 from multirsh.engine.conductor import Conductor
-from multirsh.engine.descriptors import Descriptors
+from multirsh.engine.emitter import EventEmitter, Item, durable
 from multirsh.engine.governor import Governor
 from multirsh.engine.hooks import RunHooks, RunWork
-from multirsh.engine.keep import Keep
-from multirsh.engine.kept import KeptWays
-from multirsh.engine.machine import Machine
+from multirsh.engine.host_attempts import HostAttempts
 from multirsh.engine.options import RunOptions
 from multirsh.engine.pace import AUTO, Pace
-from multirsh.engine.record import safe
-from multirsh.engine.report import Item, Report
+from multirsh.engine.pool import ConnectionPool, Connectors, PooledConnectors
+from multirsh.engine.resources import Descriptors, RunResources
 from multirsh.engine.results import HostResult, Results
-from multirsh.engine.rolling import ON_REQUEST, Cause, Halt
-from multirsh.engine.tries import Tries
-from multirsh.engine.ways import Ways
+from multirsh.engine.rolling import NO_FAILURE, ON_REQUEST, Cause, StopReason
 from multirsh.errors import UsageError
 from multirsh.events import Event, HostStarted, Output
 from multirsh.model import Assignment, ErrorKind, Failure, Host, Phase, Status
@@ -45,7 +40,7 @@ from multirsh.waits import NO_WAITS, Awaited, Wait, Waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class FleetResources:
     """What the runs of a fleet share.
 
     Attributes:
@@ -54,7 +49,7 @@ class Means:
         descriptors: Parts the process's descriptors among the runs.
         warn: Takes warnings for people.
         bind_address: The local address to leave from, or ``None``.
-        keep: Where connections stay from one run to the next; ``None`` to close them.
+        pool: Where connections stay from one run to the next; ``None`` to close them.
     """
 
     transports: Mapping[str, Transport]
@@ -62,7 +57,7 @@ class Means:
     descriptors: Descriptors
     warn: Warn
     bind_address: str | None = None
-    keep: Keep | None = None
+    pool: ConnectionPool | None = None
 
 
 STOPPED: Final = Ending(
@@ -78,15 +73,15 @@ class _Parts:
     """What a run consists of while it goes on.
 
     Attributes:
-        machine: What it has claimed of this machine.
-        ways: Its connectors.
-        tries: Its hosts' attempts.
+        resources: What it has claimed of this resources.
+        connectors: Its connectors.
+        attempts: Its hosts' attempts.
         conductor: Starts the hosts.
     """
 
-    machine: Machine
-    ways: Ways
-    tries: Tries
+    resources: RunResources
+    connectors: Connectors
+    attempts: HostAttempts
     conductor: Conductor
 
 
@@ -100,20 +95,25 @@ class Run:
     """
 
     def __init__(
-        self, means: Means, hosts: Sequence[Host], work: RunWork, options: RunOptions, hooks: RunHooks
+        self,
+        shared: FleetResources,
+        hosts: Sequence[Host],
+        work: RunWork,
+        options: RunOptions,
+        hooks: RunHooks,
     ) -> None:
         self.id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-        self._means = means
+        self._shared = shared
         self._hosts = tuple(hosts)
         self._work = work
         self._options = options
         self._hooks = hooks
         self._tally = Tally()
-        self._barrier = Barrier([host.name for host in self._hosts], means.warn) if options.barrier else None
+        self._barrier = Barrier([host.name for host in self._hosts], shared.warn) if options.barrier else None
         self._stop = Stop()
-        self._report = Report(self.id, tally=self._tally, rule=options.exit_rule, record=hooks.journal)
+        self._emitter = EventEmitter(self.id, tally=self._tally, rule=options.exit_rule, record=hooks.journal)
         self._parts: _Parts | None = None
-        self._stopped_before: Halt | None = None
+        self._stopped_before: StopReason | None = None
         self._is_refused = False
         self._driver: asyncio.Task[None] | None = None
         self._stop_signal: int | None = None
@@ -187,11 +187,11 @@ class Run:
             signal: As of ``stop``.
         """
         self.stop(signal=signal)
-        self._report.hurry(0.0)
+        self._emitter.hurry(0.0)
         self._stop.turn_final()
         if self._parts is not None:
             self._parts.conductor.abandon()
-            self._parts.ways.abandon()
+            self._parts.connectors.abandon()
 
     def statistics(self) -> PortStatistics:
         """The local ports that the run's connections hold, have held and wait for, and who closed them."""
@@ -203,7 +203,7 @@ class Run:
             return NO_WAITS
         now = asyncio.get_running_loop().time()
         ports = self._tally.statistics()
-        names = self._parts.machine.resolver.slow(now)
+        names = self._parts.resources.resolver.slow(now)
         waits = self._parts.conductor.waits(now)
         if ports.waiting:
             waits.append(Wait(Awaited.PORT, ports.waiting, ports.next_free))
@@ -213,12 +213,12 @@ class Run:
             waits.append(Wait(Awaited.BARRIER, self._barrier.waiting))
         order = list(Awaited)
         waits.sort(key=lambda wait: order.index(wait.what))
-        return Waits(waits=tuple(waits), again=self._parts.tries.again)
+        return Waits(waits=tuple(waits), again=self._parts.attempts.again)
 
     @property
-    def halt(self) -> Halt | None:
+    def stop_reason(self) -> StopReason | None:
         """Why no more hosts were started, where not all were; ``None`` if nothing stopped the run."""
-        return self._stopped_before if self._parts is None else self._parts.conductor.halt
+        return self._stopped_before if self._parts is None else self._parts.conductor.stop_reason
 
     @property
     def is_over(self) -> bool:
@@ -228,21 +228,21 @@ class Run:
     @property
     def waiting_bytes(self) -> int:
         """Output that has come and that the reader has not taken; bounded."""
-        return self._report.stream.waiting_bytes
+        return self._emitter.stream.waiting_bytes
 
     def claim(self) -> None:
-        """Claim what the run needs of this machine. The first reading of it does that, too.
+        """Claim what the run needs of this resources. The first reading of it does that, too.
 
         Raises:
             UsageError: It is too little for a barrier.
         """
         if self._parts is not None:
             return
-        machine = self._part_of_the_machine()
+        resources = self._claim_resources()
         try:
-            self._parts = self._put_together(machine)
+            self._parts = self._make_parts(resources)
         except BaseException:
-            machine.release()
+            resources.release()
             raise
         if self._stopped_before is not None:
             self._parts.conductor.stop(self._stopped_before)
@@ -257,8 +257,8 @@ class Run:
         self.claim()
         self._driver = asyncio.create_task(self._drive(self._claimed()))  # noqa: TID251 - owned by this generator, and awaited below
         try:
-            async for batch in self._report.stream.batches():
-                await safe(self._report.kept, self._hooks.journal)
+            async for batch in self._emitter.stream.batches():
+                await durable(self._emitter.recorded, self._hooks.journal)
                 yield batch
         finally:
             await self.aclose()
@@ -272,10 +272,10 @@ class Run:
         if driver is None:
             self._is_refused = True
             if self._parts is not None:
-                self._parts.machine.release()
+                self._parts.resources.release()
         if driver is None or driver.done():
             return
-        self._report.stream.close()
+        self._emitter.stream.close()
         self.stop()
         try:
             await asyncio.shield(driver)
@@ -286,88 +286,88 @@ class Run:
 
     async def _drive(self, parts: _Parts) -> None:
         failure: Exception | None = None
-        machine, ways = parts.machine, parts.ways
+        resources, connectors = parts.resources, parts.connectors
         try:
-            self._report.begin(
+            self._emitter.begin(
                 command=self._work.title,
                 hosts=tuple(host.name for host in self._hosts),
-                fanout=machine.fanout,
+                fanout=resources.fanout,
             )
             try:
-                ways.begin(self._hosts)
-                machine.check(ways.to(host).destination(host) for host in self._hosts)
+                connectors.begin(self._hosts)
+                resources.check(connectors.connector_for(host).destination(host) for host in self._hosts)
                 await self._run_hosts(parts.conductor)
             finally:
-                await ways.settle()
+                await connectors.settle()
             if self._barrier is not None:
                 self._barrier.tell_skew()
-            self._report.run_finished(signal=self._stop_signal)
+            self._emitter.run_finished(signal=self._stop_signal)
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
         finally:
-            machine.release()
+            resources.release()
             try:
-                await safe(self._hooks.journal.close(), self._hooks.journal)
+                await durable(self._hooks.journal.close(), self._hooks.journal)
             finally:
-                self._report.stream.close(failure)
+                self._emitter.stream.close(failure)
 
     def _claimed(self) -> _Parts:
         if self._parts is None:
             raise AssertionError("a run that goes on has claimed its parts")
         return self._parts
 
-    def _part_of_the_machine(self) -> Machine:
-        """Claim what the run needs of this machine.
+    def _claim_resources(self) -> RunResources:
+        """Claim what the run needs of this resources.
 
         Raises:
             UsageError: It is too little for a barrier.
         """
         is_barred = self._options.barrier
-        machine = Machine(
-            self._means.descriptors,
+        resources = RunResources(
+            self._shared.descriptors,
             hosts=len(self._hosts),
             fanout=max(1, len(self._hosts)) if is_barred else self._options.limits.fanout,
-            per_host=max((each.descriptors_per_host for each in self._means.transports.values()), default=1),
-            warn=self._means.warn,
+            per_host=max((each.descriptors_per_host for each in self._shared.transports.values()), default=1),
+            warn=self._shared.warn,
         )
-        if is_barred and machine.fanout < len(self._hosts):
-            machine.release()
+        if is_barred and resources.fanout < len(self._hosts):
+            resources.release()
             raise UsageError(
                 f"a barrier holds all {len(self._hosts)} hosts at once, and there are file descriptors for"
-                f" {machine.fanout}",
+                f" {resources.fanout}",
                 hint="raise 'ulimit -n', or take fewer hosts",
             )
-        return machine
+        return resources
 
-    def _put_together(self, machine: Machine) -> _Parts:
+    def _make_parts(self, resources: RunResources) -> _Parts:
         """Make the parts of the run, now that it is known how much of the machine is its own."""
-        means, keep, options = self._means, self._means.keep, self._options
+        shared, pool, options = self._shared, self._shared.pool, self._options
         dialler = Dialler(
-            ports=means.ports,
-            tally=self._tally if keep is None else keep.tally,
+            ports=shared.ports,
+            tally=self._tally if pool is None else pool.tally,
             close_timeout=options.timeouts.close,
-            bind_address=means.bind_address,
-            warn=means.warn,
-            resolver=machine.resolver,
-            spare=machine.spare,
-            on_address=machine.note,
+            bind_address=shared.bind_address,
+            warn=shared.warn,
+            resolver=resources.resolver,
+            spare=resources.spare,
+            on_address=resources.note,
         )
-        ways = (
-            Ways(means.transports, dialler, self._tally)
-            if keep is None
-            else KeptWays(keep, means.transports, dialler, self._tally)
+        connectors = (
+            Connectors(shared.transports, dialler, self._tally)
+            if pool is None
+            else PooledConnectors(pool, shared.transports, dialler, self._tally)
         )
-        admission = self._queue(machine, ways)
-        tries = Tries(
+        admission = self._queue(resources, connectors)
+        attempts = HostAttempts(
             self._work,
             options,
             self._hooks.journal,
             {host.name: Assignment(host, place, self.id) for place, host in enumerate(self._hosts)},
             stop=self._stop,
-            report=self._report,
+            emitter=self._emitter,
             admission=admission,
             barrier=self._barrier,
-            ways=ways,
+            connectors=connectors,
             ended=self._ended,
             wake=self._wake,
         )
@@ -376,27 +376,27 @@ class Run:
             options.rolling,
             self._hooks,
             len(self._hosts),
-            start=tries.run,
-            give_up=tries.give_up,
-            upcoming=ways.prefetch,
-            halted=self._halted,
-            read_up=self._report.stream.read_up,
+            start=attempts.run,
+            give_up=attempts.give_up,
+            upcoming=connectors.prefetch,
+            on_stopped=self._on_stopped,
+            read_up=self._emitter.stream.read_up,
         )
-        return _Parts(machine=machine, ways=ways, tries=tries, conductor=conductor)
+        return _Parts(resources=resources, connectors=connectors, attempts=attempts, conductor=conductor)
 
-    def _queue(self, machine: Machine, ways: Ways) -> Admission:
+    def _queue(self, resources: RunResources, connectors: Connectors) -> Admission:
         limits = self._options.limits
         # What is open already is no new connection.
-        rate = None if ways.are_open(self._hosts) else limits.start_rate.per_second
+        rate = None if connectors.are_open(self._hosts) else limits.start_rate.per_second
         return Admission(
             self._hosts,
-            fanout=machine.fanout,
+            fanout=resources.fanout,
             handshakes=limits.handshakes,
             pace=None if rate is None else Pace(rate),
             governor=Governor() if limits.start_rate == AUTO else None,
-            hop_of=lambda host: ways.to(host).hop(host),
+            hop_of=lambda host: connectors.connector_for(host).hop(host),
             allowed=0,
-            open_at_most=machine.open_at_most,
+            open_at_most=resources.open_at_most,
         )
 
     async def _run_hosts(self, conductor: Conductor) -> None:
@@ -413,7 +413,7 @@ class Run:
 
     def _deadline_passed(self) -> None:
         words = f"the run's deadline of {self._options.timeouts.run:g} s has passed"
-        self._claimed().conductor.stop(Halt(Cause.DEADLINE, words))
+        self._claimed().conductor.stop(StopReason(Cause.DEADLINE, words))
         self._give_up_all(Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, Phase.RUN, words)))
 
     def _give_up_all(self, ending: Ending) -> None:
@@ -421,14 +421,14 @@ class Run:
         if self._barrier is not None:
             self._barrier.call_off()
         self._stop.turn_on(ending)
-        self._report.hurry()
+        self._emitter.hurry()
 
-    def _halted(self, halt: Halt) -> None:
+    def _on_stopped(self, stop_reason: StopReason) -> None:
         """No more hosts are started, though there may be some."""
-        if halt.cause is not Cause.STOP:  # whoever asked for it knows
-            self._means.warn(halt.message)
-        if halt.cause is Cause.ERROR:
-            self._report.internal_error()
+        if stop_reason.cause is not Cause.STOP:  # whoever asked for it knows
+            self._shared.warn(stop_reason.message)
+        if stop_reason.cause is Cause.ERROR:
+            self._emitter.internal_error()
         if self._barrier is not None and not self._barrier.is_released:
             # The command is for all who can be reached, or for nobody.
             self._give_up_all(STOPPED)
@@ -439,7 +439,7 @@ class Run:
         if self._barrier is not None:
             self._barrier.fail(result.host.name)
         if self._options.fail_fast and result.status not in NO_FAILURE:
-            conductor.stop(Halt(Cause.FAIL_FAST, f"{result.host.name} has failed (--fail-fast)"))
+            conductor.stop(StopReason(Cause.FAIL_FAST, f"{result.host.name} has failed (--fail-fast)"))
             self._give_up_all(STOPPED)
         conductor.ended(result.status)
 

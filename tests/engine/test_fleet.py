@@ -17,13 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.conductor import READER_PATIENCE_S
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.pace import AUTO, StartRate
 from multirsh.engine.retry import RetryPolicy
-from multirsh.engine.rolling import Cause, GateOutcome, RollingPlan
+from multirsh.engine.rolling import Batches, Cause, GateOutcome, MaxFail, RollingPlan
 from multirsh.errors import UsageError
 from multirsh.events import Event, Output
 from multirsh.model import ClosedBy, ErrorKind, Exited, Fate, Host, Phase, Status, TransportName
@@ -177,8 +176,8 @@ async def test_a_gate_that_did_not_pass_leaves_the_rest_alone() -> None:
         pass
     assert watched.statuses == {"a": Status.OK, "b": Status.NOT_RUN, "c": Status.NOT_RUN}
     assert watched.said == ["the gate after batch 1 did not pass: too warm"]
-    assert watched.run.halt is not None
-    assert watched.run.halt.cause is Cause.GATE
+    assert watched.run.stop_reason is not None
+    assert watched.run.stop_reason.cause is Cause.GATE
     assert watched.finished.exit_code == 6
 
 
@@ -292,7 +291,7 @@ async def test_the_last_hosts_failure_stops_nothing() -> None:
     async with watching(FakeTransport({"b": FAILS}), "a b", fail_fast=True) as watched:
         pass
     assert not watched.said
-    assert watched.run.halt is None
+    assert watched.run.stop_reason is None
     assert watched.finished.exit_code == 5
 
 
@@ -311,7 +310,7 @@ async def test_the_deadline_ends_those_in_flight_as_timeouts() -> None:
         assert (error.kind, error.phase, error.fate) == (ErrorKind.TIMEOUT, phase, fate)
         assert error.message == "the run's deadline of 10 s has passed"
     assert watched.said == ["the run's deadline of 10 s has passed"]
-    assert watched.run.halt is None or watched.run.halt.cause is Cause.DEADLINE
+    assert watched.run.stop_reason is None or watched.run.stop_reason.cause is Cause.DEADLINE
     assert watched.finished.exit_code == 6
     assert watched.finished.seconds == pytest.approx(10)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from multirsh.engine.stream import BATCH_ITEMS, BoundedStream
+from multirsh.engine.emitter import BATCH_ITEMS, BoundedStream
 
 
 class Tap:

@@ -7,9 +7,9 @@ from concurrent.futures import Future
 
 import pytest
 
+from multirsh.engine.emitter import Record
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Timeouts
-from multirsh.engine.record import Record
 from multirsh.events import Event, HostFinished, HostStarted, RunFinished, RunStarted
 from multirsh.model import Host, Status, TransportName
 from multirsh.testing import FakeTransport

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.descriptors import (
+from multirsh.engine.resources import (
     BESIDE,
     PER_LOOKUP,
     SPARE_PER_HOST,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.batches import ALL_AT_ONCE, NO_FAILURE, Batches, MaxFail
+from multirsh.engine.rolling import ALL_AT_ONCE, NO_FAILURE, Batches, MaxFail
 from multirsh.errors import UsageError
 from multirsh.model import Status
 

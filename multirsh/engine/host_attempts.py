@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
+from multirsh.engine.emitter import EventEmitter, Record, durable
 from multirsh.engine.hooks import RunWork
 from multirsh.engine.options import RunOptions
-from multirsh.engine.record import Record, safe
-from multirsh.engine.report import Report
+from multirsh.engine.pool import Connectors
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
-from multirsh.engine.ways import Ways
 from multirsh.model import Assignment, ClosedBy, Host, Phase, Seconds, Status
 from multirsh.shortage import has_room, no_memory, relieve
 from multirsh.transports.base import Connection, Stream, congestion_of
@@ -32,7 +31,7 @@ there is not so much, it is not begun, so that those in flight go on."""
 
 
 @dataclass(slots=True, eq=False)
-class _Try:
+class _Attempt:
     """One attempt; its socket may drain after its ending.
 
     Attributes:
@@ -65,7 +64,7 @@ class _Steps:
     is_finished: bool = False
 
 
-class Tries:
+class HostAttempts:
     """Those of one run."""
 
     def __init__(
@@ -76,10 +75,10 @@ class Tries:
         assignments: Mapping[str, Assignment],
         *,
         stop: Stop,
-        report: Report,
+        emitter: EventEmitter,
         admission: Admission,
         barrier: Barrier | None,
-        ways: Ways,
+        connectors: Connectors,
         ended: Callable[[HostResult], None],
         wake: Callable[[], None],
     ) -> None:
@@ -91,10 +90,10 @@ class Tries:
             record: Keeps the events.
             assignments: Each host's part, by its name.
             stop: Gives up the attempts that go on.
-            report: Is told of all.
+            emitter: Is told of all.
             admission: Is told who has logged in, ended, closed.
             barrier: Holds who has logged in; ``None`` to hold nobody.
-            ways: Give the connections.
+            connectors: Give the connections.
             ended: Told of each host's result, but of those that were never started.
             wake: Called when ``admission`` may let somebody start.
         """
@@ -103,14 +102,14 @@ class Tries:
         self._record = record
         self._assignments = assignments
         self._stop = stop
-        self._report = report
+        self._emitter = emitter
         self._admission = admission
         self._barrier = barrier
-        self._ways = ways
+        self._connectors = connectors
         self._ended = ended
         self._wake = wake
         self._rng = random.Random()  # noqa: S311 - it only spreads load
-        self._waiting_again: dict[str, _Try] = {}
+        self._awaiting_retry: dict[str, _Attempt] = {}
         self._came_stale: set[str] = set()
 
     async def run(self, start: Start) -> None:
@@ -126,15 +125,15 @@ class Tries:
         host = start.host
         if not has_room(HOST_BYTES):
             raise MemoryError
-        connection = self._ways.to(host).connection(host)
-        sink = _Sink(self._report, host, connection)
+        connection = self._connectors.connector_for(host).connection(host)
+        sink = _Sink(self._emitter, host, connection)
         began = _now()
         comes_again = False
         try:
-            kept = self._report.host_started(host, start.attempt)
+            recorded = self._emitter.host_started(host, start.attempt)
             ending = await attempt(
                 connection,
-                self._task(host, kept, sink),
+                self._task(host, recorded, sink),
                 sink,
                 timeouts=self._options.timeouts,
                 stop=self._stop,
@@ -143,13 +142,13 @@ class Tries:
             steps.has_left = True
         finally:
             connection.close()
-            self._report.stream.forget(connection)
+            self._emitter.stream.forget(connection)
             self._wake()
         closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
         result = _result(start, ending, connection, began=began, closing=closing)
-        made = _Try(result, sink, is_last=not comes_again)
+        made = _Attempt(result, sink, is_last=not comes_again)
         if comes_again:
-            self._waiting_again[host.name] = made
+            self._awaiting_retry[host.name] = made
             steps.is_told = steps.is_finished = True
         else:
             self._tell(result)
@@ -179,13 +178,13 @@ class Tries:
         if not steps.is_closed:
             self._admission.closed()
         if not steps.is_finished:
-            self._report.host_finished(result)
+            self._emitter.host_finished(result)
         self._wake()
 
     @property
     def again(self) -> frozenset[str]:
         """The names of the hosts that are between two attempts."""
-        return frozenset(self._waiting_again)
+        return frozenset(self._awaiting_retry)
 
     def give_up(self, start: Start) -> None:
         """Take note of a start that will not be.
@@ -194,23 +193,23 @@ class Tries:
             start: Of a host that was never tried, or of one that waited to be tried again: then the ending
                 of its last attempt is its own.
         """
-        made = self._waiting_again.pop(start.host.name, None)
+        made = self._awaiting_retry.pop(start.host.name, None)
         if made is None:
             never = HostResult(host=start.host, status=Status.NOT_RUN, attempts=0)
-            self._report.result(never)
-            self._report.host_finished(never)
+            self._emitter.result(never)
+            self._emitter.host_finished(never)
             return
         made.is_last = True
         self._tell(made.result)
         if made.closed_in is not None:
             self._finish(made)
 
-    def _task(self, host: Host, kept: Future[None] | None, sink: _Sink) -> Task:
+    def _task(self, host: Host, recorded: Future[None] | None, sink: _Sink) -> Task:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
             # Before its command is sent: no record forgets a host that may have run it.
-            await safe(kept, self._record)
+            await durable(recorded, self._record)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
@@ -229,11 +228,11 @@ class Tries:
     def _leave_flight(self, start: Start, ending: Ending, connection: Connection) -> bool:
         """Give the host's place free; whether another attempt will be made."""
         now, name = _now(), start.host.name
-        self._waiting_again.pop(name, None)
+        self._awaiting_retry.pop(name, None)
         pause = congestion = None
         if not self._stop.is_on:
             congestion = congestion_of(ending.status, ending.failure)
-            if self._ways.is_stale(
+            if self._connectors.is_stale(
                 connection
             ):  # that was no attempt at the host yet, but at what was left of one
                 self._came_stale.add(name)
@@ -245,11 +244,11 @@ class Tries:
         return self._admission.ended(start.host, now, congestion=congestion, again_at=again_at)
 
     def _tell(self, result: HostResult) -> None:
-        self._report.result(result)
+        self._emitter.result(result)
         self._ended(result)
 
-    def _finish(self, made: _Try) -> None:
-        self._report.host_finished(
+    def _finish(self, made: _Attempt) -> None:
+        self._emitter.host_finished(
             made.result,
             stdout_bytes=made.sink.stdout_bytes,
             stderr_bytes=made.sink.stderr_bytes,
@@ -269,10 +268,10 @@ class _Sink:
         stderr_bytes: Of standard error.
     """
 
-    __slots__ = ("_attempt", "_connection", "_host", "_report", "is_short", "stderr_bytes", "stdout_bytes")
+    __slots__ = ("_attempt", "_connection", "_emitter", "_host", "is_short", "stderr_bytes", "stdout_bytes")
 
-    def __init__(self, report: Report, host: Host, connection: Connection) -> None:
-        self._report = report
+    def __init__(self, emitter: EventEmitter, host: Host, connection: Connection) -> None:
+        self._emitter = emitter
         self._host = host
         self._connection = connection
         self._attempt = asyncio.current_task()
@@ -287,14 +286,14 @@ class _Sink:
         else:
             self.stderr_bytes += len(data)
         try:
-            self._report.output(self._host, stream, data, self._connection)
+            self._emitter.output(self._host, stream, data, self._connection)
         except MemoryError:
             self._give_up()
 
     def copied(self, copy: FileResult) -> None:
         """Take note of a file."""
         try:
-            self._report.copied(self._host, copy, self._connection)
+            self._emitter.copied(self._host, copy, self._connection)
         except MemoryError:
             self._give_up()
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.neighbours import (
+from multirsh.engine.resources import (
     Neighbours,
+    NeighbourTable,
     RouteRow,
     Routes,
-    Table,
     parse_ipv6_route,
     parse_route,
     watch,
@@ -115,7 +115,7 @@ def test_the_most_exact_route_decides(networks: list[tuple[int, int, bool]], add
 
 def test_too_many_are_told_once_and_each_address_counts_once() -> None:
     said: list[str] = []
-    table = Table(100, routes(parse_route(ROUTE.splitlines())))
+    table = NeighbourTable(100, routes(parse_route(ROUTE.splitlines())))
     neighbours = Neighbours({4: table}, said.append)
     for address in [
         *(f"192.0.2.{n}" for n in range(95)),
