@@ -217,7 +217,7 @@ class Governor:
 
 
 def _grow(known: _Hop) -> None:
-    """Grow a little for each success: by one a round; from the ceiling to one above it in ``PROBE_ROUNDS``."""
+    """Grow a little for a success: by one a round; from the ceiling to one above it in ``PROBE_ROUNDS``."""
     if known.ceiling == math.inf:
         known.window += max(1 / known.window, _FREE_GROWTH)
         return

@@ -410,7 +410,7 @@ class _Borrowed:
         self._connectors = connectors
         self._is_reused = is_reused
         self._reused_at: float | None = None
-        self._is_asked = False
+        self._has_run = False
         self._is_done = False
         self._is_kept = False
 
@@ -454,7 +454,7 @@ class _Borrowed:
 
     async def _first(self, asking: Awaitable[Outcome]) -> Outcome:
         """Await what was requested, and note whether the connection was stale."""
-        is_first, self._is_asked = not self._is_asked, True
+        is_first, self._has_run = not self._has_run, True
         try:
             return await asking
         except HostError as error:

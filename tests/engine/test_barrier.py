@@ -42,7 +42,7 @@ async def test_who_ends_after_its_arrival_is_not_missing() -> None:
     await barrier.arrive("a")
     barrier.fail("a")
     await barrier.arrive("a")  # tried again: it is not held again
-    barrier.tell_skew()
+    barrier.report_skew()
     assert said == [
         "barrier: 1 of 1 hosts are ready",
         "barrier: the command was sent to all within 0.0 ms",
@@ -54,7 +54,7 @@ def test_where_all_have_failed_nobody_was_sent_anything() -> None:
     barrier = Barrier(["a", "b"], said.append)
     barrier.fail("a")
     barrier.fail("b")
-    barrier.tell_skew()
+    barrier.report_skew()
     assert barrier.skew is None
     assert said == ["barrier: 0 of 2 hosts are ready; missing: a,b"]
 
@@ -82,7 +82,7 @@ async def test_the_skew_is_from_the_first_start_to_the_last() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(barrier.arrive("a"))
         group.create_task(last())
-    barrier.tell_skew()
+    barrier.report_skew()
     assert barrier.skew == 0.25
     assert said[-1] == "barrier: the command was sent to all within 250.0 ms"
 
