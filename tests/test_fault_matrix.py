@@ -170,7 +170,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "hosts that write byte by byte": (
         "transports/test_remote_first.py::test_a_turn_of_the_loop_takes_no_longer_however_many_connections_flood",
-        "transports/ssh/test_window.py::test_a_host_that_writes_byte_by_byte_is_exact_and_not_far_ahead",
+        "transports/ssh/test_session.py::test_a_host_that_writes_byte_by_byte_is_exact_and_not_far_ahead",
     ),
     "a small ARP table": (
         "end_to_end/test_machine_limits.py::test_more_neighbours_than_the_kernel_keeps_are_told_before_anything_begins",
