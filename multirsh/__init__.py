@@ -23,15 +23,14 @@ from multirsh.version import __version__
 if TYPE_CHECKING:
     from multirsh.commands.command import Command, Script
     from multirsh.commands.sudo.options import Become, Sudo
-    from multirsh.engine.batches import Batches, MaxFail
     from multirsh.engine.fleet import Fleet, run
     from multirsh.engine.hooks import RunHooks
-    from multirsh.engine.keep import KeptConnection
     from multirsh.engine.options import Limits, RunOptions, Timeouts
     from multirsh.engine.pace import StartRate
+    from multirsh.engine.pool import PooledConnection
     from multirsh.engine.results import HostResult, Results
     from multirsh.engine.retry import RetryPolicy
-    from multirsh.engine.rolling import Answer, GateOutcome, Halt, RollingPlan
+    from multirsh.engine.rolling import Answer, Batches, GateOutcome, MaxFail, RollingPlan, StopReason
     from multirsh.engine.run import Run
     from multirsh.engine.spool import Spool
     from multirsh.errors import (
@@ -91,7 +90,6 @@ __all__ = [
     "Fate",
     "Fleet",
     "GateOutcome",
-    "Halt",
     "Host",
     "HostError",
     "HostFinished",
@@ -100,7 +98,6 @@ __all__ = [
     "HostStarted",
     "Inventory",
     "InventoryError",
-    "KeptConnection",
     "Limits",
     "Links",
     "MaxFail",
@@ -109,6 +106,7 @@ __all__ = [
     "Output",
     "PasswordSource",
     "Phase",
+    "PooledConnection",
     "PortBudget",
     "PortStatistics",
     "PortUse",
@@ -131,6 +129,7 @@ __all__ = [
     "StartRate",
     "Status",
     "Stdin",
+    "StopReason",
     "Sudo",
     "Timeouts",
     "TransportName",
@@ -145,15 +144,14 @@ __all__ = [
 _ROOMS = {
     "multirsh.commands.command": ("Command", "Script"),
     "multirsh.commands.sudo.options": ("Become", "Sudo"),
-    "multirsh.engine.batches": ("Batches", "MaxFail"),
     "multirsh.engine.fleet": ("Fleet", "run"),
     "multirsh.engine.hooks": ("RunHooks",),
-    "multirsh.engine.keep": ("KeptConnection",),
     "multirsh.engine.options": ("Limits", "RunOptions", "Timeouts"),
     "multirsh.engine.pace": ("StartRate",),
+    "multirsh.engine.pool": ("PooledConnection",),
     "multirsh.engine.results": ("HostResult", "Results"),
     "multirsh.engine.retry": ("RetryPolicy",),
-    "multirsh.engine.rolling": ("Answer", "GateOutcome", "Halt", "RollingPlan"),
+    "multirsh.engine.rolling": ("Answer", "Batches", "GateOutcome", "MaxFail", "RollingPlan", "StopReason"),
     "multirsh.engine.run": ("Run",),
     "multirsh.engine.spool": ("Spool",),
     "multirsh.errors": (

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from multirsh.engine import tries
+from multirsh.engine import host_attempts
+from multirsh.engine.emitter import EventEmitter
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.report import Report
 from multirsh.events import Event, HostFinished, RunFinished
 from multirsh.model import ErrorKind, Fate, Host, Status, TransportName
 from multirsh.shortage import NO_MEMORY, NoThreadError
@@ -72,16 +72,16 @@ async def test_a_command_that_there_is_no_memory_for_is_ended() -> None:
 async def test_every_host_has_one_ending_wherever_memory_runs_out(
     step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    step_of = getattr(Report, step)
+    step_of = getattr(EventEmitter, step)
     left = [1]
 
-    def short_once(report: Report, *args: Any, **options: Any) -> Any:
+    def short_once(emitter: EventEmitter, *args: Any, **options: Any) -> Any:
         if left and args[0] is not None:
             left.pop()
             raise MemoryError
-        return step_of(report, *args, **options)
+        return step_of(emitter, *args, **options)
 
-    monkeypatch.setattr(Report, step, short_once)
+    monkeypatch.setattr(EventEmitter, step, short_once)
     ended = endings(await events_of(FakeTransport()))
     statuses = [event.status for event in ended.values()]
     assert not left
@@ -93,14 +93,14 @@ async def test_every_host_has_one_ending_wherever_memory_runs_out(
 async def test_output_that_there_is_no_memory_for_ends_its_host_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    output = Report.output
+    output = EventEmitter.output
 
-    def short(report: Report, host: Host, *args: Any) -> None:
+    def short(emitter: EventEmitter, host: Host, *args: Any) -> None:
         if host.name == "b":
             raise MemoryError
-        output(report, host, *args)
+        output(emitter, host, *args)
 
-    monkeypatch.setattr(Report, "output", short)
+    monkeypatch.setattr(EventEmitter, "output", short)
     ended = endings(await events_of(FakeTransport(default=Behaviour(stdout=b"x"))))
     assert {name: event.status for name, event in ended.items()} == {
         "a": Status.OK,
@@ -111,7 +111,7 @@ async def test_output_that_there_is_no_memory_for_ends_its_host_alone(
 
 async def test_a_host_is_not_begun_where_there_is_no_room_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     transport = FakeTransport()
-    monkeypatch.setattr(tries, "has_room", lambda count: count < tries.HOST_BYTES)
+    monkeypatch.setattr(host_attempts, "has_room", lambda count: count < host_attempts.HOST_BYTES)
     ended = endings(await events_of(transport))
     assert {event.status for event in ended.values()} == {Status.LOCAL}
     assert not transport.connections

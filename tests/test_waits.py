@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from multirsh.engine.batches import Batches
 from multirsh.engine.options import Limits
 from multirsh.engine.pace import StartRate
 from multirsh.engine.retry import RetryPolicy
-from multirsh.engine.rolling import Answer, GateOutcome, RollingPlan
+from multirsh.engine.rolling import Answer, Batches, GateOutcome, RollingPlan
 from multirsh.model import ErrorKind, Host, Phase, Status
 from multirsh.testing import Behaviour, FakeTransport, refused
 from multirsh.waits import Awaited, Wait, Waits

@@ -20,10 +20,10 @@ from multirsh.cli.signals import RunController, StopSignals
 from multirsh.cli.terminal import paused_by_prompts
 from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command, Script
+from multirsh.engine.emitter import NO_RECORD, Record
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.hooks import RunHooks
 from multirsh.engine.options import RunOptions
-from multirsh.engine.record import NO_RECORD, Record
 from multirsh.engine.run import Run
 from multirsh.errors import UsageError
 from multirsh.events import Event, RunFinished

@@ -1,4 +1,4 @@
-"""The library's door: a fleet of hosts, ready to run commands on.
+"""The entry point of the library: a fleet of hosts, ready to run commands on.
 
 ::
 
@@ -11,28 +11,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from multirsh.arguments import check_call, field_hints
+from multirsh.arguments import check_call, check_fields, field_hints
 from multirsh.commands import prepare
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.attempt import Work, no_password
-from multirsh.engine.checks import check_hosts, check_privacy, check_terminals, once_each, transport_of
-from multirsh.engine.descriptors import PROCESS
 from multirsh.engine.hooks import NO_HOOKS, RunHooks, RunWork
-from multirsh.engine.keep import Keep, KeptConnection
 from multirsh.engine.options import DEFAULT_OPTIONS, RunOptions, updated
+from multirsh.engine.pool import ConnectionPool, PooledConnection, transport_of
+from multirsh.engine.resources import PROCESS
 from multirsh.engine.results import Results
-from multirsh.engine.run import Means, Run
+from multirsh.engine.run import FleetResources, Run
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
-from multirsh.model import NO_SETTINGS, Assignment, ClosedBy, Host, HostRoute, RouteSettings, Settings
+from multirsh.model import (
+    NO_SETTINGS,
+    Assignment,
+    ClosedBy,
+    Host,
+    HostRoute,
+    RouteSettings,
+    Settings,
+)
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics
 from multirsh.transports.base import Routing, Stdin, Transport, Warn
@@ -46,14 +54,81 @@ if TYPE_CHECKING:
     from multirsh.files.jobs import CopyJob, FilePath
     from multirsh.files.options import CopyOptions
 
+
+def check_terminals(transports: Mapping[str, Transport], hosts: Sequence[Host], option: str | None) -> None:
+    """Check that every host can have a pseudo-terminal.
+
+    Args:
+        transports: The transports by name.
+        hosts: The hosts of the run.
+        option: The option that needs a terminal; ``None`` if none does.
+
+    Raises:
+        UsageError: A host's transport has no terminals.
+    """
+    if option is None:
+        return
+    for host in hosts:
+        name = transport_of(host)
+        if not transports[name].has_terminals:
+            raise UsageError(
+                f"{host.name}: there are no terminals by {name}",
+                hint=f"leave out {option}, or such hosts with -x",
+            )
+
+
+def check_privacy(transports: Mapping[str, Transport], hosts: Sequence[Host]) -> None:
+    """Check that a password can be sent to every host.
+
+    Raises:
+        UsageError: A host's transport would send it in clear text.
+    """
+    for host in hosts:
+        name = transport_of(host)
+        if not transports[name].is_private:
+            raise UsageError(
+                f"{host.name}: {name} would send sudo's password in clear text",
+                hint="give no password, for hosts whose sudo asks for none (NOPASSWD), or leave such hosts"
+                " out with -x",
+            )
+
+
+def check_hosts(hosts: Sequence[Host]) -> None:
+    """Check the types of the hosts' fields; settings that several hosts share are checked once.
+
+    Raises:
+        TypeError: A field has another type.
+    """
+    seen: set[int] = set()
+    for host in hosts:
+        if id(host.settings) not in seen:
+            seen.add(id(host.settings))
+            check_fields(host)
+            check_fields(host.settings)
+
+
+def once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
+    """Check that no host is given twice, and return the hosts.
+
+    Raises:
+        UsageError: A host is.
+    """
+    counts = Counter(host.name for host in hosts)
+    twice = {name for name, count in counts.items() if count > 1}
+    if twice:
+        raise UsageError(f"given more than once: {fold(twice)}", hint="a host runs a command once")
+    return tuple(hosts)
+
+
 logger = logging.getLogger("multirsh")
 
 
 class Fleet:
-    """Hosts, and the means to reach them.
+    """Hosts, and what is needed to reach them.
 
-    Entering reads keys, known hosts and ssh's configuration, once; leaving
-    stops the runs that go on and closes what is open, the remote ends first.
+    Entering the fleet reads keys, known hosts and ssh's configuration, once.
+    Leaving it stops the runs that go on and closes all connections; the remote
+    ends close first.
     """
 
     def __init__(
@@ -112,7 +187,7 @@ class Fleet:
         self._sudo_password: Password | None = None
         self._password_queue: PasswordQueue | None = None
         self._given = dict(transports or {})
-        self._means: Means | None = None
+        self._resources: FleetResources | None = None
         self._runs: list[Run] = []
         self._opened = AsyncExitStack()
 
@@ -125,8 +200,8 @@ class Fleet:
         """Read what is needed once for all hosts.
 
         Raises:
-            CredentialError: A key, a password or a known_hosts file that cannot be used at all.
-            UsageError: A transport that is not there.
+            CredentialError: A key, a password or a known_hosts file cannot be used.
+            UsageError: A transport is not installed.
         """
         async with AsyncExitStack() as opened:
             transports: dict[str, Transport] = {}
@@ -144,24 +219,24 @@ class Fleet:
                     or_here=True,
                 )
             self._opened = opened.pop_all()
-        self._means = Means(
+        self._resources = FleetResources(
             transports=transports,
             ports=PortAllocator(budget=self._run_options.limits.ports),
             descriptors=PROCESS,
             warn=self._warn,
             bind_address=self._bind_address,
-            keep=self._make_keep(transports.values()) if self._keeps else None,
+            pool=self._make_pool(transports.values()) if self._keeps else None,
         )
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop what goes on and wait until everything is closed, within the close timeout."""
-        means, self._means = self._means, None
+        """Stop the runs that go on and wait until everything is closed, within the close timeout."""
+        resources, self._resources = self._resources, None
         async with self._opened, AsyncExitStack() as kept:
-            if means is not None and means.keep is not None:
-                kept.push_async_callback(means.keep.aclose)
+            if resources is not None and resources.pool is not None:
+                kept.push_async_callback(resources.pool.aclose)
             for run in self._runs:
                 await run.aclose()
             self._runs.clear()
@@ -199,12 +274,14 @@ class Fleet:
         """
         check_call(Fleet.run, locals())
         options, hooks = _combined(options or self._run_options, hooks, changes)
-        means = self._entered()
+        resources = self._entered()
         asked = Command(command) if isinstance(command, str) else command
         chosen = self._hosts if hosts is None else self._ours(hosts)
         sudo = options.sudo
         needs_tty = sudo is not None and sudo.needs_tty
-        check_terminals(means.transports, chosen, "--tty" if asked.tty else "--become" if needs_tty else None)
+        check_terminals(
+            resources.transports, chosen, "--tty" if asked.tty else "--become" if needs_tty else None
+        )
         runner = None if sudo is None else self._sudo_runner(sudo, chosen)
         prepare.check(asked, chosen, wrap=None if runner is None else runner.sample)
         given = Given(stdin) if isinstance(stdin, bytes) else stdin
@@ -284,9 +361,9 @@ class Fleet:
 
         check_call(Fleet.run, {"options": options, "hosts": hosts, "hooks": hooks})
         options, hooks = _combined(options or self._run_options, hooks, changes)
-        means = self._entered()
+        resources = self._entered()
         chosen = self._hosts if hosts is None else self._ours(hosts)
-        unable = [host for host in chosen if not means.transports[transport_of(host)].converses]
+        unable = [host for host in chosen if not resources.transports[transport_of(host)].converses]
         if unable:
             names = ", ".join(sorted({self._shown(transport_of(host)) for host in unable}))
             raise UsageError(
@@ -306,16 +383,16 @@ class Fleet:
         )
 
     def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, HostRoute]:
-        """Where hosts are and how they are entered, with all options and ssh_config considered.
+        """Return where hosts are and how they are logged in to, considering all options and ssh_config.
 
-        It takes some microseconds a host, and belongs in a thread where there are many; no run may go on
-        meanwhile.
+        It takes some microseconds for each host, and should be called in a thread if there are many; no run
+        may go on meanwhile.
 
         Args:
-            hosts: Whose; ``None`` for all.
+            hosts: The hosts; ``None`` for all.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
         transports = self._entered().transports
         found: dict[str, HostRoute] = {}
@@ -336,46 +413,47 @@ class Fleet:
             found[host.name] = HostRoute(route.target, route.address, ways[id(route.way)][1])
         return found
 
-    def connections(self) -> tuple[KeptConnection, ...]:
-        """The connections that are open between runs, as far as is known; none without ``keep``.
+    def connections(self) -> tuple[PooledConnection, ...]:
+        """Return the connections that are open between runs, as far as is known; none without ``keep``.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
-        keep = self._entered().keep
-        return () if keep is None else keep.connections()
+        pool = self._entered().pool
+        return () if pool is None else pool.connections()
 
     def statistics(self) -> PortStatistics | None:
-        """What all connections have done to the local ports so far; ``None`` without ``keep``.
+        """Return the use of local ports by all connections so far; ``None`` without ``keep``.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
-        keep = self._entered().keep
-        return None if keep is None else keep.statistics()
+        pool = self._entered().pool
+        return None if pool is None else pool.statistics()
 
     async def release(self, hosts: Sequence[Host] | None = None) -> Mapping[str, ClosedBy | None]:
         """Close connections that are open between runs; the next run logs in again.
 
         Args:
-            hosts: Whose; ``None`` for all.
+            hosts: The hosts whose connections are closed; ``None`` for all.
 
         Returns:
-            Who closed each of them first, by host; ``None`` where there was no socket of our own.
+            The end that closed each connection first, by host; ``None`` if there was no socket of multirsh's
+            own.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
         check_call(Fleet.release, locals())
-        keep = self._entered().keep
-        return {} if keep is None else await keep.release(self._hosts if hosts is None else hosts)
+        pool = self._entered().pool
+        return {} if pool is None else await pool.release(self._hosts if hosts is None else hosts)
 
-    def _make_keep(self, transports: Iterable[Transport]) -> Keep:
-        """Make room for connections that stay; leaving the fleet gives it back, once they are closed."""
+    def _make_pool(self, transports: Iterable[Transport]) -> ConnectionPool:
+        """Make the pool, and claim descriptors for it until the fleet is left and the pool is closed."""
         per_host = max((transport.descriptors_per_host for transport in transports), default=1)
         most = PROCESS.set_aside(len(self._hosts), per_host=per_host)
         self._opened.callback(PROCESS.take_back, most, per_host=per_host)
-        return Keep(most=most, warn=self._warn)
+        return ConnectionPool(most=most, warn=self._warn)
 
     def _sudo_runner(self, sudo: Sudo, hosts: Sequence[Host]) -> SudoRunner:
         """Return what runs commands as another user; a fleet has one queue for the password."""
@@ -417,10 +495,10 @@ class Fleet:
         queue = self._password_queue
         return self._sudo_password if queue is not None and queue.is_proven else None
 
-    def _entered(self) -> Means:
-        if self._means is None:
+    def _entered(self) -> FleetResources:
+        if self._resources is None:
             raise RuntimeError("a fleet works inside 'async with'")
-        return self._means
+        return self._resources
 
     def _ours(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
         strangers = {host.name for host in hosts} - {host.name for host in self._hosts}
@@ -429,7 +507,7 @@ class Fleet:
         return once_each(hosts)
 
     def _shown(self, transport: str) -> str:
-        """A transport's name; the class of one that the caller has put in its place."""
+        """Return a transport's name, or the class of the caller's own transport of that name."""
         given = self._given.get(transport)
         return str(transport) if given is None else type(given).__name__
 

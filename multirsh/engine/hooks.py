@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from multirsh.arguments import check_fields
 from multirsh.engine.attempt import Work, no_password
-from multirsh.engine.record import NO_RECORD, Record
+from multirsh.engine.emitter import NO_RECORD, Record
 from multirsh.engine.rolling import Answer, GateOutcome
 from multirsh.model import Assignment
 from multirsh.transports.passwords import Password

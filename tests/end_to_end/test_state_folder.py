@@ -21,7 +21,7 @@ NO_ANSWER = '''
 import os
 import threading
 
-import multirsh.engine.record
+import multirsh.engine.emitter
 import multirsh.journal.state_folder
 
 open_really = os.open
@@ -36,7 +36,7 @@ def open_or_wait(path, flags, mode=0o777, *, dir_fd=None):
 
 os.open = open_or_wait
 multirsh.journal.state_folder.CALL_TIMEOUT_S = float(os.environ.get("PATIENCE", "1000"))
-multirsh.engine.record.PATIENCE_S = float(os.environ.get("PATIENCE", "1000"))
+multirsh.engine.emitter.PATIENCE_S = float(os.environ.get("PATIENCE", "1000"))
 '''
 
 

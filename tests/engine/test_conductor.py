@@ -10,10 +10,18 @@ from typing import Self
 import pytest
 
 from multirsh.engine.admission import Admission, Start
-from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.conductor import Conductor
 from multirsh.engine.hooks import RunHooks
-from multirsh.engine.rolling import ON_REQUEST, Answer, Cause, GateOutcome, Halt, RollingPlan
+from multirsh.engine.rolling import (
+    ON_REQUEST,
+    Answer,
+    Batches,
+    Cause,
+    GateOutcome,
+    MaxFail,
+    RollingPlan,
+    StopReason,
+)
 from multirsh.errors import UsageError
 from multirsh.model import Host, Status
 from tests.virtual_time import idle, in_virtual_time, seconds_of, virtual_loop
@@ -30,7 +38,7 @@ class Stage:
 
     Attributes:
         log: What happened, in order.
-        halts: Why it stopped.
+        stop_reasons: Why it stopped.
         conductor: The one.
     """
 
@@ -47,7 +55,7 @@ class Stage:
     ) -> None:
         hosts = [Host(name) for name in names.split()]
         self.log: list[str] = []
-        self.halts: list[Halt] = []
+        self.stop_reasons: list[StopReason] = []
         self._failing = failing.split()
         self._admission = Admission(hosts, fanout=10, allowed=0)
         rolling = RollingPlan(
@@ -63,7 +71,7 @@ class Stage:
             start=self._start,
             give_up=lambda start: self.log.append(f"not {start.host.name}"),
             upcoming=lambda _host: None,
-            halted=self.halts.append,
+            on_stopped=self.stop_reasons.append,
             read_up=_at_once,
         )
 
@@ -94,7 +102,7 @@ class Stage:
 
 
 def causes(stage: Stage) -> list[Cause]:
-    return [halt.cause for halt in stage.halts]
+    return [stop_reason.cause for stop_reason in stage.stop_reasons]
 
 
 @in_virtual_time
@@ -106,8 +114,8 @@ async def test_batches_come_in_order_with_a_gate_of_their_hosts_between() -> Non
     stage = Stage("a b c d e f", "1,2", gate=gate)
     await stage.conduct()
     assert stage.log == ["a", "gate 1: a", "b", "c", "gate 2: b c", "d", "e", "gate 3: d e", "f"]
-    assert not stage.halts
-    assert stage.conductor.halt is None
+    assert not stage.stop_reasons
+    assert stage.conductor.stop_reason is None
 
 
 @in_virtual_time
@@ -127,14 +135,16 @@ async def test_the_gate_comes_before_the_question_and_that_before_the_delay() ->
 
 
 @pytest.mark.parametrize(
-    ("answers", "log", "halt"),
+    ("answers", "log", "stop_reason"),
     [
         ([Answer.YES, Answer.YES], ["a", "?", "b", "?", "c"], None),
         ([Answer.ALL], ["a", "?", "b", "c"], None),
         ([Answer.YES, Answer.NO], ["a", "?", "b", "?", "not c"], Cause.REFUSED),
     ],
 )
-def test_what_was_answered_holds(answers: list[Answer], log: list[str], halt: Cause | None) -> None:
+def test_the_run_follows_the_users_answer(
+    answers: list[Answer], log: list[str], stop_reason: Cause | None
+) -> None:
     left = list(answers)
 
     async def ask(_question: str) -> Answer:
@@ -148,7 +158,7 @@ def test_what_was_answered_holds(answers: list[Answer], log: list[str], halt: Ca
     stage = Stage("a b c", "1", prompt=ask)
     conduct()
     assert stage.log == log
-    assert causes(stage) == ([] if halt is None else [halt])
+    assert causes(stage) == ([] if stop_reason is None else [stop_reason])
 
 
 @in_virtual_time
@@ -159,7 +169,9 @@ async def test_a_gate_that_does_not_pass_ends_it() -> None:
     stage = Stage("a b c", "1", gate=gate)
     await stage.conduct()
     assert stage.log == ["a", "not b", "not c"]
-    assert stage.halts == [Halt(Cause.GATE, "the gate after batch 1 did not pass: exit status 1")]
+    assert stage.stop_reasons == [
+        StopReason(Cause.GATE, "the gate after batch 1 did not pass: exit status 1")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +186,7 @@ async def test_a_gate_that_does_not_pass_ends_it() -> None:
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("what", ["gate", "question"])
-def test_what_raises_ends_it_in_order(
+def test_an_exception_of_a_hook_ends_the_run_in_order(
     what: str, error: BaseException, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
@@ -190,7 +202,7 @@ def test_what_raises_ends_it_in_order(
     stage = Stage("a b", "1", gate=gate) if what == "gate" else Stage("a b", "1", prompt=ask)
     conduct()
     assert stage.log == ["a", "not b"]
-    assert stage.halts == [Halt(Cause.ERROR, f"the {what} after batch 1 failed: {words}")]
+    assert stage.stop_reasons == [StopReason(Cause.ERROR, f"the {what} after batch 1 failed: {words}")]
     is_a_bug = isinstance(error, ZeroDivisionError)
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * is_a_bug
 
@@ -220,14 +232,14 @@ async def test_a_gate_that_cleans_up_is_waited_for_however_often_it_is_stopped()
         await idle(10)
         stage.conductor.stop()
         await idle(1)
-        stage.conductor.stop(Halt(Cause.DEADLINE, "too late"))
+        stage.conductor.stop(StopReason(Cause.DEADLINE, "too late"))
     assert stage.log == ["a", "told", "clean", "not b"]
-    assert stage.halts == [ON_REQUEST]
+    assert stage.stop_reasons == [ON_REQUEST]
     assert virtual_loop().time() == pytest.approx(10 + 5)
 
 
 @pytest.mark.parametrize("when", ["at once", "later"])
-def test_an_abandoned_gate_is_told_a_second_time(when: str) -> None:
+def test_an_abandoned_gate_is_cancelled_a_second_time(when: str) -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         try:
             await asyncio.sleep(1000)
@@ -254,7 +266,7 @@ def test_an_abandoned_gate_is_told_a_second_time(when: str) -> None:
 
 
 @in_virtual_time
-async def test_a_gate_that_will_not_be_stopped_has_nothing_to_say_any_more() -> None:
+async def test_the_outcome_of_a_gate_that_ignores_a_stop_is_ignored() -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         try:
             await asyncio.sleep(1000)
@@ -315,12 +327,12 @@ async def test_failures_are_counted_over_the_whole_run_and_those_in_flight_end()
     stage = Stage("a b c d e f", "2", max_fail="2", failing="a c")
     await stage.conduct()
     assert stage.log == ["a", "b", "c", "d", "not e", "not f"]
-    assert stage.halts == [Halt(Cause.MAX_FAIL, "2 hosts have failed (--max-fail 2)")]
-    assert stage.conductor.halt == stage.halts[0]
+    assert stage.stop_reasons == [StopReason(Cause.MAX_FAIL, "2 hosts have failed (--max-fail 2)")]
+    assert stage.conductor.stop_reason == stage.stop_reasons[0]
 
 
 @in_virtual_time
-async def test_a_stop_before_the_beginning_starts_nobody() -> None:
+async def test_a_stop_before_the_beginning_starts_no_host() -> None:
     stage = Stage("a b", "1")
     stage.conductor.stop()
     await stage.conduct()
@@ -334,11 +346,11 @@ async def test_a_stop_after_the_end_changes_nothing() -> None:
     stage.conductor.stop()
     stage.conductor.abandon()
     assert stage.log == ["a"]
-    assert stage.conductor.halt is None
+    assert stage.conductor.stop_reason is None
 
 
 @in_virtual_time
-async def test_cancelled_as_a_whole_it_takes_its_hosts_and_its_gate_along() -> None:
+async def test_cancelling_the_conductor_cancels_its_hosts_and_its_gate() -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         await asyncio.sleep(1000)
         return PASSED

@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from multirsh.engine.batches import Batches, MaxFail
 from multirsh.engine.rolling import (
     TRANSITIONS,
     Answer,
+    Batches,
     Cause,
     GateOutcome,
-    Halt,
-    Happening,
+    MaxFail,
     Rolling,
+    RollingEvent,
     RollingPlan,
     Step,
+    StopReason,
 )
 from multirsh.errors import IllegalTransition, UsageError
 from multirsh.model import Status
@@ -37,16 +38,16 @@ def end(rolling: Rolling, count: int, status: Status = Status.OK) -> None:
         rolling.ended(status)
 
 
-@pytest.mark.parametrize(("step", "happening"), list(itertools.product(Step, Happening)), ids=str)
-def test_every_step_moves_or_refuses_and_changes_nothing(step: Step, happening: Happening) -> None:
+@pytest.mark.parametrize(("step", "event"), list(itertools.product(Step, RollingEvent)), ids=str)
+def test_every_step_moves_or_refuses_and_changes_nothing(step: Step, event: RollingEvent) -> None:
     rolling = full(9)
     rolling._step = step
-    if happening in TRANSITIONS[step]:
-        rolling._receive(happening)
-        assert rolling.step is TRANSITIONS[step][happening]
+    if event in TRANSITIONS[step]:
+        rolling._receive(event)
+        assert rolling.step is TRANSITIONS[step][event]
     else:
         with pytest.raises(IllegalTransition, match=step.name):
-            rolling._receive(happening)
+            rolling._receive(event)
         assert rolling.step is step
 
 
@@ -57,8 +58,8 @@ def test_nothing_starts_again_once_it_drains() -> None:
     assert reached == {Step.DRAINING, Step.DONE, Step.STOPPED}
 
 
-def test_a_stop_is_heard_in_every_step() -> None:
-    assert all(Happening.STOP in row for row in TRANSITIONS.values())
+def test_every_step_accepts_a_stop() -> None:
+    assert all(RollingEvent.STOP in row for row in TRANSITIONS.values())
 
 
 def test_between_two_batches_come_the_gate_the_question_and_the_delay() -> None:
@@ -83,10 +84,10 @@ def test_between_two_batches_come_the_gate_the_question_and_the_delay() -> None:
         *[(step, 2, 3) for step in between],
         (Step.RUNNING, 3, 4),
     ]
-    assert rolling.halt is None
+    assert rolling.stop_reason is None
 
 
-def test_what_was_not_asked_for_is_passed() -> None:
+def test_steps_that_were_not_requested_are_skipped() -> None:
     rolling = Rolling(RollingPlan(batches=Batches.parse("1")), 3)
     for allowed in (1, 2, 3):
         assert (rolling.step, rolling.allowed) == (Step.RUNNING, allowed)
@@ -102,11 +103,11 @@ def test_without_a_plan_all_hosts_are_one_batch() -> None:
     assert rolling.step is Step.DONE
 
 
-def test_nobody_is_done_at_once() -> None:
+def test_a_run_without_hosts_is_done_at_once() -> None:
     assert full(0).step is Step.DONE
 
 
-def test_yes_to_all_asks_no_more() -> None:
+def test_after_yes_to_all_no_question_follows() -> None:
     rolling = Rolling(RollingPlan(batches=Batches.parse("1")), 4, has_prompt=True)
     end(rolling, 1)
     rolling.answered(Answer.YES)
@@ -116,14 +117,14 @@ def test_yes_to_all_asks_no_more() -> None:
     assert rolling.step is Step.DONE
 
 
-def test_too_many_failures_let_those_in_flight_end_and_start_no_more() -> None:
+def test_after_too_many_failures_hosts_in_flight_continue_and_no_more_start() -> None:
     plan = RollingPlan(batches=Batches.parse("1,5"), max_fail=MaxFail.parse("3"))
     rolling = Rolling(plan, 20)
     rolling.ended(Status.FAILED)  # of the first batch: it counts in the second
     end(rolling, 2, Status.UNREACHABLE)
-    assert rolling.halt is not None
-    assert rolling.halt.cause is Cause.MAX_FAIL
-    assert rolling.halt.message == "3 hosts have failed (--max-fail 3)"
+    assert rolling.stop_reason is not None
+    assert rolling.stop_reason.cause is Cause.MAX_FAIL
+    assert rolling.stop_reason.message == "3 hosts have failed (--max-fail 3)"
     end(rolling, 3, Status.FAILED)  # in flight: the batch is over, but not the draining
     steps = [rolling.step]
     rolling.drained()
@@ -131,15 +132,15 @@ def test_too_many_failures_let_those_in_flight_end_and_start_no_more() -> None:
     assert rolling.failures == 6
 
 
-def test_too_late_a_stop_is_none() -> None:
+def test_a_stop_after_the_end_has_no_effect() -> None:
     rolling = Rolling(RollingPlan(max_fail=MaxFail.parse("1")), 2)
     end(rolling, 1, Status.FAILED)
     end(rolling, 1)
     assert rolling.step is Step.DONE
-    assert rolling.halt is None
+    assert rolling.stop_reason is None
     rolling.stop()
     assert rolling.step is Step.DONE
-    assert rolling.halt is None
+    assert rolling.stop_reason is None
 
 
 def test_a_gate_that_does_not_pass_stops_and_says_why() -> None:
@@ -147,13 +148,13 @@ def test_a_gate_that_does_not_pass_stops_and_says_why() -> None:
     end(rolling, 1)
     rolling.gated(GateOutcome(passed=False, reason="exit status 1"))
     assert rolling.step is Step.STOPPED
-    assert rolling.halt is not None
-    assert rolling.halt.cause is Cause.GATE
-    assert rolling.halt.message == "the gate after batch 1 did not pass: exit status 1"
+    assert rolling.stop_reason is not None
+    assert rolling.stop_reason.cause is Cause.GATE
+    assert rolling.stop_reason.message == "the gate after batch 1 did not pass: exit status 1"
 
 
 @pytest.mark.parametrize(("passed", "what"), [(0, "gate"), (1, "question"), (2, "delay")])
-def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -> None:
+def test_an_error_between_batches_stops_the_run_and_says_so(passed: int, what: str) -> None:
     rolling = full(3)
     end(rolling, 1)
     if passed > 0:
@@ -162,14 +163,14 @@ def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -
         rolling.answered(Answer.YES)
     rolling.broke("it was torn")
     assert rolling.step is Step.STOPPED
-    assert rolling.halt == Halt(Cause.ERROR, f"the {what} after batch 1 failed: it was torn")
+    assert rolling.stop_reason == StopReason(Cause.ERROR, f"the {what} after batch 1 failed: it was torn")
 
 
-def test_a_stop_may_have_its_reason() -> None:
+def test_a_stop_may_have_a_reason() -> None:
     rolling = full(3)
-    rolling.stop(Halt(Cause.DEADLINE, "too late"))
+    rolling.stop(StopReason(Cause.DEADLINE, "too late"))
     rolling.stop()
-    assert rolling.halt == Halt(Cause.DEADLINE, "too late")
+    assert rolling.stop_reason == StopReason(Cause.DEADLINE, "too late")
 
 
 def test_a_no_stops() -> None:
@@ -178,17 +179,17 @@ def test_a_no_stops() -> None:
     rolling.gated(GateOutcome(passed=True))
     rolling.answered(Answer.NO)
     assert rolling.step is Step.STOPPED
-    assert rolling.halt is not None
-    assert rolling.halt.cause is Cause.REFUSED
+    assert rolling.stop_reason is not None
+    assert rolling.stop_reason.cause is Cause.REFUSED
 
 
-def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
+def test_the_first_reason_to_stop_is_the_one_that_is_reported() -> None:
     rolling = Rolling(RollingPlan(max_fail=MaxFail.parse("1")), 9)
     rolling.ended(Status.LOST)
     rolling.stop()
-    assert rolling.halt is not None
-    assert rolling.halt.cause is Cause.MAX_FAIL
-    assert rolling.halt.message == "1 host has failed (--max-fail 1)"
+    assert rolling.stop_reason is not None
+    assert rolling.stop_reason.cause is Cause.MAX_FAIL
+    assert rolling.stop_reason.message == "1 host has failed (--max-fail 1)"
 
 
 def test_more_endings_than_hosts_are_a_bug() -> None:
@@ -199,7 +200,7 @@ def test_more_endings_than_hosts_are_a_bug() -> None:
 
 
 @pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf")])
-def test_a_delay_that_cannot_be_kept_is_refused(delay: float) -> None:
+def test_an_invalid_delay_is_refused(delay: float) -> None:
     with pytest.raises(UsageError, match="batch delay"):
         RollingPlan(delay=delay)
 
@@ -284,7 +285,7 @@ class RollingMachine(RuleBasedStateMachine):
             assert rolling.step in {Step.RUNNING, Step.DRAINING}
         if rolling.step is Step.DONE:
             assert self.ended == 20
-        assert (rolling.halt is not None) == (rolling.step in {Step.DRAINING, Step.STOPPED})
+        assert (rolling.stop_reason is not None) == (rolling.step in {Step.DRAINING, Step.STOPPED})
         self.allowed = rolling.allowed
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from multirsh.cli.shell.modes import LIVE
 from multirsh.cli.shell.selection import Selection
-from multirsh.engine.keep import KeptConnection
+from multirsh.engine.pool import PooledConnection
 from multirsh.inventory import fold
 from multirsh.model import ClosedBy
 from multirsh.output.escape import escape_text
@@ -66,7 +66,7 @@ def groups(selection: Selection) -> str:
 
 def status(
     selection: Selection,
-    connections: Collection[KeptConnection],
+    connections: Collection[PooledConnection],
     ports: PortStatistics | None,
     *,
     now: float,

@@ -1,4 +1,4 @@
-"""A host's attempts, one after the other, up to its one ending."""
+"""The attempts at each host of a run, one after the other, up to the host's one ending."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 from multirsh.engine.admission import Admission, Start
 from multirsh.engine.attempt import Ending, Stop, Task, attempt
 from multirsh.engine.barrier import Barrier
+from multirsh.engine.emitter import EventEmitter, Record, durable
 from multirsh.engine.hooks import RunWork
 from multirsh.engine.options import RunOptions
-from multirsh.engine.record import Record, safe
-from multirsh.engine.report import Report
+from multirsh.engine.pool import Connectors
 from multirsh.engine.results import HostResult
 from multirsh.engine.retry import decide
-from multirsh.engine.ways import Ways
 from multirsh.model import Assignment, ClosedBy, Host, Phase, Seconds, Status
 from multirsh.shortage import has_room, no_memory, relieve
 from multirsh.transports.base import Connection, Stream, congestion_of
@@ -27,19 +26,19 @@ if TYPE_CHECKING:
     from multirsh.files.results import FileResult
 
 HOST_BYTES: Final = 2 * 1024 * 1024
-"""What a host may take while it is connected: its connection, and the output that waits for the reader. Where
-there is not so much, it is not begun, so that those in flight go on."""
+"""Bytes of memory that a connected host may need for its connection and the output that waits for the reader.
+If so much is not available, the host is not started, so that those in flight can continue."""
 
 
 @dataclass(slots=True, eq=False)
-class _Try:
+class _Attempt:
     """One attempt; its socket may drain after its ending.
 
     Attributes:
         result: How it ended.
-        sink: What it wrote.
-        closed_in: Seconds from there to the end of its connection; ``None`` while that drains.
-        is_last: Whether its ending is the host's.
+        sink: The counts of its output.
+        closed_in: Seconds from its ending to the end of its connection; ``None`` while that drains.
+        is_last: Whether its ending is that of the host.
     """
 
     result: HostResult
@@ -50,23 +49,23 @@ class _Try:
 
 @dataclass(slots=True)
 class _Steps:
-    """Which steps of an attempt have been taken, for where memory runs out between them.
+    """The steps that an attempt has taken, in case memory runs out between them.
 
     Attributes:
-        has_left: Its place in the fanout is free.
-        is_told: Its result is told, or it comes again.
-        is_closed: Its connection is closed.
-        is_finished: The host's ending is told, or it comes again.
+        has_left: Whether its place in the fanout is free.
+        is_reported: Whether its result is reported, or the host is tried again.
+        is_closed: Whether its connection is closed.
+        is_finished: Whether the host's ending is reported, or the host is tried again.
     """
 
     has_left: bool = False
-    is_told: bool = False
+    is_reported: bool = False
     is_closed: bool = False
     is_finished: bool = False
 
 
-class Tries:
-    """Those of one run."""
+class HostAttempts:
+    """Makes the attempts at the hosts of one run."""
 
     def __init__(
         self,
@@ -76,45 +75,45 @@ class Tries:
         assignments: Mapping[str, Assignment],
         *,
         stop: Stop,
-        report: Report,
+        emitter: EventEmitter,
         admission: Admission,
         barrier: Barrier | None,
-        ways: Ways,
+        connectors: Connectors,
         ended: Callable[[HostResult], None],
         wake: Callable[[], None],
     ) -> None:
-        """Try nobody yet.
+        """Prepare the attempts; none is made yet.
 
         Args:
             work: What is done on each host.
-            options: How often it is tried, and for how long.
-            record: Keeps the events.
-            assignments: Each host's part, by its name.
+            options: The options of the run: how often a host is tried, and for how long.
+            record: Stores the events.
+            assignments: The assignment of each host, by name.
             stop: Gives up the attempts that go on.
-            report: Is told of all.
-            admission: Is told who has logged in, ended, closed.
-            barrier: Holds who has logged in; ``None`` to hold nobody.
-            ways: Give the connections.
-            ended: Told of each host's result, but of those that were never started.
-            wake: Called when ``admission`` may let somebody start.
+            emitter: Emits the events of the attempts.
+            admission: Receives each login, ending and close.
+            barrier: Holds hosts that are logged in; ``None`` for no barrier.
+            connectors: Make the connections.
+            ended: Called with each result but those of hosts that were never started.
+            wake: Called when ``admission`` may let another host start.
         """
         self._work = work
         self._options = options
         self._record = record
         self._assignments = assignments
         self._stop = stop
-        self._report = report
+        self._emitter = emitter
         self._admission = admission
         self._barrier = barrier
-        self._ways = ways
+        self._connectors = connectors
         self._ended = ended
         self._wake = wake
         self._rng = random.Random()  # noqa: S311 - it only spreads load
-        self._waiting_again: dict[str, _Try] = {}
+        self._awaiting_retry: dict[str, _Attempt] = {}
         self._came_stale: set[str] = set()
 
     async def run(self, start: Start) -> None:
-        """Make one attempt at a host; where there is no memory for that, the host ends as ``local``."""
+        """Make one attempt at a host; if there is not enough memory for it, the host ends as ``local``."""
         steps = _Steps()
         try:
             await self._run(start, steps)
@@ -126,15 +125,15 @@ class Tries:
         host = start.host
         if not has_room(HOST_BYTES):
             raise MemoryError
-        connection = self._ways.to(host).connection(host)
-        sink = _Sink(self._report, host, connection)
+        connection = self._connectors.connector_for(host).connection(host)
+        sink = _Sink(self._emitter, host, connection)
         began = _now()
         comes_again = False
         try:
-            kept = self._report.host_started(host, start.attempt)
+            recorded = self._emitter.host_started(host, start.attempt)
             ending = await attempt(
                 connection,
-                self._task(host, kept, sink),
+                self._task(host, recorded, sink),
                 sink,
                 timeouts=self._options.timeouts,
                 stop=self._stop,
@@ -143,17 +142,17 @@ class Tries:
             steps.has_left = True
         finally:
             connection.close()
-            self._report.stream.forget(connection)
+            self._emitter.stream.forget(connection)
             self._wake()
         closing: asyncio.Future[ClosedBy | None] = asyncio.get_running_loop().create_future()
         result = _result(start, ending, connection, began=began, closing=closing)
-        made = _Try(result, sink, is_last=not comes_again)
+        made = _Attempt(result, sink, is_last=not comes_again)
         if comes_again:
-            self._waiting_again[host.name] = made
-            steps.is_told = steps.is_finished = True
+            self._awaiting_retry[host.name] = made
+            steps.is_reported = steps.is_finished = True
         else:
-            self._tell(result)
-            steps.is_told = True
+            self._report(result)
+            steps.is_reported = True
         ended = _now()
         try:
             closing.set_result(await connection.closed())
@@ -168,49 +167,49 @@ class Tries:
             steps.is_finished = True
 
     def _give_up_for_memory(self, start: Start, steps: _Steps) -> None:
-        """Take the steps that are left of an attempt, after ``relieve``."""
+        """Take the remaining steps of an attempt that ran out of memory, after ``relieve``."""
         if not steps.has_left:
             self._admission.ended(start.host, _now())
         result = HostResult(
             host=start.host, status=Status.LOCAL, error=no_memory(Phase.RUN), attempts=start.attempt
         )
-        if not steps.is_told:
-            self._tell(result)
+        if not steps.is_reported:
+            self._report(result)
         if not steps.is_closed:
             self._admission.closed()
         if not steps.is_finished:
-            self._report.host_finished(result)
+            self._emitter.host_finished(result)
         self._wake()
 
     @property
     def again(self) -> frozenset[str]:
-        """The names of the hosts that are between two attempts."""
-        return frozenset(self._waiting_again)
+        """The names of hosts that are between two attempts."""
+        return frozenset(self._awaiting_retry)
 
     def give_up(self, start: Start) -> None:
-        """Take note of a start that will not be.
+        """Report the ending of a host that will not be started any more.
 
         Args:
-            start: Of a host that was never tried, or of one that waited to be tried again: then the ending
-                of its last attempt is its own.
+            start: The start that will not take place. If the host waited to be tried again, it ends as its
+                last attempt did.
         """
-        made = self._waiting_again.pop(start.host.name, None)
+        made = self._awaiting_retry.pop(start.host.name, None)
         if made is None:
             never = HostResult(host=start.host, status=Status.NOT_RUN, attempts=0)
-            self._report.result(never)
-            self._report.host_finished(never)
+            self._emitter.result(never)
+            self._emitter.host_finished(never)
             return
         made.is_last = True
-        self._tell(made.result)
+        self._report(made.result)
         if made.closed_in is not None:
             self._finish(made)
 
-    def _task(self, host: Host, kept: Future[None] | None, sink: _Sink) -> Task:
+    def _task(self, host: Host, recorded: Future[None] | None, sink: _Sink) -> Task:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
-            # Before its command is sent: no record forgets a host that may have run it.
-            await safe(kept, self._record)
+            # Before the command is sent, so that the record names every host that may have run it.
+            await durable(recorded, self._record)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
 
@@ -227,15 +226,14 @@ class Tries:
         )
 
     def _leave_flight(self, start: Start, ending: Ending, connection: Connection) -> bool:
-        """Give the host's place free; whether another attempt will be made."""
+        """Free the host's place in the fanout; return whether another attempt will be made."""
         now, name = _now(), start.host.name
-        self._waiting_again.pop(name, None)
+        self._awaiting_retry.pop(name, None)
         pause = congestion = None
         if not self._stop.is_on:
             congestion = congestion_of(ending.status, ending.failure)
-            if self._ways.is_stale(
-                connection
-            ):  # that was no attempt at the host yet, but at what was left of one
+            if self._connectors.is_stale(connection):
+                # The host itself was not tried yet, only the remains of a connection to it.
                 self._came_stale.add(name)
                 pause = 0.0
             else:
@@ -244,12 +242,12 @@ class Tries:
         again_at = None if pause is None else now + pause
         return self._admission.ended(start.host, now, congestion=congestion, again_at=again_at)
 
-    def _tell(self, result: HostResult) -> None:
-        self._report.result(result)
+    def _report(self, result: HostResult) -> None:
+        self._emitter.result(result)
         self._ended(result)
 
-    def _finish(self, made: _Try) -> None:
-        self._report.host_finished(
+    def _finish(self, made: _Attempt) -> None:
+        self._emitter.host_finished(
             made.result,
             stdout_bytes=made.sink.stdout_bytes,
             stderr_bytes=made.sink.stderr_bytes,
@@ -260,19 +258,19 @@ class Tries:
 class _Sink:
     """Counts the output of one attempt and passes it on.
 
-    Output that there is no memory for is dropped, and the attempt is cancelled for it: a transport need not
-    know what to do.
+    If there is no memory for some output, it is dropped and the attempt is cancelled, so that transports need
+    not handle that.
 
     Attributes:
-        is_short: Whether that has happened.
-        stdout_bytes: Of standard output.
-        stderr_bytes: Of standard error.
+        is_short: Whether memory was short and the attempt was cancelled.
+        stdout_bytes: The bytes of standard output so far.
+        stderr_bytes: The bytes of standard error so far.
     """
 
-    __slots__ = ("_attempt", "_connection", "_host", "_report", "is_short", "stderr_bytes", "stdout_bytes")
+    __slots__ = ("_attempt", "_connection", "_emitter", "_host", "is_short", "stderr_bytes", "stdout_bytes")
 
-    def __init__(self, report: Report, host: Host, connection: Connection) -> None:
-        self._report = report
+    def __init__(self, emitter: EventEmitter, host: Host, connection: Connection) -> None:
+        self._emitter = emitter
         self._host = host
         self._connection = connection
         self._attempt = asyncio.current_task()
@@ -281,20 +279,20 @@ class _Sink:
         self.stderr_bytes = 0
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take output of the command."""
+        """Count output of the command and pass it on."""
         if stream == "stdout":
             self.stdout_bytes += len(data)
         else:
             self.stderr_bytes += len(data)
         try:
-            self._report.output(self._host, stream, data, self._connection)
+            self._emitter.output(self._host, stream, data, self._connection)
         except MemoryError:
             self._give_up()
 
     def copied(self, copy: FileResult) -> None:
-        """Take note of a file."""
+        """Report a file that was copied."""
         try:
-            self._report.copied(self._host, copy, self._connection)
+            self._emitter.copied(self._host, copy, self._connection)
         except MemoryError:
             self._give_up()
 
