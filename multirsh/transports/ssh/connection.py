@@ -259,7 +259,7 @@ class SshConnection:
                     session.ended
                 )  # a caller that gives up on the command may still wait for its end
             else:
-                await self._fed(session, stdin, link, ending=END_OF_INPUT if tty else b"")
+                await self._feed_until_end(session, stdin, link, ending=END_OF_INPUT if tty else b"")
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
@@ -270,7 +270,7 @@ class SshConnection:
             raise HostError(self._host.name, status, failure)
         return session.outcome
 
-    async def _fed(
+    async def _feed_until_end(
         self, session: CommandSession, stdin: Stdin, link: ClientConnection, *, ending: bytes
     ) -> None:
         """Send the command its input until the command ends, whether or not it reads all of it.

@@ -45,7 +45,7 @@ from multirsh.transports.ssh.session import FIRST_BYTES, CommandSession
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptReport:
     """The script's report.
 
     Attributes:
@@ -92,7 +92,7 @@ def is_ready(heard: bytes, key: str) -> bool:
     return f"{key}:ready".encode() in heard
 
 
-def read_answer(heard: bytes, key: str) -> Answer | None:
+def read_report(heard: bytes, key: str) -> ScriptReport | None:
     """Find the script's report in the output; return ``None`` if it is not there yet.
 
     Args:
@@ -102,7 +102,7 @@ def read_answer(heard: bytes, key: str) -> Answer | None:
     found = re.search(rb"%b:left ([0-9]{1,9}) away ([0-9]{1,9}) blind ([01])\r?\n" % key.encode(), heard)
     if found is None:
         return None
-    return Answer(left=int(found[1]), away=int(found[2]), is_blind=found[3] == b"1")
+    return ScriptReport(left=int(found[1]), away=int(found[2]), is_blind=found[3] == b"1")
 
 
 def prompts(heard: bytes, key: str) -> list[int]:
@@ -115,16 +115,16 @@ def prompts(heard: bytes, key: str) -> list[int]:
     return [int(number) for number in re.findall(rb"%b:asks ([0-9]{1,9})%%;" % key.encode(), heard)]
 
 
-def judge(answer: Answer, *, channel_closed: bool) -> Fate:
+def judge(report: ScriptReport, *, channel_closed: bool) -> Fate:
     """Decide what has become of the command.
 
     Args:
-        answer: The script's report.
+        report: The script's report.
         channel_closed: Whether the remote has closed the command's channel: then no process holds its output.
     """
-    if answer.left or answer.away:
+    if report.left or answer.away:
         return Fate.ALIVE
-    return Fate.DEAD if channel_closed and not answer.is_blind else Fate.UNKNOWN
+    return Fate.DEAD if channel_closed and not report.is_blind else Fate.UNKNOWN
 
 
 READY_S: Final = 5.0
@@ -157,18 +157,18 @@ async def end_command(
     """
     was_open = not session.ended.done()  # otherwise it was closed for another reason
     try:
-        answer = await _ask(link, kill_after, password)
-        if answer is not None:
+        report = await _ask(link, kill_after, password)
+        if report is not None:
             with session.unpaused():
                 closed = was_open and await _closed(session, CLOSE_S)
-            return judge(answer, channel_closed=closed)
+            return judge(report, channel_closed=closed)
         await _signal(session, kill_after)
     except (asyncssh.Error, OSError):
         pass  # the connection is dead, or unresponsive
     return Fate.UNKNOWN
 
 
-async def _ask(link: ClientConnection, kill_after: float, password: Password | None) -> Answer | None:
+async def _ask(link: ClientConnection, kill_after: float, password: Password | None) -> ScriptReport | None:
     """Run the script in a second channel.
 
     Returns:
@@ -204,8 +204,8 @@ async def _ask(link: ClientConnection, kill_after: float, password: Password | N
         async with asyncio.timeout(kill_after + LOOK_S):
             await _answer_sudo(channel, session, ear, key, password)
             channel.write_eof()
-            await ear.hears(lambda heard: read_answer(heard, key) is not None, session)
-        return read_answer(ear.heard, key)
+            await ear.hears(lambda heard: read_report(heard, key) is not None, session)
+        return read_report(ear.heard, key)
     finally:
         # End its input, so that a forced command that waits for input ends.
         channel.close()
@@ -223,7 +223,7 @@ async def _answer_sudo(
 
     def is_next(heard: bytes) -> bool:
         has_asked = len(prompts(heard, key)) > answered
-        return has_asked or read_answer(heard, key) is not None
+        return has_asked or read_report(heard, key) is not None
 
     while password is not None:
         await ear.hears(is_next, session)
