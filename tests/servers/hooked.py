@@ -414,8 +414,8 @@ class HookedServer(Stoppable):
         if self._acceptor is not None:
             # Not waited for: from Python 3.12 on that includes connections, which may stay open on purpose.
             self._acceptor.close()
-        # Some turns, so that connections which are being accepted are ended too, and the transports' own closing
-        # callbacks have run before the loop ends.
+        # Some turns, so that connections which are being accepted are ended too, and the transports' own
+        # closing callbacks have run before the loop ends.
         for _ in range(10):
             for link in self.links:
                 link.end()
