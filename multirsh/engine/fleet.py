@@ -447,7 +447,7 @@ class Fleet:
         return {} if pool is None else await pool.release(self._hosts if hosts is None else hosts)
 
     def _make_pool(self, transports: Iterable[Transport]) -> ConnectionPool:
-        """Make room for connections that stay; leaving the fleet gives it back, once they are closed."""
+        """Set descriptors aside for connections that stay open; they are given back when those are closed."""
         per_host = max((transport.descriptors_per_host for transport in transports), default=1)
         most = PROCESS.set_aside(len(self._hosts), per_host=per_host)
         self._opened.callback(PROCESS.take_back, most, per_host=per_host)
