@@ -1,4 +1,4 @@
-"""One attempt at one host: connected, logged in, run; each within its time; every way it ends, as data."""
+"""One attempt at one host: connect, log in, run, each within its time limit. Every ending is data."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Ending:
     """How an attempt ended.
 
     Attributes:
-        status: The host's status.
-        exit_status: 0-255 where the command exited, else ``None``.
-        signal: Where a signal ended it, else ``None``.
-        failure: Why there is neither, else ``None``.
+        status: The status of the host.
+        exit_status: The exit status, 0 to 255, if the command exited; otherwise ``None``.
+        signal: The name of the signal that ended the command; otherwise ``None``.
+        failure: Why there is neither, or ``None``.
     """
 
     status: Status
@@ -42,15 +42,15 @@ class Ending:
 
 
 async def _at_once() -> None:
-    """Hold nobody back."""
+    """Do not wait."""
 
 
 def no_password() -> None:
-    """Know none."""
+    """Return no password."""
 
 
 Work: TypeAlias = "Callable[[Connection, CopyObserver], Awaitable[Outcome]]"
-"""What is done on a host once we are in, such as running a command; raises what ``Connection.run`` does."""
+"""What is done on a host after login, such as running a command; it raises what ``Connection.run`` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +58,12 @@ class Task:
     """What an attempt is to do.
 
     Attributes:
-        work: Done when the login is through.
-        passed: Called each time when a jump host has let us through.
-        is_short: Whether there was no memory to take output: then this very task was cancelled for it.
-        entered: Awaited before it: who is told that we are in, and may hold us.
-        sudo_password: What sudo is answered, where it is asked to end what it began.
+        work: Called after the login.
+        passed: Called each time the login has passed a jump host.
+        is_short: Returns whether there was no memory for output, so that the task of the attempt was
+            cancelled.
+        entered: Awaited between the login and the work, which it may delay.
+        sudo_password: Returns the password for sudo, if sudo is needed to end a command.
     """
 
     work: Work
@@ -73,39 +74,39 @@ class Task:
 
 
 class Stop:
-    """A switch that gives up all attempts at once, in two steps; it is never turned back."""
+    """A switch that gives up all attempts of a run, in two steps; it is never turned off."""
 
     def __init__(self) -> None:
         self._scopes: set[asyncio.Timeout] = set()
         self._last_scopes: set[asyncio.Timeout] = set()
         self.reason: Ending | None = None
-        """How those in flight end, once it is on."""
+        """How hosts in flight end, once the switch is on."""
         self.is_final = False
-        """Whether not even the ends of remote commands are waited for."""
+        """Whether the ends of remote commands are not waited for."""
 
     @property
     def is_on(self) -> bool:
-        """Whether it was turned."""
+        """Whether the switch is on."""
         return self.reason is not None
 
     def turn_on(self, reason: Ending) -> None:
-        """Give up every attempt that goes on, and each that begins later; the first reason holds."""
+        """Give up every attempt that goes on or begins later; the first reason holds."""
         if self.reason is None:
             self.reason = reason
             _expire(self._scopes)
 
     def turn_final(self) -> None:
-        """Wait for nothing more; it has to be on."""
+        """Wait for nothing any more; the switch must be on."""
         if not self.is_final:
             self.is_final = True
             _expire(self._last_scopes)
 
     def guard(self) -> AbstractAsyncContextManager[None]:
-        """Raise ``_Stopped`` inside when the switch is turned."""
+        """Raise ``_Stopped`` inside the context when the switch is turned on."""
         return self._guarded(self._scopes, is_on=self.is_on)
 
     def last_guard(self) -> AbstractAsyncContextManager[None]:
-        """Raise ``_Stopped`` inside when it is turned to its end."""
+        """Raise ``_Stopped`` inside the context when the switch is final."""
         return self._guarded(self._last_scopes, is_on=self.is_final)
 
     @contextlib.asynccontextmanager
@@ -122,19 +123,19 @@ class Stop:
 async def attempt(
     connection: Connection, task: Task, observer: CopyObserver, *, timeouts: Timeouts, stop: Stop
 ) -> Ending:
-    """Open ``connection`` and do the work; the connection is left for the caller to close.
+    """Open ``connection`` and do the work; the caller closes the connection.
 
-    Work that was given up on is ended on the remote, too.
+    A command that is given up is ended on the remote host, too.
 
     Args:
-        connection: Not yet begun.
+        connection: The connection, not open yet.
         task: What to do.
-        observer: Takes all output, and is told of files, before this returns.
-        timeouts: For how long.
-        stop: Gives up when it is turned.
+        observer: Receives all output, and each file copied, before this returns.
+        timeouts: The time limits.
+        stop: The switch that gives the attempt up.
 
     Returns:
-        The ending: nothing but a cancellation of this very task is raised.
+        The ending. Nothing is raised but a cancellation of the task of the attempt.
     """
     try:
         try:
@@ -165,7 +166,7 @@ async def attempt(
 
 
 async def _made(connection: Connection, task: Task, observer: CopyObserver, timeouts: Timeouts) -> Ending:
-    """Take the steps of an attempt, each within its time."""
+    """Take the steps of an attempt, each within its time limit."""
     async with _within(timeouts.connect, "not logged in") as scope:
         way_in = LoginDeadline(scope, port_seconds=timeouts.port, passed=task.passed)
         await connection.open(way_in)
@@ -179,12 +180,12 @@ async def _made(connection: Connection, task: Task, observer: CopyObserver, time
         else:
             if not task.is_short():
                 return ending
-        await asyncio.sleep(0)  # where the cancellation has not come yet, it comes here
+        await asyncio.sleep(0)  # a cancellation that is still pending arrives here
         raise MemoryError
 
 
 def _is_for_memory(error: BaseException, task: Task) -> bool:
-    """Whether memory was short; of a cancellation, whether it was for that alone."""
+    """Return whether memory was short, and a cancellation had no other reason."""
     if isinstance(error, MemoryError):
         return True
     this = asyncio.current_task()
@@ -192,7 +193,7 @@ def _is_for_memory(error: BaseException, task: Task) -> bool:
 
 
 def _short(error: BaseException, phase: Phase) -> Ending:
-    """How an attempt ends for which there is no thread, or no memory."""
+    """Return the ending of an attempt for which there is no thread or no memory."""
     relieve()
     if isinstance(error, NoThreadError):
         return Ending(status=Status.LOCAL, failure=Failure(ErrorKind.MEMORY, phase, error.strerror))
@@ -206,7 +207,7 @@ _STARTED: Final = frozenset({Phase.SESSION, Phase.RUN})
 async def _with_its_fate(
     given_up: Ending, connection: Connection, task: Task, kill_after: float, stop: Stop
 ) -> Ending:
-    """End what was given up on, and say what has become of it."""
+    """End a command that was given up, and return the ending with the command's fate."""
     if given_up.failure is None or given_up.failure.phase not in _STARTED:
         return given_up
     fate = Fate.UNKNOWN
@@ -217,7 +218,7 @@ async def _with_its_fate(
 
 
 def _placed(reason: Ending | None, phase: Phase) -> Ending:
-    """The switch's reason, at the place where it met this host."""
+    """Return the switch's ending with the phase that this host was in."""
     if reason is None or reason.failure is None:
         raise AssertionError("a switch that is on has a reason")
     return replace(reason, failure=replace(reason.failure, phase=phase))
@@ -228,16 +229,16 @@ def _expire(scopes: set[asyncio.Timeout]) -> None:
         scope.reschedule(0)
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: the run was told to stop
-    """The switch was turned."""
+class _Stopped(Exception):  # noqa: N818 - not an error: the run is being stopped
+    """The switch was turned on."""
 
 
 class _DeadlinePassed(Exception):  # noqa: N818 - a TimeoutError would look like the system's own
-    """A step took too long; its words say what was waited for."""
+    """A step took too long; the message says which."""
 
 
 def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManager[asyncio.Timeout]:
-    """Raise ``_DeadlinePassed`` when what is inside takes longer; ``None`` is no bound."""
+    """Raise ``_DeadlinePassed`` if the context takes longer than ``seconds``; ``None`` is no limit."""
     if seconds is None:
         return asyncio.timeout(None)
     return _raising(_DeadlinePassed(f"{otherwise} within {seconds:g} s"), awake_timeout(seconds))
@@ -247,7 +248,7 @@ def _within(seconds: float | None, otherwise: str) -> AbstractAsyncContextManage
 async def _raising(
     error: Exception, bound: AbstractAsyncContextManager[asyncio.Timeout]
 ) -> AsyncGenerator[asyncio.Timeout, None]:
-    """Raise ``error`` when ``bound`` expires; a ``TimeoutError`` of the system's own passes as it is."""
+    """Raise ``error`` when ``bound`` expires; a ``TimeoutError`` of the system is passed on as it is."""
     scope: asyncio.Timeout | None = None
     try:
         async with bound as scope:

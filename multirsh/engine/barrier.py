@@ -1,4 +1,4 @@
-"""A barrier: everybody logs in and waits; then the command is released to all at once."""
+"""A barrier: all hosts are logged in to and wait; then the command is released to all of them at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from multirsh.inventory import fold
 
 NAMES_TOLD: Final = 400
-"""Characters of the missing hosts' names in a line for people."""
+"""The largest number of characters of the missing hosts' names in a line for people."""
 
 
 class Barrier:
-    """Holds the hosts of one run."""
+    """Holds the hosts of one run until all of them are ready or have failed."""
 
     def __init__(self, hosts: Sequence[str], say: Callable[[str], None]) -> None:
-        """Wait for ``hosts``.
+        """Close the barrier.
 
         Args:
-            hosts: Names of all of them.
-            say: Takes a line for people: who is missing, and how far apart the starts were.
+            hosts: The names of all hosts of the run.
+            say: Called with lines for people: which hosts are missing, and how far apart the starts were.
         """
         self._awaited = dict.fromkeys(hosts)
         self._total = len(hosts)
@@ -33,9 +33,9 @@ class Barrier:
         self._last_start: float | None = None
 
     async def arrive(self, host: str) -> None:
-        """``host`` is logged in: wait until everybody is, or has failed."""
+        """Note that ``host`` is logged in, and wait until every other host is or has failed."""
         if self._released.is_set():
-            return  # it was held before, and is tried once more
+            return  # the command was released before, and the host is tried again
         self._waiting += 1
         self._settle(host)
         await self._released.wait()
@@ -44,36 +44,36 @@ class Barrier:
         self._last_start = now
 
     def fail(self, host: str) -> None:
-        """``host`` has ended; if it had not arrived, it will not."""
+        """Note that ``host`` has ended; if it has not arrived, it is missing."""
         if host in self._awaited:
             self._missing.append(host)
             self._settle(host)
 
     def call_off(self) -> None:
-        """The command will not be released; those who wait are given up by others."""
+        """Never release the command; the run gives up the hosts that wait."""
         if not (self.is_released or self._is_off):
             self._is_off = True
             self._say(f"barrier: called off; {self._waiting} of {self._total} hosts were ready")
 
     @property
     def is_released(self) -> bool:
-        """Whether the command was let go."""
+        """Whether the command was released."""
         return self._released.is_set()
 
     @property
     def waiting(self) -> int:
-        """Hosts that are logged in and wait for the others."""
+        """The number of hosts that are logged in and wait for the others."""
         return 0 if self.is_released or self._is_off else self._waiting
 
     @property
     def skew(self) -> float | None:
-        """Seconds between the first start of the command and the last; ``None`` before there was one."""
+        """Seconds between the first and the last start of the command; ``None`` before the first one."""
         if self._first_start is None or self._last_start is None:
             return None
         return self._last_start - self._first_start
 
-    def tell_skew(self) -> None:
-        """Say how far apart the starts were, if there were any."""
+    def report_skew(self) -> None:
+        """Report how far apart the starts of the command were, if there were any."""
         if self.skew is not None:
             self._say(f"barrier: the command was sent to all within {self.skew * 1000:.1f} ms")
 

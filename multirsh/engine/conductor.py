@@ -1,7 +1,7 @@
-"""Who starts when, awaited: the shell around ``Admission`` and ``Rolling``.
+"""The start of hosts: the asynchronous shell around ``Admission`` and ``Rolling``.
 
-It starts hosts as there are places, moves from batch to batch, and comes back
-when every host has ended or will not be started.
+It starts hosts as soon as they may start, moves from batch to batch, and
+returns when every host has ended or will not be started.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from multirsh.waits import Awaited, Wait
 logger = logging.getLogger(__name__)
 
 READER_PATIENCE_S: Final = 1.0
-"""How long a gate, or a question, waits for a reader that takes its time."""
+"""How long a gate or a question waits for a slow reader, in seconds."""
 
 AHEAD: Final = 128
-"""So many hosts are announced before their turn, to have their names looked up."""
+"""The number of hosts whose names are looked up before their turn."""
 
 
 class Conductor:
-    """Conducts one run."""
+    """Starts the hosts of one run."""
 
     def __init__(
         self,
@@ -44,18 +44,18 @@ class Conductor:
         on_stopped: Callable[[StopReason], None],
         read_up: Callable[[], Awaitable[None]],
     ) -> None:
-        """Begin nothing yet.
+        """Prepare to start hosts; ``conduct`` begins.
 
         Args:
-            admission: Says who may start.
-            plan: The run's batches, and when to stop.
+            admission: Says which hosts may start.
+            plan: The run's batches, and how many failures stop it.
             hooks: The gate and the prompt.
-            total: Hosts of the run.
-            start: One attempt at a host.
-            give_up: Told of each start that will not be.
-            upcoming: Told of each host some time before its turn.
-            on_stopped: Told once that no more hosts are started, and why, before they are given up.
-            read_up: Waits until the run's reader knows all that has happened.
+            total: The number of hosts of the run.
+            start: Makes one attempt at a host.
+            give_up: Called with each start that will not take place.
+            upcoming: Called with each host some time before its turn.
+            on_stopped: Called once when no more hosts are started, with the reason, before they are given up.
+            read_up: Waits until the run's reader has processed every event so far.
         """
         self._admission = admission
         self._hooks = hooks
@@ -81,7 +81,7 @@ class Conductor:
         return self._rolling.stop_reason
 
     def waits(self, now: float) -> list[Wait]:
-        """What keeps hosts from being started."""
+        """Return what the start of hosts waits for."""
         match self._rolling.step:
             case Step.RUNNING:
                 return self._admission.waits(now)
@@ -95,29 +95,29 @@ class Conductor:
                 return []
 
     def wake(self) -> None:
-        """Something has changed: look who may start now."""
+        """Look again which hosts may start, since something has changed."""
         self._wake.set()
 
     def ended(self, status: Status) -> None:
-        """A host that was started has its result."""
+        """Note that a host which was started has its result."""
         self._rolling.ended(status)
         self._wake.set()
 
     def stop(self, stop_reason: StopReason = ON_REQUEST) -> None:
-        """Start no further host; a gate, a question or a delay is cut short."""
+        """Start no more hosts, and cut a gate, a question or a delay short."""
         self._rolling.stop(stop_reason)
         if self._interlude is not None and not self._interlude.cancelling():
             self._interlude.cancel()
         self._wake.set()
 
     def abandon(self) -> None:
-        """Tell a gate that cleans up after itself to hurry; ``stop`` comes first."""
+        """Cancel, after ``stop``, a gate once more that is still cleaning up."""
         if self._interlude is not None:
-            # Later, since a task that is cancelled twice at once notices it once.
+            # Later, since a task that is cancelled twice in a row notices only one cancellation.
             self._interlude.get_loop().call_soon(self._interlude.cancel)
 
     async def conduct(self, group: asyncio.TaskGroup) -> None:
-        """Start hosts in ``group``, until all have ended or will not be started."""
+        """Start hosts in ``group`` until all have ended or will not be started."""
         while True:
             self._wake.clear()
             match self._rolling.step:
@@ -126,7 +126,7 @@ class Conductor:
                 case Step.DRAINING:
                     self._stop_starting()
                     if self._rolling.step is not Step.DRAINING:
-                        continue  # those who waited to be tried again were the last
+                        continue  # the last hosts were those that waited to be tried again
                     if not self._admission.in_flight:
                         self._rolling.drained()
                         continue
@@ -167,7 +167,7 @@ class Conductor:
             self._give_up(start)
 
     async def _between_batches(self, group: asyncio.TaskGroup) -> None:
-        """Do what the step says, in a task of its own: what is cancelled there is not the run."""
+        """Do what the step says in a task of its own, which can be cancelled without the run."""
         step = self._rolling.step
         self._interlude = group.create_task(self._interval(step), name=f"multirsh {step.value}")
         await asyncio.wait((self._interlude,))
@@ -185,10 +185,10 @@ class Conductor:
             self._broke(step, f"{type(error).__name__}: {error}")
 
     async def _decide(self, step: Step) -> None:
-        """Have it decided whether the run goes on. A stop may come at the same moment: then it holds."""
+        """Find out whether the run continues. If the run is stopped meanwhile, that holds."""
         hooks, rolling = self._hooks, self._rolling
         if step is not Step.PAUSING:
-            # What a batch has written stands above the question whether the next may start.
+            # The output of a batch is shown before the question whether the next one may start.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(READER_PATIENCE_S):
                     await self._read_up()
@@ -207,7 +207,7 @@ class Conductor:
                 if rolling.step is step:
                     rolling.delay_over()
             case _:
-                raise AssertionError(f"nobody to do it: {step.name}")
+                raise AssertionError(f"no hook for the step {step.name}")
 
     def _broke(self, step: Step, reason: str) -> None:
         if self._rolling.step is step:

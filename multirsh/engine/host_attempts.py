@@ -1,4 +1,4 @@
-"""A host's attempts, one after the other, up to its one ending."""
+"""The attempts at each host of a run, one after the other, up to the host's one ending."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from multirsh.files.results import FileResult
 
 HOST_BYTES: Final = 2 * 1024 * 1024
-"""What a host may take while it is connected: its connection, and the output that waits for the reader. Where
-there is not so much, it is not begun, so that those in flight go on."""
+"""Bytes of memory that a connected host may need for its connection and the output that waits for the reader.
+If so much is not available, the host is not started, so that those in flight can continue."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,9 +36,9 @@ class _Attempt:
 
     Attributes:
         result: How it ended.
-        sink: What it wrote.
-        closed_in: Seconds from there to the end of its connection; ``None`` while that drains.
-        is_last: Whether its ending is the host's.
+        sink: The counts of its output.
+        closed_in: Seconds from its ending to the end of its connection; ``None`` while that drains.
+        is_last: Whether its ending is that of the host.
     """
 
     result: HostResult
@@ -49,23 +49,23 @@ class _Attempt:
 
 @dataclass(slots=True)
 class _Steps:
-    """Which steps of an attempt have been taken, for where memory runs out between them.
+    """The steps that an attempt has taken, in case memory runs out between them.
 
     Attributes:
-        has_left: Its place in the fanout is free.
-        is_told: Its result is told, or it comes again.
-        is_closed: Its connection is closed.
-        is_finished: The host's ending is told, or it comes again.
+        has_left: Whether its place in the fanout is free.
+        is_reported: Whether its result is reported, or the host is tried again.
+        is_closed: Whether its connection is closed.
+        is_finished: Whether the host's ending is reported, or the host is tried again.
     """
 
     has_left: bool = False
-    is_told: bool = False
+    is_reported: bool = False
     is_closed: bool = False
     is_finished: bool = False
 
 
 class HostAttempts:
-    """Those of one run."""
+    """Makes the attempts at the hosts of one run."""
 
     def __init__(
         self,
@@ -82,20 +82,20 @@ class HostAttempts:
         ended: Callable[[HostResult], None],
         wake: Callable[[], None],
     ) -> None:
-        """Try nobody yet.
+        """Prepare the attempts; none is made yet.
 
         Args:
             work: What is done on each host.
-            options: How often it is tried, and for how long.
-            record: Keeps the events.
-            assignments: Each host's part, by its name.
+            options: The options of the run: how often a host is tried, and for how long.
+            record: Stores the events.
+            assignments: The assignment of each host, by name.
             stop: Gives up the attempts that go on.
-            emitter: Is told of all.
-            admission: Is told who has logged in, ended, closed.
-            barrier: Holds who has logged in; ``None`` to hold nobody.
-            connectors: Give the connections.
-            ended: Told of each host's result, but of those that were never started.
-            wake: Called when ``admission`` may let somebody start.
+            emitter: Emits the events of the attempts.
+            admission: Receives each login, ending and close.
+            barrier: Holds hosts that are logged in; ``None`` for no barrier.
+            connectors: Make the connections.
+            ended: Called with each result but those of hosts that were never started.
+            wake: Called when ``admission`` may let another host start.
         """
         self._work = work
         self._options = options
@@ -113,7 +113,7 @@ class HostAttempts:
         self._came_stale: set[str] = set()
 
     async def run(self, start: Start) -> None:
-        """Make one attempt at a host; where there is no memory for that, the host ends as ``local``."""
+        """Make one attempt at a host; if there is not enough memory for it, the host ends as ``local``."""
         steps = _Steps()
         try:
             await self._run(start, steps)
@@ -149,10 +149,10 @@ class HostAttempts:
         made = _Attempt(result, sink, is_last=not comes_again)
         if comes_again:
             self._awaiting_retry[host.name] = made
-            steps.is_told = steps.is_finished = True
+            steps.is_reported = steps.is_finished = True
         else:
-            self._tell(result)
-            steps.is_told = True
+            self._report(result)
+            steps.is_reported = True
         ended = _now()
         try:
             closing.set_result(await connection.closed())
@@ -167,14 +167,14 @@ class HostAttempts:
             steps.is_finished = True
 
     def _give_up_for_memory(self, start: Start, steps: _Steps) -> None:
-        """Take the steps that are left of an attempt, after ``relieve``."""
+        """Take the remaining steps of an attempt that ran out of memory, after ``relieve``."""
         if not steps.has_left:
             self._admission.ended(start.host, _now())
         result = HostResult(
             host=start.host, status=Status.LOCAL, error=no_memory(Phase.RUN), attempts=start.attempt
         )
-        if not steps.is_told:
-            self._tell(result)
+        if not steps.is_reported:
+            self._report(result)
         if not steps.is_closed:
             self._admission.closed()
         if not steps.is_finished:
@@ -183,15 +183,15 @@ class HostAttempts:
 
     @property
     def again(self) -> frozenset[str]:
-        """The names of the hosts that are between two attempts."""
+        """The names of hosts that are between two attempts."""
         return frozenset(self._awaiting_retry)
 
     def give_up(self, start: Start) -> None:
-        """Take note of a start that will not be.
+        """Report the ending of a host that will not be started any more.
 
         Args:
-            start: Of a host that was never tried, or of one that waited to be tried again: then the ending
-                of its last attempt is its own.
+            start: The start that will not take place. If the host waited to be tried again, it ends as its
+                last attempt did.
         """
         made = self._awaiting_retry.pop(start.host.name, None)
         if made is None:
@@ -200,7 +200,7 @@ class HostAttempts:
             self._emitter.host_finished(never)
             return
         made.is_last = True
-        self._tell(made.result)
+        self._report(made.result)
         if made.closed_in is not None:
             self._finish(made)
 
@@ -208,7 +208,7 @@ class HostAttempts:
         async def entered() -> None:
             self._admission.logged_in(host, _now())
             self._wake()
-            # Before its command is sent: no record forgets a host that may have run it.
+            # Before the command is sent, so that the record names every host that may have run it.
             await durable(recorded, self._record)
             if self._barrier is not None:
                 await self._barrier.arrive(host.name)
@@ -226,15 +226,14 @@ class HostAttempts:
         )
 
     def _leave_flight(self, start: Start, ending: Ending, connection: Connection) -> bool:
-        """Give the host's place free; whether another attempt will be made."""
+        """Free the host's place in the fanout; return whether another attempt will be made."""
         now, name = _now(), start.host.name
         self._awaiting_retry.pop(name, None)
         pause = congestion = None
         if not self._stop.is_on:
             congestion = congestion_of(ending.status, ending.failure)
-            if self._connectors.is_stale(
-                connection
-            ):  # that was no attempt at the host yet, but at what was left of one
+            if self._connectors.is_stale(connection):
+                # The host itself was not tried yet, only the remains of a connection to it.
                 self._came_stale.add(name)
                 pause = 0.0
             else:
@@ -243,7 +242,7 @@ class HostAttempts:
         again_at = None if pause is None else now + pause
         return self._admission.ended(start.host, now, congestion=congestion, again_at=again_at)
 
-    def _tell(self, result: HostResult) -> None:
+    def _report(self, result: HostResult) -> None:
         self._emitter.result(result)
         self._ended(result)
 
@@ -259,13 +258,13 @@ class HostAttempts:
 class _Sink:
     """Counts the output of one attempt and passes it on.
 
-    Output that there is no memory for is dropped, and the attempt is cancelled for it: a transport need not
-    know what to do.
+    If there is no memory for some output, it is dropped and the attempt is cancelled, so that transports need
+    not handle that.
 
     Attributes:
-        is_short: Whether that has happened.
-        stdout_bytes: Of standard output.
-        stderr_bytes: Of standard error.
+        is_short: Whether memory was short and the attempt was cancelled.
+        stdout_bytes: The bytes of standard output so far.
+        stderr_bytes: The bytes of standard error so far.
     """
 
     __slots__ = ("_attempt", "_connection", "_emitter", "_host", "is_short", "stderr_bytes", "stdout_bytes")
@@ -280,7 +279,7 @@ class _Sink:
         self.stderr_bytes = 0
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take output of the command."""
+        """Count output of the command and pass it on."""
         if stream == "stdout":
             self.stdout_bytes += len(data)
         else:
@@ -291,7 +290,7 @@ class _Sink:
             self._give_up()
 
     def copied(self, copy: FileResult) -> None:
-        """Take note of a file."""
+        """Report a file that was copied."""
         try:
             self._emitter.copied(self._host, copy, self._connection)
         except MemoryError:

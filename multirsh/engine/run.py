@@ -1,8 +1,8 @@
-"""One run of one command over the hosts: decisions are asked for, then awaited.
+"""One run of one command on the hosts.
 
-The shell around ``Admission``, the transports and the stream. It guarantees
-one ``HostFinished`` for each host, whatever happens to it, and that nothing
-of the run is open when ``RunFinished`` is told.
+It is the shell around ``Admission``, the transports and the stream. It
+guarantees one ``HostFinished`` for each host, whatever happens to the host,
+and that nothing of the run is open when ``RunFinished`` is emitted.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from multirsh.waits import NO_WAITS, Awaited, Wait, Waits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetResources:
-    """What the runs of a fleet share.
+    """The resources that the runs of a fleet share.
 
     Attributes:
-        transports: Prepared, by name.
+        transports: The prepared transports by name.
         ports: Leases the local ports.
-        descriptors: Parts the process's descriptors among the runs.
-        warn: Takes warnings for people.
-        bind_address: The local address to leave from, or ``None``.
-        pool: Where connections stay from one run to the next; ``None`` to close them.
+        descriptors: Divides the process's descriptors among the runs.
+        warn: Called with each warning, a line for people.
+        bind_address: The local address of all connections; ``None`` for each route's own.
+        pool: Keeps connections open from one run to the next; ``None`` to close them after each run.
     """
 
     transports: Mapping[str, Transport]
@@ -63,19 +63,19 @@ class FleetResources:
 STOPPED: Final = Ending(
     status=Status.CANCELLED, failure=Failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped")
 )
-"""How hosts in flight end where a run is stopped; the phase is each one's own."""
+"""How hosts in flight end if a run is stopped, each with the phase that it was in."""
 
 _STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What a run consists of while it goes on.
+    """The parts of a run that goes on.
 
     Attributes:
-        resources: What it has claimed of this resources.
-        connectors: Its connectors.
-        attempts: Its hosts' attempts.
+        resources: Its share of this machine's resources.
+        connectors: Make its connections.
+        attempts: Makes the attempts at its hosts.
         conductor: Starts the hosts.
     """
 
@@ -86,12 +86,12 @@ class _Parts:
 
 
 class Run:
-    """A run under way. Read it once: as results, all together, or as events.
+    """One run of a fleet. It is read once: as results, as all results together, or as events.
 
-    It starts when it is read, and holds nothing before. Leaving early stops it:
-    no further host starts, and what is open is closed in order. A cancelled
-    reader goes on only after that; after a ``break`` it is leaving the fleet
-    that waits for it.
+    The run starts when it is read, and holds no resources before. A reader
+    that leaves early stops it: no more hosts start, and what is open is closed
+    in order. A cancelled reader waits for that; after a ``break``, leaving the
+    fleet waits for it.
     """
 
     def __init__(
@@ -121,13 +121,13 @@ class Run:
     # Reading.
 
     async def __aiter__(self) -> AsyncGenerator[HostResult, None]:
-        """One result a host, each as soon as it is known."""
+        """Yield the result of each host as soon as it is known."""
         async with contextlib.aclosing(self._items()) as items:
             written: dict[tuple[str, Stream], list[bytes]] = {}
             async for batch in items:
                 for item in batch:
                     if isinstance(item, HostStarted):
-                        for stream in _STREAMS:  # of an attempt before this one
+                        for stream in _STREAMS:  # drop the output of an earlier attempt
                             written.pop((item.host, stream), None)
                     elif isinstance(item, Output):
                         written.setdefault((item.host, item.stream), []).append(item.data)
@@ -140,27 +140,27 @@ class Run:
                         )
 
     async def gather(self) -> Results:
-        """Every host's result, when all have ended and every connection is closed."""
+        """Return all results when every host has ended and every connection is closed."""
         return Results({result.host.name: result async for result in self})
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Everything that happens, as it happens."""
+        """Yield each event as it happens."""
         async with contextlib.aclosing(self.event_batches()) as batches:
             async for batch in batches:
                 for event in batch:
                     yield event
 
     async def event_batches(self) -> AsyncGenerator[list[Event], None]:
-        """The same events, those that wait together given together: for a reader that writes them out."""
+        """Yield the events in lists of those that wait together, for a reader that writes them out."""
         async with contextlib.aclosing(self._items()) as items:
             async for batch in items:
                 yield [item for item in batch if not isinstance(item, HostResult)]
 
     def drain(self, *, signal: int | None = None) -> None:
-        """Start no further host; those in flight go on to their ends. The others end as ``not_run``.
+        """Start no more hosts; those in flight continue to their ends. The others end as ``not_run``.
 
         Args:
-            signal: The number of the signal that asked for it, for the exit code.
+            signal: The number of the signal that caused this, for the exit code.
         """
         self._stop_signal = self._stop_signal or signal
         if self._parts is None:
@@ -169,22 +169,22 @@ class Run:
             self._parts.conductor.stop(ON_REQUEST)
 
     def stop(self, *, signal: int | None = None) -> None:
-        """Start no further host, give up on those in flight, and close what is open, in order.
+        """Start no more hosts, give up those in flight, and close what is open, in order.
 
         The remote commands are ended: TERM, then KILL. Hosts in flight end as ``cancelled``, those never
-        started as ``not_run``; the reader gets all of them, then the end.
+        started as ``not_run``; the reader gets all of them, and then the end.
 
         Args:
-            signal: The number of the signal that asked for it, for the exit code.
+            signal: The number of the signal that caused this, for the exit code.
         """
         self.drain(signal=signal)
         self._give_up_all(STOPPED)
 
     def abandon(self, *, signal: int | None = None) -> None:
-        """Stop, and wait for nothing: neither for remote commands to end nor for remotes to close.
+        """Stop, and wait neither for remote commands to end nor for remote ends to close.
 
         Args:
-            signal: As of ``stop``.
+            signal: The number of the signal that caused this, for the exit code.
         """
         self.stop(signal=signal)
         self._emitter.hurry(0.0)
@@ -194,11 +194,11 @@ class Run:
             self._parts.connectors.abandon()
 
     def statistics(self) -> PortStatistics:
-        """The local ports that the run's connections hold, have held and wait for, and who closed them."""
+        """Return the use of local ports by the run's connections, and which ends closed them."""
         return self._tally.statistics()
 
     def waits(self) -> Waits:
-        """What the run waits for now, besides its commands; nothing before it is read."""
+        """Return what the run waits for now, besides its commands; nothing before it is read."""
         if self._parts is None:
             return NO_WAITS
         now = asyncio.get_running_loop().time()
@@ -217,24 +217,24 @@ class Run:
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why no more hosts were started, where not all were; ``None`` if nothing stopped the run."""
+        """Why no more hosts were started, although some were left; ``None`` if nothing stopped the run."""
         return self._stopped_before if self._parts is None else self._parts.conductor.stop_reason
 
     @property
     def is_over(self) -> bool:
-        """Whether it was read and nothing of it is open any more."""
+        """Whether the run was read and nothing of it is open any more."""
         return self._driver is not None and self._driver.done()
 
     @property
     def waiting_bytes(self) -> int:
-        """Output that has come and that the reader has not taken; bounded."""
+        """The number of bytes of output that the reader has not taken; it is bounded."""
         return self._emitter.stream.waiting_bytes
 
     def claim(self) -> None:
-        """Claim what the run needs of this resources. The first reading of it does that, too.
+        """Claim the run's share of this machine's resources, as reading the run does.
 
         Raises:
-            UsageError: It is too little for a barrier.
+            UsageError: There are fewer descriptors than hosts of a barrier.
         """
         if self._parts is not None:
             return
@@ -264,9 +264,9 @@ class Run:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop the run if it goes on, and wait until everything of it is closed. It cannot be read any more.
+        """Stop the run if it goes on, and wait until everything is closed. It cannot be read any more.
 
-        A second cancellation meanwhile resets what is still open.
+        A cancellation while it waits resets the connections that are still open.
         """
         driver = self._driver
         if driver is None:
@@ -300,7 +300,7 @@ class Run:
             finally:
                 await connectors.settle()
             if self._barrier is not None:
-                self._barrier.tell_skew()
+                self._barrier.report_skew()
             self._emitter.run_finished(signal=self._stop_signal)
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
@@ -317,10 +317,10 @@ class Run:
         return self._parts
 
     def _claim_resources(self) -> RunResources:
-        """Claim what the run needs of this resources.
+        """Claim the run's share of this machine's resources.
 
         Raises:
-            UsageError: It is too little for a barrier.
+            UsageError: There are fewer descriptors than hosts of a barrier.
         """
         is_barred = self._options.barrier
         resources = RunResources(
@@ -340,7 +340,7 @@ class Run:
         return resources
 
     def _make_parts(self, resources: RunResources) -> _Parts:
-        """Make the parts of the run, now that it is known how much of the machine is its own."""
+        """Make the parts of the run, which depend on its share of the machine's resources."""
         shared, pool, options = self._shared, self._shared.pool, self._options
         dialler = Dialler(
             ports=shared.ports,
@@ -386,7 +386,7 @@ class Run:
 
     def _queue(self, resources: RunResources, connectors: Connectors) -> Admission:
         limits = self._options.limits
-        # What is open already is no new connection.
+        # The start rate limits new connections only.
         rate = None if connectors.are_open(self._hosts) else limits.start_rate.per_second
         return Admission(
             self._hosts,
@@ -400,7 +400,7 @@ class Run:
         )
 
     async def _run_hosts(self, conductor: Conductor) -> None:
-        """Conduct the run, within its deadline."""
+        """Run all hosts, within the deadline of the run."""
         loop = asyncio.get_running_loop()
         deadline = self._options.timeouts.run
         timer = None if deadline is None else loop.call_later(deadline, self._deadline_passed)
@@ -417,24 +417,24 @@ class Run:
         self._give_up_all(Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, Phase.RUN, words)))
 
     def _give_up_all(self, ending: Ending) -> None:
-        """Give up those in flight, and whoever would be."""
+        """Give up the hosts in flight, and any that would still be started."""
         if self._barrier is not None:
             self._barrier.call_off()
         self._stop.turn_on(ending)
         self._emitter.hurry()
 
     def _on_stopped(self, stop_reason: StopReason) -> None:
-        """No more hosts are started, though there may be some."""
-        if stop_reason.cause is not Cause.STOP:  # whoever asked for it knows
+        """Act on the fact that no more hosts are started."""
+        if stop_reason.cause is not Cause.STOP:  # the user or program that stopped the run knows
             self._shared.warn(stop_reason.message)
         if stop_reason.cause is Cause.ERROR:
             self._emitter.internal_error()
         if self._barrier is not None and not self._barrier.is_released:
-            # The command is for all who can be reached, or for nobody.
+            # The command is for all hosts that can be reached, or for none.
             self._give_up_all(STOPPED)
 
     def _ended(self, result: HostResult) -> None:
-        """A host has its result: let the run's course follow from it."""
+        """Act on a host's result: the barrier, fail-fast and the batch may depend on it."""
         conductor = self._claimed().conductor
         if self._barrier is not None:
             self._barrier.fail(result.host.name)

@@ -9,7 +9,7 @@ from tests.virtual_time import idle, in_virtual_time, virtual_loop
 
 
 @in_virtual_time
-async def test_it_lets_go_when_the_last_has_arrived() -> None:
+async def test_it_is_released_when_the_last_host_has_arrived() -> None:
     said: list[str] = []
     barrier = Barrier(["a", "b"], said.append)
     async with asyncio.TaskGroup() as group:
@@ -23,7 +23,7 @@ async def test_it_lets_go_when_the_last_has_arrived() -> None:
 
 
 @in_virtual_time
-async def test_who_has_failed_is_not_waited_for_and_named() -> None:
+async def test_a_failed_host_is_not_waited_for_but_named() -> None:
     said: list[str] = []
     barrier = Barrier([f"web{number}" for number in range(1, 6)], said.append)
     async with asyncio.TaskGroup() as group:
@@ -36,25 +36,25 @@ async def test_who_has_failed_is_not_waited_for_and_named() -> None:
 
 
 @in_virtual_time
-async def test_who_ends_after_its_arrival_is_not_missing() -> None:
+async def test_a_host_that_ends_after_its_arrival_is_not_missing() -> None:
     said: list[str] = []
     barrier = Barrier(["a"], said.append)
     await barrier.arrive("a")
     barrier.fail("a")
     await barrier.arrive("a")  # tried again: it is not held again
-    barrier.tell_skew()
+    barrier.report_skew()
     assert said == [
         "barrier: 1 of 1 hosts are ready",
         "barrier: the command was sent to all within 0.0 ms",
     ]
 
 
-def test_where_all_have_failed_nobody_was_sent_anything() -> None:
+def test_if_all_hosts_have_failed_the_command_is_sent_to_none() -> None:
     said: list[str] = []
     barrier = Barrier(["a", "b"], said.append)
     barrier.fail("a")
     barrier.fail("b")
-    barrier.tell_skew()
+    barrier.report_skew()
     assert barrier.skew is None
     assert said == ["barrier: 0 of 2 hosts are ready; missing: a,b"]
 
@@ -82,13 +82,13 @@ async def test_the_skew_is_from_the_first_start_to_the_last() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(barrier.arrive("a"))
         group.create_task(last())
-    barrier.tell_skew()
+    barrier.report_skew()
     assert barrier.skew == 0.25
     assert said[-1] == "barrier: the command was sent to all within 250.0 ms"
 
 
 @in_virtual_time
-async def test_called_off_it_lets_nobody_go_and_says_so_once() -> None:
+async def test_a_barrier_that_is_called_off_releases_no_host_and_says_so_once() -> None:
     said: list[str] = []
     barrier = Barrier(["a", "b"], said.append)
     async with asyncio.TaskGroup() as group:
@@ -104,7 +104,7 @@ async def test_called_off_it_lets_nobody_go_and_says_so_once() -> None:
 
 
 @in_virtual_time
-async def test_once_let_go_it_cannot_be_called_off() -> None:
+async def test_a_released_barrier_cannot_be_called_off() -> None:
     said: list[str] = []
     barrier = Barrier(["a"], said.append)
     await barrier.arrive("a")

@@ -142,7 +142,9 @@ async def test_the_gate_comes_before_the_question_and_that_before_the_delay() ->
         ([Answer.YES, Answer.NO], ["a", "?", "b", "?", "not c"], Cause.REFUSED),
     ],
 )
-def test_what_was_answered_holds(answers: list[Answer], log: list[str], stop_reason: Cause | None) -> None:
+def test_the_run_follows_the_users_answer(
+    answers: list[Answer], log: list[str], stop_reason: Cause | None
+) -> None:
     left = list(answers)
 
     async def ask(_question: str) -> Answer:
@@ -184,7 +186,7 @@ async def test_a_gate_that_does_not_pass_ends_it() -> None:
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("what", ["gate", "question"])
-def test_what_raises_ends_it_in_order(
+def test_an_exception_of_a_hook_ends_the_run_in_order(
     what: str, error: BaseException, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
@@ -237,7 +239,7 @@ async def test_a_gate_that_cleans_up_is_waited_for_however_often_it_is_stopped()
 
 
 @pytest.mark.parametrize("when", ["at once", "later"])
-def test_an_abandoned_gate_is_told_a_second_time(when: str) -> None:
+def test_an_abandoned_gate_is_cancelled_a_second_time(when: str) -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         try:
             await asyncio.sleep(1000)
@@ -264,7 +266,7 @@ def test_an_abandoned_gate_is_told_a_second_time(when: str) -> None:
 
 
 @in_virtual_time
-async def test_a_gate_that_will_not_be_stopped_has_nothing_to_say_any_more() -> None:
+async def test_the_outcome_of_a_gate_that_ignores_a_stop_is_ignored() -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         try:
             await asyncio.sleep(1000)
@@ -330,7 +332,7 @@ async def test_failures_are_counted_over_the_whole_run_and_those_in_flight_end()
 
 
 @in_virtual_time
-async def test_a_stop_before_the_beginning_starts_nobody() -> None:
+async def test_a_stop_before_the_beginning_starts_no_host() -> None:
     stage = Stage("a b", "1")
     stage.conductor.stop()
     await stage.conduct()
@@ -348,7 +350,7 @@ async def test_a_stop_after_the_end_changes_nothing() -> None:
 
 
 @in_virtual_time
-async def test_cancelled_as_a_whole_it_takes_its_hosts_and_its_gate_along() -> None:
+async def test_cancelling_the_conductor_cancels_its_hosts_and_its_gate() -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
         await asyncio.sleep(1000)
         return PASSED
