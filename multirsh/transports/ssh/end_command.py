@@ -122,7 +122,7 @@ def judge(report: ScriptReport, *, channel_closed: bool) -> Fate:
         report: The script's report.
         channel_closed: Whether the remote has closed the command's channel: then no process holds its output.
     """
-    if report.left or answer.away:
+    if report.left or report.away:
         return Fate.ALIVE
     return Fate.DEAD if channel_closed and not report.is_blind else Fate.UNKNOWN
 

@@ -88,14 +88,14 @@ def test_every_sh_can_read_the_script(shell: str, tmp_path: Path) -> None:
     assert b"error" not in done.stderr
 
 
-class TestTheAnswer:
+class TestTheReport:
     @given(before=st.binary(max_size=200), after=st.binary(max_size=200), left=st.integers(0, 10**9 - 1))
     def test_it_is_found_in_any_noise(self, before: bytes, after: bytes, left: int) -> None:
         said = f"{KEY}:left {left} away 2 blind 1\n".encode()
         assert read_report(before + said + after, KEY) == ScriptReport(left=left, away=2, is_blind=True)
 
     @given(st.binary(max_size=400))
-    def test_noise_is_no_answer(self, noise: bytes) -> None:
+    def test_noise_is_no_report(self, noise: bytes) -> None:
         assert read_report(noise, KEY) is None
         assert not is_ready(noise, KEY)
 
@@ -119,8 +119,8 @@ class TestTheAnswer:
     def test_what_it_means(
         self, left: int, away: int, is_blind: int, *, channel_closed: bool, fate: Fate
     ) -> None:
-        answer = ScriptReport(left=left, away=away, is_blind=is_blind == 1)
-        assert judge(answer, channel_closed=channel_closed) is fate
+        report = ScriptReport(left=left, away=away, is_blind=is_blind == 1)
+        assert judge(report, channel_closed=channel_closed) is fate
 
 
 @pytest.mark.parametrize(
