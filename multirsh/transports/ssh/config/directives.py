@@ -534,7 +534,7 @@ def read_jump(text: str, place: Place) -> tuple[Hop, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class LoginName:
     """``User``, as written.
 
     Attributes:
@@ -580,7 +580,7 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ProxyCommand:
     """``ProxyCommand``: through this command; ``None`` says "directly"."""
 
     template: Template | None
@@ -592,17 +592,17 @@ def _jump(directive: Directive) -> Jump:
     return Jump(hops, directive.place)
 
 
-def _login(directive: Directive) -> Login:
-    return Login(_one(directive), directive.place)
+def _login(directive: Directive) -> LoginName:
+    return LoginName(_one(directive), directive.place)
 
 
-def _command(directive: Directive) -> Command:
+def _command(directive: Directive) -> ProxyCommand:
     text = directive.rest.lstrip(_BLANKS + "=")
     if not text:
         raise directive.place.error(f"{directive.keyword} needs an argument")
     if text.lower() == "none":
-        return Command(None)
-    return Command(Template(text, directive.place, PROXY_TOKENS, variables=False))
+        return ProxyCommand(None)
+    return ProxyCommand(Template(text, directive.place, PROXY_TOKENS, variables=False))
 
 
 # ---------------------------------------------------------------- keywords

@@ -38,12 +38,12 @@ from multirsh.transports.ssh.config.blocks import (
 )
 from multirsh.transports.ssh.config.directives import (
     AddressFamily,
-    Command,
     Directive,
     Hop,
     Jump,
-    Login,
+    LoginName,
     Place,
+    ProxyCommand,
     Template,
     literal,
     values_of,
@@ -204,7 +204,7 @@ class SshConfig:
 
     def user(self, said: Mapping[str, Any]) -> str:
         """The login name, as far as it is said."""
-        login: Login | None = said.get("user")
+        login: LoginName | None = said.get("user")
         return self.local.user if login is None else login.name
 
     def tokens(self, name: str, host: str, said: Mapping[str, Any]) -> dict[str, str]:
@@ -267,13 +267,13 @@ class SshConfig:
         """
         said: dict[str, Any] = {}
         if user is not None:
-            said["user"] = Login(user, _SAID_HERE)
+            said["user"] = LoginName(user, _SAID_HERE)
         if port is not None:
             said["port"] = port
         if jump is not None:
             said["proxyjump"] = Jump(jump, _SAID_HERE)
             if not jump:
-                said["proxycommand"] = Command(None)  # "directly" means it
+                said["proxycommand"] = ProxyCommand(None)  # "directly" means it
         if address is not None:
             said["hostname"] = Template(
                 address.replace("%", "%%"), Place("the record"), tokens="%", variables=False
@@ -360,7 +360,7 @@ class SshConfig:
             return tuple(expand(path) for path in named)
 
         hops = get("proxyjump", _NO_JUMP).checked()
-        command = None if hops else get("proxycommand", Command(None)).template
+        command = None if hops else get("proxycommand", ProxyCommand(None)).template
         if command is not None and command.varies:
             steady = False
         forwarded = get("forwardedagent")
@@ -369,7 +369,7 @@ class SshConfig:
         alias = get("hostkeyalias")
         revoked = get("revokedhostkeys")
         settings = SshSettings(
-            user=get("user", Login(self.local.user, Place("the user database"))).checked(),
+            user=get("user", LoginName(self.local.user, Place("the user database"))).checked(),
             port=get("port", DEFAULT_PORT),
             identity_files=self._identities(identities, get("identityfile"), expand),
             certificate_files=paths("certificatefile", ()),

@@ -24,7 +24,7 @@ from multirsh.transports.ssh.config.directives import (
     STRUCTURE,
     Directive,
     Jump,
-    Login,
+    LoginName,
     Place,
     check_keyword,
     ignored_keywords,
@@ -105,7 +105,7 @@ def read_options(options: Iterable[str], *, ignored: list[str]) -> Iterator[Dire
             raise place.error(f"{directive.keyword} is not supported")
         elif check_keyword(directive, PatternList(ignored)):
             for _, value in values_of(directive):
-                if isinstance(value, Jump | Login):
+                if isinstance(value, Jump | LoginName):
                     value.checked()  # it holds for every host, so what is wrong with it is said first
             yield directive
 
