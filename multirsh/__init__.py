@@ -141,7 +141,7 @@ __all__ = [
     "run",
 ]
 
-_ROOMS = {
+_MODULES = {
     "multirsh.commands.command": ("Command", "Script"),
     "multirsh.commands.sudo.options": ("Become", "Sudo"),
     "multirsh.engine.fleet": ("Fleet", "run"),
@@ -194,14 +194,14 @@ _ROOMS = {
     "multirsh.transports.passwords": ("PasswordSource",),
     "multirsh.transports.options": ("ExecOptions", "RshOptions", "RshStderr", "SshOptions"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from the room it lives in (PEP 562)."""
-    if name not in _ROOM_OF:
+    """Load a public name from its module (PEP 562)."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'multirsh' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOM_OF[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,11 +1,11 @@
-"""Whether what a program gives to the library is what its annotations say: refused at the call, by its name.
+"""Checks that the arguments of the library's calls have the types of their annotations.
 
-Without this, a wrong type comes to light far from the call: as an
-AttributeError of a module that the caller has never heard of, or as a host
-that ends as ``internal``. What is made once a run or once a fleet is checked
-when it is made; what is made once a host, when a fleet is made of it.
+Without it, a wrong type shows far from the call: as an AttributeError in a
+module that the caller does not know, or as a host that ends as ``internal``.
+What is made once per run or per fleet is checked when it is made; what is made
+once per host is checked when a fleet is made of it.
 
-Values are never shown: a wrong one may be a secret.
+Errors never show values: a wrong one may be a secret.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ def check_call(function: Callable[..., Any], given: Mapping[str, object]) -> Non
     """Check arguments by the annotations of a function.
 
     Args:
-        function: The one that was called.
-        given: Its arguments by their names, such as ``locals()`` at its beginning.
+        function: The function that was called.
+        given: Its arguments by name, such as ``locals()`` at its beginning.
 
     Raises:
-        TypeError: One is of another type than its annotation says.
+        TypeError: An argument has another type than its annotation says.
     """
-    for name, (hint, exact) in _checks(function).items():
-        if name in given and type(given[name]) not in exact:
+    for name, hint in field_hints(function).items():
+        # Almost every value has the very type, which takes one look and no call.
+        if name in given and (kind := type(given[name])) is not hint:
+            if isinstance(hint, types.UnionType) and kind in hint.__args__:
+                continue
             check_argument(name, given[name], hint)
 
 
@@ -36,27 +39,14 @@ def check_fields(instance: object) -> None:
     """Check the fields of a dataclass by their annotations; for its ``__post_init__``.
 
     Raises:
-        TypeError: One is of another type than its annotation says.
+        TypeError: A field has another type than its annotation says.
     """
-    kind: Callable[..., Any] = type(instance)
-    for name, (hint, exact) in _checks(kind).items():
-        value = getattr(instance, name)
-        if type(value) not in exact:
-            check_argument(f"{kind.__name__}.{name}", value, hint)
-
-
-@cache
-def _checks(owner: Callable[..., Any]) -> Mapping[str, tuple[Any, frozenset[type]]]:
-    """Each annotation with the types that need no further look: almost every value has one of those."""
-    return {name: (hint, _exact_types(hint)) for name, hint in field_hints(owner).items()}
-
-
-def _exact_types(hint: Any) -> frozenset[type]:
-    if _is_union(hint):
-        return frozenset().union(*map(_exact_types, get_args(hint)))
-    if hint is float:
-        return frozenset({float, int})
-    return frozenset({hint}) if isinstance(hint, type) and get_origin(hint) is None else frozenset()
+    owner: Callable[..., Any] = type(instance)
+    for name, hint in field_hints(owner).items():
+        if (kind := type(value := getattr(instance, name))) is not hint:
+            if isinstance(hint, types.UnionType) and kind in hint.__args__:
+                continue
+            check_argument(f"{owner.__name__}.{name}", value, hint)
 
 
 @cache
@@ -71,12 +61,12 @@ def check_argument(name: str, value: object, hint: Any) -> None:
     """Check one argument.
 
     Args:
-        name: What the error calls it.
-        value: What was given.
+        name: Its name in the error.
+        value: The argument.
         hint: Its annotation.
 
     Raises:
-        TypeError: It is of another type.
+        TypeError: The argument has another type.
     """
     if _matches(value, hint):
         return
@@ -96,7 +86,7 @@ def _check_items(name: str, mapping: Mapping[Any, object], key_hint: Any, hint: 
     """Check a mapping's keys, then its values.
 
     Raises:
-        TypeError: One is of another type.
+        TypeError: One has another type.
     """
     for key in mapping:
         check_argument(f"a key of {name}", key, key_hint)
@@ -111,7 +101,9 @@ def _matches(value: object, hint: Any) -> bool:
     if _is_union(hint):
         return any(_matches(value, one) for one in arguments)
     if _is_list(hint):
-        return _is_list_like(value) and all(_matches(one, arguments[0]) for one in value)
+        return _is_list_like(value) and (
+            {*map(type, value)} == {arguments[0]} or all(_matches(one, arguments[0]) for one in value)
+        )
     kind = get_origin(hint) or hint
     if kind is tuple:
         return isinstance(value, tuple) and all(_matches(one, arguments[0]) for one in value)

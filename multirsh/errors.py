@@ -1,20 +1,19 @@
-"""The errors of every room, as facts; each class words itself.
+"""The errors of every package, as facts; each class has its own message.
 
 ::
 
     MultirshError
     ├ PlainError
-    │ ├ UsageError          an option or an argument that cannot be meant
+    │ ├ UsageError          an option or an argument that is invalid
     │ └ CredentialError     a key, password or known_hosts file that cannot be used at all
-    ├ InventoryError        a hosts file or a host list, with its place
+    ├ InventoryError        a hosts file or a host list that is invalid; it says where
     │ └ NodeSetError        an expression such as ``web[01-12]!web3``
-    └ HostError             one host could not be reached, entered or finished
+    └ HostError             a host that could not be reached, logged in to or finished
 
-    IllegalTransition       our bug: a state machine was asked the impossible
+    IllegalTransition       a bug: a state machine received an event that it has no row for
 
-Everything under ``MultirshError`` can be caused by a user or by the world.
-``IllegalTransition`` stands outside, so that no handler for the others can
-hide it.
+Every ``MultirshError`` can be caused by a user or by the environment.
+``IllegalTransition`` is none, so that no handler of the others can hide it.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class MultirshError(Exception):
-    """Base of what a user or the world can cause."""
+    """Base of the errors that a user or the environment can cause."""
 
 
 class PlainError(MultirshError):
-    """What is wrong, and the way out.
+    """An error with a hint.
 
     Attributes:
-        message: What is wrong, naming the option or the file.
-        hint: The way out, or ``None``.
+        message: What is wrong; it names the option or the file.
+        hint: What the user can do about it, or ``None``.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -49,14 +48,14 @@ class PlainError(MultirshError):
 
 
 class UsageError(PlainError):
-    """An option or an argument cannot be meant as it was given."""
+    """An option or an argument is invalid."""
 
 
 class CredentialError(PlainError):
     """A key, a password source or a known_hosts file that cannot be used at all.
 
     It is raised before the first connection: what is wrong for every host is
-    said once, and nothing has run.
+    reported once, and nothing has run.
     """
 
 
@@ -65,10 +64,10 @@ class InventoryError(MultirshError):
 
     Attributes:
         source: The file's path as the user gave it, ``<stdin>``, or the option (``-w``).
-        line: Line in ``source``, from 1; ``None`` where a place has no meaning.
-        column: Column in the line, in characters from 1; ``None`` where it has no meaning.
+        line: Line in ``source``, from 1; ``None`` if there is none.
+        column: Column in the line, in characters from 1; ``None`` if there is none.
         message: What is wrong there.
-        hint: The way out, such as a likely spelling; or ``None``.
+        hint: What the user can do about it, such as a likely spelling, or ``None``.
     """
 
     def __init__(
@@ -94,11 +93,11 @@ class InventoryError(MultirshError):
 
 
 class NodeSetError(InventoryError):
-    """A node-set expression that cannot be read, or names what is not there.
+    """A node-set expression that is invalid, or names hosts that do not exist.
 
     Attributes:
         text: The whole expression.
-        position: Offset into ``text`` of the trouble, in characters from 0.
+        position: Offset of the error in ``text``, in characters from 0.
     """
 
     def __init__(
@@ -120,15 +119,14 @@ class NodeSetError(InventoryError):
 
 
 class HostError(MultirshError):
-    """One host could not be reached, entered or finished.
+    """One host could not be reached, logged in to or finished.
 
-    Transports raise it inside that host's task; the engine turns it into
-    data. It only leaves the library where a caller asks for it, by
-    ``Results.raise_for_status()``.
+    Transports raise it inside that host's task, and the engine turns it into
+    data. It leaves the library only by ``Results.raise_for_status()``.
 
     Attributes:
         host: The host's name.
-        status: What the host's result will be.
+        status: The status of the host's result.
         failure: Kind, phase and message.
     """
 
@@ -144,21 +142,21 @@ class HostError(MultirshError):
         return f"{self.host}: {self.status} ({self.failure.phase}): {self.failure.message}"
 
 
-class IllegalTransition(RuntimeError):  # noqa: N818 - the field's name for it, and it is no user's error
+class IllegalTransition(RuntimeError):  # noqa: N818 - the usual name, and no error of a user
     """A state machine received an event that its table has no row for: a bug in multirsh."""
 
 
 CANDIDATES: Final = 2_000
-"""Words compared at the most: comparing costs some 20 microseconds each, and a fleet may have 100,000."""
+"""The largest number of words to compare: each takes about 20 microseconds, and a fleet may have 100,000."""
 
 LENGTH_DIFFERENCE: Final = 3
-"""A likely spelling is not longer or shorter than this many characters."""
+"""The largest difference in length of a likely spelling, in characters."""
 
 
 def likely(word: str, known: Iterable[str]) -> str | None:
-    """The known word that ``word`` was probably meant to be, or ``None``.
+    """Return the known word that ``word`` probably stands for, or ``None``.
 
-    A host's name without its domain is taken for the first such host.
+    The name of a host without its domain stands for the first such host.
     """
     import difflib  # noqa: PLC0415 - it takes 3 ms, and most runs have no error
 
@@ -172,13 +170,13 @@ def likely(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint that names the likely spelling, or ``None`` where there is none."""
+    """Return a hint with the likely spelling, or ``None``."""
     match = likely(word, known)
     return None if match is None else f"did you mean {match}?"
 
 
 def is_one_edit_away(word: str, known: str) -> bool:
-    """Whether one letter added, left out, replaced, or two neighbours swapped make ``known`` of ``word``."""
+    """Whether one letter added, removed or replaced, or two swapped, turn ``word`` into ``known``."""
     if word == known or abs(len(word) - len(known)) > 1:
         return False
     pairs = enumerate(zip(word, known, strict=False))

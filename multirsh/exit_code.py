@@ -1,8 +1,7 @@
-"""How a run's endings become the exit code of the process.
+"""How the statuses of a run's hosts determine the exit code of the process.
 
-The contract's table, as data. It is pure and knows only statuses, so that the
-engine, which states the code in ``RunFinished``, and the command line, which
-ends with it, cannot differ.
+It is a pure table over statuses, so that the engine, which puts the code into
+``RunFinished``, and the command line, which exits with it, cannot differ.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from multirsh.model import Status
 
 
 class ExitCode(enum.IntEnum):
-    """What the process ends with; 128+N, for an ending by signal N, has no member."""
+    """The exit codes of the process; 128+N, if signal N ended it, has no member."""
 
     OK = 0
     """All hosts are ok."""
     INTERNAL = 1
     """multirsh itself failed."""
     USAGE = 2
-    """An option, the hosts file, or a selection of nobody: nothing was run."""
+    """Nothing was run: an option or a hosts file is wrong, or no host is selected."""
     UNFINISHED = 3
-    """Some host timed out or was lost: its command may still run."""
+    """A host timed out or was lost: its command may still be running."""
     UNREACHED = 4
-    """Some host was unreachable, refused us, found no local port, or did not close as was required."""
+    """A host was unreachable, refused the login, found no local port, or did not close as was required."""
     COMMAND = 5
-    """Some command exited non-zero or was ended by a signal."""
+    """A command exited with a status other than 0, or was ended by a signal."""
     STOPPED = 6
     """The run stopped early."""
 
@@ -49,12 +48,12 @@ BY_STATUS: Final[Mapping[Status, ExitCode]] = MappingProxyType(
         Status.HOSTKEY: ExitCode.UNREACHED,
         Status.LOST: ExitCode.UNFINISHED,
         Status.LOCAL: ExitCode.UNREACHED,
-        # Nobody cancels a host but a run that stops before its end.
+        # Only a run that stops early cancels a host.
         Status.CANCELLED: ExitCode.STOPPED,
         Status.NOT_RUN: ExitCode.STOPPED,
     }
 )
-"""What one host of a status makes of the run."""
+"""The exit code if a host has this status."""
 
 PRECEDENCE: Final = (
     ExitCode.INTERNAL,
@@ -79,18 +78,18 @@ def exit_code(
 ) -> int:
     """Choose the process's exit code.
 
-    That a run was stopped early is not asked for: its ``not_run`` and
-    ``cancelled`` hosts say so, and a stop that no host noticed was none.
+    A run that was stopped early is known by its ``not_run`` and ``cancelled``
+    hosts; a stop that affected no host does not count.
 
     Args:
         counts: Hosts of each status; absent means 0.
-        signal: Number of the signal that ended the run (2 for Ctrl-C, 13 where stdout's reader went
-            away), or ``None``.
+        signal: Number of the signal that ended the run (2 for Ctrl-C, 13 if the reader of stdout is
+            gone), or ``None``.
         internal_error: Whether multirsh itself failed.
         close_failed: Whether, under ``--require-remote-close``, a remote did not close first.
         largest_remote_status: With ``-S``, the largest ``remote_status`` of all hosts; else ``None``. It
             takes the place of 6, 3, 4 and 5, unless it is 0: hosts that were never tried have no status,
-            and they must not end in a success.
+            and must not count as a success.
 
     Returns:
         0-255.
@@ -108,10 +107,10 @@ def exit_code(
 
 
 def remote_status(status: Status, exit_status: int | None) -> int:
-    """What one host counts under ``-S``.
+    """Return the status of one host for ``-S``.
 
-    A command ended by a signal counts 255, as in ssh(1): a signal's number is
-    the remote system's affair. A host that was never tried counts 0.
+    A command that a signal ended counts as 255, as in ssh(1), since signals
+    have other numbers on other systems. A host that was never started counts as 0.
 
     Args:
         status: How the host ended.
@@ -127,12 +126,12 @@ def remote_status(status: Status, exit_status: int | None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitRule:
-    """What a run's exit code is made of, beyond its hosts' statuses.
+    """What else determines the exit code of a run, besides the statuses of its hosts.
 
     Attributes:
-        largest_status: ``-S``: the largest remote status.
-        require_remote_close: A connection that the remote did not close first fails the run.
-        earlier: Hosts of each status that count beside the run's own: of a run that it goes on with.
+        largest_status: Whether the largest remote exit status is used (``-S``).
+        require_remote_close: Whether a connection that the remote did not close first fails the run.
+        earlier: Hosts of each status that count as well, from the run that this one resumes.
     """
 
     largest_status: bool = False

@@ -1,16 +1,17 @@
-r"""What the name of a host or a user may hold, wherever it comes from: the one check. Pure.
+r"""The characters that names of hosts and users may contain, whatever they come from. Pure.
 
-A name does not only go to the network. It stands in the argument lists of programs, in shell commands
-(``%r`` in a ``ProxyCommand``), in file names, in known_hosts and on terminals. So the values that carry
-names (``Host``, ``Settings``, a jump host, what ssh_config makes of a host) refuse what could be taken for
-something else there, and no caller can forget to.
+A name is not only sent to the network. It is part of the arguments of programs, of shell commands (``%r`` in
+a ``ProxyCommand``), of file names, of known_hosts and of what terminals show. So every value that carries a
+name (``Host``, ``Settings``, a jump host, the result of ssh_config) refuses characters that have a meaning
+there, and no caller can forget the check.
 
-- A host, or its address, holds no blank, no control character, and nothing that means more to a shell or to
-  known_hosts. What it is called here is a file's name under ``--outdir``, too.
-- A user is what ssh takes: ``CORP\jane``, ``jane@corp``, ``WEB01$``, ``host/admin``; not ``$(reboot)``.
-- A name in a shell command is held to more: ``WEB01$`` can log in, but not stand there.
+- A host, or its address, contains no blanks, no control characters, and nothing special to a shell or to
+  known_hosts. Its name is also the name of a file under ``--outdir``.
+- A user may be anything that ssh accepts: ``CORP\jane``, ``jane@corp``, ``WEB01$``, ``host/admin``; not
+  ``$(reboot)``.
+- A name in a shell command is restricted further: ``WEB01$`` can log in, but cannot be part of a command.
 
-The hosts file and ``-w`` have a narrower alphabet of their own, because ranges and globs are written there.
+The hosts file and ``-w`` restrict names to a smaller alphabet, because ranges and globs are written there.
 
 Source: ssh_valid_hostname() and ssh_valid_ruser() of OpenSSH 10 readconf.c, made for CVE-2023-51385. ssh
 holds its command line to them; here files and recorded runs are held to them, too. ``*?!,@#`` in a host would
@@ -28,12 +29,12 @@ from multirsh.errors import UsageError
 MAX_PORT: Final = 65535
 
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""A name with nothing in it to look at more closely."""
+"""A name without any special character, which needs no further look."""
 
 _NOT_IN_A_HOST: Final = frozenset("'`\"$\\;&<>|(){}[]*?!,@#~ ")
 _NOT_IN_A_USER: Final = frozenset("'`\";&<>|(){}")
 _NOT_IN_A_COMMAND: Final = frozenset("$*?[ #!")
-"""What a shell expands, or ends a word at, even where ssh lets it stand in a user.
+"""What a shell expands, or ends a word at, although ssh accepts it in the name of a user.
 
 ``Match exec`` is read by ``$SHELL``: for csh, a comment begins in ``a#b``, and ``!`` calls up its history.
 """
@@ -43,14 +44,14 @@ _LONGEST_SHOWN: Final = 80
 
 
 def host_fault(text: str) -> str | None:
-    """Say why ``text`` cannot be what a host is connected to by; ``None`` if it can."""
+    """Return why ``text`` cannot be the address of a host; ``None`` if it can."""
     if _ORDINARY.fullmatch(text):
         return None
     return _fault(text, _NOT_IN_A_HOST)
 
 
 def name_fault(text: str) -> str | None:
-    """Say why ``text`` cannot be what a host is called here; ``None`` if it can."""
+    """Return why ``text`` cannot be the name of a host; ``None`` if it can."""
     fault = host_fault(text)
     if fault is None and text.startswith("."):
         return "it begins with '.'"
@@ -58,7 +59,7 @@ def name_fault(text: str) -> str | None:
 
 
 def user_fault(text: str) -> str | None:
-    """Say why ``text`` cannot be the name of a user; ``None`` if it can."""
+    """Return why ``text`` cannot be the name of a user; ``None`` if it can."""
     if _ORDINARY.fullmatch(text):
         return None
     fault = _fault(text, _NOT_IN_A_USER)
@@ -70,7 +71,7 @@ def user_fault(text: str) -> str | None:
 
 
 def word_fault(text: str) -> str | None:
-    """Say why ``text``, a name, cannot be put into a shell command; ``None`` if it can."""
+    """Return why the name ``text`` cannot be part of a shell command; ``None`` if it can."""
     fault = user_fault(text)
     if fault is None and text.startswith("~"):
         return "it begins with '~'"
@@ -78,48 +79,66 @@ def word_fault(text: str) -> str | None:
 
 
 def check_name(text: str, what: str) -> str:
-    """Refuse what a host cannot be called here; as ``check_host``.
+    """Check the name of a host; as ``check_host``.
 
     Raises:
-        UsageError: It is refused.
+        UsageError: It is invalid.
     """
-    return _checked(
-        text, name_fault(text), what, "give the host a plain name, and where to connect as its address"
+    return (
+        text
+        if _ORDINARY.fullmatch(text)
+        else _checked(
+            text, name_fault(text), what, "give the host a plain name, and where to connect as its address"
+        )
     )
 
 
 def check_host(text: str, what: str) -> str:
-    """Refuse what no host can be connected to by.
+    """Check the address of a host.
 
     Args:
-        text: The name.
-        what: What it is and where it stands, for the error.
+        text: The address.
+        what: What it is and where it was given, for the error.
 
     Returns:
-        The name.
+        ``text``.
 
     Raises:
-        UsageError: It is refused.
+        UsageError: It cannot be an address.
     """
-    return _checked(text, host_fault(text), what, "give the name or address that the host has in the network")
+    return (
+        text
+        if _ORDINARY.fullmatch(text)
+        else _checked(
+            text, host_fault(text), what, "give the name or address that the host has in the network"
+        )
+    )
 
 
 def check_user(text: str, what: str) -> str:
-    """Refuse what cannot be the name of a user; as ``check_host``.
+    """Check the name of a user; as ``check_host``.
 
     Raises:
-        UsageError: It is refused.
+        UsageError: It is invalid.
     """
-    return _checked(text, user_fault(text), what, "give the name that logs in")
+    return (
+        text
+        if _ORDINARY.fullmatch(text)
+        else _checked(text, user_fault(text), what, "give the name that logs in")
+    )
 
 
 def check_word(text: str, what: str) -> str:
-    """Refuse a name that a shell would read as more than a name; as ``check_host``.
+    """Check that a shell would read a name as nothing else; as ``check_host``.
 
     Raises:
-        UsageError: It is refused.
+        UsageError: It is invalid.
     """
-    return _checked(text, word_fault(text), what, "write the name itself in its place, in single quotes")
+    return (
+        text
+        if _ORDINARY.fullmatch(text)
+        else _checked(text, word_fault(text), what, "write the name itself in its place, in single quotes")
+    )
 
 
 def check_jump(text: str) -> str:
@@ -128,7 +147,7 @@ def check_jump(text: str) -> str:
     Whether it is such a list at all is checked where the hosts are resolved.
 
     Raises:
-        UsageError: One is refused.
+        UsageError: One is invalid.
     """
     for hop in text.split(","):
         user, at, address = hop.removeprefix("ssh://").rpartition("@")
@@ -141,10 +160,10 @@ def check_jump(text: str) -> str:
 
 
 def check_port(port: int, what: str) -> int:
-    """Refuse what is not a TCP port; as ``check_host``.
+    """Check a TCP port; as ``check_host``.
 
     Raises:
-        UsageError: It is refused.
+        UsageError: It is invalid.
         TypeError: It is not an int.
     """
     if not isinstance(port, int) or isinstance(port, bool):
@@ -155,18 +174,18 @@ def check_port(port: int, what: str) -> int:
 
 
 MAX_FILE_NAME: Final = 255
-"""Bytes in a file's name (NAME_MAX of Linux's file systems)."""
+"""The longest file name, in bytes (NAME_MAX of Linux's file systems)."""
 
 _IN_A_FILE_NAME: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@:+,=")
 _DIGEST_DIGITS: Final = 16
-"""Hexadecimal digits of a digest in a name."""
+"""Hexadecimal digits of the digest in a file name."""
 
 
 def file_name(host: str) -> str:
-    """Return the name of a host's own file or folder: unique to the host, and without a path in it.
+    """Return the name of the file or directory of a host: unique to the host, and without a path.
 
-    Letters, digits and ``._-@:+,=`` stay as they are. All else becomes ``%XX``, byte by byte, and so does a
-    dot in front. A name that would be too long for a file system ends in a digest.
+    Letters, digits and ``._-@:+,=`` are kept. Every other byte becomes ``%XX``, and so does a leading dot. A
+    name that is too long for a file system ends with a digest.
     """
     raw = host.encode("utf-8", "surrogateescape")
     coded = "".join(

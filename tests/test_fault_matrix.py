@@ -42,7 +42,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "a server that accepts and closes, or says that it is busy": (
         "end_to_end/test_faults.py::test_a_server_that_closes_on_everybody_is_asked_a_few_times_and_then_told",
         "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
-        "engine/test_governor.py::test_where_nobody_gets_in_the_pauses_double_and_end",
+        "engine/test_governor.py::test_while_no_login_succeeds_the_pauses_double_and_end",
     ),
     "HTTP, junk, garbage": (
         "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
@@ -170,7 +170,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "hosts that write byte by byte": (
         "transports/test_remote_first.py::test_a_turn_of_the_loop_takes_no_longer_however_many_connections_flood",
-        "transports/ssh/test_window.py::test_a_host_that_writes_byte_by_byte_is_exact_and_not_far_ahead",
+        "transports/ssh/test_session.py::test_a_host_that_writes_byte_by_byte_is_exact_and_not_far_ahead",
     ),
     "a small ARP table": (
         "end_to_end/test_machine_limits.py::test_more_neighbours_than_the_kernel_keeps_are_told_before_anything_begins",

@@ -15,7 +15,7 @@ from tests.waiting import HANG_GUARD_S
 
 
 def test_the_names_are_those_of_the_table_in_order() -> None:
-    assert sorted([*multirsh._ROOM_OF, "__version__"]) == multirsh.__all__
+    assert sorted([*multirsh._MODULE_OF, "__version__"]) == multirsh.__all__
     assert dir(multirsh) == multirsh.__all__
 
 

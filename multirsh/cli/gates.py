@@ -32,7 +32,7 @@ from multirsh.transports.threads import in_daemon_thread
 Say = Callable[[str], None]
 
 LOOK_AGAIN_S: Final = 1.0
-"""Seconds until a terminal that belongs to another job is looked at again."""
+"""Seconds between checks of a terminal that belongs to another job."""
 
 _ANSWERS: Final = {
     "y": Answer.YES,
@@ -102,20 +102,20 @@ def _prompt(printer: Printer) -> Prompt:
 
 
 def _read_line() -> str:
-    """A line that was typed; empty at the end. While the terminal is another job's, it waits."""
+    """Read a line from the terminal; empty at its end. Waits while the terminal belongs to another job."""
     with Path(TERMINAL).open(encoding="utf-8", errors="replace") as terminal:
         while True:
             if os.tcgetpgrp(terminal.fileno()) == os.getpgrp():
                 try:
                     return terminal.readline()
                 except OSError as error:
-                    if error.errno != errno.EIO:  # we were sent to the background meanwhile
+                    if error.errno != errno.EIO:  # this job was moved to the background meanwhile
                         raise
             time.sleep(LOOK_AGAIN_S)
 
 
 def _gate_here(command: str, kill_after: float) -> Gate:
-    """A command of this machine's shell; what it prints goes to stderr."""
+    """Return a gate that runs a command in the local shell, with its output on stderr."""
 
     async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
         child = Child(
@@ -145,7 +145,7 @@ def _gate_here(command: str, kill_after: float) -> Gate:
 
 
 def _gate_on_hosts(fleet: Fleet, command: str, retry: RetryPolicy, say: Say) -> Gate:
-    """A command on the batch's hosts; each must end with 0."""
+    """Return a gate that runs a command on the hosts of the batch, each of which must exit with 0."""
 
     async def gate(_batch: int, hosts: Sequence[str]) -> GateOutcome:
         wanted = set(hosts)
@@ -160,7 +160,7 @@ def _gate_on_hosts(fleet: Fleet, command: str, retry: RetryPolicy, say: Say) -> 
 
 
 def _why(result: HostResult) -> str:
-    """Why a gate did not pass on a host: what kept it from ending, or else its last line."""
+    """Return why a gate failed on a host: what kept the command from exiting, or else its last line."""
     if result.error is not None:
         return result.error.message
     lines = (result.stderr or result.stdout).decode("utf-8", "replace").splitlines()

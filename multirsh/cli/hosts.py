@@ -19,14 +19,14 @@ from multirsh.output.ndjson import safe
 @options.FILES
 @options.CHOICE
 @options.option(
-    "--expand", section="Output", is_flag=True, configurable=False, help="One name a line, not folded."
+    "--expand", section="Output", is_flag=True, configurable=False, help="One name per line, not folded."
 )
 @options.option(
     "--json",
     "as_json",
     section="Output",
     is_flag=True,
-    help="One JSON object a host, with everything that the hosts file says about it.",
+    help="One JSON object per host, with everything that the hosts file says about it.",
 )
 def hosts(*, files: tuple[str, ...], expand: bool, as_json: bool, **parameters: Any) -> None:
     """Show which hosts a selection means, without running anything.

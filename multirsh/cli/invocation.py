@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
 from multirsh.cli import options
 from multirsh.cli.options.command import is_our_stdin
 from multirsh.cli.process import STDIN, print_err
+from multirsh.cli.syntax import SUBCOMMANDS
 from multirsh.engine.options import RunOptions
-from multirsh.errors import UsageError
+from multirsh.errors import UsageError, is_one_edit_away
 from multirsh.exit_code import exit_code
 from multirsh.inventory import Inventory
 from multirsh.model import Host
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from multirsh.files.jobs import CopyJob
 
 
-NAME_SOME = "give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
-"""The hint of the error that no hosts are named."""
+_NAME_SOME: Final = "give a hosts file (-f hosts.yaml) or names (-w web1,web2)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +99,26 @@ class Invocation:
             prior=prior,
         )
 
-    def check_hosts_named(self, hint: str = NAME_SOME) -> None:
+    def check_hosts_named(self, word: str | None = None) -> None:
         """Check that hosts are named, by an option or by the prior run.
 
         Args:
-            hint: What the user can do about it.
+            word: The first word of the command, which may be a subcommand with a typing error.
 
         Raises:
             UsageError: No hosts are named.
         """
-        if not self.files and self.selection.is_empty and self.prior is None:
-            raise UsageError("no hosts are named", hint=hint)
+        if self.files or not self.selection.is_empty or self.prior is not None:
+            return
+        hint = _NAME_SOME
+        if word is not None:
+            near = [name for name in SUBCOMMANDS if is_one_edit_away(word, name)]
+            hint = (
+                f"did you mean multirsh {' or '.join(near)}? For a remote command, {hint}"
+                if near
+                else f"{hint}, or try it out: multirsh lab uptime"
+            )
+        raise UsageError("no hosts are named", hint=hint)
 
     def check_stdin(self) -> None:
         """Check that no bytes that wait on our standard input are silently dropped.

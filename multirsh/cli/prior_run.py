@@ -1,4 +1,4 @@
-"""``--rerun`` and ``--resume``: a run that takes its hosts, and maybe its command, from one before."""
+"""``--rerun`` and ``--resume``: a run that takes its hosts, and possibly its command, from a prior run."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ SETTLES_WITHIN_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorRun:
-    """The run before.
+    """A prior run, as its record shows it.
 
     Attributes:
-        entry: Standing it is.
-        plan: What it was to do.
-        found: Where all its hosts stand.
-        which: Whom to run again; ``None`` to go on with it.
-        reached: How its hosts were reached; of an older record, and a library's, that is not known.
-        may_differ: Whether something else may say how hosts are reached: a hosts file, or an option.
-        claimed: Keeps others from going on with it, as long as this is there.
+        entry: Its entry in the journal.
+        plan: What it did on each host.
+        found: The standing of each of its hosts.
+        which: The standing of the hosts to run on again; ``None`` to resume the run.
+        reached: How its hosts were reached; empty for an older record, and for a run of the library.
+        may_differ: Whether hosts may be reached in another way, because of a hosts file or an option.
+        lock: Prevents other processes from resuming the run while this exists.
     """
 
     entry: RunSummary
@@ -52,35 +52,37 @@ class PriorRun:
     which: Standing | None
     reached: RecordedRoutes = field(default_factory=RecordedRoutes)
     may_differ: bool = False
-    claimed: ResumeLock | None = field(default=None, compare=False)
+    lock: ResumeLock | None = field(default=None, compare=False)
 
     @classmethod
     def find(cls, wanted: options.JournalOptions, *, may_differ: bool = False) -> Self | None:
-        """Look for the run; ``None`` if none is wanted for.
+        """Find the run; ``None`` if neither option is given.
 
         Args:
             wanted: The options.
-            may_differ: Whether something else than the record may say how hosts are reached.
+            may_differ: Whether hosts may be reached in another way than recorded.
 
         Raises:
-            UsageError: There is none such, or it cannot be gone on with.
+            UsageError: There is no such run, or it cannot be repeated or resumed.
         """
         if wanted.rerun is None and wanted.resume is None:
             return None
         if wanted.rerun is not None and wanted.resume is not None:
-            raise UsageError("--rerun runs again, and --resume goes on", hint="use one of them")
+            raise UsageError("--rerun and --resume exclude each other", hint="use one of them")
         if wanted.resume is not None and wanted.no_journal:
             raise UsageError(
-                "--resume needs a record of what it does, lest it is done once more",
-                hint="leave --no-journal out",
+                "--resume and --no-journal exclude each other: a command could then run twice",
+                hint="use one of them",
             )
         journal = Journal()
         entry = _settled(journal, journal.find(wanted.resume or (wanted.rerun.run if wanted.rerun else "")))
         if entry.state is RunState.RUNNING:
-            raise UsageError(f"the run {entry.run} goes on", hint="wait for its end, or end it")
-        claimed = None
+            raise UsageError(
+                f"the run {entry.run} is still running", hint="wait until it has ended, or end it"
+            )
+        lock = None
         if wanted.resume is not None:
-            claimed = lock_for_resuming(journal.folder, entry.run)
+            lock = lock_for_resuming(journal.folder, entry.run)
             _check_last_of_its_line(journal, entry)
         plan, outcomes = journal.plan(entry), journal.outcomes(entry)
         if wanted.rerun is not None:
@@ -92,26 +94,26 @@ class PriorRun:
             which=None if wanted.rerun is None else Standing(wanted.rerun.which),
             reached=_reached(plan, entry),
             may_differ=may_differ,
-            claimed=claimed,
+            lock=lock,
         )
 
     # What to run.
 
     def command(self) -> str:
-        """Its command, where none is given.
+        """Return the command of the run.
 
         Raises:
-            UsageError: It was no command.
+            UsageError: The run was a copy or a script.
         """
         if self.plan.get("kind") != "run":
             raise UsageError(
-                f"the run {self.entry.run} was no command: {self.entry.command}",
-                hint="give all its words again",
+                f"the run {self.entry.run} did not run a command: {self.entry.command}",
+                hint="repeat all of its words",
             )
         return self.entry.command
 
     def completed(self, context: options.CommandOptions) -> options.CommandOptions:
-        """The context of its command, where that is not given."""
+        """Return the options of the command, completed by those of the run."""
         return replace(
             context,
             directory=self.plan.get("cwd") if context.directory is None else context.directory,
@@ -120,21 +122,22 @@ class PriorRun:
 
     @property
     def has_tty(self) -> bool:
-        """Whether its command had a terminal."""
+        """Whether the command had a terminal."""
         return bool(self.plan.get("tty"))
 
     @property
     def sudo(self) -> str | None:
-        """As whom its command ran, if not as who logged in."""
+        """The value of ``--sudo`` or ``--become``; ``None`` if neither was given."""
         return self.plan.get("sudo")
 
-    # On whom.
+    # Its hosts.
 
     def all_routes(self, now: Mapping[str, HostRoute]) -> Mapping[str, HostRoute]:
-        """What the new run's record says of how hosts were reached.
+        """Return how hosts are reached, for the record of the new run.
 
         Args:
-            now: How those are reached that it runs on; one that goes on stands for the others, too.
+            now: How the hosts of the new run are reached. If it resumes this one, the others are recorded as
+                well.
         """
         return now if self.which is not None else {**self.reached.routes, **now}
 
@@ -159,7 +162,7 @@ class PriorRun:
         if unknown:
             raise UsageError(
                 f"the record of {self.entry.run} does not say how these hosts were reached: {fold(unknown)}",
-                hint="name a hosts file with -f, whose settings hold then",
+                hint="give a hosts file with -f, whose settings are used instead",
             )
         hosts = {name: routes[name].host(name) for name in self.found}
         chosen = self._chosen(hosts, selection, pick=None)
@@ -188,37 +191,37 @@ class PriorRun:
             NO_GROUPS,
             f"the run {self.entry.run}",
             is_listed=True,
-            unlisted_hint="hosts that are not in it need a run of their own, or a hosts file with -f",
+            unlisted_hint="for hosts that are not in it, start a new run, or give a hosts file with -f",
         )
         return select_listed(wish, known)
 
     def compared(self, routes: Mapping[str, HostRoute]) -> Sequence[str]:
-        """Lines for people about hosts that are reached otherwise than they were.
+        """Return lines for people about hosts that are reached in another way than in the prior run.
 
         Args:
             routes: How the hosts are reached now.
 
         Raises:
-            UsageError: There are some, and nothing was said that may be the reason.
+            UsageError: There are such hosts, and no hosts file or option explains the difference.
         """
         found = route_differences(self.reached.routes, routes)
         if found and not self.may_differ:
             raise UsageError(
-                f"hosts of {self.entry.run} would be reached otherwise than recorded: {'; '.join(found)}",
-                hint="give the options that it was run with, or name a hosts file with -f",
+                f"hosts of {self.entry.run} would not be reached as recorded: {'; '.join(found)}",
+                hint="repeat the options of that run, or give a hosts file with -f",
             )
         return found
 
     def remaining(self, chosen: Sequence[Host], plan: Mapping[str, Any], *, repeats: bool) -> Sequence[Host]:
-        """Whom of the chosen hosts to run on; nobody, if there is nothing left to go on with.
+        """Return the selected hosts that remain to be run on; none if the run is complete.
 
         Args:
-            chosen: By ``hosts``.
-            plan: Of the new run.
+            chosen: The hosts selected by ``hosts``.
+            plan: What the new run does on each host.
             repeats: Whether the command may be repeated where it may have begun.
 
         Raises:
-            UsageError: Nobody is to run again; the runs differ; hosts are in doubt.
+            UsageError: No host is to run again; the runs differ; or it is unknown whether the command ran.
         """
         if self.which is not None:
             hosts = [host for host in chosen if self.found.get(host.name) is self.which]
@@ -231,39 +234,39 @@ class PriorRun:
         doubt = hosts_standing(self.found, Standing.UNKNOWN)
         if doubt and not repeats:
             raise UsageError(
-                f"in {self.entry.run} the command may have begun on {_hosts(doubt)}, and nobody knows how it"
-                f" ended: {fold(doubt)}",
-                hint="look there; --retry-command runs it there again, '--rerun notrun' leaves them alone",
+                f"in {self.entry.run} the command may have begun on {_hosts(doubt)}, with an unknown result:"
+                f" {fold(doubt)}",
+                hint="check them; --retry-command runs the command there again, '--rerun notrun' skips them",
             )
         return [host for host in chosen if self.found[host.name] not in DONE]
 
     def check(self, plan: Mapping[str, Any], names: Collection[str] | None = None) -> None:
-        """See to it that the new run is to do the same.
+        """Check that the new run does the same.
 
         Args:
-            plan: Of the new run.
-            names: Its hosts, done or not; ``None`` if they may be others.
+            plan: What the new run does on each host.
+            names: All its hosts; ``None`` if they may differ.
 
         Raises:
-            UsageError: It is not, and in what.
+            UsageError: The runs differ; the error says in what.
         """
         known = list(self.found)
         found = differences(self.plan, known, plan, known if names is None else names)
         if found:
             raise UsageError(
-                f"this is not the run {self.entry.run}: {'; '.join(found)}",
-                hint="give the same again, or begin a run of its own",
+                f"this differs from the run {self.entry.run}: {'; '.join(found)}",
+                hint="repeat it unchanged, or start a new run",
             )
 
     def continued(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """The plan of the new run, with where it comes from."""
+        """Return the plan of the new run, with a reference to this one."""
         if self.which is not None:
             return plan | {"reruns": self.entry.run}
         return resumed(plan, self.entry.run, self.found)
 
     @property
     def earlier(self) -> Mapping[Status, int]:
-        """Of a run that goes on, what counts for the exit code beside its own hosts."""
+        """Hosts of each status that count for the exit code of a run that resumes this one."""
         if self.which is not None:
             return {}
         return {
@@ -272,20 +275,20 @@ class PriorRun:
         }
 
     def announcement(self, left: Sequence[Host]) -> str:
-        """What people are told before it begins."""
+        """Return a line for people that is printed before the new run begins."""
         if self.which is not None:
             return f"multirsh: {_hosts(left)} of {self.entry.run}: {self.which}"
         if not left:
-            return f"multirsh: nothing of {self.entry.run} is left to do: {self._counted()}"
-        return f"multirsh: goes on with {self.entry.run}: {self._counted()}; now {_hosts(left)}"
+            return f"multirsh: nothing remains of {self.entry.run}: {self._counted()}"
+        return f"multirsh: resuming {self.entry.run}: {self._counted()}; now {_hosts(left)}"
 
     def _way_out(self) -> str:
-        """What to take in place of a run of which no host ended so; a rerun may have reached none."""
+        """Return a hint for a run without hosts of the wanted standing, which may itself be a rerun."""
         first = self.plan.get("reruns")
         counted = self._counted()
         if first is None or self.which is None:
             return counted
-        return f"{counted}; it took its hosts from {first}: '--rerun {self.which} {first}' does so again"
+        return f"{counted}; its hosts came from {first}: use '--rerun {self.which} {first}'"
 
     def _counted(self) -> str:
         counts = {which: len(hosts_standing(self.found, which)) for which in Standing}
@@ -293,10 +296,10 @@ class PriorRun:
 
 
 def _reached(plan: JsonObject, entry: RunSummary) -> RecordedRoutes:
-    """How the hosts of a run were reached; nothing, if its record is from before that was kept.
+    """Return how the hosts of a run were reached; empty for an older record, which does not say.
 
     Raises:
-        UsageError: What the record says of it cannot be.
+        UsageError: The record is damaged.
     """
     row = plan.get("reached")
     try:
@@ -304,12 +307,12 @@ def _reached(plan: JsonObject, entry: RunSummary) -> RecordedRoutes:
     except (ValueError, UsageError) as error:
         raise UsageError(
             f"the record of {entry.run} is damaged: how its hosts were reached cannot be read: {error}",
-            hint="it cannot be gone on with",
+            hint="it cannot be repeated or resumed",
         ) from None
 
 
 def _settled(journal: Journal, entry: RunSummary) -> RunSummary:
-    """The same; of a writer that was just killed, a child may hold the lock for a moment, until exec(3)."""
+    """Wait for a run that was just killed: a child may hold its lock for a moment, until exec(3)."""
     until = time.monotonic() + SETTLES_WITHIN_S
     while entry.state is RunState.RUNNING and time.monotonic() < until:
         time.sleep(0.02)
@@ -318,21 +321,21 @@ def _settled(journal: Journal, entry: RunSummary) -> RunSummary:
 
 
 def _check_last_of_its_line(journal: Journal, entry: RunSummary) -> None:
-    """See to it that nobody has gone on with the run yet: what was done since then is not in its record.
+    """Check that the run has not been resumed yet: its record does not show what was done since then.
 
     Raises:
-        UsageError: Somebody has.
+        UsageError: It has been resumed.
     """
     later = next((one.run for one in journal.runs() if one.resumes == entry.run), None)
     if later is not None:
         raise UsageError(
-            f"{later} has gone on with {entry.run}, and its record knows what was done since",
-            hint=f"--resume {later} goes on from there; --rerun chooses from either",
+            f"{entry.run} was already resumed by {later}, whose record shows what was done since",
+            hint=f"use --resume {later}; --rerun accepts either run",
         )
 
 
 def _listed(inventory: Inventory, names: Collection[str]) -> Sequence[Host]:
-    """Those of the names that the files know."""
+    """Return the hosts of these names, without those that are not in the files."""
     return [inventory.by_name[name] for name in names if name in inventory.by_name]
 
 

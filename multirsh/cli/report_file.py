@@ -22,24 +22,24 @@ from multirsh.output.store import USUAL_MEMORY
 from multirsh.report import Report
 from multirsh.shared_folders import check_owner
 
-_HINT: Final = "name a file in a folder to write in, such as report.html"
+_HINT: Final = "name a file in a directory that can be written to, such as report.html"
 _USUAL_MODE: Final = 0o666
 _MOST_LINKS: Final = 40
 """As the kernel (path_resolution(7))."""
 
 
 class ReportFile:
-    """A run's report, and where it goes.
+    """The HTML report of a run, and the file that it is written to.
 
     Args:
         path: The file.
-        began: When the run began; ``None`` if it begins with the first event that comes.
-        notes: What else the reader has to know.
-        memory: Bytes of output that are held in memory.
-        normalizer: What is not looked at where outputs are compared.
+        began: When the run began; ``None`` if it begins with the next event.
+        notes: Further notes for the reader.
+        memory: Bytes of output to keep in memory.
+        normalizer: What is ignored when outputs are compared; ``None`` to compare everything.
 
     Raises:
-        UsageError: The file cannot be written, as far as can be told.
+        UsageError: The file cannot be written.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ReportFile:
 
 
 def _writable(path: Path) -> Path:
-    """What ``path`` leads to, as far as can be told a file that can be written.
+    """Return the file that ``path`` leads to, after a check that it can probably be written.
 
     Raises:
         UsageError: It cannot.

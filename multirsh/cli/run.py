@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from multirsh.cli import options
-from multirsh.cli.invocation import NAME_SOME, Invocation
+from multirsh.cli.invocation import Invocation
 from multirsh.cli.options.command import STDIN_NAME, is_our_stdin
 from multirsh.cli.process import STDIN
-from multirsh.cli.syntax import HELP_NAMES, SUBCOMMANDS, RunCommand
-from multirsh.errors import UsageError, is_one_edit_away
+from multirsh.cli.syntax import HELP_NAMES, RunCommand
+from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
     from multirsh.commands.command import Script
@@ -53,7 +53,7 @@ def run(*, command: tuple[str, ...], tty: bool, **parameters: Any) -> int:
     prior = invocation.prior
     if command or prior is None:
         joined = join_words(command)
-        invocation.check_hosts_named(_hint_for(command[0]))
+        invocation.check_hosts_named(command[0])
     else:
         joined, context, tty = prior.command(), prior.completed(context), tty or prior.has_tty
         invocation = invocation.with_sudo(prior.sudo)
@@ -75,14 +75,6 @@ def join_words(command: Sequence[str]) -> str:
             "there is no command to run", hint="it comes after the options: multirsh -f hosts.yaml uptime"
         )
     return joined
-
-
-def _hint_for(word: str) -> str:
-    """Return how to name hosts, or which subcommand the first word of the command may stand for."""
-    meant = [name for name in SUBCOMMANDS if is_one_edit_away(word, name)]
-    if meant:
-        return f"did you mean multirsh {' or '.join(meant)}? For a remote command, {NAME_SOME}"
-    return f"{NAME_SOME}, or try it out: multirsh lab uptime"
 
 
 @click.command(

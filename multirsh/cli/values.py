@@ -1,4 +1,4 @@
-"""What options hold besides words: whole numbers and seconds, with errors that say what would be right."""
+"""Parsers of option values: numbers, times and the like, with errors that say what is expected."""
 
 from __future__ import annotations
 
@@ -24,14 +24,11 @@ _MOST_PORTS = 65535
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
-    """Read whole numbers.
+    """Return a type for click that reads whole numbers, and whose error gives the range.
 
     Args:
-        least: The smallest that can be meant.
-        most: The largest; ``None`` for no bound.
-
-    Returns:
-        A type for click. It raises ``click.BadParameter`` with the range that is wanted.
+        least: The smallest number.
+        most: The largest number; ``None`` for no limit.
     """
     bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
 
@@ -39,7 +36,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
         try:
             number = int(value)
             if number != float(value) or number < least or (most is not None and number > most):
-                raise ValueError  # noqa: TRY301 - one wording for all that is wrong
+                raise ValueError  # noqa: TRY301 - one message for every error
         except ValueError:
             raise click.BadParameter(f"{value!r} is not a whole number {bounds}") from None
         return number
@@ -48,7 +45,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
 
 
 def _number(value: str | float) -> float:
-    """What ``value`` reads as; NaN, which fails every comparison, where it is no number."""
+    """Return the number; NaN, which fails every comparison, if ``value`` is none."""
     try:
         return float(value)
     except ValueError:
@@ -56,7 +53,7 @@ def _number(value: str | float) -> float:
 
 
 def seconds(value: str | float) -> float:
-    """Read a time above zero; ``nan`` and ``inf`` are none.
+    """Read a finite number of seconds above 0.
 
     Raises:
         click.BadParameter: It is none.
@@ -68,7 +65,7 @@ def seconds(value: str | float) -> float:
 
 
 def days(value: str | float) -> float:
-    """Read a number of days; 0 is one.
+    """Read a number of days; 0 is allowed.
 
     Raises:
         click.BadParameter: It is none.
@@ -80,7 +77,7 @@ def days(value: str | float) -> float:
 
 
 def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
-    """Read by ``parse``, whose complaints become click's."""
+    """Return a type for click that reads by ``parse``, and reports its errors."""
 
     def read(value: str | Parsed) -> Parsed:
         if not isinstance(value, str):
@@ -94,14 +91,14 @@ def _parsed(parse: Callable[[str], Parsed]) -> Callable[[str | Parsed], Parsed]:
 
 
 class Checked(StringParamType):
-    """Text that has to pass a check; ``config.toml`` wants it in quotes, like all text."""
+    """Text that must pass a check; in ``config.toml`` it is quoted, as all text."""
 
     def __init__(self, check: Callable[[str], str]) -> None:
-        """Take the check; what it raises is a ``click.BadParameter`` or a ``UsageError``."""
+        """Take the check, which raises ``click.BadParameter`` or ``UsageError``."""
         self._check = _parsed(check)
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the text; the error says which option, variable or file it comes from."""
+        """Check the text; the error names the option, variable or file that it comes from."""
         try:
             return self._check(super().convert(value, param, ctx))
         except click.BadParameter as error:
@@ -109,12 +106,12 @@ class Checked(StringParamType):
 
 
 def _transport(value: str) -> str:
-    """Read a transport's name: one of ours, or of one that is installed beside them.
+    """Read the name of a transport: a built-in one, or one of another distribution.
 
     Raises:
-        click.BadParameter: There is none of that name.
+        click.BadParameter: There is no such transport.
     """
-    if value in {name.value for name in TransportName}:  # to look for others takes a while
+    if value in {name.value for name in TransportName}:  # looking for others takes longer
         return value
     from multirsh.transports.options import known_names  # noqa: PLC0415 - not needed for --help
 

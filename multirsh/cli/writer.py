@@ -22,14 +22,14 @@ _DESCRIPTORS: Final = {"stdout": STDOUT, "stderr": STDERR}
 
 
 class Writer:
-    """Writes what a printer has to our streams, in a thread of its own.
+    """Writes the output of a printer to our streams, in a thread of its own.
 
-    A terminal that is stopped, or a slow reader of the pipe, blocks that thread, and through the run's
-    bounded stream the remotes; the event loop goes on to answer keepalives and to close sockets.
+    A stopped terminal, or a slow reader of a pipe, blocks that thread, and through the run's bounded stream
+    the remotes; the event loop still answers keepalives and closes sockets.
 
     Attributes:
-        lost_reader: Whether the reader of stdout went away.
-        failure: Why stdout cannot be written, for another reason; else ``None``.
+        lost_reader: Whether the reader of stdout is gone.
+        failure: Why else stdout cannot be written; ``None`` if it can.
         complaints: Messages about files that cannot be written, one for each folder, or each full disk.
     """
 

@@ -1,1 +1,1 @@
-"""The runner: which host starts when, for how long, and what is told of it."""
+"""The engine: it runs a command on hosts, and decides which host starts when and what is reported."""

@@ -1,11 +1,12 @@
-"""Which host may start now. Pure: the engine asks, and tells what happened.
+"""Which hosts may start now. Pure: it is given what happened, and returns the hosts to start.
 
-It holds together all that can keep a host back: the fanout, the logins at
+It combines all that can hold a host back: the fanout, the number of logins at
 once, the start rate, the governor's windows, a pause before a retry, and the
-batch. The rule is the same for all: the host nearest to the front that may
-start does. One that waits for its hop stands aside in a *lane*, so that it
-keeps nobody back and is not looked at again until its hop may have room.
-Those who come again keep their turn; who was dropped lets some others pass.
+batch. One rule holds for all: of the hosts that may start, the one nearest to
+the front does. A host that waits for its hop stands aside in a *lane*, so that
+it holds no other host back and is not looked at again until its hop may accept
+a login. A host that is retried keeps its turn; one that was dropped lets some
+others pass.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from multirsh.transports.base import Congestion
 from multirsh.waits import Awaited, Wait
 
 LOOKS: Final = 1024
-"""Hosts that one call of ``admit`` sets aside, at the most: with 100,000 behind one bastion, the loop has
-other things to do in between."""
+"""The largest number of hosts that one call of ``admit`` sets aside: with 100,000 hosts behind one bastion,
+the loop has other things to do in between."""
 
 
 DETOUR: Final = 64
-"""So many hosts may pass one that was dropped: if it is its own fault, and not its hop's, the others must not
-wait behind it while its pauses grow."""
+"""The number of hosts that may pass one that was dropped: if the cause is the host itself and not its hop,
+the others must not wait behind it while its pauses grow."""
 
 
 class Start(NamedTuple):
-    """A host whose turn has come.
+    """The start of an attempt at a host.
 
     Attributes:
-        host: Which.
-        attempt: Which attempt at it this is, from 1.
-        drops: How many of those before were dropped by a busy server; they are no retries.
+        host: The host.
+        attempt: The number of the attempt, from 1.
+        drops: How many earlier attempts a busy server dropped; these do not count as retries.
     """
 
     host: Host
@@ -47,7 +48,7 @@ class Start(NamedTuple):
 
 
 class _Flight:
-    """A host in flight; ``login`` is ``None`` when nothing governs it."""
+    """A host in flight; ``login`` is ``None`` if no hop's window governs it."""
 
     __slots__ = ("hop", "is_logging_in", "login", "waited_as")
 
@@ -59,11 +60,11 @@ class _Flight:
 
 
 class Admission:
-    """Hosts wait in order; at most ``fanout`` are in flight.
+    """The queue of a run's hosts, of which at most ``fanout`` are in flight.
 
     A host is in flight from its admission to its result. Its socket may drain
-    for longer; that holds no place in the fanout, but it holds a descriptor,
-    and of those there may be few.
+    for longer; that takes no place in the fanout, but it takes a descriptor,
+    and descriptors may be scarce.
 
     Attributes:
         draining: The number of sockets that drain.
@@ -85,22 +86,23 @@ class Admission:
         """Queue ``hosts``.
 
         Args:
-            hosts: In the order to start them; names are unique.
-            fanout: Hosts in flight at once, 1 or more.
-            handshakes: Those of them that are not logged in yet, 1 or more; ``None`` for no such bound.
-            pace: How many may start a second; ``None`` for no such bound.
-            governor: How many may log in at one hop; ``None`` for no such bound.
-            hop_of: Where the next login on the way to a host is, such as its address and port, or a bastion
-                that nobody is logged in at; ``None`` for a host that nothing governs. Asked when its turn
-                comes near, and again when it has waited for a hop or is through one.
+            hosts: The hosts in the order to start them; their names are unique.
+            fanout: The largest number of hosts in flight at once, 1 or more.
+            handshakes: The largest number of hosts that are logging in at once, 1 or more; ``None`` for no
+                limit.
+            pace: Limits the starts per second; ``None`` for no limit.
+            governor: Limits the logins at one hop; ``None`` for no limit.
+            hop_of: Returns where the next login on the way to a host is, such as its address and port, or
+                a bastion that is not logged in to yet; ``None`` for a host that nothing governs. It is called
+                when the host's turn comes, and again when it has waited for a hop or has passed one.
             rng: Draws the governor's pauses.
-            allowed: How many hosts, from the front, may start before ``allow`` is called: the first batch;
-                ``None`` for all.
-            open_at_most: Hosts in flight and hosts whose socket drains, together; 1 or more, ``None`` for
-                no bound.
+            allowed: The number of hosts, from the front, that may start before ``allow`` is called: those of
+                the first batch; ``None`` for all.
+            open_at_most: The largest number of hosts that are in flight or whose sockets drain, 1 or more;
+                ``None`` for no limit.
 
         Raises:
-            ValueError: A bound below 1: nothing would ever start.
+            ValueError: A limit is below 1, so that nothing would ever start.
         """
         if fanout < 1:
             raise ValueError(f"fanout {fanout} < 1")
@@ -122,7 +124,7 @@ class Admission:
         self._fresh = 0
         self._flights: dict[str, _Flight] = {}
         self._logging_in = 0
-        # Those who were started before: by when they are due, and when they are, by their place.
+        # Hosts that were started before: those that wait for a time, and those whose time has come, by turn.
         self._due: list[tuple[float, Waiting]] = []
         self._again: list[Waiting] = []
         self._lanes = Lanes(governor)
@@ -130,33 +132,33 @@ class Admission:
 
     @property
     def in_flight(self) -> int:
-        """Hosts admitted that have no ending yet."""
+        """The number of hosts that were admitted and have not ended."""
         return len(self._flights)
 
     @property
     def logging_in(self) -> int:
-        """Those of them that are not logged in yet."""
+        """The number of hosts in flight that are not logged in yet."""
         return self._logging_in
 
     @property
     def is_batch_over(self) -> bool:
-        """Whether nobody is in flight, and nobody who is allowed to start waits."""
+        """Whether no host is in flight, and none that is allowed to start waits."""
         return not (self._flights or self._due or self._again or self._lanes or self._fresh < self._allowed)
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody waits and nobody is in flight."""
+        """Whether no host waits and none is in flight."""
         return self.is_batch_over and self._fresh == len(self._hosts)
 
     def allow(self, count: int) -> None:
-        """Let ``count`` more hosts start: the next batch."""
+        """Let ``count`` more hosts start: those of the next batch."""
         self._allowed = min(self._allowed + count, len(self._hosts))
 
     def admit(self, now: float) -> list[Start]:
-        """Take those who may start, in order; each is now in flight, and logging in.
+        """Return the hosts that may start, in order; each is now in flight and logging in.
 
         Args:
-            now: Monotonic time, in seconds; so in all calls.
+            now: Monotonic time, in seconds, as in all methods.
         """
         while self._due and self._due[0][0] <= now:
             heapq.heappush(self._again, heapq.heappop(self._due)[1])
@@ -175,10 +177,10 @@ class Admission:
         return starts
 
     def next_at(self, now: float) -> float | None:
-        """When to ask ``admit`` again if nothing else happens.
+        """Return when to call ``admit`` again if nothing else happens.
 
         Returns:
-            ``None`` if only an ending, a login, or a batch can let somebody start.
+            The time; ``None`` if only an ending, a login or a batch can let another host start.
         """
         if not self._has_place():
             return None
@@ -191,10 +193,10 @@ class Admission:
         return at if self._pace is None else max(at, self._pace.next_at())
 
     def passed(self, host: Host, now: float) -> None:
-        """A host in flight is let through by a jump host, and goes on to the next hop on its way.
+        """Note that a host in flight has passed a jump host and goes on to the next hop.
 
         Raises:
-            ValueError: It is not in flight, or is logged in already.
+            ValueError: The host is not in flight, or is logged in already.
         """
         flight = self._flights.get(host.name)
         if flight is None or not flight.is_logging_in:
@@ -206,15 +208,15 @@ class Admission:
             return
         self._governor.succeeded(flight.hop, flight.login, now)
         self._lanes.look_at(flight.hop, now)
-        # Whether there is room or not: it is on its way. So many wait for a jump host as fit into the window
-        # of a hop of which nothing is known.
+        # Even if the window of the next hop is full, since the login is under way. So as many hosts wait for
+        # a jump host as fit into the window of a hop of which nothing is known.
         flight.hop, flight.login = hop, self._governor.started(hop, now)
 
     def logged_in(self, host: Host, now: float) -> None:
-        """A host in flight is logged in: another login may begin.
+        """Note that a host in flight is logged in: another login may begin.
 
         Raises:
-            ValueError: It is not in flight, or was logged in already.
+            ValueError: The host is not in flight, or was logged in already.
         """
         flight = self._flights.get(host.name)
         if flight is None or not flight.is_logging_in:
@@ -233,21 +235,20 @@ class Admission:
         congestion: Congestion | None = None,
         again_at: float | None = None,
     ) -> bool:
-        """An attempt at a host in flight has ended: its place is free.
+        """Note that the attempt at a host in flight has ended: its place is free.
 
         Args:
-            host: Which.
-            now: When.
-            congestion: Whether it was dropped by a busy server (``congestion_of``), that of the hop it was
-                at. If the governor finds it worth it, the host starts again when that hop has room.
-            again_at: When to start it again otherwise, at the earliest (``retry.decide``); ``None`` for
-                never.
+            host: The host.
+            now: When the attempt ended.
+            congestion: Whether the server of its present hop was busy and dropped it (``congestion_of``).
+                If the governor finds it worthwhile, the host starts again when that hop accepts a login.
+            again_at: The earliest time to start it again otherwise (``retry.decide``); ``None`` for never.
 
         Returns:
-            Whether the host will be started again, or returned by ``stop``. If not, this was its ending.
+            Whether the host will be started again, or returned by ``stop``. If not, it has ended.
 
         Raises:
-            ValueError: It is not in flight.
+            ValueError: The host is not in flight.
         """
         flight = self._flights.pop(host.name, None)
         if flight is None:
@@ -266,23 +267,23 @@ class Admission:
         return True
 
     def closed(self) -> None:
-        """The socket of an attempt that has ended is closed.
+        """Note that the socket of an attempt that has ended is closed.
 
         Raises:
-            ValueError: None drains.
+            ValueError: No socket drains.
         """
         if not self.draining:
             raise ValueError("no host's socket drains")
         self.draining -= 1
 
     def upcoming(self, count: int) -> tuple[Host, ...]:
-        """The hosts among the next ``count`` to be started first that were not told before."""
+        """Return those of the next ``count`` hosts that no earlier call has returned."""
         start, stop = max(self._announced, self._fresh), min(self._fresh + count, len(self._hosts))
         self._announced = max(start, stop)
         return self._hosts[start:stop]
 
     def waits(self, now: float) -> list[Wait]:
-        """What keeps hosts back that there would be a place for."""
+        """Return what hosts wait for that would have a place in the fanout."""
         waits = []
         if self._due:
             waits.append(Wait(Awaited.RETRY, len(self._due), self._due[0][0]))
@@ -290,19 +291,19 @@ class Admission:
             return waits
         if self._lanes:
             waits.append(Wait(Awaited.SERVER, self._lanes.count))
-        is_anybody_next = self._again or self._fresh < self._allowed or self._lanes.next_at(now) <= now
-        if is_anybody_next and self._logging_in >= self._handshakes:
+        is_host_next = self._again or self._fresh < self._allowed or self._lanes.next_at(now) <= now
+        if is_host_next and self._logging_in >= self._handshakes:
             waits.append(Wait(Awaited.HANDSHAKES))
-        elif is_anybody_next and self._pace is not None and self._pace.next_at() > now:
+        elif is_host_next and self._pace is not None and self._pace.next_at() > now:
             waits.append(Wait(Awaited.START_RATE, until=self._pace.next_at()))
         return waits
 
     def stop(self) -> list[Start]:
-        """Admit no more.
+        """Admit no more hosts.
 
         Returns:
-            The starts that will not be, in order: attempt 1 is a host that was never tried, and any other one
-            that waited to be tried again, whose last ending is its ending.
+            The starts that will not take place, in order. Attempt 1 is a host that was never tried; any other
+            is one that waited to be tried again, which ends as its last attempt did.
         """
         self._is_stopped = True
         given_up = self._again + [waiting for _, waiting in self._due] + self._lanes.clear()
@@ -326,10 +327,10 @@ class Admission:
         return self._open_at_most is not None and self.in_flight + self.draining >= self._open_at_most
 
     def _nearest(self, now: float) -> tuple[Waiting | None, Hashable | None]:
-        """Take the one nearest to the front who is not known to be held.
+        """Remove the host nearest to the front whose hop is not known to accept no login.
 
         Returns:
-            Who, if anybody, and the hop.
+            The host, if there is one, and its hop.
         """
         fresh = self._fresh if self._fresh < self._allowed else math.inf
         again = self._again[0].turn if self._again else math.inf
@@ -337,7 +338,7 @@ class Admission:
         if held is not None and held <= min(fresh, again):
             waiting, awaited = self._lanes.take()
             hop = self._hop_of(self._hosts[waiting.place])
-            if hop != awaited:  # a jump host was entered, or lost, meanwhile
+            if hop != awaited:  # a jump host was logged in to, or lost, meanwhile
                 self._lanes.look_at(awaited, now)
             return waiting, hop
         if self._again and again <= fresh:
@@ -365,10 +366,10 @@ class Admission:
         return Start(self._hosts[waiting.place], waiting.attempts + 1, waiting.drops)
 
     def _left_login(self, flight: _Flight, now: float, congestion: Congestion | None) -> bool:
-        """Note that an attempt which had not logged in is over.
+        """Note the end of an attempt for the login limits, if it had not logged in.
 
         Returns:
-            Whether the governor wants it back.
+            Whether the governor lets the host try again.
         """
         if not flight.is_logging_in:
             return False

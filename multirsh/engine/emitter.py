@@ -36,54 +36,54 @@ if TYPE_CHECKING:
     from multirsh.files.results import FileResult
 
 PATIENCE_S: Final = 10.0
-"""Seconds that a record may take until something is safe: a busy disk takes a few, a dead server for ever."""
+"""Seconds that a record may take to store an event: a busy disk takes a few, a dead file server for ever."""
 
 LAST_S: Final = 2.0
-"""The same, for a run that is being stopped or is past its deadline."""
+"""The same in a run that is being stopped or is past its deadline, in seconds."""
 
 
 class Record(Protocol):
-    """Keeps the events of one run."""
+    """Stores the events of one run."""
 
     def record(self, event: Event) -> Future[None] | None:
         """Take an event, without waiting.
 
         Returns:
-            Done when it is safe; it never fails, and takes no cancellation. ``None`` if there is nothing to
-            wait for.
+            A future that is done when the event is durable; it never fails and cannot be cancelled. ``None``
+            if there is nothing to wait for.
         """
 
     def close(self) -> Future[None] | None:
-        """No event follows.
+        """End the record: no event follows.
 
         Returns:
-            Done when the record is complete; as ``record``.
+            A future that is done when the record is complete, as that of ``record``.
         """
 
     def give_up(self, reason: str) -> None:
-        """Keep no more, and have all that was given done, since nothing of it is waited for any longer.
+        """Store no more events, and complete all futures, since the run no longer waits for them.
 
         Args:
-            reason: Why, for people.
+            reason: The reason, for people.
         """
 
 
 class _NoRecord:
     def record(self, event: Event) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
     def close(self) -> None:
-        """Nothing was kept."""
+        """Do nothing."""
 
     def give_up(self, reason: str) -> None:
-        """Nothing was kept, and nothing is waited for."""
+        """Do nothing."""
 
 
 NO_RECORD: Final[Record] = _NoRecord()
 
 
 async def durable(ticket: Future[None] | None, record: Record) -> None:
-    """Wait for what a record has given, and give the record up if that takes too long."""
+    """Wait until ``ticket``, a future of the record, is done; give the record up if that takes too long."""
     if ticket is None or ticket.done():
         return
     timer = give_up_later(ticket, record, PATIENCE_S)
@@ -94,12 +94,12 @@ async def durable(ticket: Future[None] | None, record: Record) -> None:
 
 
 def give_up_later(ticket: Future[None], record: Record, seconds: float) -> asyncio.TimerHandle:
-    """Give a record up if what it has given is not done in time.
+    """Give a record up unless its future is done in time.
 
     Args:
-        ticket: What was given.
-        record: By which record.
-        seconds: From now.
+        ticket: The future.
+        record: The record that returned it.
+        seconds: How long to wait from now.
     """
 
     def look() -> None:
@@ -110,38 +110,38 @@ def give_up_later(ticket: Future[None], record: Record, seconds: float) -> async
 
 
 HIGH_WATER_BYTES: Final = 8 * 1024 * 1024
-"""Output that may wait for the reader; a reader holds as much again in the batch it took."""
+"""Bytes of output that may wait for the reader, which holds as many again in the batch that it has taken."""
 
 LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 2
 
 LEAST_HIGH_WATER_BYTES: Final = 64 * 1024
 
 HIGH_WATER_PART: Final = 32
-"""Where this process may have little memory, one part in so many of it: what waits is held several times."""
+"""If the memory of this process is limited, one part in so many of it may wait: there are several copies."""
 
 BATCH_ITEMS: Final = 1024
-"""Given to the reader at once, at the most: nothing else of the loop may come in between."""
+"""The largest number of items that the reader gets at once: the loop does nothing else meanwhile."""
 
 Element = TypeVar("Element")
 
 
 class Source(Protocol):
-    """What can be held back: a connection."""
+    """A source of output that can be held back: a connection."""
 
     def pause_output(self) -> None:
-        """Hand on nothing until told so."""
+        """Pass on no output until ``resume_output`` is called."""
 
     def resume_output(self) -> None:
-        """Hand on again, first what was kept."""
+        """Pass on output again, beginning with what was held back."""
 
 
 class BoundedStream(Generic[Element]):
     """Items from many writers to one reader, in order.
 
-    Writers never wait, so that no host's timers are bent by a slow reader:
-    above the high-water mark each source that writes is paused, and all are
-    resumed below the low one. Only output has weight; the few events of a
-    host that are not output are always taken.
+    Writers never wait, so that a slow reader does not delay any host's timers:
+    above the high-water mark each source that writes is paused, and below the
+    low-water mark all are resumed. Only output has weight; the few other
+    events of a host are always accepted.
     """
 
     def __init__(
@@ -159,16 +159,16 @@ class BoundedStream(Generic[Element]):
 
     @property
     def waiting_bytes(self) -> int:
-        """Output that the reader has not taken."""
+        """The number of bytes of output that the reader has not taken."""
         return self._waiting_bytes
 
     def put(self, item: Element, *, weight: int = 0, source: Source | None = None) -> None:
         """Append ``item``.
 
         Args:
-            item: Dropped if the stream is closed: its reader has left.
-            weight: Bytes it holds.
-            source: Whom to hold back if it is too much.
+            item: The item; it is dropped if the stream is closed, since its reader has left.
+            weight: The bytes of output that it holds.
+            source: The source to hold back if too much waits.
         """
         if self._closed:
             return
@@ -181,22 +181,22 @@ class BoundedStream(Generic[Element]):
             source.pause_output()
 
     def forget(self, source: Source) -> None:
-        """``source`` has ended: never resume it."""
+        """Note that ``source`` has ended, so that it is never resumed."""
         self._held.discard(source)
 
     def close(self, failure: BaseException | None = None) -> None:
-        """End the stream: the reader gets what waits, then the end, or ``failure``."""
+        """End the stream: the reader gets what waits, and then the end or ``failure``."""
         self._closed = True
         self._failure = failure
         self._news.set()
         self._all_read.set()
 
     async def read_up(self) -> None:
-        """Wait until the reader is done with all that was put, and wants more; or has left."""
+        """Wait until the reader has processed every item and wants more, or has left."""
         await self._all_read.wait()
 
     async def batches(self) -> AsyncIterator[list[Element]]:
-        """Everything that waits, again and again until the stream is closed; in parts where it is much."""
+        """Yield all items that wait, in batches of limited size, until the stream is closed."""
         while True:
             if not self._items:
                 self._all_read.set()
@@ -226,27 +226,27 @@ class BoundedStream(Generic[Element]):
 
 
 EVENT_BYTES: Final = 512
-"""What an event weighs in memory beside its data: a remote that writes byte by byte is held back, too."""
+"""Bytes of memory that an event takes besides its data; it holds back a remote that writes byte by byte."""
 
 Item: TypeAlias = Event | HostResult
 
 
 class EventEmitter:
-    """One run's.
+    """Emits one run's events, into its record and to its reader.
 
     Attributes:
-        stream: Where it all goes.
-        recorded: When all events so far are safe in the record; ``None`` if they are.
+        stream: The stream to the reader.
+        recorded: A future that is done when all events so far are durable; ``None`` if they are.
     """
 
     def __init__(self, run: str, *, tally: Tally, rule: ExitRule, record: Record = NO_RECORD) -> None:
-        """Tell nothing yet.
+        """Prepare to emit; nothing is emitted yet.
 
         Args:
             run: The run's identifier.
-            tally: Knows the run's local ports.
-            rule: What the exit code is made of.
-            record: Keeps the events.
+            tally: Counts the run's local ports.
+            rule: How the exit code is chosen.
+            record: Stores the events.
         """
         self.recorded: Future[None] | None = None
         self._record = record
@@ -263,7 +263,7 @@ class EventEmitter:
         self._is_internal_error = False
 
     def begin(self, *, command: str, hosts: tuple[str, ...], fanout: int) -> None:
-        """The run begins now."""
+        """Emit that the run begins; event times count from now."""
         self._began = asyncio.get_running_loop().time()
         self._put(
             RunStarted(
@@ -277,21 +277,21 @@ class EventEmitter:
         )
 
     def host_started(self, host: Host, attempt: int) -> Future[None] | None:
-        """An attempt begins.
+        """Emit that an attempt begins.
 
         Returns:
-            When that is safe in the record, as ``recorded``.
+            A future that is done when the event is durable, as ``recorded``.
         """
         self._put(HostStarted(run=self._run, t=self._now(), host=host.name, attempt=attempt))
         return self.recorded
 
     def output(self, host: Host, stream: Stream, data: bytes, connection: Connection | None) -> None:
-        """Tell of output, and hold the host back if the reader is behind."""
+        """Emit output, and hold the host back if the reader is behind."""
         event = Output(run=self._run, t=self._now(), host=host.name, stream=stream, data=data)
         self._put(event, weight=len(data) + EVENT_BYTES, source=connection)
 
     def copied(self, host: Host, copy: FileResult, connection: Connection | None) -> None:
-        """Tell of a file, and hold the host back if the reader is behind."""
+        """Emit that a file was copied, and hold the host back if the reader is behind."""
         event = Copied(
             run=self._run,
             t=self._now(),
@@ -306,7 +306,7 @@ class EventEmitter:
         self._put(event, weight=EVENT_BYTES, source=connection)
 
     def result(self, result: HostResult) -> None:
-        """Hand on how a host ended."""
+        """Pass a host's result to the reader."""
         self.stream.put(result)
 
     def host_finished(
@@ -317,13 +317,13 @@ class EventEmitter:
         stderr_bytes: int = 0,
         close_seconds: float | None = None,
     ) -> None:
-        """A host's connection is closed, or it never had one.
+        """Emit that a host has finished: its connection is closed, or it never had one.
 
         Args:
-            result: Handed on before.
-            stdout_bytes: Of its last attempt.
-            stderr_bytes: Of its last attempt.
-            close_seconds: From the result to the end of the connection.
+            result: The host's result, which ``result`` has passed on before.
+            stdout_bytes: The bytes of standard output of its last attempt.
+            stderr_bytes: The bytes of standard error of its last attempt.
+            close_seconds: Seconds from the result to the end of the connection.
         """
         self._put(
             HostFinished(
@@ -348,23 +348,23 @@ class EventEmitter:
             self.internal_error()
 
     def hurry(self, seconds: float = LAST_S) -> None:
-        """The run is to end: a record that does not answer is soon given up.
+        """Give a record that does not answer up soon, because the run is to end.
 
         Args:
-            seconds: How soon.
+            seconds: How long to wait for it.
         """
         if self.recorded is not None and not self.recorded.done():
             give_up_later(self.recorded, self._record, seconds)
 
     def internal_error(self) -> None:
-        """Something of ours, or of the caller's, has failed: the exit code is to say so."""
+        """Let the exit code say that multirsh itself, or a function of the caller, has failed."""
         self._is_internal_error = True
 
     def run_finished(self, *, signal: int | None) -> None:
-        """Nothing of the run is open any more.
+        """Emit that the run has finished: nothing of it is open any more.
 
         Args:
-            signal: The number of the signal that ended it, or ``None``.
+            signal: The number of the signal that ended the run, or ``None``.
         """
         use = self._tally.statistics()
         not_remote = sum(use.closed_by.values()) - use.closed_by.get(ClosedBy.REMOTE, 0)
@@ -394,7 +394,7 @@ class EventEmitter:
         self.stream.put(event, weight=weight, source=source)
 
     def _time_wait_left(self) -> int | None:
-        """How many of the run's sockets the kernel keeps in TIME_WAIT at our end."""
+        """Count the run's sockets that the kernel keeps in TIME_WAIT on this machine."""
         try:
             table = read_table(states=[TcpState.TIME_WAIT])
         except MemoryError:

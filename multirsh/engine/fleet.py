@@ -1,4 +1,4 @@
-"""The library's door: a fleet of hosts, ready to run commands on.
+"""The entry point of the library: a fleet of hosts, ready to run commands on.
 
 ::
 
@@ -56,15 +56,15 @@ if TYPE_CHECKING:
 
 
 def check_terminals(transports: Mapping[str, Transport], hosts: Sequence[Host], option: str | None) -> None:
-    """See to it that every host can have a pseudo-terminal.
+    """Check that every host can have a pseudo-terminal.
 
     Args:
-        transports: By name.
-        hosts: All of the run's.
-        option: What asks for one; ``None`` if nothing does.
+        transports: The transports by name.
+        hosts: The hosts of the run.
+        option: The option that needs a terminal; ``None`` if none does.
 
     Raises:
-        UsageError: There are none.
+        UsageError: A host's transport has no terminals.
     """
     if option is None:
         return
@@ -78,10 +78,10 @@ def check_terminals(transports: Mapping[str, Transport], hosts: Sequence[Host], 
 
 
 def check_privacy(transports: Mapping[str, Transport], hosts: Sequence[Host]) -> None:
-    """See to it that a password can be sent to every host.
+    """Check that a password can be sent to every host.
 
     Raises:
-        UsageError: By one that hides nothing.
+        UsageError: A host's transport would send it in clear text.
     """
     for host in hosts:
         name = transport_of(host)
@@ -94,10 +94,10 @@ def check_privacy(transports: Mapping[str, Transport], hosts: Sequence[Host]) ->
 
 
 def check_hosts(hosts: Sequence[Host]) -> None:
-    """See to it that hosts are what their annotations say; settings that hosts share are looked at once.
+    """Check the types of the hosts' fields; settings that several hosts share are checked once.
 
     Raises:
-        TypeError: A field is of another type.
+        TypeError: A field has another type.
     """
     seen: set[int] = set()
     for host in hosts:
@@ -108,10 +108,10 @@ def check_hosts(hosts: Sequence[Host]) -> None:
 
 
 def once_each(hosts: Sequence[Host]) -> tuple[Host, ...]:
-    """See to it that no host is there twice.
+    """Check that no host is given twice, and return the hosts.
 
     Raises:
-        UsageError: One is.
+        UsageError: A host is.
     """
     counts = Counter(host.name for host in hosts)
     twice = {name for name, count in counts.items() if count > 1}
@@ -124,10 +124,11 @@ logger = logging.getLogger("multirsh")
 
 
 class Fleet:
-    """Hosts, and the means to reach them.
+    """Hosts, and what is needed to reach them.
 
-    Entering reads keys, known hosts and ssh's configuration, once; leaving
-    stops the runs that go on and closes what is open, the remote ends first.
+    Entering the fleet reads keys, known hosts and ssh's configuration, once.
+    Leaving it stops the runs that go on and closes all connections; the remote
+    ends close first.
     """
 
     def __init__(
@@ -199,8 +200,8 @@ class Fleet:
         """Read what is needed once for all hosts.
 
         Raises:
-            CredentialError: A key, a password or a known_hosts file that cannot be used at all.
-            UsageError: A transport that is not there.
+            CredentialError: A key, a password or a known_hosts file cannot be used.
+            UsageError: A transport is not installed.
         """
         async with AsyncExitStack() as opened:
             transports: dict[str, Transport] = {}
@@ -231,7 +232,7 @@ class Fleet:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop what goes on and wait until everything is closed, within the close timeout."""
+        """Stop the runs that go on and wait until everything is closed, within the close timeout."""
         resources, self._resources = self._resources, None
         async with self._opened, AsyncExitStack() as kept:
             if resources is not None and resources.pool is not None:
@@ -382,16 +383,16 @@ class Fleet:
         )
 
     def routes(self, hosts: Sequence[Host] | None = None) -> Mapping[str, HostRoute]:
-        """Where hosts are and how they are entered, with all options and ssh_config considered.
+        """Return where hosts are and how they are logged in to, considering all options and ssh_config.
 
-        It takes some microseconds a host, and belongs in a thread where there are many; no run may go on
-        meanwhile.
+        It takes some microseconds for each host, and should be called in a thread if there are many; no run
+        may go on meanwhile.
 
         Args:
-            hosts: Whose; ``None`` for all.
+            hosts: The hosts; ``None`` for all.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
         transports = self._entered().transports
         found: dict[str, HostRoute] = {}
@@ -413,19 +414,19 @@ class Fleet:
         return found
 
     def connections(self) -> tuple[PooledConnection, ...]:
-        """The connections that are open between runs, as far as is known; none without ``keep``.
+        """Return the connections that are open between runs, as far as is known; none without ``keep``.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
         pool = self._entered().pool
         return () if pool is None else pool.connections()
 
     def statistics(self) -> PortStatistics | None:
-        """What all connections have done to the local ports so far; ``None`` without ``keep``.
+        """Return the use of local ports by all connections so far; ``None`` without ``keep``.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
         pool = self._entered().pool
         return None if pool is None else pool.statistics()
@@ -434,20 +435,21 @@ class Fleet:
         """Close connections that are open between runs; the next run logs in again.
 
         Args:
-            hosts: Whose; ``None`` for all.
+            hosts: The hosts whose connections are closed; ``None`` for all.
 
         Returns:
-            Who closed each of them first, by host; ``None`` where there was no socket of our own.
+            The end that closed each connection first, by host; ``None`` if there was no socket of multirsh's
+            own.
 
         Raises:
-            RuntimeError: Outside ``async with``.
+            RuntimeError: It is called outside ``async with``.
         """
         check_call(Fleet.release, locals())
         pool = self._entered().pool
         return {} if pool is None else await pool.release(self._hosts if hosts is None else hosts)
 
     def _make_pool(self, transports: Iterable[Transport]) -> ConnectionPool:
-        """Make room for connections that stay; leaving the fleet gives it back, once they are closed."""
+        """Make the pool, and claim descriptors for it until the fleet is left and the pool is closed."""
         per_host = max((transport.descriptors_per_host for transport in transports), default=1)
         most = PROCESS.set_aside(len(self._hosts), per_host=per_host)
         self._opened.callback(PROCESS.take_back, most, per_host=per_host)
@@ -505,7 +507,7 @@ class Fleet:
         return once_each(hosts)
 
     def _shown(self, transport: str) -> str:
-        """A transport's name; the class of one that the caller has put in its place."""
+        """Return a transport's name, or the class of the caller's own transport of that name."""
         given = self._given.get(transport)
         return str(transport) if given is None else type(given).__name__
 

@@ -1,26 +1,27 @@
-"""How many logins may be under way at one server at once, learnt from what it drops. Pure.
+"""How many logins may be under way at one server at once, learnt from the connections that it drops. Pure.
 
-A governor for each *hop*: the server that a handshake goes to, which is an
-address and port, and the jump hosts that lead there. sshd counts the connections that have not logged in yet,
-and beyond ``MaxStartups`` it drops new ones; the client sees a connection
-that ends before the key exchange. So the window counts logins under way, as
-TCP's counts bytes, and moves like it: up by one a round while all is well,
-down to a half when something was dropped (AIMD; Chiu and Jain, 1989).
+The ``Governor`` has a window for each *hop*: the server that a handshake goes
+to, which is an address and port, and the jump hosts that lead there. sshd
+counts the connections that have not logged in yet, and beyond ``MaxStartups``
+it drops new ones; the client sees a connection that ends before the key
+exchange. So the window counts logins under way, as TCP's window counts bytes,
+and moves like it: up by one a round while nothing is dropped, down to a half
+after a drop (AIMD; Chiu and Jain, 1989).
 
 What differs from TCP, and why:
 
-- It begins at 8 and not by doubling. The limit of most servers is known: 10
-  (MaxStartups 10:30:100). Below it nothing is dropped, and every drop is a
-  line in the server's log.
-- It remembers where the last drop was. Up to there it grows quickly, then it
-  stays for some rounds before it tries one more: else every tenth login would
-  be a wasted one.
-- A drop names its login, so the limit is known at once: those who were under
-  way when it began, less itself.
-- After a drop nobody starts for about as long as a login takes, and where
-  nobody gets in any more, for longer and longer. The pauses for a server that
-  *says* that it is busy add up to more than 15 seconds at the least, the
-  shortest time for which sshd 9.8 shuts out an address (PerSourcePenalties).
+- It begins at 8 instead of doubling from 1. The limit of most servers is
+  known: 10 (MaxStartups 10:30:100). Below it nothing is dropped, and every
+  drop is a line in the server's log.
+- It remembers the size at the last drop. Up to there it grows quickly; then it
+  stays for some rounds before it tries one more, or every tenth login would be
+  wasted.
+- It is known which login was dropped, and so at once what the limit is: the
+  logins that were under way when that one began, without itself.
+- After a drop no login begins for about as long as a login takes, and while
+  none succeeds, for longer and longer. The pauses for a server that *says*
+  that it is busy add up to more than 15 seconds, the shortest time for which
+  sshd 9.8 refuses an address (PerSourcePenalties).
 
 ``Lanes`` keeps the hosts that wait for a hop apart from the others. A *lane*
 is for one hop, and is looked at again when its hop may accept a login: so one
@@ -38,40 +39,40 @@ from typing import Final, NamedTuple
 from multirsh.transports.base import Congestion
 
 FIRST_WINDOW: Final = 8
-"""Logins under way at a hop of which nothing is known. Two below MaxStartups' 10: other clients are there
-too, and sshd hears of a login's end a little later than the client."""
+"""The window of a hop of which nothing is known. It is two below the 10 of MaxStartups: there are other
+clients, and sshd notices the end of a login a little later than the client."""
 
 SMALLEST_WINDOW: Final = 1
 DECREASE: Final = 0.5
 
 _FREE_GROWTH: Final = 1 / FIRST_WINDOW
-"""Where no limit was met yet, the window grows by an eighth a round: to 64 in 17 rounds, not in 56."""
+"""While no limit was met, the window grows by an eighth a round: to 64 in 17 rounds instead of 56."""
 
 PROBE_ROUNDS: Final = 10
-"""Rounds for which the window stays where the last drop was, before it is tried again."""
+"""Rounds for which the window stays at the size of the last drop before it grows beyond."""
 
 FIRST_PAUSE: Final = 0.5
-"""Seconds, at the most, after a first round in which nobody got in; each further one doubles it."""
+"""The longest pause in seconds after one round without a successful login; each further round doubles it."""
 
 PATIENCE: Final = {Congestion.SAID: 7, Congestion.LIKELY: 4}
-"""In how many rounds in a row may nobody get in, before a drop there is an ending. In words it is sure that
-waiting helps: six pauses, 15.75 to 31.5 seconds. Without, it may as well be a filter or no SSH server: three
-pauses, at most 3.5 seconds, unless it has let somebody in before."""
+"""The number of rounds in a row without a successful login after which a drop is final. If the server says
+that it is busy, waiting helps: six pauses, 15.75 to 31.5 seconds. If it does not, it may be a filter or not
+an SSH server: three pauses, at most 3.5 seconds, unless a login there has succeeded before."""
 
 MOST_DROPS: Final = 20
-"""How often one host may be dropped. A server that drops every other login does so to one host in a
-million."""
+"""How often one host may be dropped. Of a server that drops every other login, one host in a million reaches
+this."""
 
 _NEWEST: Final = 0.125
-"""The part of the newest login in the mean time of a login, as of a round trip in RFC 6298."""
+"""The weight of the newest login in the mean duration of logins, as that of a round trip in RFC 6298."""
 
 
 class Login(NamedTuple):
-    """A login that was begun.
+    """A login that has begun.
 
     Attributes:
-        began: When, in seconds.
-        beside: How many were under way at its hop then, itself included.
+        began: When it began, in seconds of monotonic time.
+        beside: How many logins were under way at its hop then, itself included.
     """
 
     began: float
@@ -86,15 +87,15 @@ class _Hop:
     def __init__(self) -> None:
         self.window: float = FIRST_WINDOW
         self.ceiling = math.inf
-        """How many were let in together when one more was not; beyond, growth is slow."""
+        """How many logins succeeded together when one more was dropped; beyond it the window grows slowly."""
         self.in_flight = 0
         self.cut_at = -math.inf
-        """When the window was cut last; drops of what began before belong to the same round."""
+        """When the window was last reduced; drops of logins that began before belong to the same round."""
         self.paused_until = -math.inf
         self.futile = 0
-        """Rounds in a row in which something was dropped and nobody got in."""
+        """Rounds in a row in which a login was dropped and none succeeded."""
         self.login: float | None = None
-        """How long a login takes, in seconds."""
+        """The mean duration of a login, in seconds."""
         self.has_let_in = False
 
     @property
@@ -105,9 +106,9 @@ class _Hop:
 class Governor:
     """The windows of all hops.
 
-    Only hops with a login under way, or with a window that has moved, are kept:
-    100,000 hosts with an address each leave nothing, since a window that is
-    not half used does not grow.
+    It only stores hops with a login under way or a window that has moved:
+    100,000 hosts with an address each leave nothing behind, since a window
+    that is less than half used does not grow.
     """
 
     __slots__ = ("_hops",)
@@ -116,29 +117,29 @@ class Governor:
         self._hops: dict[Hashable, _Hop] = {}
 
     def __len__(self) -> int:
-        """How many hops something is known of."""
+        """The number of hops of which something is known."""
         return len(self._hops)
 
     def window(self, hop: Hashable) -> int:
-        """How many logins may be under way at ``hop``; 1 or more."""
+        """Return how many logins may be under way at ``hop``; 1 or more."""
         known = self._hops.get(hop)
         return FIRST_WINDOW if known is None else int(known.window)
 
     def may_start(self, hop: Hashable, now: float) -> bool:
-        """Whether one more login may begin at ``hop``.
+        """Return whether one more login may begin at ``hop``.
 
         Args:
-            hop: Where the handshake goes to.
-            now: Monotonic time, in seconds; so in all calls.
+            hop: The server that the handshake goes to.
+            now: Monotonic time, in seconds, as in all methods.
         """
         known = self._hops.get(hop)
         return known is None or (now >= known.paused_until and known.in_flight < int(known.window))
 
     def next_at(self, hop: Hashable) -> float | None:
-        """When one more may begin, if nothing else happens; the past means at once.
+        """Return when one more login may begin, if nothing else happens; a time in the past means now.
 
         Returns:
-            ``None`` while the window is full: then a login has to end first.
+            The time; ``None`` while the window is full, since a login must end first.
         """
         known = self._hops.get(hop)
         if known is None:
@@ -146,7 +147,7 @@ class Governor:
         return known.paused_until if known.in_flight < int(known.window) else None
 
     def started(self, hop: Hashable, now: float) -> Login:
-        """A login begins at ``hop``; ``succeeded``, ``dropped`` or ``failed`` has to follow."""
+        """Note that a login begins at ``hop``; ``succeeded``, ``dropped`` or ``failed`` must follow."""
         known = self._hops.get(hop)
         if known is None:
             known = self._hops[hop] = _Hop()
@@ -154,10 +155,10 @@ class Governor:
         return Login(now, known.in_flight)
 
     def succeeded(self, hop: Hashable, login: Login, now: float) -> None:
-        """A login is through: the window grows, if it was in use.
+        """Note that a login has succeeded: the window grows if it was in use.
 
         Raises:
-            KeyError: None is under way there.
+            KeyError: No login is under way there.
         """
         known = self._hops[hop]
         known.futile = 0
@@ -169,28 +170,28 @@ class Governor:
         self._left(hop, known)
 
     def failed(self, hop: Hashable) -> None:
-        """A login ended in another way: refused, timed out, given up. That says nothing of the window.
+        """Note that a login was refused, timed out or was given up: the window stays as it is.
 
         Raises:
-            KeyError: None is under way there.
+            KeyError: No login is under way there.
         """
         self._left(hop, self._hops[hop])
 
     def dropped(self, hop: Hashable, login: Login, how: Congestion, now: float, rng: random.Random) -> bool:
-        """A login was dropped: the window shrinks, once a round.
+        """Note that a login was dropped: the window shrinks, once a round.
 
         Args:
-            hop: Where.
-            login: As ``started`` gave it.
-            how: How sure it is that it was congestion.
-            now: When its end was seen.
+            hop: The hop that dropped it.
+            login: What ``started`` returned.
+            how: How certain it is that congestion was the cause.
+            now: When its end was noticed.
             rng: Draws the pause.
 
         Returns:
-            Whether it is worth another attempt: ``False`` where nobody has got in for many rounds.
+            Whether another attempt is worthwhile: ``False`` if no login has succeeded for many rounds.
 
         Raises:
-            KeyError: None is under way there.
+            KeyError: No login is under way there.
         """
         known = self._hops[hop]
         limit = max(SMALLEST_WINDOW, login.beside - 1)
@@ -205,7 +206,7 @@ class Governor:
         known.window = max(SMALLEST_WINDOW, min(known.window, known.ceiling))
         is_worth_it = known.futile < PATIENCE[Congestion.SAID if known.has_let_in else how]
         if not is_worth_it:
-            known.paused_until = now  # it has been waited for: those who are left need not wait to hear no
+            known.paused_until = now  # waiting did not help: the hosts that are left fail without it
         known.in_flight -= 1
         return is_worth_it
 
@@ -216,7 +217,7 @@ class Governor:
 
 
 def _grow(known: _Hop) -> None:
-    """A little for each success: by one a round; from the ceiling to one above it in ``PROBE_ROUNDS``."""
+    """Grow a little for a success: by one a round; from the ceiling to one above it in ``PROBE_ROUNDS``."""
     if known.ceiling == math.inf:
         known.window += max(1 / known.window, _FREE_GROWTH)
         return
@@ -225,11 +226,11 @@ def _grow(known: _Hop) -> None:
         return
     known.window += 1 / known.window / PROBE_ROUNDS
     if known.window >= known.ceiling + 1:
-        known.ceiling = math.inf  # if the limit is still there, the next drop tells, and is one
+        known.ceiling = math.inf  # if the limit still holds, it costs one drop to find out
 
 
 def _pause(known: _Hop, rng: random.Random) -> float:
-    """How long nobody starts: a login's time; where nobody has got in since the last pause, ever longer."""
+    """Draw a pause: about the duration of a login; while no login succeeds, longer after each round."""
     if not known.futile and known.login is not None:
         longest = known.login
     else:
@@ -238,13 +239,13 @@ def _pause(known: _Hop, rng: random.Random) -> float:
 
 
 class Waiting(NamedTuple):
-    """A host that is not in flight, and how often it was started and dropped. They sort by turn.
+    """A host that waits to be started. They sort by turn.
 
     Attributes:
-        turn: When its turn is, beside the others'.
-        place: Which host it is: its place among those of the run.
+        turn: Its position in the order of starts.
+        place: Its index among the hosts of the run.
         attempts: How often it was started.
-        drops: How often of these a busy server dropped it.
+        drops: How many of these attempts a busy server dropped.
     """
 
     turn: int
@@ -254,7 +255,7 @@ class Waiting(NamedTuple):
 
 
 class _Lane:
-    """It is *listed* while it is among the open or the paused ones, once."""
+    """The hosts that wait for one hop; it is *listed* while it is among the open or the paused lanes."""
 
     __slots__ = ("hop", "is_listed", "waiting")
 
@@ -268,32 +269,32 @@ class Lanes:
     """The lanes of one run.
 
     Attributes:
-        count: Hosts in all lanes.
+        count: The number of hosts in all lanes.
     """
 
     def __init__(self, governor: Governor | None) -> None:
-        """Have none.
+        """Begin without lanes.
 
         Args:
-            governor: Says which hop has room; ``None`` if all always have.
+            governor: Says which hop accepts a login; ``None`` if all always do.
         """
         self._governor = governor
         self._lanes: dict[Hashable, _Lane] = {}
-        # Those that may have room, by their first host, and those that will, by when.
+        # Lanes whose hop may accept a login, by their first host, and those whose hop will, by when.
         self._open: list[tuple[Waiting, _Lane]] = []
         self._paused: list[tuple[float, Waiting, _Lane]] = []
         self.count = 0
 
     def __bool__(self) -> bool:
-        """Whether somebody waits."""
+        """Whether any host waits."""
         return bool(self._lanes)
 
     def is_held(self, hop: Hashable | None, now: float) -> bool:
-        """Whether ``hop`` takes nobody now."""
+        """Return whether ``hop`` accepts no login now."""
         return self._governor is not None and hop is not None and not self._governor.may_start(hop, now)
 
     def set_aside(self, waiting: Waiting, hop: Hashable | None, now: float) -> None:
-        """Let a host wait for ``hop``."""
+        """Put a host into the lane of ``hop``."""
         lane = self._lanes.get(hop)
         if lane is None:
             lane = self._lanes[hop] = _Lane(hop)
@@ -302,11 +303,11 @@ class Lanes:
         self.look_at(hop, now)
 
     def look_at(self, hop: Hashable | None, now: float) -> None:
-        """Something has changed at ``hop``: see to it that its lane is asked when it may have room.
+        """Schedule the lane of ``hop``, where something has changed, for when it may accept a login.
 
         Args:
-            hop: Which.
-            now: Monotonic time, in seconds. If time alone makes no room, the next change does.
+            hop: The hop.
+            now: Monotonic time, in seconds. If time alone does not help, the next change at the hop will.
         """
         lane = self._lanes.get(hop)
         if lane is None or lane.is_listed or self._governor is None:
@@ -326,7 +327,7 @@ class Lanes:
             self._open_lane(heapq.heappop(self._paused)[2])
 
     def first_turn(self, now: float) -> int | None:
-        """The earliest turn in a lane that has room; ``None`` if there is none."""
+        """Return the earliest turn in a lane whose hop accepts a login; ``None`` if there is none."""
         while self._open:
             waiting, lane = self._open[0]
             if not self.is_held(lane.hop, now):
@@ -337,10 +338,10 @@ class Lanes:
         return None
 
     def take(self) -> tuple[Waiting, Hashable]:
-        """Take the one whose turn ``first_turn`` has told.
+        """Remove the host whose turn ``first_turn`` has returned.
 
         Returns:
-            Who, and the hop that was waited for.
+            The host, and the hop that it waited for.
         """
         lane = heapq.heappop(self._open)[1]
         lane.is_listed = False
@@ -351,17 +352,13 @@ class Lanes:
         return waiting, lane.hop
 
     def next_at(self, now: float) -> float:
-        """When somebody may be taken if nothing else happens; infinity for never."""
+        """Return when a host may be taken if nothing else happens; infinity for never."""
         if self._open:
             return now
         return self._paused[0][0] if self._paused else math.inf
 
     def clear(self) -> list[Waiting]:
-        """Let nobody wait any more.
-
-        Returns:
-            Those who did.
-        """
+        """Remove all hosts from the lanes and return them."""
         given_up = [waiting for lane in self._lanes.values() for waiting in lane.waiting]
         for queue in (self._lanes, self._open, self._paused):
             queue.clear()

@@ -10,19 +10,20 @@ from multirsh.arguments import check_fields
 from multirsh.errors import UsageError
 
 BURST_SECONDS: Final = 0.1
-"""What a late wake-up may make good: logins keep the loop busy for longer than a short interval."""
+"""Seconds of starts that may be made up for after a late wake-up: logins keep the loop busy for longer than a
+short interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartRate:
-    """What ``--start-rate`` says.
+    """How many new connections a run makes (``--start-rate``).
 
     Attributes:
-        per_second: Connections a second over the whole run; ``None`` for ``auto``: each first hop by what it
-            takes (``engine.governor``).
+        per_second: Connections per second over the whole run; ``None`` for ``auto``: as many as each server
+            accepts (``engine.governor``).
 
     Raises:
-        UsageError: A figure that cannot be meant.
+        UsageError: The rate is not above 0, or not finite.
     """
 
     per_second: float | None = None
@@ -37,16 +38,16 @@ class StartRate:
 
     @classmethod
     def parse(cls, text: str) -> StartRate:
-        """Read ``N`` or ``auto``; N may have decimals.
+        """Parse ``N`` or ``auto``; N may have decimals.
 
         Raises:
-            UsageError: It is neither.
+            UsageError: The text is neither.
         """
         if text == "auto":
             return AUTO
         whole, _, decimals = text.partition(".")
         if not (text.isascii() and whole.isdigit() and (decimals or "0").isdigit()):
-            raise UsageError(f"{text!r} is no start rate", hint=_HINT)
+            raise UsageError(f"{text!r} is not a start rate", hint=_HINT)
         return cls(float(text))
 
 
@@ -56,9 +57,9 @@ AUTO: Final = StartRate()
 
 
 class Pace:
-    """A token bucket, kept as one time: when the next start is due (GCRA, ITU-T I.371).
+    """A token bucket, stored as one time: when the next start is due (GCRA, ITU-T I.371).
 
-    In any ``t`` seconds it lets ``rate * t`` start, and at most ``burst`` more.
+    In any ``t`` seconds it allows ``rate * t`` starts and at most ``burst`` more.
     """
 
     __slots__ = ("_due", "_interval", "_slack")
@@ -67,10 +68,10 @@ class Pace:
         """Begin with a full bucket.
 
         Args:
-            rate: Starts a second, above 0.
+            rate: Starts per second, above 0.
 
         Raises:
-            ValueError: It is not.
+            ValueError: The rate is not above 0.
         """
         if not rate > 0:
             raise ValueError(f"rate {rate} <= 0")
@@ -80,13 +81,13 @@ class Pace:
 
     @property
     def burst(self) -> float:
-        """Starts that may come at once after a rest, at the most: a tenth of a second's, and at least 1."""
+        """The largest number of starts at once after a rest: those of a tenth of a second, and at least 1."""
         return 1.0 + self._slack / self._interval
 
     def next_at(self) -> float:
-        """When one more may start; the past means at once."""
+        """Return when one more may start; a time in the past means now."""
         return self._due - self._slack
 
     def took(self, now: float) -> None:
-        """Note that one starts at ``now``."""
+        """Note a start at ``now``."""
         self._due = max(self._due, now) + self._interval

@@ -51,13 +51,13 @@ def transport_of(host: Host) -> str:
 
 
 class Connectors:
-    """Those of a run that closes all that it opens."""
+    """The connectors of one run, one for each transport; the run closes every connection that it opens."""
 
     def __init__(self, transports: Mapping[str, Transport], dialler: Dialler, tally: Tally) -> None:
-        """Connect to nobody yet.
+        """Make the connectors; nothing is connected yet.
 
         Args:
-            transports: Prepared, by name.
+            transports: The prepared transports by name.
             dialler: Makes the run's TCP connections.
             tally: Counts the run's local ports.
         """
@@ -68,49 +68,49 @@ class Connectors:
         self.tally = tally
 
     def connector_for(self, host: Host) -> Connector:
-        """The connector by which ``host`` is reached."""
+        """Return the connector of the host's transport."""
         return self._by_transport[transport_of(host)]
 
     def begin(self, hosts: Sequence[Host]) -> None:
-        """The run begins, over ``hosts``."""
+        """Note that the run begins, with these hosts."""
 
     def are_open(self, hosts: Sequence[Host]) -> bool:  # noqa: ARG002 - none is, before the run
-        """Whether all of ``hosts`` are connected to already."""
+        """Return whether all of ``hosts`` have an open connection already."""
         return False
 
     def prefetch(self, host: Host) -> None:
-        """Have the name of a host that comes soon looked up."""
+        """Start to look up the name of a host that will be started soon."""
         destination = self.connector_for(host).destination(host)
         if destination is not None:
             self.dialler.prefetch(destination.address, destination.family)
 
-    def is_stale(self, connection: Connection) -> bool:  # noqa: ARG002 - none of these is of before
-        """Whether ``connection`` was one of before, and had died before anything was asked of it."""
+    def is_stale(self, connection: Connection) -> bool:  # noqa: ARG002 - all of these are new
+        """Return whether ``connection`` was reused and had died before its first command was requested."""
         return False
 
     def abandon(self) -> None:
-        """Wait for no remote any more."""
+        """Stop waiting for remote ends to close."""
         self.dialler.abandon()
 
     async def settle(self) -> None:
-        """At the end of the run: see to it that nothing is open that is not meant to be."""
+        """End the run: release the connectors and wait until every socket is closed."""
         for connector in self._by_transport.values():
             await connector.release()
         await self.dialler.drained()
 
 
 class ReusableConnection(Connection, Reusable, Protocol):
-    """What can be kept."""
+    """A connection that can be used by more than one run."""
 
 
 class PooledConnection(NamedTuple):
-    """A connection that is open between runs.
+    """A description of a connection that is open between runs.
 
     Attributes:
-        host: Whose.
-        user: Who is logged in.
-        local_port: Where it left from; ``None`` where it has no local port of its own.
-        since: When the login was through, on the loop's clock, in seconds.
+        host: The name of the host.
+        user: The user that is logged in.
+        local_port: Its local port; ``None`` if it has no local port of its own.
+        since: When the login ended, in seconds of the loop's clock.
     """
 
     host: str
@@ -121,12 +121,12 @@ class PooledConnection(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Origin:
-    """What of a run stays as long as a connection does that was opened in it, by one transport.
+    """What a pooled connection depends on: one connector of the run that opened it, and the run's dialler.
 
     Attributes:
-        connector: The run's, which holds the jump hosts.
-        dialler: The run's, which knows the sockets.
-        kept: Its connections that are put aside, or used by another run.
+        connector: Holds the connections to jump hosts.
+        dialler: Holds the sockets.
+        kept: The number of its connections that are idle in the pool or used by another run.
         is_over: Whether the run has ended.
     """
 
@@ -137,25 +137,25 @@ class Origin:
 
 
 class IdleConnection(NamedTuple):
-    """A connection put aside, and where it comes from."""
+    """A connection, and what it depends on."""
 
     connection: ReusableConnection
     origin: Origin
 
 
 class ConnectionPool:
-    """The connections of a fleet that are open between its runs, one a host.
+    """The connections of a fleet that stay open between its runs, at most one for each host.
 
     Attributes:
         tally: Counts the local ports of all of them.
     """
 
     def __init__(self, *, most: int, warn: Warn) -> None:
-        """ConnectionPool none yet.
+        """Make an empty pool.
 
         Args:
-            most: How many may be kept.
-            warn: Takes lines for people.
+            most: The largest number of connections to keep.
+            warn: Called with each warning, a line for people.
         """
         self.tally = SharedTally(self._drop_idle)
         self._most = most
@@ -166,7 +166,7 @@ class ConnectionPool:
         self._origins: list[Origin] = []
 
     def connections(self) -> tuple[PooledConnection, ...]:
-        """Those that are open now and in no use, as far as is known."""
+        """Return the connections that are idle now and, as far as is known, alive."""
         return tuple(
             PooledConnection(name, kept.user, kept.local_port, kept.authenticated_at or 0.0)
             for name, (kept, _) in self._idle.items()
@@ -174,12 +174,12 @@ class ConnectionPool:
         )
 
     def has(self, host: Host) -> bool:
-        """Whether ``host`` has one that lives, as far as is known."""
+        """Return whether ``host`` has an idle connection that, as far as is known, is alive."""
         found = self._idle.get(host.name)
         return found is not None and found.connection.is_idle
 
     def take(self, host: Host) -> IdleConnection | None:
-        """Take a host's connection out, if it has one that lives."""
+        """Remove and return the host's idle connection; ``None`` if it has none that is alive."""
         found = self._idle.pop(host.name, None)
         if found is None or found.connection.is_idle:
             return found
@@ -187,7 +187,7 @@ class ConnectionPool:
         return None
 
     def put(self, host: Host, idle: IdleConnection) -> bool:
-        """Put a connection aside; whether that was done."""
+        """Add an idle connection; return ``False`` if the pool does not keep it."""
         is_scarce = self.tally.statistics().waiting > 0
         if self._is_closed or is_scarce or host.name in self._idle or not idle.connection.is_idle:
             return False
@@ -199,19 +199,19 @@ class ConnectionPool:
         return True
 
     def drop_lost(self, hosts: Iterable[Host]) -> list[str]:
-        """Forget the connections of ``hosts`` that have died; whose they were."""
+        """Remove the connections of ``hosts`` that have died; return the names of their hosts."""
         lost = [host.name for host in hosts if host.name in self._idle and not self.has(host)]
         for name in lost:
             self._let_go(self._idle.pop(name))
         return lost
 
     def report_lost(self, names: Iterable[str]) -> None:
-        """Say that connections were lost, and are opened anew."""
+        """Warn that connections were lost and are opened anew."""
         if names:
             self._warn(f"connections lost meanwhile, opened anew: {fold(names)}")
 
     async def release(self, hosts: Iterable[Host]) -> dict[str, ClosedBy | None]:
-        """Close the connections of ``hosts`` that are in no use; who closed each first."""
+        """Close the idle connections of ``hosts``; return which end closed each of them first."""
         chosen = {host.name: self._idle.pop(host.name) for host in hosts if host.name in self._idle}
         for idle in chosen.values():
             self._let_go(idle)
@@ -220,11 +220,11 @@ class ConnectionPool:
         return closed_by
 
     def statistics(self) -> PortStatistics:
-        """What all the connections have done to the local ports so far."""
+        """Return the use of local ports by all connections so far."""
         return self.tally.statistics()
 
     async def aclose(self) -> None:
-        """Close all; a cancellation meanwhile resets what is still open."""
+        """Close all connections; if it is cancelled, those that are still open are reset."""
         self._is_closed = True
         self._drop_idle()
         try:
@@ -236,10 +236,11 @@ class ConnectionPool:
             raise
 
     async def sweep(self, *, drain: bool = False) -> None:
-        """Let go of what ended runs have left that nobody uses any more, such as jump hosts.
+        """Release what ended runs have left and no connection needs any more, such as jump hosts.
 
         Args:
-            drain: Wait for sockets, too, that their runs did not wait for; else those stay known.
+            drain: Whether to wait for sockets that their runs did not wait for; otherwise they are kept for
+                a later call.
         """
         for origin in [each for each in self._origins if each.is_over and not each.kept]:
             await origin.connector.release()
@@ -251,7 +252,7 @@ class ConnectionPool:
                 self._origins = others
 
     def add_origins(self, origins: Iterable[Origin]) -> None:
-        """A run has begun that may leave connections."""
+        """Add the origins of a run that has begun and may leave connections."""
         self._origins.extend(origins)
 
     def _let_go(self, idle: IdleConnection) -> None:
@@ -259,7 +260,7 @@ class ConnectionPool:
         idle.connection.close()
 
     def _drop_idle(self) -> None:
-        """Let all go that nobody uses: somebody waits for a local port, which one of them may hold."""
+        """Close all idle connections: a host waits for a local port, which one of them may hold."""
         for idle in self._idle.values():
             self._let_go(idle)
         self._idle.clear()
@@ -278,18 +279,18 @@ Result = TypeVar("Result")
 
 
 class PooledConnectors(Connectors):
-    """The connectors of a run whose connections are kept for the next."""
+    """The connectors of a run that takes connections from a pool and returns them to it."""
 
     def __init__(
         self, pool: ConnectionPool, transports: Mapping[str, Transport], dialler: Dialler, tally: Tally
     ) -> None:
-        """Connect to nobody yet.
+        """Make the connectors; nothing is connected yet.
 
         Args:
-            pool: Where connections come from, and stay.
-            transports: As of ``Connectors``.
-            dialler: The run's own; its tally is the keep's.
-            tally: Counts what happens while the run goes on.
+            pool: Where connections come from and return to.
+            transports: The prepared transports by name.
+            dialler: The run's own dialler, which counts into the pool's tally.
+            tally: Counts the local ports while the run lasts.
         """
         super().__init__(transports, dialler, tally)
         self._pool = pool
@@ -302,30 +303,30 @@ class PooledConnectors(Connectors):
         self._is_abandoned = False
 
     def begin(self, hosts: Sequence[Host]) -> None:
-        """The run begins: what died since the last one is found out, and told."""
+        """Note that the run begins, and warn of the connections that have died since the last one."""
         self._pool.add_origins(self._origins.values())
         self._pool.tally.attach(self.tally)
         self._pool.report_lost(self._pool.drop_lost(hosts))
 
     def are_open(self, hosts: Sequence[Host]) -> bool:
-        """Whether all of ``hosts`` are connected to already."""
+        """Return whether all of ``hosts`` have an open connection already."""
         return all(map(self._pool.has, hosts))
 
     def is_stale(self, connection: Connection) -> bool:
-        """Whether ``connection`` was one of before, and had died before anything was asked of it."""
+        """Return whether ``connection`` was reused and had died before its first command was requested."""
         if not isinstance(connection, _Borrowed) or not connection.is_stale:
             return False
         self._stale.append(connection.host.name)
         return True
 
     def abandon(self) -> None:
-        """Wait for no remote any more; those connections that nobody uses stay."""
+        """Stop waiting for remote ends to close; idle connections stay open."""
         self._is_abandoned = True
         for scope in self._waits:
             scope.reschedule(0)
 
     async def settle(self) -> None:
-        """At the end of the run: nothing of it goes on but what is kept."""
+        """End the run: wait until every socket is closed but those of pooled connections."""
         for origin in self._origins.values():
             origin.is_over = True
         self._pool.report_lost(self._stale)
@@ -337,7 +338,7 @@ class PooledConnectors(Connectors):
             self._pool.tally.detach(self.tally)
 
     async def patiently(self, ending: Awaitable[Result]) -> Result | None:
-        """Wait for ``ending``; ``None`` once the run is abandoned."""
+        """Wait for ``ending`` and return its result; return ``None`` once the run is abandoned."""
         scope = asyncio.timeout(0 if self._is_abandoned else None)
         self._waits.add(scope)
         try:
@@ -350,7 +351,7 @@ class PooledConnectors(Connectors):
 
 
 class _PoolingConnector:
-    """A ``Connector`` that gives what was kept, and else what the run's own gives."""
+    """A ``Connector`` that takes connections from the pool, or else from the run's own connector."""
 
     def __init__(self, origin: Origin, pool: ConnectionPool, connectors: PooledConnectors) -> None:
         self._origin = origin
@@ -359,15 +360,15 @@ class _PoolingConnector:
         self._connectors = connectors
 
     def destination(self, host: Host) -> Destination | None:
-        """Nowhere, for a host that is connected to."""
+        """Return where the host will be connected to; ``None`` for a host with a pooled connection."""
         return None if self._pool.has(host) else self._inner.destination(host)
 
     def hop(self, host: Host) -> Hashable | None:
-        """None, for a host that is logged in to: there is nothing to govern."""
+        """Return the hop of the host's login; ``None`` for a host that is logged in to already."""
         return None if self._pool.has(host) else self._inner.hop(host)
 
     def connection(self, host: Host) -> Connection:
-        """A connection to ``host``: one of before, or one not yet begun."""
+        """Return a connection to ``host``: a pooled one, or one that is not open yet."""
         idle = self._pool.take(host)
         if idle is None:
             fresh = self._inner.connection(host)
@@ -381,15 +382,15 @@ class _PoolingConnector:
         return kind(host, idle, self._pool, self._connectors, is_reused=is_reused)
 
     async def release(self) -> None:
-        """Release nothing: what is shared is kept, too."""
+        """Do nothing: the pool releases what its connections share."""
 
 
 class _Borrowed:
-    """One run's use of a connection; a ``Connection`` itself.
+    """One run's use of a connection; it is itself a ``Connection``.
 
     Attributes:
-        host: Whose.
-        is_stale: Whether it was one of before, and had died before anything was asked of it.
+        host: The host that it leads to.
+        is_stale: Whether it was reused and had died before its first command was requested.
     """
 
     def __init__(
@@ -409,37 +410,37 @@ class _Borrowed:
         self._connectors = connectors
         self._is_reused = is_reused
         self._reused_at: float | None = None
-        self._is_asked = False
+        self._has_run = False
         self._is_done = False
         self._is_kept = False
 
     @property
     def phase(self) -> Phase:
-        """Where it is."""
+        """The phase that the connection is in."""
         return self._inner.phase
 
     @property
     def local_port(self) -> int | None:
-        """The local port it left from."""
+        """The local port of the connection."""
         return self._inner.local_port
 
     @property
     def user(self) -> str | None:
-        """Who is logged in."""
+        """The user that is logged in."""
         return self._inner.user
 
     @property
     def connected_at(self) -> float | None:
-        """When it was connected; ``None`` where that was for a run before."""
+        """When it was connected, in seconds of the loop's clock; ``None`` if an earlier run did that."""
         return None if self._is_reused else self._inner.connected_at
 
     @property
     def authenticated_at(self) -> float | None:
-        """When the login was through, or the run got hold of it."""
+        """When the login ended, or this run took the connection, in seconds of the loop's clock."""
         return self._reused_at if self._is_reused else self._inner.authenticated_at
 
     async def open(self, login_deadline: LoginDeadline) -> None:
-        """Open it, unless it is open."""
+        """Open the connection unless it is open already."""
         if self._is_reused:
             self._reused_at = asyncio.get_running_loop().time()
         else:
@@ -452,8 +453,8 @@ class _Borrowed:
         return await self._first(self._inner.run(command, sink, stdin, tty=tty))
 
     async def _first(self, asking: Awaitable[Outcome]) -> Outcome:
-        """Await what was asked for, and find out whether it came too late."""
-        is_first, self._is_asked = not self._is_asked, True
+        """Await what was requested, and note whether the connection was stale."""
+        is_first, self._has_run = not self._has_run, True
         try:
             return await asking
         except HostError as error:
@@ -463,23 +464,23 @@ class _Borrowed:
             raise
 
     def kill_command(self) -> bool:
-        """Kill what was asked for, where the connection can."""
+        """Kill the command if the connection can do so; return whether it did."""
         return isinstance(self._inner, Killable) and self._inner.kill_command()
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
-        """End what was given up on."""
+        """End a command that was given up."""
         return await self._inner.end_command(kill_after=kill_after, password=password)
 
     def pause_output(self) -> None:
-        """Hand no more output to the sink."""
+        """Pass no more output to the sink."""
         self._inner.pause_output()
 
     def resume_output(self) -> None:
-        """Hand output to the sink again."""
+        """Pass output to the sink again."""
         self._inner.resume_output()
 
     def close(self) -> None:
-        """Be done with it: keep it if it can be used again."""
+        """Return the connection to the pool, or close it if it cannot be used again."""
         if self._is_done:
             return
         self._is_done = True
@@ -492,15 +493,15 @@ class _Borrowed:
             self._inner.close()
 
     async def closed(self) -> ClosedBy | None:
-        """Who closed it first; ``None`` where it is kept."""
+        """Wait until the connection is closed; return which end closed it first, ``None`` if it is pooled."""
         return None if self._is_kept else await self._connectors.patiently(self._inner.closed())
 
 
 class _BorrowedWithSubsystems(_Borrowed):
-    """Of a connection that has those."""
+    """The use of a connection that has subsystems."""
 
     async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
-        """Talk to the service ``name``."""
+        """Start the subsystem ``name`` and exchange data with it."""
         if not isinstance(self._inner, HasSubsystems):
             raise TypeError("the connection has no subsystems")
         return await self._first(self._inner.subsystem(name, sink, stdin))

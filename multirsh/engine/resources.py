@@ -40,13 +40,14 @@ from multirsh.transports.tcp import Spare
 
 
 class RunResources:
-    """One run's part of the machine.
+    """What one run may use of this machine.
 
     Attributes:
-        fanout: Hosts in flight at once: as many as are wanted, or as there are descriptors for.
-        open_at_most: Hosts in flight, and those whose sockets drain, together.
+        fanout: The largest number of hosts in flight at once: what was requested, or fewer if descriptors
+            are scarce.
+        open_at_most: The largest number of hosts that are in flight or whose sockets drain.
         resolver: Looks up as many names at once as there are descriptors for.
-        spare: Descriptors for second addresses of hosts.
+        spare: The descriptors for further addresses of hosts that are tried at the same time.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class RunResources:
         per_host: int,
         warn: Callable[[str], None],
     ) -> None:
-        """Claim a part, to be released at the end of the run.
+        """Claim a share of the descriptors, to be released at the end of the run.
 
         Args:
-            descriptors: Those of the process.
-            hosts: How many the run has.
-            fanout: Hosts that are to be in flight at once.
-            per_host: Descriptors that one of them may hold.
-            warn: Takes a line for people for each thing there is too little of.
+            descriptors: The account of the process.
+            hosts: The number of the run's hosts.
+            fanout: The requested number of hosts in flight at once.
+            per_host: The descriptors that one host in flight may hold.
+            warn: Called with a line for people for each resource that is scarce.
         """
         self._descriptors = descriptors
         self._hosts = hosts
@@ -79,10 +80,10 @@ class RunResources:
         self.spare = Spare(self._share.spare)
 
     def check(self, destinations: Iterable[Destination | None]) -> None:
-        """Warn before anything begins.
+        """Warn of what is scarce, before anything begins.
 
         Args:
-            destinations: Of the hosts; looked at only where there are many.
+            destinations: Where the hosts will be connected to; read only if there are many hosts.
         """
         if self._shortage is not None:
             self._warn(self._shortage)
@@ -93,12 +94,12 @@ class RunResources:
                     self._neighbours.note(destination.address)
 
     def note(self, address: str) -> None:
-        """The run is about to connect to ``address``: what hosts' names come to is only known then."""
+        """Count an address that the run is about to connect to, which a name may only now have led to."""
         if self._neighbours is not None:
             self._neighbours.note(address)
 
     def release(self) -> None:
-        """The run is over, or will not be. Idempotent."""
+        """Give the share back: the run is over, or will not take place. Idempotent."""
         if self._is_released:
             return
         self._is_released = True
@@ -106,33 +107,34 @@ class RunResources:
 
 
 BESIDE: Final = 12
-"""What a run opens beside its hosts, now and then: the kernel's table of sockets, known_hosts and its lock,
-the pipes of a program that is just being started, modules."""
+"""Descriptors that a run opens now and then besides those of its hosts: the kernel's table of sockets,
+known_hosts and its lock, the pipes of a program that is being started, modules."""
 
 PER_LOOKUP: Final = 2
-"""What getaddrinfo(3) holds at once: a socket, and a file of nsswitch.conf(5)'s."""
+"""Descriptors that getaddrinfo(3) holds at once: a socket, and a file of nsswitch.conf(5)."""
 
 SHARE_OF_LOOKUPS: Final = 8
 SHARE_OF_SPARE: Final = 16
-"""The parts, one in so many, that look-ups and second addresses of hosts (``happy_eyeballs``) may have."""
+"""One in so many of the free descriptors is for look-ups, and one in so many for further addresses of hosts
+that are tried at the same time (``happy_eyeballs``)."""
 
 SPARE_PER_HOST: Final = 4
 """Sockets beside its first that one host may use while several of its addresses are tried at once."""
 
 UNLIMITED: Final = 1 << 20
-"""What stands for no limit: the kernel's own bound for a process, fs.nr_open, by default."""
+"""The limit where there is none: the default of fs.nr_open, the kernel's own bound for a process."""
 
 UNKNOWN_USE: Final = 32
-"""Descriptors taken to be open where nobody tells."""
+"""The number of open descriptors to assume where it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescriptorUse:
-    """What this process may have open, and has.
+    """How many descriptors this process has open, and may have open.
 
     Attributes:
-        limit: Descriptors at the most.
-        in_use: Of them, those that are open.
+        limit: The largest number of open descriptors.
+        in_use: The number of descriptors that are open.
     """
 
     limit: int
@@ -141,13 +143,13 @@ class DescriptorUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescriptorShare:
-    """A run's part of the descriptors.
+    """A run's share of the descriptors.
 
     Attributes:
-        hosts: Hosts with something open at once, those whose sockets only drain included; 1 or more.
-        lookups: Names looked up at once; 1 or more.
-        spare: Sockets for hosts of which several addresses are tried at once; 1 or more.
-        descriptors: What all that comes to.
+        hosts: The number of hosts that may have a socket open at once, even if it only drains; 1 or more.
+        lookups: The number of names that may be looked up at once; 1 or more.
+        spare: The number of sockets for hosts of which several addresses are tried at once; 1 or more.
+        descriptors: The sum of the descriptors for all of these.
     """
 
     hosts: int
@@ -157,18 +159,18 @@ class DescriptorShare:
 
 
 def share_of(free: int, *, hosts: int, fanout: int, per_host: int) -> DescriptorShare:
-    """Part what is free.
+    """Return a run's share of the free descriptors.
 
     Args:
-        free: Descriptors that are neither open nor promised to another run.
-        hosts: All that the run has, 1 or more.
-        fanout: Of them, those that are to be in flight at once, at the most.
-        per_host: What one of them may hold.
+        free: The descriptors that are neither open nor promised to another run.
+        hosts: The number of the run's hosts, 1 or more.
+        fanout: The requested number of hosts in flight at once.
+        per_host: The descriptors that one host in flight may hold.
 
     Returns:
-        Enough for the fanout where there is; beyond that, for the run's other hosts, whose sockets may drain
-        meanwhile, half of what is left. In all no more than the run's hosts can use, so that other runs find
-        something, too.
+        Enough for the fanout if there are so many, and half of the rest for other hosts of the run, whose
+        sockets may drain meanwhile. It is never more than the run's hosts can use, so that other runs find
+        some, too.
     """
     wanted = min(fanout, hosts)
     lookups = max(1, min(LOOKUPS_AT_ONCE, hosts, free // (SHARE_OF_LOOKUPS * PER_LOOKUP)))
@@ -182,7 +184,7 @@ def share_of(free: int, *, hosts: int, fanout: int, per_host: int) -> Descriptor
 
 
 def warning(share: DescriptorShare, use: DescriptorUse, *, wanted: int) -> str | None:
-    """What to tell people of a fanout that there are no descriptors for; ``None`` if there are."""
+    """Return the warning that the descriptors allow only a smaller fanout; ``None`` if they are enough."""
     if wanted <= share.hosts:
         return None
     return (
@@ -193,7 +195,7 @@ def warning(share: DescriptorShare, use: DescriptorUse, *, wanted: int) -> str |
 
 
 def look() -> DescriptorUse:
-    """Look at this process."""
+    """Read the limit and the use of descriptors of this process."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return DescriptorUse(UNLIMITED if limit == resource.RLIM_INFINITY else limit, _in_use())
 
@@ -208,13 +210,13 @@ def _in_use() -> int:
 
 
 class Descriptors:
-    """An account of a process's descriptors, parted among runs. It may be used from several threads."""
+    """An account of a process's descriptors, divided among runs. It may be used from several threads."""
 
     def __init__(self, look: Callable[[], DescriptorUse] = look) -> None:
-        """Promise nothing yet.
+        """Open an account in which nothing is promised yet.
 
         Args:
-            look: Tells what there is.
+            look: Returns the limit and the present use.
         """
         self._look = look
         self._lock = threading.Lock()
@@ -222,15 +224,15 @@ class Descriptors:
         self._outside = 0
 
     def claim(self, *, hosts: int, fanout: int, per_host: int) -> tuple[DescriptorShare, str | None]:
-        """Take a run's part, to be given back at its end.
+        """Take a run's share, to be given back at the end of the run.
 
         Args:
-            hosts: As of ``share_of``, as are the others.
-            fanout: Hosts that are to be in flight at once, at the most.
-            per_host: What one of them may hold.
+            hosts: The number of the run's hosts, 1 or more.
+            fanout: The requested number of hosts in flight at once.
+            per_host: The descriptors that one host in flight may hold.
 
         Returns:
-            The part, and a line for people if it is for fewer hosts than are wanted.
+            The share, and a warning if it is for fewer hosts than were requested.
         """
         with self._lock:
             use, free = self._free()
@@ -239,14 +241,14 @@ class Descriptors:
         return share, warning(share, use, wanted=min(fanout, hosts))
 
     def set_aside(self, wanted: int, *, per_host: int) -> int:
-        """Promise descriptors to connections that are kept open, half of what is free at the most.
+        """Promise descriptors to connections that are kept open: at most half of those that are free.
 
         Args:
-            wanted: Connections to be kept at once.
-            per_host: What one of them may hold.
+            wanted: The number of connections to keep at once.
+            per_host: The descriptors that one of them may hold.
 
         Returns:
-            How many may be kept; 0 or more. To be taken back by ``take_back``.
+            How many may be kept, 0 or more. ``take_back`` ends the promise.
         """
         with self._lock:
             _, free = self._free()
@@ -255,17 +257,17 @@ class Descriptors:
         return kept
 
     def take_back(self, kept: int, *, per_host: int) -> None:
-        """No connection is kept open any more of those that ``set_aside`` has promised for."""
+        """End the promise of ``set_aside``: none of its connections is open any more."""
         with self._lock:
             self._promised -= kept * per_host
 
     def give_back(self, share: DescriptorShare) -> None:
-        """The run has nothing open any more."""
+        """Give back the share of a run that has nothing open any more."""
         with self._lock:
             self._promised -= share.descriptors
 
     def _free(self) -> tuple[DescriptorUse, int]:
-        """What the process has open, and how many descriptors are neither open nor promised."""
+        """Return the use of descriptors, and how many are neither open nor promised."""
         use = self._look()
         # What is open beyond the promises is not ours; of what was promised, some is open already.
         self._outside = max(use.in_use - self._promised, self._outside if self._promised else use.in_use)
@@ -277,13 +279,14 @@ PROCESS: Final = Descriptors()
 
 
 DEFAULT_ENTRIES: Final = 1024
-"""``gc_thresh3`` where it was not changed (net/ipv4/arp.c, net/ipv6/ndisc.c); containers do not see it."""
+"""The default of ``gc_thresh3`` (net/ipv4/arp.c, net/ipv6/ndisc.c); containers cannot read it."""
 
 SPARED: Final = 20
-"""One entry in so many is left to the gateway and to other programs' peers."""
+"""One entry in so many is left for the gateway and for peers of other programs."""
 
 MOST_ROUTES: Final = 50_000
-"""A machine with more is a router with the Internet's table, which takes longer to read than it is worth."""
+"""The largest number of routes that are read. A machine with more is an Internet router, whose table takes
+longer to read than the warning is worth."""
 
 _RTF_UP, _RTF_GATEWAY, _RTF_REJECT, _RTF_LOCAL = 0x1, 0x2, 0x200, 0x80000000
 _IFF_LOOPBACK, _IFF_NOARP = 0x8, 0x80
@@ -294,18 +297,18 @@ _TABLES: Final = {
     4: PROC / "thread-self" / "net" / "route",
     6: PROC / "thread-self" / "net" / "ipv6_route",
 }
-"""Those of the calling thread's network namespace."""
+"""The routes of the calling thread's network namespace."""
 
 
 class RouteRow(NamedTuple):
     """One route.
 
     Attributes:
-        network: Where to; the address as a number.
-        length: Bits of it that count.
-        interface: By which.
-        is_on_link: Whether hosts there are asked for themselves, and not a gateway in front of them.
-        metric: Of two to the same network, the lower is taken.
+        network: The address of the network, as a number.
+        length: The length of its prefix, in bits.
+        interface: The name of the interface.
+        is_on_link: Whether hosts of the network are reached without a gateway.
+        metric: Of two routes to the same network, the one with the lower metric is used.
     """
 
     network: int
@@ -316,9 +319,9 @@ class RouteRow(NamedTuple):
 
 
 def parse_route(text: Iterable[str]) -> list[RouteRow]:
-    """Parse the lines of /proc/net/route, IPv4's main table; what is no route is passed over.
+    """Parse the lines of /proc/net/route, IPv4's main table; lines that are not routes are skipped.
 
-    Addresses are the bytes in network order, printed as a number of this machine's order.
+    Addresses are bytes in network order, printed as a number in this machine's byte order.
     """
     rows = []
     for line in text:
@@ -334,7 +337,7 @@ def parse_route(text: Iterable[str]) -> list[RouteRow]:
 
 
 def parse_ipv6_route(text: Iterable[str]) -> list[RouteRow]:
-    """Parse the lines of /proc/net/ipv6_route, all tables together; what is no route is passed over."""
+    """Parse the lines of /proc/net/ipv6_route, all tables; lines that are not routes are skipped."""
     rows = []
     for line in text:
         try:
@@ -349,21 +352,21 @@ def parse_ipv6_route(text: Iterable[str]) -> list[RouteRow]:
 
 
 def _kind(flags: int, gateway: int) -> tuple[bool, bool]:
-    """Whether a route is in use, and whether it is one to neighbours."""
+    """Return whether a route is in use, and whether it leads to neighbours."""
     is_direct = not (gateway or flags & (_RTF_GATEWAY | _RTF_REJECT | _RTF_LOCAL))
     return bool(flags & _RTF_UP), is_direct
 
 
 class Routes:
-    """The routes of one family, to tell which addresses are neighbours."""
+    """The routes of one address family, which say which addresses are neighbours."""
 
     def __init__(self, rows: Iterable[RouteRow], *, bits: int, has_neighbours: Callable[[str], bool]) -> None:
-        """Index them.
+        """Index the routes.
 
         Args:
-            rows: In any order.
-            bits: Of an address: 32 or 128.
-            has_neighbours: Whether an interface asks for link-layer addresses; asked once for each.
+            rows: The routes, in any order.
+            bits: The length of an address: 32 or 128.
+            has_neighbours: Returns whether an interface needs link-layer addresses; called once for each.
         """
         self._bits = bits
         asks: dict[str, bool] = {}
@@ -376,7 +379,7 @@ class Routes:
         self._by_length = sorted(found.items(), reverse=True)
 
     def is_neighbour(self, address: int) -> bool:
-        """Whether the most exact route to ``address`` leads to itself, by a link that must be asked."""
+        """Return whether the route with the longest prefix leads to ``address`` without a gateway."""
         for length, networks in self._by_length:
             answer = networks.get(self._shortened(address, length))
             if answer is not None:
@@ -389,11 +392,11 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourTable:
-    """One family's neighbours.
+    """The kernel's neighbour table of one address family.
 
     Attributes:
-        entries: How many the kernel keeps (gc_thresh3).
-        routes: Who is one.
+        entries: The number of entries that the kernel keeps (gc_thresh3).
+        routes: The routes that say which addresses are neighbours.
     """
 
     entries: int
@@ -404,18 +407,18 @@ class Neighbours:
     """Counts the neighbours among the addresses that a run connects to, until there are too many."""
 
     def __init__(self, tables: Mapping[int, NeighbourTable], warn: Callable[[str], None]) -> None:
-        """Begin with none.
+        """Begin with no neighbours.
 
         Args:
-            tables: By version of IP, 4 or 6.
-            warn: Takes one line for people, once for each version.
+            tables: The tables by version of IP, 4 or 6.
+            warn: Called with a line for people, at most once for each version.
         """
         self._tables = dict(tables)
         self._warn = warn
         self._seen: dict[int, set[int]] = {version: set() for version in tables}
 
     def note(self, address: str) -> None:
-        """A run is about to connect to ``address``; names are passed over."""
+        """Count an address that the run is about to connect to; names are ignored."""
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:
@@ -432,7 +435,7 @@ class Neighbours:
 
 
 def _enough(entries: int) -> int:
-    """So many hosts may be neighbours."""
+    """Return how many hosts may be neighbours."""
     return entries - entries // SPARED
 
 
@@ -448,11 +451,11 @@ def watch(destinations: int, warn: Callable[[str], None]) -> Neighbours | None:
     """Read this network namespace's routes and limits.
 
     Args:
-        destinations: How many hosts there are; where they fit in any case, nothing is read.
-        warn: As for ``Neighbours``.
+        destinations: The number of hosts; if they fit in any case, nothing is read.
+        warn: Called with a line for people, at most once for each version of IP.
 
     Returns:
-        Who counts; ``None`` if there is no need to.
+        What counts the neighbours; ``None`` if there is no need to count.
     """
     tables: dict[int, NeighbourTable] = {}
     parsers = {4: parse_route, 6: parse_ipv6_route}
@@ -478,6 +481,6 @@ def _entries(version: int) -> int:
 
 
 def _asks(interface: str) -> bool:
-    """Whether an interface needs its peers' link-layer addresses: not loopback, tunnels and the like."""
+    """Return whether an interface needs its peers' link-layer addresses; loopback and tunnels do not."""
     flags = interface_flags(interface)
     return flags is not None and not flags & (_IFF_LOOPBACK | _IFF_NOARP)

@@ -1,4 +1,4 @@
-"""What a caller of the library gets: one result a host, and all of them together."""
+"""What a caller of the library gets: one result for each host, and all of them together."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from multirsh.model import ClosedBy, Failure, Host, Seconds, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostResult:
-    """How one host ended. One host's failure is data, not an exception.
+    """How one host ended. A host's failure is data, not an exception.
 
-    A result is handed on as soon as it is known; who closed the connection
-    may be known a little later (``await result.closed()``).
+    A result is returned as soon as it is known; which end closed the
+    connection may only be known a little later (``await result.closed()``).
 
     Attributes:
         host: The host.
-        status: How it ended.
-        exit_status: 0-255 where the command exited, else ``None``.
-        signal: Name without ``SIG`` where a signal ended the command, else ``None``.
-        error: Why there is neither, or ``None``.
-        attempts: How many were made; 0 for ``not_run``.
-        local_port: The local port it left from, or ``None``.
-        stdout: All that the command wrote, exactly.
-        stderr: All that the command wrote, exactly.
-        seconds: Where the time went; ``close`` is ``None`` here, since it lies ahead.
+        status: How the host ended.
+        exit_status: The exit status, 0 to 255, if the command exited; otherwise ``None``.
+        signal: The name, without ``SIG``, of the signal that ended the command; otherwise ``None``.
+        error: Why there is neither an exit status nor a signal, or ``None``.
+        attempts: The number of attempts; 0 for ``not_run``.
+        local_port: The local port of the connection, or ``None``.
+        stdout: Everything that the command wrote to standard output, byte for byte.
+        stderr: Everything that the command wrote to standard error, byte for byte.
+        seconds: The time that each part took, in seconds; ``close`` is ``None``, since that comes later.
     """
 
     host: Host
@@ -45,36 +45,36 @@ class HostResult:
 
     @property
     def is_ok(self) -> bool:
-        """Whether the command exited with 0."""
+        """Whether the command exited with status 0."""
         return self.status is Status.OK
 
     @property
     def closed_by(self) -> ClosedBy | None:
-        """Who closed the connection first, as far as is known now."""
+        """Which end closed the connection first; ``None`` if that is not known yet."""
         if self.closing is None or not self.closing.done() or self.closing.cancelled():
             return None
         return self.closing.result()
 
     async def closed(self) -> ClosedBy | None:
-        """Wait until the connection is closed, within the close timeout; who closed it first."""
+        """Wait until the connection is closed, within the close timeout; return which end closed it first."""
         return None if self.closing is None else await asyncio.shield(self.closing)
 
     def text(self) -> str:
-        """The command's standard output as text; bytes that are not UTF-8 become U+FFFD."""
+        """Return the command's standard output as text; bytes that are not UTF-8 become U+FFFD."""
         return self.stdout.decode("utf-8", "replace")
 
     def raise_for_status(self) -> None:
-        """Raise unless the status is ``ok``.
+        """Raise an exception unless the status is ``ok``.
 
         Raises:
-            HostError: With the host, the status and the failure.
+            HostError: The status is another one; the exception has the host, the status and the failure.
         """
         if not self.is_ok:
             raise HostError(self.host.name, self.status, self.error)
 
 
 class Results(Mapping[str, HostResult]):
-    """The results of a run by host name, in the order they came."""
+    """The results of a run by host name, in the order in which the hosts ended."""
 
     def __init__(self, results: Mapping[str, HostResult]) -> None:
         self._results = dict(results)
@@ -99,11 +99,11 @@ class Results(Mapping[str, HostResult]):
         return all(result.is_ok for result in self._results.values())
 
     def where(self, wanted: Callable[[HostResult], bool]) -> Results:
-        """The results for which ``wanted`` is true."""
+        """Return the results for which ``wanted`` returns true."""
         return Results({name: result for name, result in self._results.items() if wanted(result)})
 
     def by_status(self) -> dict[Status, Results]:
-        """The results of each status that somebody has, in the order of ``Status``."""
+        """Return the results of each status that some host has, in the order of ``Status``."""
         return {
             status: part
             for status in Status
@@ -111,7 +111,7 @@ class Results(Mapping[str, HostResult]):
         }
 
     def by_output(self) -> list[tuple[bytes, Results]]:
-        """Hosts with equal standard output together, the largest group first."""
+        """Return each standard output with the hosts that wrote it, the largest group first."""
         groups: dict[bytes, dict[str, HostResult]] = {}
         for name, result in self._results.items():
             groups.setdefault(result.stdout, {})[name] = result
@@ -120,10 +120,10 @@ class Results(Mapping[str, HostResult]):
         ]
 
     def raise_for_status(self) -> None:
-        """Raise unless every host is ok.
+        """Raise an exception unless every host is ok.
 
         Raises:
-            ExceptionGroup: Of one ``HostError`` for each host that is not.
+            ExceptionGroup: Some host is not; the group has one ``HostError`` for each of those.
         """
         errors = [
             HostError(name, result.status, result.error)

@@ -1,10 +1,10 @@
 """Whether an attempt that failed is made again, and when. Pure.
 
-Two questions, which must not be mixed up. ``decide``: is it a failure of
-connecting that may pass, so that one of ``--retries`` is spent on it?
-``congestion_of`` (``transports.congestion``): did the server, as far as can be
-told, only say "not now"? Then the governor brings the host back when its turn
-comes, and no retry is spent.
+Two questions must not be mixed up. ``decide``: did connecting fail in a way
+that may pass, so that one of ``--retries`` is spent on it? ``congestion_of``
+(``transports.base``): did the server, as far as can be seen, only say "not
+now"? Then the governor starts the host again when its turn comes, and no retry
+is spent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Phase, Status
 
 LONGEST_DELAY: Final = 60.0
-"""Seconds between two attempts, at the most, unless ``--retry-delay`` is longer: doubling has to end."""
+"""The longest pause between two attempts, in seconds, unless ``--retry-delay`` is longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class RetryPolicy:
     """How often a host is tried again.
 
     Attributes:
-        retries: Further attempts after the first, at the most.
-        delay: Seconds; the first pause is drawn from 0 to this, each later one from 0 to twice as much.
+        retries: The largest number of attempts after the first.
+        delay: Seconds. The first pause is drawn from 0 to this, and the range doubles with each attempt.
         repeat_command: Whether a command that may have run may run again (``--retry-command``).
 
     Raises:
-        UsageError: A figure that cannot be meant.
+        UsageError: A number is negative or not finite.
     """
 
     retries: int = 0
@@ -53,12 +53,12 @@ NO_RETRIES: Final = RetryPolicy()
 
 PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
     {
-        # A resolver that is overloaded says so in many ways, and to ask it again costs little.
+        # An overloaded resolver reports many different errors, and another query costs little.
         Phase.RESOLVE: frozenset({ErrorKind.NAME, ErrorKind.TIMEOUT}),
-        # Its wait is its retry: --port-wait says for how long.
+        # The wait for a port (--port-wait) takes the place of a retry.
         Phase.PORT: frozenset(),
-        # A host or a service that is just starting, a lost SYN, a neighbour table that was full, a firewall's
-        # limit; descriptors and buffers that others of this run are about to give back.
+        # A host or a service that is just starting, a lost SYN, a full neighbour table, a firewall's limit;
+        # descriptors and buffers that other hosts of this run are about to give back.
         Phase.CONNECT: frozenset(
             {
                 ErrorKind.REFUSED,
@@ -70,20 +70,20 @@ PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
                 ErrorKind.MEMORY,
             }
         ),
-        # Not key exchange, host key or protocol: the same two ends would come to the same end.
+        # Not key exchange, host key or protocol: between the same two ends, these fail again.
         Phase.HANDSHAKE: frozenset({ErrorKind.BUSY, ErrorKind.CLOSED, ErrorKind.RESET, ErrorKind.TIMEOUT}),
-        # Nothing: a server that closes, or grows silent, after it has seen a credential may mean no (dropbear
-        # does when tries are used up), and tries count: they lock accounts and earn penalties (sshd 9.8).
+        # Nothing: a server that closes or falls silent after it has seen a credential may be refusing it
+        # (dropbear closes after too many attempts), and attempts lock accounts and earn penalties (sshd 9.8).
         Phase.AUTH: frozenset(),
-        # The login was good, and the command has not been sent, or its program not been started for want of
-        # descriptors or memory. What was refused in words stays refused.
+        # The login succeeded, and the command was not sent, or its program was not started for lack of
+        # descriptors or memory. An explicit refusal is final.
         Phase.SESSION: frozenset({ErrorKind.CLOSED, ErrorKind.RESET, ErrorKind.FILES, ErrorKind.MEMORY}),
         # As in AUTH.
         Phase.SUDO: frozenset(),
         Phase.RUN: frozenset(),
     }
 )
-"""Which failures may pass when tried again, where the command has surely not run."""
+"""The failures that may pass when the host is tried again, where the command has surely not run."""
 
 _CONNECTING: Final = frozenset({Status.UNREACHABLE, Status.TIMEOUT, Status.LOCAL})
 _MAY_HAVE_RUN: Final = frozenset({Phase.SESSION, Phase.RUN})
@@ -95,28 +95,28 @@ def decide(
     """Decide whether a host is tried again.
 
     Args:
-        policy: What the user wants.
-        status: How the attempt ended.
-        failure: Why, if the command has no ending of its own.
-        tried: Attempts that count so far, this one included; those that congestion ended do not.
+        policy: How often hosts are tried again.
+        status: The status that the attempt ended with.
+        failure: Why it failed; ``None`` if the command exited or was ended by a signal.
+        tried: The number of attempts so far, this one included, without those that congestion ended.
         rng: Draws the pause.
 
     Returns:
-        Seconds until the next attempt, at the least; ``None`` for no more. The pause is drawn evenly from 0
-        to ``delay * 2**(tried - 1)``, so that hosts that failed together do not come back together ("full
-        jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
+        The shortest time until the next attempt, in seconds; ``None`` for no further attempt. The pause is
+        drawn evenly from 0 to ``delay * 2**(tried - 1)``, so that hosts that failed together are not tried
+        again together ("full jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015).
     """
     if tried > policy.retries or failure is None:
         return None
     if not (_is_passing(status, failure) or (policy.repeat_command and _is_in_doubt(status, failure))):
         return None
     longest = max(policy.delay, LONGEST_DELAY)
-    doublings = min(tried - 1, 32)  # beyond, it is far above the longest, and floats have an end
+    doublings = min(tried - 1, 32)  # more would overflow, and is far above the longest pause
     return rng.uniform(0.0, min(policy.delay * 2.0**doublings, longest))
 
 
 def _is_passing(status: Status, failure: Failure) -> bool:
-    """Whether connecting failed in a way that may pass; of a jump host, what counts is its own failure."""
+    """Return whether connecting failed in a way that may pass; behind a jump host, its own failure counts."""
     if status not in _CONNECTING or (status is Status.TIMEOUT and failure.phase in _MAY_HAVE_RUN):
         return False
     its_own = failure.of_jump or failure
@@ -124,5 +124,5 @@ def _is_passing(status: Status, failure: Failure) -> bool:
 
 
 def _is_in_doubt(status: Status, failure: Failure) -> bool:
-    """Whether nobody knows if the command has run. One that exited, or was killed, has told: it has."""
+    """Return whether it is unknown if the command has run."""
     return status is Status.LOST or (status is Status.TIMEOUT and failure.phase in _MAY_HAVE_RUN)

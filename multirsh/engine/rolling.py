@@ -23,11 +23,11 @@ from multirsh.model import Status
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number of hosts, or a share of all of them.
+    """A number of hosts, or a share of all hosts.
 
     Attributes:
-        count: Hosts, 1 or more; ``None`` for a share.
-        share: Of the whole, above 0 and up to 1; exact, since 29 % of 100 has to be 29.
+        count: The number of hosts, 1 or more; ``None`` for a share.
+        share: The share of all hosts, above 0 and up to 1; exact, since 29 % of 100 has to be 29.
     """
 
     count: int | None = None
@@ -38,19 +38,19 @@ class Quantity:
 
     @classmethod
     def parse(cls, text: str, *, what: str, hint: str) -> Quantity:
-        """Read ``N`` or ``P%``; P may have decimals.
+        """Parse ``N`` or ``P%``; P may have decimals.
 
         Args:
-            text: From the command line; blanks around it do not matter.
-            what: Names it in the error.
-            hint: The way out.
+            text: The text from the command line; blanks around it are ignored.
+            what: The name of the quantity, for error messages.
+            hint: The hint of error messages.
 
         Raises:
-            UsageError: It is neither, or none at all, or more than the whole.
+            UsageError: The text is neither, or it is 0, or more than 100 %.
         """
         found = _QUANTITY.fullmatch(text.strip())
         if found is None:
-            raise UsageError(f"{text.strip()!r} is no {what}", hint=hint)
+            raise UsageError(f"{text.strip()!r} is not a {what}", hint=hint)
         figure = Fraction(found["figure"])
         if not figure:
             raise UsageError(f"a {what} of {text.strip()} is none at all", hint=hint)
@@ -61,7 +61,7 @@ class Quantity:
         return cls(share=figure / _WHOLE)
 
     def of(self, total: int) -> int:
-        """How many of ``total`` hosts: a share is rounded down, to no fewer than 1."""
+        """Return the number of hosts out of ``total``; a share is rounded down, but to 1 at least."""
         return self.count if self.count is not None else max(1, int(self.share * total))
 
     def __str__(self) -> str:
@@ -76,10 +76,10 @@ _MAX_FAIL_HINT: Final = "give a number of hosts, such as 3, or a share of them, 
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """How the hosts are divided (``--batch``).
+    """How the hosts are divided into batches (``--batch``).
 
     Attributes:
-        sizes: One a batch; the last one holds for all that follow. At least one.
+        sizes: The sizes of the batches, at least one; the last one holds for all further batches.
     """
 
     sizes: tuple[Quantity, ...] = (Quantity(),)
@@ -89,27 +89,27 @@ class Batches:
 
     @classmethod
     def parse(cls, text: str) -> Batches:
-        """Read ``1,10%,100%``.
+        """Parse text such as ``1,10%,100%``.
 
         Raises:
-            UsageError: A part of it is no number of hosts.
+            UsageError: A part of it is not a number of hosts.
         """
         return cls(
             tuple(Quantity.parse(part, what="batch size", hint=_BATCH_HINT) for part in text.split(","))
         )
 
     def size(self, number: int, *, total: int, left: int) -> int:
-        """How many hosts the next batch has.
+        """Return how many hosts a batch has.
 
         Args:
-            number: Which batch, from 0.
-            total: Hosts of the whole run.
-            left: Hosts in no batch yet.
+            number: The number of the batch, from 0.
+            total: The number of hosts of the run.
+            left: The number of hosts that are in no batch yet.
         """
         return min(left, self.sizes[min(number, len(self.sizes) - 1)].of(total))
 
     def split(self, total: int) -> list[int]:
-        """The sizes of all batches; their sum is ``total``."""
+        """Return the sizes of all batches; their sum is ``total``."""
         split: list[int] = []
         left = total
         while left:
@@ -123,10 +123,10 @@ ALL_AT_ONCE: Final = Batches()
 
 @dataclass(frozen=True, slots=True)
 class MaxFail:
-    """How many hosts have to fail before no more are started (``--max-fail``).
+    """How many hosts must fail before no more are started (``--max-fail``).
 
     Attributes:
-        limit: With so many failures the run stops.
+        limit: The number of failures at which the run stops.
     """
 
     limit: Quantity
@@ -136,39 +136,39 @@ class MaxFail:
 
     @classmethod
     def parse(cls, text: str) -> MaxFail:
-        """Read ``N`` or ``P%``.
+        """Parse ``N`` or ``P%``.
 
         Raises:
-            UsageError: It is neither.
+            UsageError: The text is neither.
         """
         return cls(Quantity.parse(text, what="number of failures", hint=_MAX_FAIL_HINT))
 
     def tolerates(self, failures: int, total: int) -> bool:
-        """Whether the run goes on.
+        """Return whether the run continues.
 
         Args:
-            failures: Hosts of the whole run that have failed so far.
-            total: Hosts of the whole run.
+            failures: The number of hosts of the run that have failed so far.
+            total: The number of hosts of the run.
         """
         return failures < self.limit.of(total)
 
 
 NO_FAILURE: Final = frozenset({Status.OK, Status.CANCELLED, Status.NOT_RUN})
-"""What is not counted: a host that the run itself gave up, or did not start, says nothing of the next one.
-All else is counted, ``local`` too: that host has not got what the run is for."""
+"""The statuses that are not failures: a host that the run cancelled or did not start says nothing
+about the next one. All others count, ``local`` too: the command has not done its work on that host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollingPlan:
-    """What the user wants of a rolling run; each part may be absent.
+    """The options of a rolling run.
 
     Attributes:
-        batches: How the hosts are divided; ``None`` for all of them at once.
-        max_fail: When to stop; ``None`` for never.
-        delay: Seconds before each batch but the first (``--batch-delay``).
+        batches: How the hosts are divided into batches; ``None`` for one batch of all hosts.
+        max_fail: How many failures stop the run; ``None`` if failures do not.
+        delay: Seconds to wait before each batch but the first (``--batch-delay``).
 
     Raises:
-        UsageError: A figure that cannot be meant.
+        UsageError: The delay is negative or not finite.
     """
 
     batches: Batches | None = None
@@ -182,31 +182,31 @@ class RollingPlan:
 
 
 class Step(enum.Enum):
-    """Where a rolling run is, and so what the shell around it does."""
+    """The state of a rolling run, which says what the shell around it does."""
 
     RUNNING = "batch running"
     """Hosts of the batch start and end."""
     GATING = "gate"
     """The gate is run."""
     ASKING = "question"
-    """A person is asked."""
+    """The user is asked whether to continue."""
     PAUSING = "delay"
-    """The delay is waited for."""
+    """The run waits for the delay to pass."""
     CANCELLING = "cancelling"
-    """The gate or the question was cancelled, and is waited for: it may clean up after itself."""
+    """The gate or the question was cancelled, and the run waits for it to clean up."""
     DRAINING = "draining"
-    """No host is started any more; those in flight are let end."""
+    """No host is started any more; those in flight continue to their ends."""
     DONE = "done"
     """Every host has ended."""
     STOPPED = "stopped"
-    """Some hosts were not started, and will not be."""
+    """Some hosts were not started and will not be."""
 
 
 class RollingEvent(enum.Enum):
-    """What moves a rolling run."""
+    """What moves a rolling run from step to step."""
 
     BATCH_ENDED = "batch ended"
-    """Every host of the batch has ended, and there are more."""
+    """Every host of the batch has ended, and there are more batches."""
     ALL_ENDED = "all ended"
     """Every host of the run has ended."""
     TOO_MANY_FAILED = "too many failed"
@@ -218,8 +218,8 @@ class RollingEvent(enum.Enum):
     BROKE = "broke"
     """The gate or the question failed by itself."""
     STOP = "stop"
-    """Somebody wants the run to end: a signal, the deadline."""
-    DRAINED = "nobody in flight"
+    """The run is to end, as by a signal or the deadline."""
+    DRAINED = "no host in flight"
 
 
 _CANCELLED: Final = {RollingEvent.BROKE: Step.STOPPED, RollingEvent.STOP: Step.CANCELLING}
@@ -256,7 +256,7 @@ TRANSITIONS: Final[Mapping[Step, Mapping[RollingEvent, Step]]] = MappingProxyTyp
         Step.STOPPED: {RollingEvent.STOP: Step.STOPPED},
     }
 )
-"""Every move there is."""
+"""Every transition that is allowed."""
 
 
 class Cause(enum.StrEnum):
@@ -265,22 +265,22 @@ class Cause(enum.StrEnum):
     MAX_FAIL = "max_fail"
     GATE = "gate"
     REFUSED = "refused"
-    """The person who was asked said no."""
+    """The user answered no."""
     FAIL_FAST = "fail_fast"
     DEADLINE = "deadline"
     ERROR = "error"
-    """The gate, or the question, could not be brought to an end."""
+    """The gate or the prompt raised an exception or was cancelled."""
     STOP = "stop"
-    """Whoever runs it wanted it."""
+    """The user or the program stopped the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopReason:
-    """That a rolling run stopped, and why.
+    """Why a run starts no more hosts, although some are left.
 
     Attributes:
-        cause: For programs.
-        message: One line for people.
+        cause: The reason, for programs.
+        message: The reason in one line, for people.
     """
 
     cause: Cause
@@ -296,7 +296,7 @@ class GateOutcome:
 
     Attributes:
         passed: Whether the next batch may start.
-        reason: For people: why not, such as ``exit status 1``.
+        reason: Why it may not, for people, such as ``exit status 1``.
     """
 
     passed: bool
@@ -304,19 +304,19 @@ class GateOutcome:
 
 
 class Answer(enum.Enum):
-    """What a person says to the question whether to go on."""
+    """The user's answer to the question whether to continue."""
 
     YES = "yes"
     NO = "no"
     ALL = "all"
-    """Yes, and to all further questions."""
+    """Yes, and yes to all further questions."""
 
 
 class Rolling:
-    """One rolling run's place in the table.
+    """The state machine of one rolling run.
 
-    The shell does what ``step`` says and tells what came of it. While it says
-    RUNNING, the hosts up to ``allowed`` may start.
+    The shell does what ``step`` says and reports the outcome. While the step
+    is RUNNING, the first ``allowed`` hosts may start.
     """
 
     def __init__(
@@ -325,7 +325,7 @@ class Rolling:
         """Begin with the first batch.
 
         Args:
-            plan: The batches, and when to stop.
+            plan: The batches, and how many failures stop the run.
             total: The number of hosts of the run.
             has_gate: Whether a gate must pass after each batch but the last.
             has_prompt: Whether the user is asked after each batch but the last.
@@ -347,34 +347,34 @@ class Rolling:
 
     @property
     def step(self) -> Step:
-        """What is to be done."""
+        """The step that the run is at."""
         return self._step
 
     @property
     def batch(self) -> int:
-        """Which batch is the last that was begun, from 1."""
+        """The number of the last batch that was begun, from 1."""
         return self._number
 
     @property
     def allowed(self) -> int:
-        """How many hosts, from the front, are in the batches that were begun."""
+        """The number of hosts, from the front, in the batches that were begun."""
         return self._allowed
 
     @property
     def failures(self) -> int:
-        """Hosts that have failed so far, in the whole run."""
+        """The number of hosts of the run that have failed so far."""
         return self._failures
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why no more hosts start; ``None`` while nothing is wrong, and if all have ended after all."""
+        """Why no more hosts start; ``None`` if the run was not stopped, or all hosts have ended after all."""
         return None if self._step is Step.DONE else self._stop_reason
 
     def ended(self, status: Status) -> None:
-        """A host that was started has its result.
+        """Note that a host which was started has its result.
 
         Raises:
-            IllegalTransition: None of the batch was left.
+            IllegalTransition: All hosts of the batch had ended already.
         """
         if self._ended == self._allowed:
             raise IllegalTransition(f"rolling: a host ended in {self._step.name} beyond its batch")
@@ -392,41 +392,41 @@ class Rolling:
             self._receive(RollingEvent.BATCH_ENDED)
 
     def gated(self, outcome: GateOutcome) -> None:
-        """The gate has ended."""
+        """Note how the gate has ended."""
         if not outcome.passed:
             because = f": {outcome.reason}" if outcome.reason else ""
             self._stop_for(Cause.GATE, f"the gate after batch {self._number} did not pass{because}")
         self._receive(RollingEvent.GATE_PASSED if outcome.passed else RollingEvent.GATE_FAILED)
 
     def answered(self, answer: Answer) -> None:
-        """The person who was asked has answered."""
+        """Note the user's answer."""
         if answer is Answer.NO:
-            self._stop_for(Cause.REFUSED, f"stopped after batch {self._number}, as was answered")
+            self._stop_for(Cause.REFUSED, f"stopped after batch {self._number}, as you answered")
         self._asks = self._asks and answer is not Answer.ALL
         self._receive(RollingEvent.NO if answer is Answer.NO else RollingEvent.YES)
 
     def delay_over(self) -> None:
-        """The delay before the next batch has passed."""
+        """Note that the delay before the next batch has passed."""
         self._receive(RollingEvent.DELAY_OVER)
 
     def drained(self) -> None:
-        """Nobody is in flight any more, while draining."""
+        """Note, while draining, that no host is in flight any more."""
         self._receive(RollingEvent.DRAINED)
 
     def broke(self, reason: str) -> None:
-        """What comes between batches has failed by itself, so nobody knows whether to go on.
+        """Stop because the gate or the prompt itself has failed, which leaves it open whether to continue.
 
         Args:
-            reason: For people.
+            reason: The reason, for people.
         """
         self._stop_for(Cause.ERROR, f"the {self._step.value} after batch {self._number} failed: {reason}")
         self._receive(RollingEvent.BROKE)
 
     def stop(self, stop_reason: StopReason = ON_REQUEST) -> None:
-        """End the run; those in flight are others' to give up. At any time, and as often as one likes.
+        """Stop the run; hosts in flight continue. It may be called at any time and more than once.
 
         Args:
-            stop_reason: Why; the first reason holds.
+            stop_reason: Why the run stops; the first reason holds.
         """
         if self._step not in {Step.DONE, Step.STOPPED}:
             self._stop_for(stop_reason.cause, stop_reason.message)
@@ -437,10 +437,10 @@ class Rolling:
             self._stop_reason = StopReason(cause, message)
 
     def _receive(self, event: RollingEvent) -> None:
-        """Move by the table, and past the steps that the user did not ask for.
+        """Move as the table says, and skip the steps that the user did not ask for.
 
         Raises:
-            IllegalTransition: The table has no such row.
+            IllegalTransition: The table has no such transition.
         """
         row = TRANSITIONS[self._step]
         if event not in row:

@@ -84,15 +84,15 @@ _STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetResources:
-    """What the runs of a fleet share.
+    """The resources that the runs of a fleet share.
 
     Attributes:
-        transports: Prepared, by name.
+        transports: The prepared transports by name.
         ports: Leases the local ports.
-        descriptors: Parts the process's descriptors among the runs.
-        warn: Takes warnings for people.
-        bind_address: The local address to leave from, or ``None``.
-        pool: Where connections stay from one run to the next; ``None`` to close them.
+        descriptors: Divides the process's descriptors among the runs.
+        warn: Called with each warning, a line for people.
+        bind_address: The local address of all connections; ``None`` for each route's own.
+        pool: Keeps connections open from one run to the next; ``None`` to close them after each run.
     """
 
     transports: Mapping[str, Transport]
@@ -117,12 +117,12 @@ class _Claims:
 
 
 class Run:
-    """A run under way. Read it once: as results, all together, or as events.
+    """One run of a fleet. It is read once: as results, as all results together, or as events.
 
-    It starts when it is read, and holds nothing before. Leaving early stops it:
-    no further host starts, and what is open is closed in order. A cancelled
-    reader goes on only after that; after a ``break``, leaving the fleet waits
-    for it.
+    The run starts when it is read, and holds no resources before. A reader
+    that leaves early stops it: no more hosts start, and what is open is closed
+    in order. A cancelled reader waits for that; after a ``break``, leaving the
+    fleet waits for it.
     """
 
     def __init__(
@@ -164,13 +164,13 @@ class Run:
     # Reading.
 
     async def __aiter__(self) -> AsyncGenerator[HostResult, None]:
-        """One result a host, each as soon as it is known."""
+        """Yield the result of each host as soon as it is known."""
         async with contextlib.aclosing(self._items()) as items:
             written: dict[tuple[str, Stream], list[bytes]] = {}
             async for batch in items:
                 for item in batch:
                     if isinstance(item, HostStarted):
-                        for stream in _STREAMS:  # of an attempt before this one
+                        for stream in _STREAMS:  # drop the output of an earlier attempt
                             written.pop((item.host, stream), None)
                     elif isinstance(item, Output):
                         written.setdefault((item.host, item.stream), []).append(item.data)
@@ -183,36 +183,36 @@ class Run:
                         )
 
     async def gather(self) -> Results:
-        """Every host's result, when all have ended and every connection is closed."""
+        """Return all results when every host has ended and every connection is closed."""
         return Results({result.host.name: result async for result in self})
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Everything that happens, as it happens."""
+        """Yield each event as it happens."""
         async with contextlib.aclosing(self.event_batches()) as batches:
             async for batch in batches:
                 for event in batch:
                     yield event
 
     async def event_batches(self) -> AsyncGenerator[list[Event], None]:
-        """The same events, those that wait together given together: for a reader that writes them out."""
+        """Yield the events in lists of those that wait together, for a reader that writes them out."""
         async with contextlib.aclosing(self._items()) as items:
             async for batch in items:
                 yield [item for item in batch if not isinstance(item, HostResult)]
 
     def drain(self, *, signal: int | None = None) -> None:
-        """Start no further host; those in flight run to their ends. The others end as ``not_run``.
+        """Start no more hosts; those in flight continue to their ends. The others end as ``not_run``.
 
         Args:
-            signal: The number of the signal that requested it, for the exit code.
+            signal: The number of the signal that caused this, for the exit code.
         """
         self._stop_signal = self._stop_signal or signal
         self._feed(DrainRequested())
 
     def stop(self, *, signal: int | None = None) -> None:
-        """Start no further host, give up those in flight, and close what is open, in order.
+        """Start no more hosts, give up those in flight, and close what is open, in order.
 
         The remote commands are ended: TERM, then KILL. Hosts in flight end as ``cancelled``, those never
-        started as ``not_run``; the reader gets all of them, then the end.
+        started as ``not_run``; the reader gets all of them, and then the end.
 
         Args:
             signal: As of ``drain``.
@@ -221,7 +221,7 @@ class Run:
         self._feed(StopRequested())
 
     def abandon(self, *, signal: int | None = None) -> None:
-        """Stop, and wait for nothing: neither for remote commands to end nor for remotes to close.
+        """Stop, and wait neither for remote commands to end nor for remote ends to close.
 
         Args:
             signal: As of ``drain``.
@@ -230,11 +230,11 @@ class Run:
         self._feed(AbandonRequested())
 
     def statistics(self) -> PortStatistics:
-        """The local ports that the run's connections hold, have held and wait for, and who closed them."""
+        """Return the use of local ports by the run's connections, and which ends closed them."""
         return self._tally.statistics()
 
     def waits(self) -> Waits:
-        """What the run waits for now, besides its commands; nothing before it is read."""
+        """Return what the run waits for now, besides its commands; nothing before it is read."""
         if self._claims is None:
             return NO_WAITS
         now = asyncio.get_running_loop().time()
@@ -251,7 +251,7 @@ class Run:
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why not all hosts were started; ``None`` if nothing stopped the run."""
+        """Why no more hosts were started, although some were left; ``None`` if nothing stopped the run."""
         return self._machine.stop_reason
 
     @property
@@ -261,11 +261,11 @@ class Run:
 
     @property
     def waiting_bytes(self) -> int:
-        """The bytes of output that the reader has not taken; bounded."""
+        """The number of bytes of output that the reader has not taken; it is bounded."""
         return self._emitter.stream.waiting_bytes
 
     def claim(self) -> None:
-        """Claim what the run needs of this machine. The first reading does that, too.
+        """Claim the run's share of this machine's resources, as reading the run does.
 
         Raises:
             UsageError: There are fewer descriptors than hosts of a barrier.
@@ -332,9 +332,9 @@ class Run:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop the run if it goes on, and wait until everything of it is closed. It cannot be read any more.
+        """Stop the run if it goes on, and wait until everything is closed. It cannot be read any more.
 
-        A second cancellation meanwhile resets what is still open.
+        A cancellation while it waits resets the connections that are still open.
         """
         driver = self._driver
         if driver is None:

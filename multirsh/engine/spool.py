@@ -1,13 +1,13 @@
-"""Standard input for a whole fleet: read once, given to every host at its own pace.
+"""Standard input for a whole fleet: read once, and sent to every host at its own pace.
 
-What comes by a pipe or a terminal is kept, since a host that starts late
-gets it from the beginning; beyond a few MiB on disk, in a file without a
-name. A regular file is read where it is. So a slow host holds nobody back,
-and memory does not grow with the input nor with the fleet.
+Input from a pipe or a terminal is stored, since a host that starts late gets
+it from the beginning; beyond some MiB it is stored on disk, in a file without
+a name. A regular file is read in place. So a slow host holds no other host
+back, and memory grows neither with the input nor with the fleet.
 
-A thread reads, for a read(2) may block for ever; hosts are woken in the loop.
-It is a little ahead of the host that has read most and no more, so that a
-source without an end (``yes``) fills no disk where nobody wants it.
+A thread reads, because read(2) may block for ever; hosts are woken in the
+event loop. It stays only a little ahead of the host that has read most, so
+that a source without an end (``yes``) does not fill the disk.
 """
 
 from __future__ import annotations
@@ -30,49 +30,50 @@ MEMORY_BYTES: Final = 8 * 1024 * 1024
 """Input up to this size never touches the disk."""
 
 AHEAD_BYTES: Final = 4 * 1024 * 1024
-"""What is read beyond what some host has read."""
+"""The number of bytes to read ahead of the host that has read most."""
 
 READ_BYTES: Final = 256 * 1024
-"""Asked of one read(2) of the source."""
+"""The size of one read(2) of the source, in bytes."""
 
 CHUNK_BYTES: Final = 64 * 1024
-"""Given to a host at once: two packets of SSH's usual 32 KiB."""
+"""The number of bytes that a host gets at once: two packets of SSH's usual 32 KiB."""
 
 BETWEEN_TRIES_S: Final = 0.2
 """Seconds until a terminal that belongs to another job is read again."""
 
 
 class Given:
-    """A ``Stdin`` (``transports.base``) of bytes that are there."""
+    """A ``Stdin`` (``transports.base``) of bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     async def read(self, offset: int) -> bytes:
-        """Up to 64 KiB from ``offset``."""
+        """Return up to 64 KiB from ``offset``."""
         return self._data[offset : offset + CHUNK_BYTES]
 
     async def size(self) -> int:
-        """How many bytes there are."""
+        """Return the number of bytes."""
         return len(self._data)
 
     def at(self, offset: int) -> bytes:
-        """Up to 64 KiB from ``offset``."""
+        """Return up to 64 KiB from ``offset``."""
         return self._data[offset : offset + CHUNK_BYTES]
 
 
 class Spool:
     """A ``Stdin`` (``transports.base``) that reads a descriptor.
 
-    It begins to read when the first host asks, so that a run that connects to nobody takes nothing.
+    It begins to read when the first host does, so that a run without a single connection consumes nothing.
     """
 
     def __init__(self, descriptor: int, *, memory_bytes: int = MEMORY_BYTES) -> None:
-        """Take what comes from ``descriptor``, from where it stands.
+        """Read from ``descriptor``, from its present offset.
 
         Args:
-            descriptor: Stays the caller's. A thread may be left in a read of it when the run is over.
-            memory_bytes: What may be held in memory; more goes to a file.
+            descriptor: The descriptor, which the caller closes. A thread may still be reading from it when
+                the run is over.
+            memory_bytes: The largest number of bytes to hold in memory; more are stored in a file.
         """
         check_call(Spool.__init__, locals())
         self._descriptor = descriptor
@@ -89,10 +90,10 @@ class Spool:
         self._news: asyncio.Event | None = None
 
     async def read(self, offset: int) -> bytes:
-        """Up to 64 KiB from ``offset``; waits for the first byte; ``b""`` at the end.
+        """Return up to 64 KiB from ``offset``, or ``b""`` at the end; wait until there is at least one byte.
 
         Raises:
-            OSError: The input cannot be read, or not be kept.
+            OSError: The input cannot be read or stored.
         """
         if self._start is None:
             self._want(offset)
@@ -101,10 +102,10 @@ class Spool:
         return self.at(offset)
 
     async def size(self) -> int:
-        """How many bytes there are in all; waits until the end has come.
+        """Wait for the end of the input, and return its size in bytes.
 
         Raises:
-            OSError: The input cannot be read, or not be kept.
+            OSError: The input cannot be read or stored.
         """
         if self._start is not None:
             return max(0, os.fstat(self._descriptor).st_size - self._start)
@@ -115,10 +116,10 @@ class Spool:
         return self._size
 
     def at(self, offset: int) -> bytes:
-        """Up to 64 KiB from ``offset``; ``b""`` where nothing has come so far.
+        """Return up to 64 KiB from ``offset``, or ``b""`` if nothing has been read there yet.
 
         Raises:
-            OSError: The input cannot be read, or not be kept.
+            OSError: The input cannot be read or stored.
         """
         if self._start is not None:
             return os.pread(self._descriptor, CHUNK_BYTES, self._start + offset)
@@ -132,7 +133,7 @@ class Spool:
         return b""
 
     def close(self) -> None:
-        """Keep nothing any more."""
+        """Stop reading, and release the stored input."""
         with self._lock:
             self._is_closed = True
             self._memory = bytearray()
@@ -142,13 +143,13 @@ class Spool:
             self._lock.notify()
 
     def _want(self, offset: float) -> None:
-        """Somebody has read all up to ``offset``."""
+        """Let the thread read on, since a host has read all input up to ``offset``."""
         with self._lock:
             self._wanted = max(self._wanted, offset)
             self._lock.notify()
 
     async def _more(self) -> None:
-        """Wait until more has come, or the end."""
+        """Wait until more input or the end has been read."""
         if self._news is None:
             self._news = asyncio.Event()
             loop = asyncio.get_running_loop()
@@ -163,15 +164,15 @@ class Spool:
                 return
         await self._news.wait()
 
-    def _tell(self) -> None:
-        """In the loop: wake those who wait."""
+    def _wake_hosts(self) -> None:
+        """Wake the hosts that wait; called in the event loop."""
         if self._news is not None:
             self._news.set()
             self._news = asyncio.Event()
 
     def _complain(self) -> None:
         if self._failure is not None:
-            # A fresh one: an exception keeps the frames of everybody who raised it.
+            # A new exception, since one that is raised keeps the frames of each place that raised it.
             raise OSError(self._failure.errno, self._failure.strerror)
 
     # In the thread.
@@ -184,7 +185,7 @@ class Spool:
                         return
                     self._keep(data)
                     self._size += len(data)
-                loop.call_soon_threadsafe(self._tell)
+                loop.call_soon_threadsafe(self._wake_hosts)
                 with self._lock:
                     self._lock.wait_for(lambda: self._is_closed or self._size < self._wanted + AHEAD_BYTES)
                     if self._is_closed:
@@ -195,14 +196,14 @@ class Spool:
             return  # the loop is closed: the program is over
         self._is_complete = True
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._tell)
+            loop.call_soon_threadsafe(self._wake_hosts)
 
     def _read_some(self) -> bytes:
         while True:
             try:
                 return os.read(self._descriptor, READ_BYTES)
             except OSError as error:
-                # A terminal that another job has, where SIGTTIN is ignored (termios(3)): it may come back.
+                # A terminal that belongs to another job, with SIGTTIN ignored (termios(3)): it may come back.
                 if error.errno != errno.EIO or not os.isatty(self._descriptor):
                     raise
                 time.sleep(BETWEEN_TRIES_S)
@@ -220,7 +221,7 @@ class Spool:
 
 
 def _place_in_file(descriptor: int) -> int | None:
-    """Where a regular file stands; ``None`` for what cannot be read twice."""
+    """Return the offset of a regular file; ``None`` for other files, which cannot be read twice."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return None
     return os.lseek(descriptor, 0, os.SEEK_CUR)

@@ -271,7 +271,7 @@ class Journal:
         if f"{text}{SUFFIX}" in self.unused_files:
             raise UsageError(
                 f"the record of {text} is not used: {self.unused_files[f'{text}{SUFFIX}']}",
-                hint=f"see to {self.folder}",
+                hint=f"check the files in {self.folder}",
             )
         near = difflib.get_close_matches(text, [one.run for one in known], n=3, cutoff=0.5)
         hint = f"near are {', '.join(near)}" if near else f"the last is {known[0].run}; see 'multirsh runs'"
@@ -341,7 +341,8 @@ class Journal:
                 call_with_timeout(partial(self._path(run).unlink, missing_ok=True))
             except OSError as error:
                 raise UsageError(
-                    f"the record of {run} cannot be deleted: {error.strerror}", hint=f"see to {self.folder}"
+                    f"the record of {run} cannot be deleted: {error.strerror}",
+                    hint=f"check the files in {self.folder}",
                 ) from None
         if runs:
             self.index.forget(runs)

@@ -4,9 +4,10 @@ A remote's output can move the cursor, rewrite the lines above, set the clipboar
 typed, or reverse the order of letters. The escaped text shows such characters instead:
 
 ========================================  =================
-a byte below 0x20 other than tab, DEL     ``\x1b``, ``\x7f`` a byte that is not UTF-8
-``\xff`` a C1 control, U+0080-U+009F               ``\u009b`` a bidirectional control
-``\u202e``
+a byte below 0x20 other than tab, DEL     ``\x1b``, ``\x7f``
+a byte that is not UTF-8                  ``\xff``
+a C1 control, U+0080-U+009F               ``\u009b``
+a bidirectional control                   ``\u202e``
 ========================================  =================
 
 So ``\x`` stands for one byte and ``\u`` for one character. A backslash that the remote wrote is left alone:

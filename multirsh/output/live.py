@@ -114,7 +114,7 @@ class LiveLines:
 
     Args:
         options: ``prefix``, ``memory``, and what the streams are.
-        store: Returns the store that keeps long lines until they end; called when there is one.
+        store: Returns the store that keeps long lines until they end. It is called when a line becomes long.
         streams: The streams that are shown here.
     """
 

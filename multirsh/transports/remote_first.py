@@ -66,6 +66,16 @@ class Slice:
 class Turns:
     """The queue of one loop's connections that have something left to read.
 
+    What is read is taken apart on the loop's thread, and the cost is that of the packets, not of the bytes:
+    a quarter of a megabyte of SSH packets that hold one byte each takes a tenth of a second. If every
+    connection took that in each turn of the loop, timers and signals would wait for all of them. So a turn of
+    the loop has a budget for what is read, and a connection that has used its *slice* goes to the end of a
+    queue.
+
+    A slice is as many bytes as the connection is expected to handle within ``SLICE_S``: it shrinks when the
+    bytes turn out to be expensive, and grows when they are cheap, up to all that one recv(2) gives. A
+    connection that has little to read while there is time is served at once, and nothing is queued for it.
+
     Attributes:
         clock: What time is measured by, in seconds.
     """

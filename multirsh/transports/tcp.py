@@ -1,10 +1,15 @@
 """TCP sockets of this machine: how they are bound and connected, which address wins, and why none did.
 
-A host that has IPv6 and IPv4 addresses is connected to by one of each in
-turn, each attempt a little after the one before; the first that connects wins
-(RFC 8305, "happy eyeballs").
+A host's addresses are tried a little after one another; the first that connects wins::
 
-Sources: ip(7), socket(7), connect(2), bind(2), capabilities(7); RFC 8305, sections 4 and 5.
+    2001:db8::1   SYN ......................... reset by us, once another has won
+    192.0.2.1       250 ms   SYN  SYN-ACK       wins
+    2001:db8::2              (never tried)
+
+``Race`` decides, and ``first_to_connect`` carries out.
+
+Sources: ip(7), socket(7), connect(2), bind(2), capabilities(7); RFC 8305, sections 4 (order), 5 (attempts)
+and 8 (figures).
 """
 
 from __future__ import annotations

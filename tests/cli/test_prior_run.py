@@ -35,7 +35,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
 def test_a_run_is_gone_on_with_once_and_then_the_one_that_did_so(journal: Journal) -> None:
     keep(journal, whole(FIRST, "a")[:2])
     keep(journal, whole(SECOND, "a"), plan={"resumes": FIRST, "hosts": ["a"]})
-    with pytest.raises(UsageError, match=f"{SECOND} has gone on with {FIRST}.*--resume {SECOND}"):
+    with pytest.raises(UsageError, match=f"{FIRST} was already resumed by {SECOND}.*--resume {SECOND}"):
         PriorRun.find(asked(resume=FIRST))
     assert PriorRun.find(asked(resume=SECOND)) is not None
     assert PriorRun.find(asked(rerun=Rerun("unknown", FIRST))) is not None
@@ -54,7 +54,7 @@ def test_one_at_a_time_goes_on_with_a_run(journal: Journal) -> None:
 
 def test_what_is_not_recorded_is_not_gone_on_with(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(journal, whole(FIRST, "a")[:2])
-    with pytest.raises(UsageError, match="--resume needs a record"):
+    with pytest.raises(UsageError, match="--resume and --no-journal exclude each other"):
         PriorRun.find(asked(resume=FIRST, no_journal=True))
 
     def refused(*_: object) -> None:

@@ -210,7 +210,10 @@ def test_rerun_takes_the_command_and_the_hosts_that_ended_so(user: Program) -> N
         (("-w", "a", "--rerun", "failed"), "no selected host of .* was failed; failed 1, ok 2"),
         (("--rerun", "ok", "20200101"), "no run is called '20200101'; the last is "),
         (("--rerun", "ok", "--resume", "last"), "use one of them"),
-        (("-w", "a,b,c,d", "--resume", "last", WORKS), "d is not in the run .*; hosts that are not in it"),
+        (
+            ("-w", "a,b,c,d", "--resume", "last", WORKS),
+            "d is not in the run .*; for hosts that",
+        ),
         (("--resume", "last", "true"), "the command: echo .* before, true now"),
         (
             ("--stdin-file", "begun", "--resume", "last"),
@@ -230,7 +233,7 @@ def test_what_cannot_be_taken_up_is_2_and_says_why(
 def test_nothing_left_to_do_ends_as_what_was_done(recorded: Program, here: Here) -> None:
     code, _, err = here("-R", "local", "--resume", "last")
     assert code == 5
-    assert re.search("nothing of .* is left to do: failed 1, ok 2", err)
+    assert re.search("nothing remains of .*: failed 1, ok 2", err)
     assert len(begun(recorded)) == 3
 
 
@@ -246,10 +249,10 @@ def test_a_run_that_was_stopped_is_gone_on_with_and_counts_what_was_done(user: P
 
     refused = user("-R", "local", "-f", "hosts", "--resume", "last")
     assert refused.code == 2
-    assert "the command may have begun on 1 host, and nobody knows how it ended: b" in refused.err
+    assert "the command may have begun on 1 host, with an unknown result: b" in refused.err
     resumed = user("-R", "local", "-f", "hosts", "--resume", "last", "--retry-command")
     assert resumed.code == 5
-    assert re.search("goes on with .*: notrun 1, unknown 1, ok 1; now 2 hosts", resumed.err)
+    assert re.search("resuming .*: notrun 1, unknown 1, ok 1; now 2 hosts", resumed.err)
     assert begun(user) == ["a", "b", "c"]
     assert journal_of(user).plan(last(user))["hosts"] == ["a", "b", "c"]
     assert last(user).resumes == journal_of(user).runs()[-1].run
@@ -269,7 +272,7 @@ def test_a_run_that_goes_on_is_not_gone_on_with(user: Program) -> None:
     said_until_started(process, "a")
     ended = user("-R", "local", "--resume", "last")
     assert ended.code == 2
-    assert "goes on; wait for its end" in ended.err
+    assert "is still running; wait until it has ended" in ended.err
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert last(user).exit_code == 143
@@ -280,11 +283,11 @@ def test_a_script_and_its_input_are_known_by_their_content(user: Program) -> Non
     data = user.write("data", "x\n")
     assert user("script", *ON, "--stdin-file=data", "-j", "1", "-k", "job.sh").code in {5, 6}
     ended = user("script", "-R", "local", "--stdin-file=data", "--resume", "last", "job.sh")
-    assert "goes on with" in ended.err
+    assert "resuming" in ended.err
     script.write_text("cat; exit 0\n")
     data.write_text("y\n")
     ended = user("script", "-R", "local", "--stdin-file=data", "--resume", "last", "job.sh")
     assert ended.code == 2
     assert "the script's content has changed; standard input: sha256" in ended.err
     ended = user("-R", "local", "--resume", "last")
-    assert "was no command: job.sh" in ended.err
+    assert "did not run a command: job.sh" in ended.err

@@ -103,7 +103,7 @@ def test_a_record_that_does_not_say_how_is_refused_without_a_hosts_file(user: Pr
         ended = user(*args, *TELLS)
         assert (ended.code, ended.out) == (2, "")
         assert f"the record of {entry.run} does not say how these hosts were reached: web[1-3]" in ended.err
-        assert "name a hosts file with -f" in ended.err
+        assert "give a hosts file with -f" in ended.err
     user.write("hosts.yaml", FILE)
     assert user("-f", "hosts.yaml", "-R", "exec", *TELLS, "--rerun", "ok").code == 0
 
@@ -141,7 +141,7 @@ def test_a_rerun_that_reached_none_names_the_run_that_it_took_its_hosts_from(use
     assert user("--rerun", "failed", *nowhere).code == 4
     ended = user("--rerun", "failed", *TELLS)
     assert ended.code == 2
-    assert "was failed; unreachable 1; it took its hosts from" in ended.err
+    assert "was failed; unreachable 1; its hosts came from" in ended.err
     assert user("--rerun", "failed", first, *TELLS).out == "web2: root@10.0.0.2:2201\n"
 
 

@@ -69,7 +69,7 @@ def test_a_signal_ends_the_command_and_the_shell(
         process.stdin.write(f"{remotes.marking()}\necho not this\n".encode())
         remotes.wait_for(5)
         process.send_signal(signal.SIGTERM)
-        said(process, "SIGTERM: ending the commands")
+        said(process, "SIGTERM: ending the running commands")
         end = ended(process)
     assert (end.code, end.out) == (128 + signal.SIGTERM, "")
     assert "cancelled (stopped, its processes are dead): h[01-05]" in end.err

@@ -179,7 +179,7 @@ def test_a_batch_at_a_time_as_is_answered(terminal: Terminal) -> None:
     terminal.type("No\r")
 
     screen = terminal.expect(r"^code \d+")
-    assert "stopped after batch 2, as was answered" in screen
+    assert "stopped after batch 2, as you answered" in screen
     assert "5 hosts: 2 ok, 3 not run" in screen
     assert screen.endswith("code 6")
 

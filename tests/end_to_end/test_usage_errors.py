@@ -59,15 +59,15 @@ WRONG = {
     ("-w", "a", "--retries", "-1", "x"): "--retries: '-1' is not a whole number of 0 or more",
     ("-w", "a", "--retry-delay", "0", "x"): "--retry-delay: '0' is not a number of seconds above 0",
     ("-w", "a", "--handshakes", "0", "x"): "--handshakes: '0' is not a whole number of 1 or more",
-    ("-w", "a", "--start-rate", "fast", "x"): "--start-rate: 'fast' is no start rate; "
+    ("-w", "a", "--start-rate", "fast", "x"): "--start-rate: 'fast' is not a start rate; "
     "give connections a second, such as 20 or 0.5, or auto",
     ("-w", "a", "--start-rate", "0", "x"): "--start-rate: a start rate of 0 would start nothing; "
     "give connections a second, such as 20 or 0.5, or auto",
     ("-w", "a", "--max-fail", "0", "x"): "--max-fail: a number of failures of 0 is none at all; "
     "give a number of hosts, such as 3, or a share of them, such as 10%",
-    ("-w", "a", "--max-fail", "some", "x"): "--max-fail: 'some' is no number of failures; "
+    ("-w", "a", "--max-fail", "some", "x"): "--max-fail: 'some' is not a number of failures; "
     "give a number of hosts, such as 3, or a share of them, such as 10%",
-    ("-w", "a", "--batch", "1,,2", "x"): "--batch: '' is no batch size; "
+    ("-w", "a", "--batch", "1,,2", "x"): "--batch: '' is not a batch size; "
     "give numbers and shares of all hosts, such as 1,10%,100%",
     ("-w", "a", "--batch", "120%", "x"): "--batch: a batch size of 120% is more than all hosts; "
     "give numbers and shares of all hosts, such as 1,10%,100%",

@@ -59,7 +59,7 @@ class BusyServer:
 
 
 @dataclass
-class Told:
+class Outcomes:
     """What a simulated run came to.
 
     Attributes:
@@ -87,7 +87,7 @@ class Told:
 
 
 class _Simulation:
-    """One run, in simulated time: an agenda of what happens when, and the admission that is asked."""
+    """One run, in simulated time: an agenda of events, and the admission that reacts to them."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class _Simulation:
         command: float,
         seed: int,
     ) -> None:
-        self.told = Told()
+        self.outcomes = Outcomes()
         self._servers = servers
         self._trip = trip
         self._command = command
@@ -121,7 +121,7 @@ class _Simulation:
         heapq.heappush(self._agenda, (when, next(self._order), what))
 
     def run(self) -> None:
-        asked_at_once = 0
+        called_at_once = 0
         while not self._admission.is_over:
             for start in self._admission.admit(self._now):
                 self._begin(start)
@@ -130,16 +130,16 @@ class _Simulation:
                 self._now, _, what = heapq.heappop(self._agenda)
                 what()
             else:
-                assert wake is not None, "nothing happens, and nobody is to be asked again: the run hangs"
-                asked_at_once += wake <= self._now
-                assert asked_at_once <= len(self._hop_of) / LOOKS, "asked again at once, for nothing"
+                assert wake is not None, "nothing happens, and nothing is scheduled: the run hangs"
+                called_at_once += wake <= self._now
+                assert called_at_once <= len(self._hop_of) / LOOKS, "called again at once, for nothing"
                 self._now = max(self._now, wake)
-        self.told.seconds = self._now
+        self.outcomes.seconds = self._now
 
     def _begin(self, start: Start) -> None:
-        self.told.attempts[start.host.name] += 1
+        self.outcomes.attempts[start.host.name] += 1
         if start.attempt == 1:
-            self.told.order.append(start.host.name)
+            self.outcomes.order.append(start.host.name)
         self.at(self._now + self._trip / 2, lambda: self._arrive(start.host))
 
     def _arrive(self, host: Host) -> None:
@@ -152,13 +152,13 @@ class _Simulation:
         self.at(self._now + self._dice.uniform(*server.login), lambda: self._let_in(host, server))
 
     def _drop(self, host: Host, server: BusyServer) -> None:
-        self.told.drops += 1
+        self.outcomes.drops += 1
         if not self._admission.ended(host, self._now, congestion=server.how):
-            self.told.given_up += 1
+            self.outcomes.given_up += 1
 
     def _let_in(self, host: Host, server: BusyServer) -> None:
-        self.told.ok += 1
-        self.told.ok_at[host.name] = self._now
+        self.outcomes.ok += 1
+        self.outcomes.ok_at[host.name] = self._now
         self._admission.logged_in(host, self._now)
         self.at(self._now + server.lag, server.leave)
         self.at(self._now + self._command, lambda: self._end(host))
@@ -176,7 +176,7 @@ def simulate(
     command: float = 0.0,
     seed: int = 0,
     changes: Sequence[tuple[float, Callable[[], None]]] = (),
-) -> Told:
+) -> Outcomes:
     """Run on ``hosts`` hosts, dealt out to ``servers`` in turn, until all have ended.
 
     Args:
@@ -192,4 +192,4 @@ def simulate(
     for when, change in changes:
         simulation.at(when, change)
     simulation.run()
-    return simulation.told
+    return simulation.outcomes

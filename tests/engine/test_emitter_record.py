@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 class SlowRecord(Record):
-    """A record whose disk answers when it is told to."""
+    """A record whose disk answers when the test says so."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -65,7 +65,7 @@ class SlowRecord(Record):
 
 
 @in_virtual_time
-async def test_a_command_is_sent_when_its_start_is_safe_and_an_event_is_told_when_it_is() -> None:
+async def test_a_command_is_sent_when_its_start_is_durable_and_an_event_is_read_when_it_is() -> None:
     record, transport = SlowRecord(), FakeTransport()
     async with watching(transport, "a", journal=record) as watched:
         assert [type(event) for event in record.events] == [RunStarted, HostStarted]
@@ -77,14 +77,16 @@ async def test_a_command_is_sent_when_its_start_is_safe_and_an_event_is_told_whe
         await record.answer(HostStarted)
         assert connection.commands == ["true"]
         assert [type(event) for event in watched.events] == [RunStarted, HostStarted]
-        assert isinstance(record.events[-1], RunFinished), "it is over, and nobody has been told"
+        assert isinstance(record.events[-1], RunFinished), (
+            "the run is over, and the reader has not been given that"
+        )
         await record.answer()
     assert watched.events == record.events
     assert watched.statuses == {"a": Status.OK}
 
 
 @in_virtual_time
-async def test_a_run_that_waits_for_its_record_can_be_stopped_and_nobody_has_run() -> None:
+async def test_a_run_that_waits_for_its_record_can_be_stopped_and_no_command_has_run() -> None:
     record, transport = SlowRecord(), FakeTransport()
     async with watching(transport, "a b", journal=record) as watched:
         watched.run.stop()
@@ -98,7 +100,7 @@ async def test_a_run_that_waits_for_its_record_can_be_stopped_and_nobody_has_run
 
 
 @in_virtual_time
-async def test_a_reader_that_leaves_leaves_a_whole_record() -> None:
+async def test_a_reader_that_leaves_early_leaves_a_complete_record() -> None:
     fleet = Fleet([Host("a"), Host("b")], transports={TransportName.SSH: FakeTransport()})
 
     class QuickRecord(SlowRecord):
@@ -117,7 +119,7 @@ async def test_a_reader_that_leaves_leaves_a_whole_record() -> None:
 
 
 @in_virtual_time
-async def test_a_record_that_never_answers_is_given_up_and_the_run_goes_on() -> None:
+async def test_a_record_that_never_answers_is_given_up_and_the_run_continues() -> None:
     record, transport = SlowRecord(), FakeTransport()
     async with watching(transport, "a b", journal=record) as watched:
         pass
@@ -127,7 +129,7 @@ async def test_a_record_that_never_answers_is_given_up_and_the_run_goes_on() -> 
 
 @pytest.mark.parametrize("ends", ["by a signal", "at its deadline"])
 @in_virtual_time
-async def test_a_run_that_is_to_end_gives_a_record_up_sooner(ends: str) -> None:
+async def test_a_run_that_is_being_stopped_gives_up_a_record_sooner(ends: str) -> None:
     record, transport, now = SlowRecord(), FakeTransport(), asyncio.get_running_loop().time
     began = now()
     timeouts = Timeouts(run=3.0 if ends == "at its deadline" else None)

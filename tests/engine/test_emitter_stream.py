@@ -1,4 +1,4 @@
-"""The bounded stream: order kept, sources held back and let go, the end told."""
+"""The bounded stream: it keeps the order, holds sources back and resumes them, and ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_items_come_in_order_and_then_the_end() -> None:
     assert await read_all(stream) == ["a", "b", "c"]
 
 
-async def test_the_failure_comes_after_what_waited() -> None:
+async def test_the_failure_comes_after_the_items_that_waited() -> None:
     stream: BoundedStream[str] = BoundedStream()
     stream.put("a")
     stream.close(RuntimeError("bug"))
@@ -54,7 +54,7 @@ async def test_the_failure_comes_after_what_waited() -> None:
         await anext(batches)
 
 
-async def test_a_full_stream_holds_sources_back_and_lets_them_go() -> None:
+async def test_a_full_stream_holds_sources_back_and_resumes_them() -> None:
     stream: BoundedStream[str] = BoundedStream(high_water_bytes=100, low_water_bytes=50)
     taps = [Tap(stream, chunks=50, weight=30) for _ in range(5)]
     most = 0
@@ -90,7 +90,7 @@ async def test_a_source_that_ended_is_never_resumed() -> None:
     assert tap.paused
 
 
-async def test_a_reader_that_takes_its_time_lets_timers_and_signals_come_in_between() -> None:
+async def test_timers_and_signals_run_while_a_slow_reader_reads() -> None:
     stream: BoundedStream[str] = BoundedStream()
     items = [str(number) for number in range(3 * BATCH_ITEMS + 1)]
     for item in items:

@@ -1,6 +1,6 @@
 """A run's course through the fleet, in virtual time: batches, stops, failures, retries, the barrier.
 
-Every run here is checked at its end, by ``Watched.check``: each host told of once, in order, nothing left
+Every run here is checked at its end, by ``Watched.check``: each host reported once, in order, nothing left
 open.
 """
 
@@ -49,7 +49,7 @@ def never() -> Behaviour:
 
 
 class SlowRecord:
-    """Takes its time to keep what it is told."""
+    """Takes its time to store an event."""
 
     def record(self, _event: Event) -> Future[None]:
         """When that is kept."""
@@ -66,7 +66,7 @@ class SlowRecord:
 
 
 @in_virtual_time
-async def test_a_gate_is_asked_when_the_reader_knows_all_that_the_batch_has_written() -> None:
+async def test_a_gate_is_called_when_the_reader_has_the_whole_output_of_the_batch() -> None:
     known: list[tuple[int, list[str]]] = []
 
     async def gate(batch: int, _hosts: Sequence[str]) -> GateOutcome:
@@ -81,7 +81,7 @@ async def test_a_gate_is_asked_when_the_reader_knows_all_that_the_batch_has_writ
 
 
 @in_virtual_time
-async def test_a_reader_that_takes_its_time_is_not_waited_for_for_ever() -> None:
+async def test_a_slow_reader_is_not_waited_for_without_a_limit() -> None:
     async with Fleet([Host("a"), Host("b")], transports={TransportName.SSH: FakeTransport()}) as fleet:
         asked_at: list[float] = []
 
@@ -153,7 +153,7 @@ async def test_the_delay_is_between_batches_only() -> None:
 
 
 @in_virtual_time
-async def test_a_gate_is_asked_of_the_batch_that_has_ended() -> None:
+async def test_a_gate_is_called_with_the_batch_that_has_ended() -> None:
     asked: list[tuple[int, tuple[str, ...]]] = []
 
     async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
@@ -182,7 +182,7 @@ async def test_a_gate_that_did_not_pass_leaves_the_rest_alone() -> None:
 
 
 @in_virtual_time
-async def test_a_gate_that_raises_is_an_error_of_ours_and_everybody_is_told_of(
+async def test_a_gate_that_raises_is_an_internal_error_and_every_host_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def gate(_batch: int, _hosts: Sequence[str]) -> GateOutcome:
@@ -247,7 +247,7 @@ async def test_a_gate_may_be_a_run_of_the_same_fleet_and_is_hurried_as_that_is()
 
 
 @in_virtual_time
-async def test_max_fail_counts_over_the_whole_run_and_lets_those_in_flight_end() -> None:
+async def test_max_fail_counts_over_the_whole_run_and_hosts_in_flight_continue() -> None:
     slow = asyncio.Event()
     transport = FakeTransport(
         {"a": FAILS, "c": Behaviour(fails=refused("c")), "d": Behaviour(ends_after=slow)}
@@ -273,7 +273,7 @@ async def test_a_host_that_is_tried_again_has_not_failed_yet() -> None:
 
 
 @in_virtual_time
-async def test_fail_fast_ends_those_in_flight() -> None:
+async def test_fail_fast_cancels_hosts_in_flight() -> None:
     transport = FakeTransport({"a": Behaviour(outcome=Exited(3), ends_after=after(5))}, default=never())
     async with watching(transport, "a b c", limits=Limits(fanout=2), fail_fast=True) as watched:
         pass
@@ -296,7 +296,7 @@ async def test_the_last_hosts_failure_stops_nothing() -> None:
 
 
 @in_virtual_time
-async def test_the_deadline_ends_those_in_flight_as_timeouts() -> None:
+async def test_the_deadline_ends_hosts_in_flight_as_timeouts() -> None:
     transport = FakeTransport(
         {"a": Behaviour(), "b": Behaviour(opens_after=asyncio.Event())}, default=never()
     )
@@ -319,7 +319,7 @@ async def test_the_deadline_ends_those_in_flight_as_timeouts() -> None:
 
 
 @in_virtual_time
-async def test_a_drained_run_lets_those_in_flight_end() -> None:
+async def test_in_a_drained_run_hosts_in_flight_continue_to_their_ends() -> None:
     ends = asyncio.Event()
     async with watching(
         FakeTransport(default=Behaviour(ends_after=ends)), "a b c", limits=Limits(fanout=2)
@@ -366,7 +366,7 @@ async def test_an_abandoned_run_does_not_wait_for_remote_commands() -> None:
 
 
 @in_virtual_time
-async def test_abandoned_at_once_it_does_not_begin_to_end_them() -> None:
+async def test_a_run_that_is_abandoned_at_once_does_not_end_remote_commands() -> None:
     transport = FakeTransport(default=Behaviour(ends_after=asyncio.Event(), dies_after=asyncio.Event()))
     async with watching(transport, "a") as watched:
         watched.run.abandon(signal=15)
@@ -401,7 +401,7 @@ def test_a_reader_that_is_cancelled_again_waits_for_no_remote(cancellations: int
 
 
 @in_virtual_time
-async def test_each_attempt_is_told_of_and_the_last_is_the_hosts() -> None:
+async def test_each_attempt_is_reported_and_the_last_one_is_the_hosts_ending() -> None:
     transport = FakeTransport(
         {"a": [Behaviour(fails=refused("a")), Behaviour(fails=refused("a")), Behaviour(stdout=b"here\n")]}
     )
@@ -434,7 +434,7 @@ async def test_so_many_retries_and_no_more() -> None:
     ],
     ids=["auth", "hostkey", "closed at auth", "bug", "lost", "failed"],
 )
-def test_what_is_never_tried_again(behaviour: Behaviour) -> None:
+def test_failures_that_are_never_retried(behaviour: Behaviour) -> None:
     @in_virtual_time
     async def run() -> None:
         async with watching(FakeTransport({"a": behaviour}), "a", retry=RetryPolicy(retries=5)) as watched:
@@ -445,7 +445,7 @@ def test_what_is_never_tried_again(behaviour: Behaviour) -> None:
 
 
 @in_virtual_time
-async def test_a_command_is_repeated_only_if_that_was_wished_for() -> None:
+async def test_a_command_is_repeated_only_if_the_option_says_so() -> None:
     first = Behaviour(stdout=b"half a li", outcome=LOST.outcome)
     for repeat, attempts in ((False, 1), (True, 2)):
         transport = FakeTransport({"a": [first, Behaviour(stdout=b"whole\n")]})
@@ -468,7 +468,7 @@ async def test_a_result_has_the_output_of_the_last_attempt() -> None:
 
 
 @pytest.mark.parametrize("step", ["drain", "stop", "abandon"])
-def test_who_waits_to_be_tried_again_ends_as_it_last_did(step: str) -> None:
+def test_a_host_that_waits_for_a_retry_ends_as_its_last_attempt_did(step: str) -> None:
     @in_virtual_time
     async def run() -> None:
         transport = FakeTransport({"a": Behaviour(fails=refused("a")), "b": never()})
@@ -488,7 +488,7 @@ def test_who_waits_to_be_tried_again_ends_as_it_last_did(step: str) -> None:
 
 
 @in_virtual_time
-async def test_given_up_while_its_last_socket_drains_it_is_told_of_when_that_has_closed() -> None:
+async def test_a_host_given_up_while_its_last_socket_drains_is_reported_when_that_has_closed() -> None:
     transport = FakeTransport(
         {"a": Behaviour(fails=refused("a"), closes_after=after(20), closed_by=ClosedBy.RESET)}
     )
@@ -554,7 +554,7 @@ async def test_a_start_rate_and_handshakes_bound_what_begins() -> None:
 
 
 @in_virtual_time
-async def test_the_command_is_released_when_all_are_in_or_have_failed() -> None:
+async def test_the_command_is_released_when_all_hosts_are_logged_in_or_have_failed() -> None:
     opens = asyncio.Event()
     transport = FakeTransport(
         {"c": Behaviour(opens_after=opens), "d": Behaviour(fails=refused("d"))}, default=Behaviour()
@@ -578,7 +578,7 @@ async def test_the_barrier_waits_for_retries() -> None:
 
 
 @in_virtual_time
-async def test_the_time_at_the_barrier_is_not_the_commands() -> None:
+async def test_the_time_at_the_barrier_does_not_count_for_the_command() -> None:
     transport = FakeTransport({"a": Behaviour(opens_after=after(500))})
     async with watching(transport, "a b", barrier=True, timeouts=Timeouts(connect=900, command=1)) as watched:
         pass
@@ -623,7 +623,7 @@ def test_a_run_that_halts_before_the_barrier_is_open_sends_nothing(why: str) -> 
 # The library's words.
 
 
-async def test_what_cannot_be_meant_is_refused() -> None:
+async def test_contradictory_options_are_refused() -> None:
     async with Fleet([Host("a")], transports={TransportName.SSH: FakeTransport()}) as fleet:
         with pytest.raises(UsageError, match="a barrier holds all hosts at once, and batches do not"):
             fleet.run("true", barrier=True, rolling=batches("1"))
@@ -708,8 +708,8 @@ TOLD: Final = st.builds(
 
 
 @given(TOLD)
-def test_every_host_is_told_of_once_and_the_run_ends(told: Told) -> None:
-    """``Watched.check`` and the virtual loop, which does not let anybody wait for what nobody will do."""
+def test_every_host_is_reported_once_and_the_run_ends(told: Told) -> None:
+    """``Watched.check`` and the virtual loop, which fails if a task waits for what will never happen."""
 
     @in_virtual_time
     async def run() -> None:
@@ -778,7 +778,7 @@ ENDINGS: Final = {
 
 
 def acted(tries: Iterable[tuple[str, float, str, float, float]]) -> list[Behaviour]:
-    """The behaviours that were told of; seconds count from the run's start, which is as good as any."""
+    """The scenario of a run; seconds count from the run's start, which is as good as any."""
     return [
         Behaviour(
             fails=OPENINGS.get(opening),
@@ -794,7 +794,7 @@ def acted(tries: Iterable[tuple[str, float, str, float, float]]) -> list[Behavio
 
 
 def played(turns: Sequence[tuple[str, float]]) -> Callable[[int, Sequence[str]], Awaitable[GateOutcome]]:
-    """A gate that does as it was told."""
+    """A gate that does as the scenario says."""
 
     async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
         assert hosts

@@ -48,7 +48,7 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     assert not len(governor)
 
 
-def test_one_round_is_cut_once_and_to_those_who_were_let_in() -> None:
+def test_the_window_is_cut_once_a_round_and_to_the_logins_that_succeeded() -> None:
     governor = Governor()
     logins = full(governor)
     assert drop(governor, logins[7], 0.1)
@@ -81,7 +81,7 @@ def test_it_grows_back_to_where_the_drop_was_and_stays_there() -> None:
     assert governor.window(HOP) >= FIRST_WINDOW  # but not for ever
 
 
-def test_after_a_drop_nobody_starts_for_about_a_login_s_time() -> None:
+def test_after_a_drop_no_login_begins_for_about_the_duration_of_one() -> None:
     governor = Governor()
     *others, last = full(governor)
     for login in others:
@@ -99,7 +99,7 @@ def test_after_a_drop_nobody_starts_for_about_a_login_s_time() -> None:
     ("how", "shortest", "longest"), [(Congestion.SAID, 15.75, 31.5), (Congestion.LIKELY, 1.75, 3.5)]
 )
 @given(seed=st.integers())
-def test_where_nobody_gets_in_the_pauses_double_and_end(
+def test_while_no_login_succeeds_the_pauses_double_and_end(
     how: Congestion, shortest: float, longest: float, seed: int
 ) -> None:
     governor = Governor()
@@ -120,7 +120,7 @@ def test_where_nobody_gets_in_the_pauses_double_and_end(
     assert governor.may_start(HOP, now + 0.1)
 
 
-def test_a_server_that_has_let_somebody_in_gets_the_longer_deadline() -> None:
+def test_a_server_where_a_login_has_succeeded_gets_the_longer_deadline() -> None:
     governor = Governor()
     login, other = governor.started(HOP, 0.0), governor.started(HOP, 0.0)
     governor.succeeded(HOP, other, 0.1)
@@ -140,7 +140,7 @@ def test_other_failures_leave_the_window_as_it_is() -> None:
     assert not len(governor)
 
 
-def test_what_was_never_started_cannot_end() -> None:
+def test_a_login_that_has_not_begun_cannot_end() -> None:
     governor = Governor()
     with pytest.raises(KeyError):
         governor.failed(HOP)
@@ -214,41 +214,41 @@ class TestAgainstMaxStartups:
     @pytest.mark.parametrize(
         ("hosts", "wasted", "speed"), [(200, 0.04, 0.70), (2000, 0.02, 0.80)], ids=["200", "2000"]
     )
-    def test_all_get_into_a_stock_sshd_at_nearly_its_speed(
+    def test_all_hosts_log_in_to_a_stock_sshd_at_nearly_its_speed(
         self, hosts: int, wasted: float, speed: float, login: tuple[float, float], seed: int
     ) -> None:
         server = BusyServer(login=login, how=Congestion.LIKELY)
-        told = simulate([server], hosts, seed=seed)
-        assert told.ok == hosts
-        assert told.wasted <= wasted
-        assert max(told.attempts.values()) <= 4
+        outcome = simulate([server], hosts, seed=seed)
+        assert outcome.ok == hosts
+        assert outcome.wasted <= wasted
+        assert max(outcome.attempts.values()) <= 4
         ten_at_once = hosts * sum(login) / 2 / 10
-        assert ten_at_once / told.seconds >= speed
+        assert ten_at_once / outcome.seconds >= speed
         assert server.peak < 20
 
     @pytest.mark.parametrize("seed", range(5))
     @pytest.mark.parametrize("limit", [1, 2, 3, 5])
     def test_small_limits_are_found_in_a_few_rounds(self, limit: int, seed: int) -> None:
         server = BusyServer((limit, 100, limit))
-        told = simulate([server], 300, seed=seed)
-        assert told.ok == 300
-        assert told.wasted <= 0.1
-        assert max(told.attempts.values()) <= 4
-        assert 300 * 0.055 / limit / told.seconds >= 0.75
+        outcome = simulate([server], 300, seed=seed)
+        assert outcome.ok == 300
+        assert outcome.wasted <= 0.1
+        assert max(outcome.attempts.values()) <= 4
+        assert 300 * 0.055 / limit / outcome.seconds >= 0.75
 
-    def test_a_large_limit_is_made_use_of(self) -> None:
+    def test_a_large_limit_is_used(self) -> None:
         server = BusyServer((100, 30, 200), (0.1, 0.1))
-        told = simulate([server], 2000, fanout=200)
-        assert told.ok == 2000
-        assert told.wasted <= 0.02
+        outcome = simulate([server], 2000, fanout=200)
+        assert outcome.ok == 2000
+        assert outcome.wasted <= 0.02
         assert server.peak >= 90
-        assert told.seconds < 5
+        assert outcome.seconds < 5
 
-    def test_others_who_log_in_all_the_time_get_their_part(self) -> None:
-        told = simulate([BusyServer(others=9)], 300)
-        assert told.ok == 300
-        assert told.wasted <= 0.15
-        assert max(told.attempts.values()) <= 6
+    def test_other_clients_that_log_in_all_the_time_get_their_share(self) -> None:
+        outcome = simulate([BusyServer(others=9)], 300)
+        assert outcome.ok == 300
+        assert outcome.wasted <= 0.15
+        assert max(outcome.attempts.values()) <= 6
 
     def test_it_follows_a_limit_that_falls_and_rises(self) -> None:
         server = BusyServer((60, 100, 60))
@@ -260,38 +260,38 @@ class TestAgainstMaxStartups:
             server.startups = (startups, 100, startups)
 
         changes = [(1.0, lambda: limit(4)), (8.0, lambda: limit(60))]
-        told = simulate([server], 3000, changes=changes)
-        assert told.ok == 3000
-        assert told.wasted <= 0.05
-        assert max(told.attempts.values()) <= 6
+        outcome = simulate([server], 3000, changes=changes)
+        assert outcome.ok == 3000
+        assert outcome.wasted <= 0.05
+        assert max(outcome.attempts.values()) <= 6
         assert peaks[0] >= 10
         assert server.peak >= 10
-        while_low = sum(2.0 <= at < 8.0 for at in told.ok_at.values())
+        while_low = sum(2.0 <= at < 8.0 for at in outcome.ok_at.values())
         assert 0.8 * 6 * 4 / 0.055 <= while_low <= 1.1 * 6 * 4 / 0.055
-        assert told.seconds < 8 + 3000 * 0.055 / 20
+        assert outcome.seconds < 8 + 3000 * 0.055 / 20
 
-    def test_one_hop_that_drops_everybody_keeps_no_other_back(self) -> None:
+    def test_a_hop_that_drops_every_login_holds_no_other_hop_back(self) -> None:
         servers = [BusyServer() for _ in range(100)]
         alone = simulate(servers[1:], 1980, fanout=200, command=0.5)
         servers = [BusyServer(banned_until=1e9), *(BusyServer() for _ in range(99))]
-        told = simulate(servers, 2000, fanout=200, command=0.5)
-        assert (told.ok, told.given_up) == (1980, 20)
-        assert max(told.ok_at.values()) <= 1.1 * alone.seconds
-        assert told.seconds < 40
+        outcome = simulate(servers, 2000, fanout=200, command=0.5)
+        assert (outcome.ok, outcome.given_up) == (1980, 20)
+        assert max(outcome.ok_at.values()) <= 1.1 * alone.seconds
+        assert outcome.seconds < 40
 
     @pytest.mark.parametrize("seed", range(10))
     def test_a_penalty_of_15_seconds_is_waited_for(self, seed: int) -> None:
-        told = simulate([BusyServer(banned_until=15.0)], 200, seed=seed)
-        assert told.ok == 200
-        assert told.drops < 30
-        assert told.seconds < 40
+        outcome = simulate([BusyServer(banned_until=15.0)], 200, seed=seed)
+        assert outcome.ok == 200
+        assert outcome.drops < 30
+        assert outcome.seconds < 40
 
-    def test_a_port_that_closes_on_everybody_is_told_soon(self) -> None:
-        told = simulate([BusyServer(banned_until=1e9, how=Congestion.LIKELY)], 200)
-        assert told.given_up == 200
-        assert told.attempts.total() < 220
-        assert told.seconds < 5
+    def test_a_port_that_closes_every_connection_fails_soon(self) -> None:
+        outcome = simulate([BusyServer(banned_until=1e9, how=Congestion.LIKELY)], 200)
+        assert outcome.given_up == 200
+        assert outcome.attempts.total() < 220
+        assert outcome.seconds < 5
 
-    def test_hosts_start_in_order_where_nothing_is_dropped(self) -> None:
-        told = simulate([BusyServer((100, 30, 200))], 500)
-        assert told.order == [f"h{place}" for place in range(500)]
+    def test_hosts_start_in_order_if_none_is_dropped(self) -> None:
+        outcome = simulate([BusyServer((100, 30, 200))], 500)
+        assert outcome.order == [f"h{place}" for place in range(500)]

@@ -11,12 +11,12 @@ from multirsh.errors import UsageError
 
 
 @pytest.mark.parametrize(("text", "rate"), [("20", 20.0), ("0.5", 0.5), ("auto", None), ("100000", 1e5)])
-def test_rates_are_read(text: str, rate: float | None) -> None:
+def test_rates_are_parsed(text: str, rate: float | None) -> None:
     assert StartRate.parse(text).per_second == rate
 
 
 @pytest.mark.parametrize("text", ["", "0", "0.0", "-1", "1e3", "nan", "inf", "fast", "1/s", ".", "5.x", "٣"])
-def test_what_is_no_rate_is_refused_with_a_way_out(text: str) -> None:
+def test_an_invalid_rate_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError, match="give connections a second"):
         StartRate.parse(text)
     assert StartRate() == AUTO
@@ -33,7 +33,7 @@ def test_slow_starts_are_evenly_apart() -> None:
     assert began == [10.0, 10.5, 11.0, 11.5]
 
 
-def test_what_was_not_used_is_not_saved_up() -> None:
+def test_unused_starts_are_not_saved_up() -> None:
     pace = Pace(100.0)
     pace.took(0.0)
     at_once = 0
@@ -61,7 +61,7 @@ def test_no_window_of_time_sees_more_starts_than_the_rate_and_one_burst(
 
 
 @given(st.floats(0.1, 10_000), st.integers(1, 300))
-def test_who_asks_again_when_told_gets_the_whole_rate(rate: float, count: int) -> None:
+def test_asking_again_at_the_returned_time_gets_the_whole_rate(rate: float, count: int) -> None:
     pace = Pace(rate)
     now = 0.0
     for _ in range(count):

@@ -63,7 +63,9 @@ class Kept:
         )
 
 
-async def told(fleet: Fleet, command: str, **course: object) -> tuple[dict[str, HostFinished], RunFinished]:
+async def finished_run(
+    fleet: Fleet, command: str, **course: object
+) -> tuple[dict[str, HostFinished], RunFinished]:
     events = [event async for event in fleet.run(command, **course).events()]  # type: ignore[arg-type]  # of the tests
     last = events[-1]
     assert isinstance(last, RunFinished)
@@ -77,19 +79,19 @@ def sessions(server: Daemon) -> set[int]:
 
 async def until_lost(fleet: Fleet, left: int) -> None:
     async with asyncio.timeout(HANG_GUARD_S):
-        while len(fleet.connections()) != left:  # noqa: ASYNC110 - nobody is told of it
+        while len(fleet.connections()) != left:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 
-async def test_a_second_run_logs_in_nowhere_and_the_remotes_close_at_the_end(
+async def test_a_second_run_does_not_log_in_and_the_remote_ends_close_at_the_end(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
     names = addresses(5)
     kept = Kept(server, names, tmp_path)
     async with kept.fleet as fleet:
-        first, first_run = await told(fleet, "echo one")
-        second, second_run = await told(fleet, "exit 3")
+        first, first_run = await finished_run(fleet, "echo one")
+        second, second_run = await finished_run(fleet, "exit 3")
         assert server.log.count(LOGIN) == 5
         assert {each.host for each in fleet.connections()} == set(names)
         assert {each.user for each in fleet.connections()} == {server.user}
@@ -119,11 +121,11 @@ async def test_a_second_command_costs_two_round_trips(
         hosts = hosts_on(server, [name], port=relay.port, host_keys=HostKeyPolicy.OFF)
         kept = Kept(server, [name], tmp_path, hosts=hosts)
         async with kept.fleet as fleet:
-            await told(fleet, "true")
+            await finished_run(fleet, "true")
             # Its channel is closed by both ends then, so nothing of the first command is counted below.
             await asyncio.to_thread(server.log.wait_for, "Close session")
             of_login = relay.turns
-            finished, _ = await told(fleet, "echo once more")
+            finished, _ = await finished_run(fleet, "echo once more")
             assert finished[name].status is Status.OK
             of_second = relay.turns - of_login
         # To open a channel, and to ask for the command. To close the channel is said, and not waited for.
@@ -131,20 +133,20 @@ async def test_a_second_command_costs_two_round_trips(
         assert of_login >= 3 * of_second
 
 
-async def test_what_died_meanwhile_is_opened_anew_and_told(
+async def test_a_connection_that_died_between_runs_is_opened_anew_and_reported(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
     names = addresses(4)
     kept = Kept(server, names, tmp_path)
     async with kept.fleet as fleet:
-        await told(fleet, "true", hosts=fleet.hosts[:3])
+        await finished_run(fleet, "true", hosts=fleet.hosts[:3])
         for pid in sessions(server):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await until_lost(fleet, 0)
         assert not kept.warnings
-        finished, run = await told(fleet, "true")
+        finished, run = await finished_run(fleet, "true")
         assert {end.status for end in finished.values()} == {Status.OK}
         assert {end.attempts for end in finished.values()} == {1}
         assert kept.warnings == ["connections lost meanwhile, opened anew: 127.1.0.[1-3]"]
@@ -154,7 +156,7 @@ async def test_what_died_meanwhile_is_opened_anew_and_told(
     assert not in_namespace.client_side([server.port])
 
 
-async def test_a_death_that_is_found_out_by_asking_costs_an_attempt_and_no_run(
+async def test_a_dead_connection_noticed_at_the_command_costs_an_attempt_but_not_the_run(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
@@ -162,7 +164,7 @@ async def test_a_death_that_is_found_out_by_asking_costs_an_attempt_and_no_run(
     kept = Kept(server, [name], tmp_path)
     mark = tmp_path / "ran"
     async with kept.fleet as fleet:
-        await told(fleet, "true")
+        await finished_run(fleet, "true")
         old = sessions(server)
         for pid in old:
             os.kill(pid, signal.SIGSTOP)
@@ -192,8 +194,8 @@ async def test_a_command_that_may_have_begun_is_lost_and_not_run_again(
     kept = Kept(server, [name], tmp_path)
     mark = tmp_path / "ran"
     async with kept.fleet as fleet:
-        await told(fleet, "true")
-        finished, run = await told(
+        await finished_run(fleet, "true")
+        finished, run = await finished_run(
             fleet, f"echo x >>{mark}; kill -9 $PPID; sleep 600", retry=RetryPolicy(retries=3, delay=0.0)
         )
         assert (finished[name].status, finished[name].attempts) == (Status.LOST, 1)
@@ -202,12 +204,12 @@ async def test_a_command_that_may_have_begun_is_lost_and_not_run_again(
         assert sum(run.ports.closed_by.values()) == 1
         assert mark.read_text() == "x\n"
         assert not fleet.connections()
-        again, _ = await told(fleet, "true")
+        again, _ = await finished_run(fleet, "true")
         assert again[name].status is Status.OK
-        assert not kept.warnings  # the loss was told as the host's ending
+        assert not kept.warnings  # the loss was reported as the host's ending
 
 
-async def test_a_connection_whose_command_was_given_up_on_serves_the_next(
+async def test_a_connection_with_a_command_that_was_given_up_serves_the_next_run(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
@@ -218,7 +220,7 @@ async def test_a_connection_whose_command_was_given_up_on_serves_the_next(
         async for event in run.events():
             if isinstance(event, Output):
                 run.stop()
-        finished, _ = await told(fleet, "echo next")
+        finished, _ = await finished_run(fleet, "echo next")
         assert finished[name].status is Status.OK
         assert server.log.count(LOGIN) == 1
     assert not in_namespace.client_side([server.port])
@@ -231,7 +233,7 @@ async def test_a_run_that_is_abandoned_leaves_the_connections_of_others(
     names = addresses(3)
     kept = Kept(server, names, tmp_path)
     async with kept.fleet as fleet:
-        await told(fleet, "true")
+        await finished_run(fleet, "true")
         run = fleet.run("trap '' TERM; echo up; sleep 600", hosts=fleet.hosts[:1])
         async for event in run.events():
             if isinstance(event, Output):
@@ -261,11 +263,11 @@ async def test_what_an_abandoned_run_left_to_drain_is_waited_for_at_the_end(
             if isinstance(event, HostFinished):
                 assert (event.status, event.closed_by) == (Status.CANCELLED, None)
         assert in_namespace.client_side([mute.port])
-        await told(fleet, "true", hosts=hosts[1:])
+        await finished_run(fleet, "true", hosts=hosts[1:])
     assert not in_namespace.client_side([mute.port, well.port])
 
 
-async def test_hosts_behind_a_jump_host_keep_it_entered(
+async def test_hosts_behind_a_jump_host_keep_its_connection_open(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
@@ -285,12 +287,12 @@ async def test_hosts_behind_a_jump_host_keep_it_entered(
 
     async with kept.fleet as fleet:
         for _ in range(3):
-            finished, _ = await told(fleet, "true")
+            finished, _ = await finished_run(fleet, "true")
             assert {end.status for end in finished.values()} == {Status.OK}
         assert server.log.count(LOGIN) == 1 + 3
         assert await fleet.release() == dict.fromkeys(names)
         assert not left_towards("127.9.9.9")
-        await told(fleet, "true")
+        await finished_run(fleet, "true")
         assert server.log.count(LOGIN) == 2 * (1 + 3)
     assert not left_towards("127.9.9.9")
 
@@ -303,7 +305,7 @@ async def test_two_runs_at_once_have_two_connections_to_a_host_and_one_stays(
     kept = Kept(server, [name], tmp_path)
     async with kept.fleet as fleet:
         (one, _), (other, _) = await asyncio.gather(  # noqa: TID251 - two runs of one fleet
-            told(fleet, "cat /proc/uptime"), told(fleet, "cat /proc/uptime")
+            finished_run(fleet, "cat /proc/uptime"), finished_run(fleet, "cat /proc/uptime")
         )
         assert (one[name].status, other[name].status) == (Status.OK, Status.OK)
         assert {one[name].closed_by, other[name].closed_by} == {None, ClosedBy.REMOTE}
@@ -311,7 +313,7 @@ async def test_two_runs_at_once_have_two_connections_to_a_host_and_one_stays(
     assert not in_namespace.client_side([server.port])
 
 
-async def test_who_waits_for_a_local_port_gets_that_of_a_connection_in_no_use(
+async def test_a_host_that_waits_for_a_local_port_gets_that_of_an_idle_connection(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
@@ -322,7 +324,7 @@ async def test_who_waits_for_a_local_port_gets_that_of_a_connection_in_no_use(
     kept = Kept(server, names, tmp_path, hosts=hosts, limits=Limits(fanout=3, ports=PortBudget(count=2)))
     async with kept.fleet as fleet:
         for _ in range(2):
-            finished, run = await told(fleet, "true")
+            finished, run = await finished_run(fleet, "true")
             assert {end.status for end in finished.values()} == {Status.OK}
             assert run.ports is not None
             assert run.ports.peak <= 2
@@ -330,7 +332,7 @@ async def test_who_waits_for_a_local_port_gets_that_of_a_connection_in_no_use(
     assert not in_namespace.client_side([server.port])
 
 
-async def test_no_more_are_kept_than_there_are_descriptors_for(
+async def test_no_more_connections_are_kept_than_there_are_descriptors_for(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Descriptors, "set_aside", lambda _self, _wanted, per_host: 2 * per_host)
@@ -339,7 +341,7 @@ async def test_no_more_are_kept_than_there_are_descriptors_for(
     kept = Kept(server, names, tmp_path)
     async with kept.fleet as fleet:
         for kept_already in (0, 2):
-            _, run = await told(fleet, "true")
+            _, run = await finished_run(fleet, "true")
             assert run.ports is not None
             assert run.ports.closed_by == {ClosedBy.REMOTE: 2}
             assert len(fleet.connections()) == 2
@@ -349,7 +351,7 @@ async def test_no_more_are_kept_than_there_are_descriptors_for(
     assert not in_namespace.client_side([server.port])
 
 
-async def test_files_are_copied_over_what_is_open(
+async def test_files_are_copied_over_open_connections(
     sshd_here: StartServer, in_namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
@@ -357,15 +359,15 @@ async def test_files_are_copied_over_what_is_open(
     kept = Kept(server, [name], tmp_path)
     (tmp_path / "a").write_text("content")
     async with kept.fleet as fleet:
-        await told(fleet, "true")
+        await finished_run(fleet, "true")
         results = await fleet.push([tmp_path / "a"], tmp_path / "b", CopyOptions()).gather()
         assert results.is_ok
         assert (tmp_path / "b").read_text() == "content"
-        await told(fleet, "true")
+        await finished_run(fleet, "true")
         assert server.log.count(LOGIN) == 1
 
 
-async def test_rsh_connects_for_each_run_beside_what_ssh_keeps(
+async def test_rsh_connects_for_each_run_while_ssh_connections_are_kept(
     sshd: Daemon, rshd: RshServer, in_module_namespace: Namespace, tmp_path: Path
 ) -> None:
     (name,) = addresses(1)
@@ -373,7 +375,7 @@ async def test_rsh_connects_for_each_run_beside_what_ssh_keeps(
     kept = Kept(sshd, [name], tmp_path, hosts=[rsh_host(), *hosts_on(sshd, [name])])
     async with kept.fleet as fleet:
         for _ in range(2):
-            finished, run = await told(fleet, "true")
+            finished, run = await finished_run(fleet, "true")
             assert {host: (end.status, end.closed_by) for host, end in finished.items()} == {
                 HERE: (Status.OK, ClosedBy.REMOTE),
                 name: (Status.OK, None),
@@ -388,14 +390,14 @@ async def test_rsh_connects_for_each_run_beside_what_ssh_keeps(
     assert not in_module_namespace.client_side([sshd.port, RSH_PORT])
 
 
-async def test_without_keep_nothing_stays(
+async def test_without_keep_no_connection_stays_open(
     sshd_here: StartServer, namespace: Namespace, tmp_path: Path
 ) -> None:
     server = sshd_here()
     (name,) = addresses(1)
     with namespace.entered():
         async with Fleet(hosts_on(server, [name]), ssh=ssh_options(known(server, [name], tmp_path))) as fleet:
-            await told(fleet, "true")
+            await finished_run(fleet, "true")
             assert fleet.connections() == ()
             assert await fleet.release() == {}
             assert not namespace.client_side([server.port])

@@ -37,7 +37,7 @@ class Signposted(FakeTransport):
         return None
 
 
-async def test_names_are_looked_up_ahead_but_not_too_far_and_each_once() -> None:
+async def test_names_are_looked_up_ahead_but_not_too_far_and_once_each() -> None:
     gate = asyncio.Event()
     transport = Signposted(default=Behaviour(ends_after=gate))
     hosts = [Host(f"h{number}") for number in range(3 * PREFETCH_HOSTS)]
@@ -56,7 +56,7 @@ async def test_names_are_looked_up_ahead_but_not_too_far_and_each_once() -> None
     assert transport.asked == [host.name for host in hosts[2:]]
 
 
-async def test_a_shortage_is_told_once_and_before_anything_begins() -> None:
+async def test_a_shortage_is_reported_once_and_before_anything_begins() -> None:
     said: list[str] = []
     descriptors = Descriptors(lambda: DescriptorUse(limit=64, in_use=10))
     machine = RunResources(descriptors, hosts=200, fanout=500, per_host=1, warn=said.append)
@@ -69,7 +69,7 @@ async def test_a_shortage_is_told_once_and_before_anything_begins() -> None:
     assert again.fanout == machine.fanout, "what was released is there again"
 
 
-async def test_few_hosts_need_no_more_than_there_is_whatever_the_fanout() -> None:
+async def test_few_hosts_need_few_descriptors_whatever_the_fanout() -> None:
     said: list[str] = []
     descriptors = Descriptors(lambda: DescriptorUse(limit=64, in_use=10))
     machine = RunResources(descriptors, hosts=20, fanout=500, per_host=1, warn=said.append)
@@ -142,7 +142,9 @@ async def test_runs_of_several_fleets_side_by_side_keep_their_fanout(account: De
     assert whole(account) == before
 
 
-async def test_what_a_fleet_keeps_open_is_given_back_when_it_is_left(account: Descriptors) -> None:
+async def test_descriptors_of_kept_connections_are_given_back_when_the_fleet_is_left(
+    account: Descriptors,
+) -> None:
     before = whole(account)
     async with Fleet(SIX, transports={TransportName.SSH: FakeTransport()}, keep=True):
         assert whole(account) == before - len(SIX)

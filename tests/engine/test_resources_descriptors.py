@@ -26,7 +26,7 @@ from multirsh.engine.resources import (
     fanout=st.integers(1, 50_000),
     per_host=st.integers(1, 4),
 )
-def test_what_is_given_out_is_there(free: int, hosts: int, fanout: int, per_host: int) -> None:
+def test_shares_do_not_exceed_the_free_descriptors(free: int, hosts: int, fanout: int, per_host: int) -> None:
     wanted = min(fanout, hosts)
     share = share_of(free, hosts=hosts, fanout=fanout, per_host=per_host)
     assert min(share.hosts, share.lookups, share.spare) >= 1
@@ -60,7 +60,7 @@ def test_with_next_to_nothing_one_host_is_tried(free: int) -> None:
     assert share_of(free, hosts=64, fanout=64, per_host=1).hosts == 1
 
 
-def test_the_line_says_how_many_why_and_what_to_do() -> None:
+def test_the_warning_says_how_many_why_and_what_to_do() -> None:
     use = DescriptorUse(limit=64, in_use=12)
     share = share_of(52, hosts=500, fanout=500, per_host=1)
     line = warning(share, use, wanted=500)
@@ -71,7 +71,7 @@ def test_the_line_says_how_many_why_and_what_to_do() -> None:
     assert warning(share, use, wanted=share.hosts) is None
 
 
-def test_runs_of_one_fleet_share_what_there_is() -> None:
+def test_runs_of_one_fleet_share_the_descriptors() -> None:
     use = DescriptorUse(limit=1000, in_use=20)
     descriptors = Descriptors(lambda: use)
     first, _ = descriptors.claim(hosts=64, fanout=64, per_host=1)
@@ -88,7 +88,7 @@ def test_runs_of_one_fleet_share_what_there_is() -> None:
     assert descriptors.claim(hosts=64, fanout=64, per_host=1)[0] == first
 
 
-def test_what_is_open_is_counted() -> None:
+def test_open_descriptors_are_counted() -> None:
     before = look()
     descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(7)]
     try:
@@ -99,7 +99,7 @@ def test_what_is_open_is_counted() -> None:
     assert look() == before
 
 
-def test_what_is_set_aside_is_no_runs_and_half_at_the_most() -> None:
+def test_at_most_half_of_the_free_descriptors_is_set_aside_and_not_for_runs() -> None:
     open_now = 40
     descriptors = Descriptors(lambda: DescriptorUse(1024, open_now))
     assert descriptors.set_aside(1000, per_host=2) == (1024 - 40) // 2 // 2

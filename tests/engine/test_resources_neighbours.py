@@ -63,7 +63,9 @@ def number(address: str) -> int:
         ("127.0.0.1", False),
     ],
 )
-def test_a_neighbour_is_whom_no_gateway_stands_before(address: str, *, is_neighbour: bool) -> None:
+def test_a_neighbour_is_an_address_that_is_reached_without_a_gateway(
+    address: str, *, is_neighbour: bool
+) -> None:
     rows = parse_route(ROUTE.splitlines())
     assert len(rows) == 5, "neither the heading nor what is not in use"
     assert routes(rows).is_neighbour(number(address)) is is_neighbour
@@ -79,7 +81,7 @@ def test_a_neighbour_is_whom_no_gateway_stands_before(address: str, *, is_neighb
         ("::1", False),
     ],
 )
-def test_the_same_of_ipv6(address: str, *, is_neighbour: bool) -> None:
+def test_neighbours_by_ipv6_are_found_likewise(address: str, *, is_neighbour: bool) -> None:
     rows = parse_ipv6_route(IPV6_ROUTE.splitlines())
     assert routes(rows, bits=128).is_neighbour(number(address)) is is_neighbour
 
@@ -94,7 +96,7 @@ def test_of_two_routes_to_one_network_the_better_counts() -> None:
 
 
 @given(st.lists(st.text(alphabet="0123456789abcdefF \t*lo", max_size=120)))
-def test_any_text_is_read_without_a_complaint(lines: list[str]) -> None:
+def test_any_text_is_parsed_without_an_error(lines: list[str]) -> None:
     parse_route(lines)
     parse_ipv6_route(lines)
 
@@ -113,7 +115,7 @@ def test_the_most_exact_route_decides(networks: list[tuple[int, int, bool]], add
     assert routes(rows).is_neighbour(address) is (best is not None and best.is_on_link)
 
 
-def test_too_many_are_told_once_and_each_address_counts_once() -> None:
+def test_too_many_neighbours_are_reported_once_and_each_address_counts_once() -> None:
     said: list[str] = []
     table = NeighbourTable(100, routes(parse_route(ROUTE.splitlines())))
     neighbours = Neighbours({4: table}, said.append)
@@ -134,12 +136,12 @@ def test_too_many_are_told_once_and_each_address_counts_once() -> None:
     assert "sysctl net.ipv4.neigh.default.gc_thresh3=16384" in line
 
 
-def test_few_hosts_are_not_looked_at() -> None:
+def test_few_hosts_are_not_checked() -> None:
     assert watch(500, lambda _line: None) is None
 
 
 @pytest.mark.root
-def test_a_pair_of_interfaces_has_neighbours_and_loopback_and_a_void_have_none(
+def test_an_interface_pair_has_neighbours_but_loopback_and_an_empty_namespace_have_none(
     in_namespace: Namespace,
 ) -> None:
     for command in (

@@ -42,14 +42,14 @@ def again(policy: RetryPolicy, status: Status, kind: ErrorKind, phase: Phase, tr
         (Status.UNREACHABLE, ErrorKind.CLOSED, Phase.SESSION),
     ],
 )
-def test_what_may_pass_is_tried_again_as_often_as_wanted(
+def test_passing_failures_are_retried_as_often_as_the_policy_says(
     status: Status, kind: ErrorKind, phase: Phase
 ) -> None:
     assert not again(RetryPolicy(), status, kind, phase)
     assert [again(THREE, status, kind, phase, tried) for tried in (1, 2, 3, 4)] == [True, True, True, False]
 
 
-def test_of_a_jump_host_its_own_failure_counts() -> None:
+def test_behind_a_jump_host_the_jump_hosts_own_failure_counts() -> None:
     for phase, kind in ((phase, kind) for phase in Phase for kind in ErrorKind):
         its_own = Failure(kind, phase, "words")
         behind = Failure(ErrorKind.JUMP, phase, "jump host b: words", of_jump=its_own)
@@ -93,7 +93,7 @@ def test_a_refusal_and_a_stop_are_final(
         (Status.TIMEOUT, ErrorKind.TIMEOUT, Phase.SESSION),
     ],
 )
-def test_what_may_have_run_is_repeated_only_where_the_user_says_so(
+def test_a_command_that_may_have_run_is_repeated_only_if_the_user_says_so(
     status: Status, kind: ErrorKind, phase: Phase
 ) -> None:
     assert not again(THREE, status, kind, phase)
@@ -101,14 +101,14 @@ def test_what_may_have_run_is_repeated_only_where_the_user_says_so(
 
 
 @given(st.sampled_from(Status), st.sampled_from(ErrorKind), st.sampled_from(Phase))
-def test_without_the_users_word_no_command_runs_twice(status: Status, kind: ErrorKind, phase: Phase) -> None:
+def test_without_retry_command_no_command_runs_twice(status: Status, kind: ErrorKind, phase: Phase) -> None:
     if again(THREE, status, kind, phase):
         assert phase is not Phase.RUN
         assert status in {Status.UNREACHABLE, Status.TIMEOUT, Status.LOCAL}
 
 
 @pytest.mark.parametrize("status", [Status.OK, Status.FAILED, Status.SIGNALLED])
-def test_a_command_that_has_told_its_end_is_not_repeated(status: Status) -> None:
+def test_a_command_with_a_known_ending_is_not_repeated(status: Status) -> None:
     assert decide(BOLD, status, None, tried=1, rng=RNG) is None
 
 
@@ -139,6 +139,6 @@ def test_hosts_that_failed_together_do_not_come_back_together() -> None:
     ("given_up", "word"),
     [({"retries": -1}, "-1 retries"), ({"delay": -1.0}, "-1.0"), ({"delay": float("inf")}, "inf")],
 )
-def test_figures_that_cannot_be_meant_are_refused(given_up: dict[str, float], word: str) -> None:
+def test_invalid_numbers_are_refused(given_up: dict[str, float], word: str) -> None:
     with pytest.raises(UsageError, match=word):
         RetryPolicy(**given_up)  # type: ignore[arg-type]  # one of two figures

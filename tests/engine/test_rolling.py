@@ -65,7 +65,7 @@ def test_a_gate_or_a_question_that_was_cancelled_decides_nothing() -> None:
     assert set(row.values()) == {Step.STOPPED}
 
 
-def test_a_stop_is_heard_in_every_step() -> None:
+def test_every_step_accepts_a_stop() -> None:
     assert all(RollingEvent.STOP in row for row in TRANSITIONS.values())
 
 
@@ -94,7 +94,7 @@ def test_between_two_batches_come_the_gate_the_question_and_the_delay() -> None:
     assert rolling.stop_reason is None
 
 
-def test_what_was_not_asked_for_is_passed() -> None:
+def test_steps_that_were_not_requested_are_skipped() -> None:
     rolling = Rolling(RollingPlan(batches=Batches.parse("1")), 3)
     for allowed in (1, 2, 3):
         assert (rolling.step, rolling.allowed) == (Step.RUNNING, allowed)
@@ -110,11 +110,11 @@ def test_without_a_plan_all_hosts_are_one_batch() -> None:
     assert rolling.step is Step.DONE
 
 
-def test_nobody_is_done_at_once() -> None:
+def test_a_run_without_hosts_is_done_at_once() -> None:
     assert full(0).step is Step.DONE
 
 
-def test_yes_to_all_asks_no_more() -> None:
+def test_after_yes_to_all_no_question_follows() -> None:
     rolling = Rolling(RollingPlan(batches=Batches.parse("1")), 4, has_prompt=True)
     end(rolling, 1)
     rolling.answered(Answer.YES)
@@ -124,7 +124,7 @@ def test_yes_to_all_asks_no_more() -> None:
     assert rolling.step is Step.DONE
 
 
-def test_too_many_failures_let_those_in_flight_end_and_start_no_more() -> None:
+def test_after_too_many_failures_hosts_in_flight_continue_and_no_more_start() -> None:
     plan = RollingPlan(batches=Batches.parse("1,5"), max_fail=MaxFail.parse("3"))
     rolling = Rolling(plan, 20)
     rolling.ended(Status.FAILED)  # of the first batch: it counts in the second
@@ -139,7 +139,7 @@ def test_too_many_failures_let_those_in_flight_end_and_start_no_more() -> None:
     assert rolling.failures == 6
 
 
-def test_too_late_a_stop_is_none() -> None:
+def test_a_stop_after_the_end_has_no_effect() -> None:
     rolling = Rolling(RollingPlan(max_fail=MaxFail.parse("1")), 2)
     end(rolling, 1, Status.FAILED)
     end(rolling, 1)
@@ -161,7 +161,7 @@ def test_a_gate_that_does_not_pass_stops_and_says_why() -> None:
 
 
 @pytest.mark.parametrize(("passed", "what"), [(0, "gate"), (1, "question")])
-def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -> None:
+def test_an_error_between_batches_stops_the_run_and_says_so(passed: int, what: str) -> None:
     rolling = full(3)
     end(rolling, 1)
     if passed > 0:
@@ -171,7 +171,7 @@ def test_what_breaks_between_batches_stops_and_says_so(passed: int, what: str) -
     assert rolling.stop_reason == StopReason(Cause.ERROR, f"the {what} after batch 1 failed: it was torn")
 
 
-def test_a_stop_may_have_its_reason() -> None:
+def test_a_stop_may_have_a_reason() -> None:
     rolling = full(3)
     rolling.stop(StopReason(Cause.DEADLINE, "too late"))
     rolling.stop()
@@ -188,7 +188,7 @@ def test_a_no_stops() -> None:
     assert rolling.stop_reason.cause is Cause.REFUSED
 
 
-def test_the_first_reason_to_stop_is_the_one_that_is_told() -> None:
+def test_the_first_reason_to_stop_is_the_one_that_is_reported() -> None:
     rolling = Rolling(RollingPlan(max_fail=MaxFail.parse("1")), 9)
     rolling.ended(Status.LOST)
     rolling.stop()
@@ -205,7 +205,7 @@ def test_more_endings_than_hosts_are_a_bug() -> None:
 
 
 @pytest.mark.parametrize("delay", [-1.0, float("nan"), float("inf")])
-def test_a_delay_that_cannot_be_kept_is_refused(delay: float) -> None:
+def test_an_invalid_delay_is_refused(delay: float) -> None:
     with pytest.raises(UsageError, match="batch delay"):
         RollingPlan(delay=delay)
 

@@ -31,7 +31,7 @@ def test_hosts_are_divided(text: str, total: int, sizes: list[int]) -> None:
     assert Batches.parse(text).split(total) == sizes
 
 
-def test_without_batches_all_are_one() -> None:
+def test_without_batches_all_hosts_are_one_batch() -> None:
     assert ALL_AT_ONCE.split(30) == [30]
 
 
@@ -54,7 +54,7 @@ def test_without_batches_all_are_one() -> None:
         ("101%", "of 101% is more than all hosts"),
     ],
 )
-def test_what_is_no_batch_is_refused_with_a_way_out(text: str, word: str) -> None:
+def test_an_invalid_batch_is_refused_with_a_hint(text: str, word: str) -> None:
     with pytest.raises(UsageError, match="give numbers and shares") as refused:
         Batches.parse(text)
     assert word in str(refused.value)
@@ -75,7 +75,7 @@ def test_every_host_is_in_one_batch_and_no_batch_is_empty(sizes: list[str], tota
 
 
 @given(st.text("0123456789.%, -x", max_size=12))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         batches = Batches.parse(text)
     except UsageError:
@@ -88,7 +88,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     ("text", "total", "last_tolerated"),
     [("1", 100, 0), ("3", 100, 2), ("10%", 200, 19), ("10%", 5, 0), ("100%", 5, 4), ("2.5%", 1000, 24)],
 )
-def test_the_run_goes_on_until_so_many_have_failed(text: str, total: int, last_tolerated: int) -> None:
+def test_the_run_continues_until_the_limit_of_failures(text: str, total: int, last_tolerated: int) -> None:
     max_fail = MaxFail.parse(text)
     assert max_fail.tolerates(last_tolerated, total)
     assert not max_fail.tolerates(last_tolerated + 1, total)
@@ -101,12 +101,12 @@ def test_fail_fast_is_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "none", "", "-1", "120%", "1,2"])
-def test_what_is_no_number_of_failures_is_refused_with_a_way_out(text: str) -> None:
+def test_an_invalid_number_of_failures_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError, match="give a number of hosts"):
         MaxFail.parse(text)
 
 
-def test_only_what_the_run_did_itself_is_no_failure() -> None:
+def test_only_hosts_that_the_run_cancelled_or_did_not_start_are_no_failures() -> None:
     assert set(Status) - NO_FAILURE == {
         Status.FAILED,
         Status.SIGNALLED,

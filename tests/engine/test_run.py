@@ -76,7 +76,7 @@ async def test_results_come_in_the_order_of_completion_with_their_output() -> No
             await anext(results)
 
 
-async def test_the_fanout_bounds_those_in_flight_and_the_next_starts_as_one_ends() -> None:
+async def test_the_fanout_limits_hosts_in_flight_and_the_next_starts_as_one_ends() -> None:
     gates = {name: asyncio.Event() for name in "abcde"}
     transport = FakeTransport({name: Behaviour(ends_after=gate) for name, gate in gates.items()})
     async with fleet_of(transport, "a b c d e", fanout=2) as fleet, asyncio.TaskGroup() as group:
@@ -156,7 +156,7 @@ async def test_a_timeout_names_its_phase(phase: Phase, gate: str) -> None:
     assert {Phase.CONNECT: "0.05 s", Phase.RUN: "0.06 s"}[phase] in result.error.message
 
 
-async def test_stopping_ends_everybody_once() -> None:
+async def test_stopping_ends_every_host_once() -> None:
     transport = FakeTransport({name: Behaviour(ends_after=asyncio.Event()) for name in "bc"})
     async with fleet_of(transport, "a b c d e", fanout=2) as fleet:
         run = fleet.run("true")
@@ -194,7 +194,7 @@ async def test_a_stop_before_a_host_has_begun_to_connect_cancels_it() -> None:
     assert events[-1].exit_code == 6
 
 
-async def test_a_run_that_is_stopped_before_it_is_read_starts_nobody() -> None:
+async def test_a_stop_before_the_run_is_read_starts_no_host() -> None:
     transport = FakeTransport()
     async with fleet_of(transport, "a b") as fleet:
         run = fleet.run("true")
@@ -231,7 +231,7 @@ async def test_cancelling_the_reader_closes_everything_and_is_passed_on(read: st
     assert transport.releases == 1
 
 
-async def test_leaving_the_loop_early_is_tidied_up_by_the_fleet() -> None:
+async def test_the_fleet_cleans_up_after_a_loop_that_is_left_early() -> None:
     transport = FakeTransport({"b": Behaviour(ends_after=asyncio.Event())})
     async with fleet_of(transport, "a b") as fleet:
         async for result in fleet.run("true"):
@@ -275,7 +275,7 @@ async def test_a_run_is_read_once() -> None:
             await run.gather()
 
 
-async def test_a_slow_reader_holds_back_those_who_write_and_loses_nothing() -> None:
+async def test_a_slow_reader_holds_writers_back_and_loses_nothing() -> None:
     big = b"x" * (3 << 20)
     transport = FakeTransport(default=Behaviour(stdout=big))
     async with fleet_of(transport, "a b c d e") as fleet:
@@ -324,7 +324,7 @@ async def test_the_exit_code_follows_the_rule(name: str) -> None:
     assert events[-1].exit_code == code
 
 
-async def test_misuse_is_told() -> None:
+async def test_misuse_is_reported() -> None:
     with pytest.raises(UsageError, match="more than once: a"):
         fleet_of(FakeTransport(), "a b a")
     fleet = fleet_of(FakeTransport(), "a")

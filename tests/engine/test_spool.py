@@ -54,7 +54,7 @@ async def write(sink: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("memory_bytes", [1 << 20, 100_000, 0], ids=["memory", "spilled", "disk"])
-async def test_everybody_gets_all_of_it(memory_bytes: int) -> None:
+async def test_every_host_gets_all_of_the_input(memory_bytes: int) -> None:
     with piped(memory_bytes=memory_bytes) as (spool, sink):
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(all_of(spool)) for _ in range(3)]
@@ -65,7 +65,7 @@ async def test_everybody_gets_all_of_it(memory_bytes: int) -> None:
         assert await all_of(spool) == SOME  # one that comes late
 
 
-async def test_what_has_come_is_given_before_the_end_is_known() -> None:
+async def test_input_is_given_out_before_its_end_is_known() -> None:
     with piped() as (spool, sink):
         os.write(sink, b"first")
         assert await spool.read(0) == b"first"
@@ -79,7 +79,7 @@ async def test_what_has_come_is_given_before_the_end_is_known() -> None:
         assert await spool.size() == 11
 
 
-async def test_nothing_is_read_before_somebody_asks() -> None:
+async def test_nothing_is_read_before_the_first_host_asks() -> None:
     source, sink = os.pipe()
     os.write(sink, b"mine")
     os.close(sink)
@@ -88,7 +88,7 @@ async def test_nothing_is_read_before_somebody_asks() -> None:
     os.close(source)
 
 
-async def test_no_more_is_read_than_a_little_ahead_of_the_host_that_has_read_most(
+async def test_reading_stays_only_a_little_ahead_of_the_host_that_has_read_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A source without an end, such as yes(1), would fill the disk."""
@@ -119,7 +119,7 @@ async def test_no_more_is_read_than_a_little_ahead_of_the_host_that_has_read_mos
             offset += len(data)
 
 
-async def test_a_file_is_read_where_it_is_from_where_it_stands(tmp_path: Path) -> None:
+async def test_a_file_is_read_in_place_from_its_present_offset(tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(SOME)
     descriptor = os.open(path, os.O_RDONLY)
@@ -132,7 +132,7 @@ async def test_a_file_is_read_where_it_is_from_where_it_stands(tmp_path: Path) -
     os.close(descriptor)
 
 
-async def test_what_cannot_be_read_is_told_to_everybody(tmp_path: Path) -> None:
+async def test_a_read_error_reaches_every_host(tmp_path: Path) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     spool = Spool(folder)
     for _ in range(2):
@@ -144,7 +144,7 @@ async def test_what_cannot_be_read_is_told_to_everybody(tmp_path: Path) -> None:
     os.close(folder)
 
 
-async def test_a_full_disk_is_told_and_what_was_kept_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_reported_and_stored_input_is_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
     full = os.open("/dev/full", os.O_RDWR)
     real = os.write
     with piped(memory_bytes=5) as (spool, sink):
@@ -171,13 +171,13 @@ async def test_a_terminal_is_read_line_by_line_until_its_end() -> None:
     os.close(terminal)
 
 
-async def test_bytes_that_are_there() -> None:
+async def test_bytes_in_memory_are_given_out() -> None:
     assert await all_of(Given(SOME)) == SOME
     assert await Given(b"").read(0) == b""
     assert await Given(SOME).size() == len(SOME)
 
 
-async def test_input_that_no_thread_can_read_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_input_without_a_thread_to_read_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -105,7 +105,7 @@ def test_a_strange_record_is_named_and_not_used(
     assert [entry.run for entry in journal.runs()] == [FIRST]
     assert list(journal.unused_files) == [f"{SECOND}.ndjson"]
     why = f"{why}|it is not a regular file"
-    with pytest.raises(UsageError, match=f"the record of {SECOND} is not used: ({why}); see to "):
+    with pytest.raises(UsageError, match=f"the record of {SECOND} is not used: ({why}); check the files in "):
         journal.find(SECOND)
 
 

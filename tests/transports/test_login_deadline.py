@@ -102,7 +102,7 @@ WALL_CLOCKS: Final = {
 
 DATED: Final = {
     *("cli/report_file.py", "cli/runs/group.py", "journal/journal.py", "journal/recorder.py"),
-    *("files/sftp/pull.py", "files/destination.py", "transports/ssh/host_keys.py"),
+    *("files/sftp/pull.py", "files/destination.py", "transports/ssh/login.py"),
 }
 """What says when something was, which records and half files are old, whether a certificate is still valid;
 nothing waits by these."""

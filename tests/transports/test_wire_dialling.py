@@ -238,7 +238,7 @@ async def test_a_port_that_others_keep_is_waited_for_no_longer_than_allowed(few_
         for other in others:
             other.close()  # ours were first: ten ports in TIME_WAIT
         with pytest.raises(DialError, match=r"no local port was free towards 127.0.0.1 port 2022") as caught:
-            await caller.call(port_seconds=0.3)
+            await caller.call(port_seconds=3)
     failure = caught.value.failure
     assert (caught.value.status, failure.kind, failure.phase) == (Status.LOCAL, ErrorKind.PORTS, Phase.PORT)
     (warning,) = caller.warnings

@@ -22,7 +22,7 @@ _EACH_LINE: Final = ":"
 
 @click.command(
     "shell",
-    short_help="Line after line on hosts whose connections stay open.",
+    short_help="Run commands line by line on open connections.",
     cls=SectionCommand,
     context_settings={"help_option_names": HELP_NAMES},
     options_metavar="[OPTIONS]",
@@ -39,9 +39,8 @@ _EACH_LINE: Final = ":"
 def shell(**parameters: Any) -> int:
     """Run each line that is typed on the hosts; connections stay open in between.
 
-    A line is what COMMAND is to 'multirsh run'. What else can be said the line '.help' tells: other hosts of
-    those that are selected here, equal outputs gathered, commands of this machine. Lines are also read from a
-    file or a pipe.
+    A line is run as COMMAND is by 'multirsh run'. The line '.help' shows what else a line can do: select
+    other hosts, gather equal outputs, run local commands. Lines may also come from a file or a pipe.
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415

@@ -149,7 +149,7 @@ class SftpPush:
             if found is None:
                 raise await self._file_error(error, target) from None
             if not stat.S_ISDIR(found.mode or 0):
-                raise FileError("something that is no folder has its name") from None
+                raise FileError("something that is not a folder has its name") from None
             return False
         return True
 

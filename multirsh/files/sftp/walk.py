@@ -110,7 +110,7 @@ class RemoteWalk:
                 reason = "no such file or folder" if followed is None else None
                 attrs = followed or attrs
         if reason is None and not name and kind_of(attrs.mode or 0) is not FileKind.FOLDER:
-            reason = "it is no folder"
+            reason = "it is not a folder"
         if reason is not None:
             self._tally.failed(path, reason)
             return

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,22 +15,62 @@ import asyncssh
 
 from multirsh.errors import HostError
 from multirsh.model import ClosedBy, ErrorKind, Failure, Fate, Host, Outcome, Phase, SourcePort, Status
-from multirsh.shortage import NoThreadError
+from multirsh.shortage import NoThreadError, relieve
 from multirsh.transports.base import Sink, Stdin
 from multirsh.transports.dialling import Dialler
 from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.messages import input_failure
 from multirsh.transports.passwords import Password
 from multirsh.transports.remote_first import RemoteFirstTransport
+from multirsh.transports.ssh.asyncssh_internals import ClientConnection
 from multirsh.transports.ssh.end_command import end_command
 from multirsh.transports.ssh.failures import command_failure, login_failure
-from multirsh.transports.ssh.host_keys import HostKeyCheck
-from multirsh.transports.ssh.plan import Chain, Plan
-from multirsh.transports.ssh.polite import PoliteConnection
-from multirsh.transports.ssh.proxy import start_proxy
-from multirsh.transports.ssh.session import CommandSession
-from multirsh.transports.ssh.window import FIRST_BYTES
+from multirsh.transports.ssh.login import Chain, HostKeyCheck, Plan
+from multirsh.transports.ssh.session import FIRST_BYTES, CommandSession
 from multirsh.transports.tcp import DialError
+
+SHELL = "/bin/sh"
+
+
+def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
+    """Start ``command`` with its standard input and output joined to a transport.
+
+    Its end is closed like any other's: we say goodbye, the server closes, the program sees that and
+    ends, and its end of the pair closes before ours. A program that stays is ended with the pair.
+
+    Args:
+        command: With its tokens expanded; run by ``/bin/sh -c exec ...``, as ssh does.
+        dialler: Watches the pair.
+
+    Raises:
+        OSError: The program could not be started.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        ours.setblocking(False)
+        with theirs:
+            program = subprocess.Popen(  # noqa: S603 - the user's own command, from ssh_config or -o
+                [SHELL, "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    # Not asyncio's subprocess: that one belongs to the loop, and the program may outlive it by a moment.
+    try:
+        threading.Thread(target=program.wait, name="multirsh-proxy", daemon=True).start()
+    except (RuntimeError, MemoryError):
+        relieve()
+        ours.close()
+        program.kill()
+        program.wait()
+        raise NoThreadError from None
+    transport = dialler.adopt_pipe(ours)
+    transport.closed.add_done_callback(lambda _closed_by: program.terminate())
+    return transport
+
 
 NO_TERMINAL: Final[dict[str, Any]] = {"request_pty": False}
 
@@ -77,7 +120,7 @@ class SshConnection:
         self._around = surroundings
         self._host = host
         self._plan = plan
-        self._link: PoliteConnection | None = None
+        self._link: ClientConnection | None = None
         self._socket: RemoteFirstTransport | None = None
         self._session: CommandSession | None = None
         self._is_talking = False
@@ -135,7 +178,7 @@ class SshConnection:
         """
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
-        link: PoliteConnection | None = None
+        link: ClientConnection | None = None
         if_denied = ""
         try:
             plan = self._plan()
@@ -144,7 +187,7 @@ class SshConnection:
             check = plan.host_key_check(login_deadline)
             waiter: asyncio.Future[None] = loop.create_future()
             options = plan.options(waiter=waiter, check=check)
-            link = self._link = PoliteConnection(
+            link = self._link = ClientConnection(
                 loop, options, judge=check.judge, on_phase=self._enter, warn=self._warn
             )
             try:
@@ -226,7 +269,7 @@ class SshConnection:
         return session.outcome
 
     async def _fed(
-        self, session: CommandSession, stdin: Stdin, link: PoliteConnection, *, ending: bytes
+        self, session: CommandSession, stdin: Stdin, link: ClientConnection, *, ending: bytes
     ) -> None:
         """Give the command its input until it ends, whether it reads it or not.
 
@@ -315,7 +358,7 @@ class SshConnection:
             failure = Failure(ErrorKind.JUMP, Phase.CONNECT, message)
             raise HostError(host, Status.UNREACHABLE, failure) from error
 
-    async def _carry(self, link: PoliteConnection, plan: Plan, login_deadline: LoginDeadline) -> None:
+    async def _carry(self, link: ClientConnection, plan: Plan, login_deadline: LoginDeadline) -> None:
         """Give ``link`` something to run over: a jump host's channel, a proxy's pipe, or a socket."""
         if plan.jump:
             self._enter(Phase.CONNECT)
@@ -356,7 +399,7 @@ class SshConnection:
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
 
-    def _opened(self) -> PoliteConnection:
+    def _opened(self) -> ClientConnection:
         if self._link is None or self._authenticated_at is None:
             raise RuntimeError("the connection is not open")
         return self._link

@@ -1,9 +1,39 @@
-"""Ending what a command left running, by a second channel of its connection; else by signals, unseen."""
+r"""Ending what a command left running: by a script in a second channel, or else by signals.
+
+The command that was run has no wrapper, so that it is the login shell's and
+nobody else's. What it has started is found afterwards, by a script that the
+remote's /bin/sh runs in another channel of the same connection. It is a text
+beside this module, ``end_script.sh``; what passes in that channel is::
+
+    we                                       the remote
+    exec /bin/sh -c '...' ─────────────────▶ the login shell becomes /bin/sh
+    ◀─────────────────────────────── KEY:ready\n
+    the script ────────────────────────────▶ on standard input, of which a command of another's gets none
+    ◀─────────────────────────────── KEY:asks 1%;      where sudo asks, and may
+    the password ──────────────────────────▶ once, for each number
+    ◀─────────────────────────────── KEY:left 0 away 0 blind 0\n
+
+KEY is made anew each time. The line that is asked for says ``KEY:ready``
+nowhere, so nobody who merely repeats it, such as a restricted shell in its
+refusal, is taken for a shell; and what start-up files print is no answer.
+
+That line is the same to sh, csh, fish and their kin: it has no quote within
+the quotes, no backslash, no exclamation mark, no line feed. ``tests`` try it
+in those shells.
+
+Pure: no loop and no socket. The script's text is read once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
+import re
+import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
 from typing import Final
 
 import asyncssh
@@ -11,10 +41,92 @@ import asyncssh
 from multirsh.model import Fate
 from multirsh.transports.base import Stream
 from multirsh.transports.passwords import Password
-from multirsh.transports.ssh import end_script
-from multirsh.transports.ssh.polite import PoliteConnection
-from multirsh.transports.ssh.session import CommandSession
-from multirsh.transports.ssh.window import FIRST_BYTES
+from multirsh.transports.ssh.asyncssh_internals import ClientConnection
+from multirsh.transports.ssh.session import FIRST_BYTES, CommandSession
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the script found in the end.
+
+    Attributes:
+        left: Processes of the command that are there even after KILL.
+        away: Processes that carry the connection's mark, but have left the command's sessions.
+        is_blind: Whether the remote cannot tell who carries the mark.
+    """
+
+    left: int
+    away: int
+    is_blind: bool
+
+
+def make_key() -> str:
+    """A word that nobody prints by chance: 64 random bits, in hexadecimal."""
+    return secrets.token_hex(8)
+
+
+def bootstrap(key: str, *, kill_after: float, may_ask: bool = False) -> str:
+    """The command to ask for: whatever the login shell is, it becomes one that reads the script.
+
+    Args:
+        key: As ``make_key`` made it.
+        kill_after: Seconds from TERM to KILL.
+        may_ask: Whether sudo may ask for a password.
+    """
+    grace = math.ceil(max(kill_after, 0.0) * 100)
+    return f"exec /bin/sh -c 'k={key};echo $k:ready;exec /bin/sh -s $k {grace}{' asks' if may_ask else ''}'"
+
+
+@functools.cache
+def script() -> bytes:
+    """The script, to be sent once the remote is ready."""
+    return resources.files(__package__).joinpath("end_script.sh").read_bytes()
+
+
+def is_ready(heard: bytes, key: str) -> bool:
+    """Whether the remote has said that it reads the script.
+
+    Args:
+        heard: Its standard output so far.
+        key: As given to ``bootstrap``.
+    """
+    return f"{key}:ready".encode() in heard
+
+
+def read_answer(heard: bytes, key: str) -> Answer | None:
+    """Find the answer in what came, if it is there.
+
+    Args:
+        heard: The remote's standard output so far.
+        key: As given to ``bootstrap``.
+    """
+    found = re.search(rb"%b:left ([0-9]{1,9}) away ([0-9]{1,9}) blind ([01])\r?\n" % key.encode(), heard)
+    if found is None:
+        return None
+    return Answer(left=int(found[1]), away=int(found[2]), is_blind=found[3] == b"1")
+
+
+def prompts(heard: bytes, key: str) -> list[int]:
+    """The prompts of sudo in what came: each call of sudo has a number, which a second prompt repeats.
+
+    Args:
+        heard: The remote's standard output so far.
+        key: As given to ``bootstrap``.
+    """
+    return [int(number) for number in re.findall(rb"%b:asks ([0-9]{1,9})%%;" % key.encode(), heard)]
+
+
+def judge(answer: Answer, *, channel_closed: bool) -> Fate:
+    """What has become of the command.
+
+    Args:
+        answer: What the script found.
+        channel_closed: Whether the remote has closed the command's channel: then nobody holds its output.
+    """
+    if answer.left or answer.away:
+        return Fate.ALIVE
+    return Fate.DEAD if channel_closed and not answer.is_blind else Fate.UNKNOWN
+
 
 READY_S: Final = 5.0
 """Seconds until the second channel has a shell: a login shell may have much to read when it starts."""
@@ -30,7 +142,7 @@ HEARD_BYTES: Final = 64 * 1024
 
 
 async def end_command(
-    link: PoliteConnection,
+    link: ClientConnection,
     session: CommandSession,
     *,
     kill_after: float,
@@ -50,16 +162,14 @@ async def end_command(
         if answer is not None:
             with session.unpaused():
                 closed = was_open and await _closed(session, CLOSE_S)
-            return end_script.judge(answer, channel_closed=closed)
+            return judge(answer, channel_closed=closed)
         await _signal(session, kill_after)
     except (asyncssh.Error, OSError):
         pass  # the connection is dead, or as good as that
     return Fate.UNKNOWN
 
 
-async def _ask(
-    link: PoliteConnection, kill_after: float, password: Password | None
-) -> end_script.Answer | None:
+async def _ask(link: ClientConnection, kill_after: float, password: Password | None) -> Answer | None:
     """Let the script do it.
 
     Returns:
@@ -68,14 +178,14 @@ async def _ask(
     Raises:
         TimeoutError: The remote does not even open a channel, or the script did not come to its end.
     """
-    key, ear = end_script.make_key(), OutputCapture()
+    key, ear = make_key(), OutputCapture()
     session = CommandSession(ear, link.when_read)
     ready_by = asyncio.get_running_loop().time() + READY_S
     try:
         async with asyncio.timeout_at(ready_by):
             channel, _ = await link.create_session(
                 lambda: session,
-                end_script.bootstrap(key, kill_after=kill_after, may_ask=password is not None),
+                bootstrap(key, kill_after=kill_after, may_ask=password is not None),
                 env={},
                 send_env=[],
                 encoding=None,
@@ -87,16 +197,16 @@ async def _ask(
     try:
         try:
             async with asyncio.timeout_at(ready_by):
-                if not await ear.hears(lambda heard: end_script.is_ready(heard, key), session):
+                if not await ear.hears(lambda heard: is_ready(heard, key), session):
                     return None
         except TimeoutError:
             return None
-        channel.write(end_script.script())
+        channel.write(script())
         async with asyncio.timeout(kill_after + LOOK_S):
             await _answer_sudo(channel, session, ear, key, password)
             channel.write_eof()
-            await ear.hears(lambda heard: end_script.read_answer(heard, key) is not None, session)
-        return end_script.read_answer(ear.heard, key)
+            await ear.hears(lambda heard: read_answer(heard, key) is not None, session)
+        return read_answer(ear.heard, key)
     finally:
         # Its input is at its end then, so that a command of another's that waits for some ends.
         channel.close()
@@ -113,12 +223,12 @@ async def _answer_sudo(
     answered = 0
 
     def is_next(heard: bytes) -> bool:
-        has_asked = len(end_script.prompts(heard, key)) > answered
-        return has_asked or end_script.read_answer(heard, key) is not None
+        has_asked = len(prompts(heard, key)) > answered
+        return has_asked or read_answer(heard, key) is not None
 
     while password is not None:
         await ear.hears(is_next, session)
-        asked = end_script.prompts(ear.heard, key)
+        asked = prompts(ear.heard, key)
         if len(asked) == answered or len(set(asked)) < len(asked):
             return
         for _ in asked[answered:]:

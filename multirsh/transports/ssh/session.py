@@ -1,18 +1,65 @@
-"""One command in one channel (RFC 4254): bytes out, end of input at once, how it ended."""
+"""One command in one channel (RFC 4254): its output as bytes, its input, how it ended, and its window.
+
+RFC 4254, section 5.2, counts a window in bytes. But what a packet costs hardly depends on what it holds,
+and what the remote says last, such as how the command ended, is behind all that is under way. So the window
+bounds the packets: a remote that writes byte by byte gets a small one. While that is closed, its server
+gathers what is written, and sends it as one packet later. A remote that sends large packets gets the largest
+window with the first of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import asyncssh
 
 from multirsh.model import Exited, Outcome, Signalled
+from multirsh.shortage import part_of_room
 from multirsh.transports.base import Sink, Stdin, Stream
 from multirsh.transports.messages import LONGEST_SIGNAL, one_line
-from multirsh.transports.ssh.window import Window, fit
+from multirsh.transports.ssh.asyncssh_internals import fit
+
+FIRST_BYTES: Final = 4 * 1024
+"""The window that a channel is opened with. An output that is longer waits for one round trip; with a larger
+one, 200 hosts that write byte by byte have more packets under way than are handled in a minute."""
+
+LEAST_BYTES: Final = 1024
+
+MOST_BYTES: Final = 512 * 1024
+"""What asyncssh buffers at the most for a host that is held back: 32 MiB for a fanout of 64."""
+
+MOST_PART: Final = 256
+"""Where this process may have little memory, a window is one part in so many of it."""
+
+PACKETS: Final = 256
+"""How many packets of the usual size may be under way."""
+
+_WEIGHT: Final = 8
+"""What is usual is a moving mean, to which a packet contributes one part in so many."""
+
+
+class Window:
+    """The size of one channel's window.
+
+    Attributes:
+        size: In bytes.
+    """
+
+    __slots__ = ("_most", "_usual", "size")
+
+    def __init__(self) -> None:
+        self._most = part_of_room(MOST_BYTES, MOST_PART, least=FIRST_BYTES)
+        self._usual = FIRST_BYTES / PACKETS
+        self.size = FIRST_BYTES
+
+    def took(self, count: int) -> None:
+        """A packet with ``count`` bytes of output has come."""
+        self._usual += (count - self._usual) / _WEIGHT
+        self.size = int(min(max(LEAST_BYTES, self._usual * PACKETS), self._most))
+
 
 WhenRead: TypeAlias = Callable[[Callable[[], None]], bool]
 """Has a function called when the connection has taken apart all that it has just read, and returns ``True``;

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import asyncssh
 
 from multirsh.transports.ssh.known_hosts import KnownHosts, KnownKey
-from multirsh.transports.ssh.known_hosts.index import SALT_BYTES, file_name, hashed_name
+from multirsh.transports.ssh.known_hosts.trust import SALT_BYTES, file_name, hashed_name
 from tests.servers.requirement import program
 
 HOSTS: Final = (

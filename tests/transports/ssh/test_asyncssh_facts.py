@@ -7,8 +7,10 @@ which part of ours leans on the fact.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import copy
+import functools
 import inspect
 import subprocess
 import sys
@@ -22,10 +24,11 @@ import asyncssh
 import pytest
 from asyncssh.public_key import decode_ssh_public_key
 
+import multirsh
 from multirsh.model import Phase
+from multirsh.transports.ssh.asyncssh_internals import ClientConnection
 from multirsh.transports.ssh.config import read_config
-from multirsh.transports.ssh.plan import base_options
-from multirsh.transports.ssh.polite import PoliteConnection
+from multirsh.transports.ssh.login import base_options
 from tests.conftest import StartHooked, StartScripted, StartServer
 from tests.servers.hooked import (
     AtClose,
@@ -104,7 +107,7 @@ def polite_telling(on_phase: Callable[[Phase], None]) -> Constructor:
     def constructor(
         loop: asyncio.AbstractEventLoop, options: asyncssh.SSHClientConnectionOptions
     ) -> asyncssh.SSHClientConnection:
-        return PoliteConnection(
+        return ClientConnection(
             loop, options, judge=decode_ssh_public_key, on_phase=on_phase, warn=lambda _message: None
         )
 
@@ -217,7 +220,7 @@ class TestWhyOurOwnTransport:
 
 
 class TestTheGoodbye:
-    """``transports.ssh.polite``: the goodbye that asyncssh does not always say."""
+    """``transports.ssh.asyncssh_internals``: the goodbye that asyncssh does not always say."""
 
     @pytest.mark.root
     @pytest.mark.parametrize(
@@ -301,7 +304,7 @@ class TestTheGoodbye:
             assert transport.calls == ["write", "write"], "the proposal, and the goodbye behind it"
 
     async def test_a_keys_verdict_comes_before_anything_else_of_the_login(self, hooked: StartHooked) -> None:
-        """``PoliteConnection`` tells the phase by it."""
+        """``ClientConnection`` tells the phase by it."""
         phases: list[Phase] = []
         server = hooked(Conduct(replies_to_auth=False))
         async with attempt(
@@ -420,7 +423,7 @@ WATCH_OPENS = """
 import sys
 import asyncssh
 from multirsh.transports.ssh.config import read_config
-from multirsh.transports.ssh.plan import base_options
+from multirsh.transports.ssh.login import base_options
 
 settings = read_config(file="none").target("host").settings
 opened = []
@@ -435,7 +438,7 @@ print(*opened, sep="\\n")
 
 
 class TestWhatAServerMayOpen:
-    """``PoliteConnection`` answers for each kind of channel by a method of this name."""
+    """``ClientConnection`` answers for each kind of channel by a method of this name."""
 
     def test_each_kind_of_channel_has_a_method(self) -> None:
         kinds = {
@@ -456,7 +459,7 @@ class TestWhatAServerMayOpen:
             "x11",
         }
         assert kinds - {"channel"} == refused_by_asyncssh | answered_by_us
-        assert {f"_process_{kind}_open" for kind in answered_by_us} <= vars(PoliteConnection).keys()
+        assert {f"_process_{kind}_open" for kind in answered_by_us} <= vars(ClientConnection).keys()
 
     async def test_the_agents_socket_may_be_set_for_each_connection(self, hooked: StartHooked) -> None:
         server = hooked(Conduct())
@@ -633,3 +636,76 @@ class Listener(asyncssh.SSHClientSession[bytes]):
         if self._resumes and self._channel is not None:
             self._channel.resume_reading()
         self.ended.set_result(None)
+
+
+class TestPrivateNames:
+    """``transports.ssh.asyncssh_internals`` alone uses what asyncssh does not promise."""
+
+    def test_they_are_used_in_one_module(self) -> None:
+        """No other module uses a private attribute of asyncssh's objects, or overrides one in a subclass."""
+        found = {path: names for path, tree in modules() if (names := private_names(tree))}
+        assert list(found) == [INTERNALS]
+
+    def test_its_docstring_lists_each(self) -> None:
+        (tree,) = [tree for path, tree in modules() if path == INTERNALS]
+        listed = ast.get_docstring(tree) or ""
+        assert [name for name in sorted(private_names(tree)) if f"``{name}``" not in listed] == []
+
+
+INTERNALS: Final = "transports/ssh/asyncssh_internals.py"
+
+
+def modules() -> list[tuple[str, ast.Module]]:
+    """The modules of multirsh that import asyncssh, by their paths in the package."""
+    (folder,) = multirsh.__path__
+    trees = [
+        (str(file.relative_to(folder)), ast.parse(file.read_text(encoding="utf-8")))
+        for file in sorted(Path(folder).rglob("*.py"))
+    ]
+    return [(path, tree) for path, tree in trees if "import asyncssh" in ast.unparse(tree)]
+
+
+def private_names(tree: ast.Module) -> set[str]:
+    """The private names of asyncssh in a module: of other objects, or overridden or used by a subclass."""
+    private = private_in_asyncssh()
+    found = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in private
+        if not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"})
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            found |= names_in([ast.unparse(node)]) & names_in(base_sources(node))
+    return found
+
+
+def base_sources(node: ast.ClassDef) -> list[str]:
+    """The texts of the classes of asyncssh that a class inherits from."""
+    bases = [ast.unparse(base).partition("[")[0].removeprefix("asyncssh.") for base in node.bases]
+    classes = [getattr(asyncssh, name) for name in bases if isinstance(getattr(asyncssh, name, None), type)]
+    return [
+        inspect.getsource(each)
+        for base in classes
+        for each in base.__mro__
+        if each.__module__.startswith("asyncssh.")
+    ]
+
+
+@functools.cache
+def private_in_asyncssh() -> set[str]:
+    """The private names of asyncssh's connections and channels."""
+    return names_in(
+        [inspect.getsource(sys.modules[f"asyncssh.{name}"]) for name in ("connection", "channel")]
+    )
+
+
+def names_in(sources: Sequence[str]) -> set[str]:
+    """The private attributes and methods that are named in ``sources``."""
+    return {
+        name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if (name := node.attr if isinstance(node, ast.Attribute) else getattr(node, "name", None))
+        if name.startswith("_") and not name.startswith("__")
+    }

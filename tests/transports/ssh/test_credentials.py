@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from multirsh.errors import CredentialError
 from multirsh.transports.ssh.config import Identity, IdentitySource, read_config
-from multirsh.transports.ssh.credentials import KeyChoice, KeyRing
-from multirsh.transports.ssh.key_files import KeyState, is_encrypted, read_key_file
+from multirsh.transports.ssh.credentials import KeyChoice, KeyRing, KeyState, is_encrypted, read_key_file
 
 pytestmark = pytest.mark.skipif(
     shutil.which("ssh-keygen") is None or shutil.which("ssh-agent") is None, reason="needs openssh-client"

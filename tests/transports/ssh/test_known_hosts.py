@@ -22,8 +22,14 @@ from multirsh.errors import CredentialError
 from multirsh.model import HostKeyPolicy
 from multirsh.transports.ssh.known_hosts import KnownHosts, KnownKey, Trust, VerdictKind, judge
 from multirsh.transports.ssh.known_hosts import files as room
-from multirsh.transports.ssh.known_hosts.index import SALT_BYTES, Index, file_name, hashed_name
-from multirsh.transports.ssh.known_hosts.keys import read_certificate, read_key
+from multirsh.transports.ssh.known_hosts.trust import (
+    SALT_BYTES,
+    Index,
+    file_name,
+    hashed_name,
+    read_certificate,
+    read_key,
+)
 from tests.transports.ssh.known_hosts_lookups import differences
 
 needs_keygen = pytest.mark.skipif(

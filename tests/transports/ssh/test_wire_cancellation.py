@@ -32,8 +32,7 @@ from multirsh.transports.login_deadline import LoginDeadline
 from multirsh.transports.options import SshOptions
 from multirsh.transports.passwords import PasswordSource
 from multirsh.transports.ssh.connection import SshConnection
-from multirsh.transports.ssh.connector import SshConnector
-from multirsh.transports.ssh.transport import SshTransport
+from multirsh.transports.ssh.transport import SshConnector, SshTransport
 from tests.conftest import StartHooked
 from tests.fleets import hosts_on, known, ssh_options
 from tests.servers.daemon import Daemon

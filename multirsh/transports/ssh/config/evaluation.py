@@ -33,6 +33,8 @@ from multirsh.transports.ssh.config.blocks import (
     Stretch,
     Test,
     asks_for_second_pass,
+    expand_tilde,
+    numeric_address,
 )
 from multirsh.transports.ssh.config.directives import (
     AddressFamily,
@@ -46,7 +48,6 @@ from multirsh.transports.ssh.config.directives import (
     literal,
     values_of,
 )
-from multirsh.transports.ssh.config.paths import expand_tilde, numeric_address
 from multirsh.transports.ssh.config.settings import (
     DEFAULT_GLOBAL_KNOWN_HOSTS,
     DEFAULT_IDENTITIES,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from multirsh.errors import UsageError
-from multirsh.transports.ssh.config.blocks import Block, parse_blocks
+from multirsh.transports.ssh.config.blocks import Block, parse_blocks, tilde_home
 from multirsh.transports.ssh.config.directives import (
     MISSED,
     STRUCTURE,
@@ -33,7 +33,6 @@ from multirsh.transports.ssh.config.directives import (
     values_of,
 )
 from multirsh.transports.ssh.config.evaluation import SshConfig
-from multirsh.transports.ssh.config.paths import tilde_home
 from multirsh.transports.ssh.config.settings import Local
 from multirsh.transports.ssh.patterns import PatternList
 

@@ -5,7 +5,7 @@ certificates, ``verdict`` decides, ``files`` reads and writes.
 """
 
 from multirsh.transports.ssh.known_hosts.files import KnownHosts
-from multirsh.transports.ssh.known_hosts.verdict import (
+from multirsh.transports.ssh.known_hosts.trust import (
     KnownKey,
     Trust,
     Verdict,

@@ -23,17 +23,22 @@ import asyncssh
 
 from multirsh.errors import CredentialError
 from multirsh.model import HostKeyPolicy
-from multirsh.transports.ssh.known_hosts.index import (
+from multirsh.transports.ssh.known_hosts.trust import (
     SALT_BYTES,
     Entry,
     Index,
+    KnownKey,
     Marker,
+    NamedKey,
+    Trust,
+    Verdict,
+    VerdictKind,
     can_be_written,
     file_name,
     hashed_name,
+    judge,
+    read_key,
 )
-from multirsh.transports.ssh.known_hosts.keys import NamedKey, read_key
-from multirsh.transports.ssh.known_hosts.verdict import KnownKey, Trust, Verdict, VerdictKind, judge
 
 LOCK_TIMEOUT_S: Final = 10.0
 """How long to wait for another process that holds known_hosts locked."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from multirsh.errors import UsageError
 from multirsh.transports.ssh.config import Place, SshTarget, read_config, read_jump
-from multirsh.transports.ssh.config.paths import numeric_address
+from multirsh.transports.ssh.config.blocks import numeric_address
 from tests.transports.ssh.config.judge import differences, judged
 
 NAMES: Final = ("web1", "web2", "Web1", "db1", "a.example.com", "10.0.0.1", "x", "::1")

@@ -1,19 +1,14 @@
-"""asyncssh's connection, made to say goodbye, to give servers nothing unasked, and to log nothing.
+"""All that uses private parts of asyncssh: a connection that says goodbye, and a channel's window.
 
 asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
 not when authentication fails and not on an error of its own: it just drops
 the socket. A server that is not told keeps its end open until its login
-grace time, so the remote could never close first. This subclass sends the
-goodbye in those cases too.
+grace time, so the remote could never close first. ``ClientConnection`` sends
+the goodbye in those cases too.
 
 A server may open channels by itself (RFC 4254). All that it can be given is
 the agent, where that is forwarded; everything else is refused, and what ssh
 warns of is reported.
-
-It leans on private parts of asyncssh (``_force_close``, ``_send_disconnect``,
-``_agent_forward_path`` and the methods that answer to a server's channels);
-tests/transports/ssh/test_asyncssh_facts.py fails when a new release changes
-them.
 
 asyncssh logs the command line at INFO, values of environment variables
 included, and with packet dumps also passwords and what is sent as standard
@@ -21,23 +16,36 @@ input; the program that uses multirsh decides by its own set-up of logging
 whether that is printed, and cannot know. So connections of multirsh have a
 logger that is silent at every level. asyncssh's own logger, which other
 connections of that program may use, stays as it is.
+
+The private names of asyncssh that are used here, and in no other module:
+
+- of a connection: ``_transport``, ``_force_close``, ``_send_disconnect``, ``_agent_forward_path``;
+- what answers to a server's channels: ``_process_auth_agent_at_openssh_dot_com_open``, ``_process_x11_open``,
+  ``_process_forwarded_tcpip_open``, ``_process_forwarded_streamlocal_at_openssh_dot_com_open``;
+- of a channel: ``_init_recv_window``, ``_recv_window``.
+
+tests/transports/ssh/test_asyncssh_facts.py and test_session.py fail when a new release changes them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
 import asyncssh
+from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.logging import SSHLogger
+from asyncssh.packet import UInt32
 
 from multirsh.model import Phase
 from multirsh.shortage import relieve
-from multirsh.transports.ssh.end_script import forces_command
 
 Judge: TypeAlias = Callable[[bytes], asyncssh.SSHKey]
 """Gives the plain key of a host's key or certificate, or raises ``asyncssh.HostKeyNotVerifiable``."""
+
+_KEY_OPTIONS: Final = re.compile(r": key options:(.*)\Z")
 
 SAID_BYTES: Final = 256
 """What is kept of a remote's first words."""
@@ -66,12 +74,14 @@ class _SilentLogger(SSHLogger):
 _SILENT: Final = _SilentLogger()
 
 
-class PoliteConnection(asyncssh.SSHClientConnection):
+class ClientConnection(asyncssh.SSHClientConnection):
     """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1).
 
     Attributes:
         is_forced: Whether the server has said that it runs the same command whatever it is asked for.
     """
+
+    logger = _SILENT  # for the key exchange, the login and the channels, too; read for every message
 
     _goodbye_sent = False
     _is_known = False
@@ -105,11 +115,6 @@ class PoliteConnection(asyncssh.SSHClientConnection):
         self._is_reading = False
         self._when_read: list[Callable[[], None]] = []
         self.is_forced = False
-
-    @property
-    def logger(self) -> SSHLogger:
-        """What asyncssh logs to, for this connection, its key exchange, its login and its channels."""
-        return _SILENT
 
     @property
     def said(self) -> bytes:
@@ -236,3 +241,33 @@ class PoliteConnection(asyncssh.SSHClientConnection):
             elif not isinstance(exc, asyncssh.DisconnectError):  # that one would be the remote's own goodbye
                 self._send_disconnect(asyncssh.DISC_BY_APPLICATION, "Closed by user", "en")
         super()._force_close(exc)
+
+
+def forces_command(remark: str) -> bool | None:
+    """Whether a server's remark says that it runs a command of its own, whatever it is asked for.
+
+    OpenSSH (7.7 and later) tells at the login which options of authorized_keys hold for the key
+    (``auth_log_authopts`` in auth.c), in SSH_MSG_DEBUG (RFC 4253, section 11.3).
+
+    Args:
+        remark: The text of one such message.
+
+    Returns:
+        ``None`` where it says nothing of it.
+    """
+    found = _KEY_OPTIONS.search(remark)
+    return None if found is None else "command" in found[1].split()
+
+
+def fit(channel: asyncssh.SSHClientChannel[bytes], size: int) -> None:
+    """Make ``channel``'s window ``size`` bytes: at once if it is to grow, and as it is used up if to shrink.
+
+    Raises:
+        OSError: The channel is closed.
+    """
+    inside: Any = channel
+    inside._init_recv_window = size  # noqa: SLF001 - no public way; asyncssh fills it up when half is used
+    left = inside._recv_window  # noqa: SLF001 - as above
+    if left < size // 2:
+        inside._recv_window = size  # noqa: SLF001 - as above
+        channel.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(size - left))
