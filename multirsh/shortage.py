@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import resource
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVarTuple
 
 from multirsh import linux
 from multirsh.model import ErrorKind, Failure, Phase
+
+Arguments = TypeVarTuple("Arguments")
 
 RESERVE_BYTES: Final = 8 * 1024 * 1024
 
@@ -50,6 +53,15 @@ def relieve() -> None:
     _reserve.clear()
 
 
+def with_reserve(action: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
+    """Call ``action``; if there is no memory for it, set the reserve free and call it once more."""
+    try:
+        action(*arguments)
+    except MemoryError:
+        relieve()
+        action(*arguments)
+
+
 def no_memory(phase: Phase) -> Failure:
     """Return the failure of a host that ran out of memory."""
     return Failure(ErrorKind.MEMORY, phase, NO_MEMORY)
@@ -72,10 +84,15 @@ def part_of_room(wanted: int, part: int, *, least: int = 0) -> int:
     return wanted if room is None else min(wanted, max(least, room // part))
 
 
-def has_room(count: int) -> bool:
-    """Whether ``count`` more bytes can be had, as far as is known."""
+def check_room(count: int) -> None:
+    """Check that ``count`` more bytes can be had, as far as is known.
+
+    Raises:
+        MemoryError: They cannot.
+    """
     room = room_bytes()
-    return room is None or room >= count
+    if room is not None and room < count:
+        raise MemoryError
 
 
 def room_bytes() -> int | None:
