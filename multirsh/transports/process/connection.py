@@ -120,13 +120,13 @@ class ProcessConnection:
         if stdin is None:
             await running.until_over()
         else:
-            await self._fed(running, stdin)
+            await self._feed_until_over(running, stdin)
         status = running.child.exited.result()
         if status is None:
             raise HostError(self._host.name, *_no_status())
         return Exited(status) if status >= 0 else Signalled(signal_name(-status))
 
-    async def _fed(self, running: _Running, stdin: Stdin) -> None:
+    async def _feed_until_over(self, running: _Running, stdin: Stdin) -> None:
         """Write the input to the program until the program ends, whether or not it reads all of it.
 
         Raises:
