@@ -313,7 +313,7 @@ def _refused(verdict: Verdict, key: asyncssh.SSHKey) -> str:
         case VerdictKind.UNKNOWN:
             ending = f"is in no known_hosts file (--host-keys accept-new adds new ones){remark}"
         case VerdictKind.CHANGED:
-            ending = f"is not the one in {verdict.entry}: somebody may be in between{remark}"
+            ending = f"is not the one in {verdict.entry}: possibly a man-in-the-middle attack{remark}"
         case _:
             ending = f"is revoked by {verdict.entry}"
     return f"its host key {shown} {ending}"
