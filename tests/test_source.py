@@ -20,7 +20,8 @@ PARALLEL: Final[frozenset[str]] = frozenset()
 """Class names that several packages have on purpose, because each has its own kind of one thing."""
 
 PERSONS: Final = re.compile(
-    r"\b(nobody|somebody|everybody|whom|(?:is|are|was|were|be|being) told(?! apart| from)|told of|those who|as ever)\b",
+    r"\b(nobody|somebody|everybody|whom|told of|those who|as ever"
+    r"|(?:is|are|was|were|be|being) told(?! apart| from))\b",
     re.IGNORECASE,
 )
 """Words that make persons of hosts, files and runs, or that no page of a manual has."""
