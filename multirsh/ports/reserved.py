@@ -38,7 +38,7 @@ FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 1.0
 """Bounds of the time before a port that was refused for an unknown reason is tried again; it doubles."""
 
-ANYBODY: Final = Endpoint("", 0)
+ANYWHERE: Final = Endpoint("", 0)
 """The far end of a listener's route."""
 
 _LONG_AGO: Final = -math.inf
@@ -174,7 +174,7 @@ class ReservedPool:
         for number in self._in_turn():
             port = self._ports[number]
             if not port.held and port.shared_at() <= now:
-                return self._lease(Route(source, ANYBODY), number, shared=True)
+                return self._lease(Route(source, ANYWHERE), number, shared=True)
         return _busy(port.shared_at() for port in self._ports.values() if not port.held)
 
     def adopt(self, route: Route, number: int) -> Lease:
@@ -290,7 +290,7 @@ class ReservedPool:
         self._next_place = (self._places[number] + 1) % len(self._order)
         lease = Lease(route, port=number, shared=shared)
         port = self._ports[number]
-        if route.remote == ANYBODY:
+        if route.remote == ANYWHERE:
             port.is_ours_to_listen = True
             self._out.add(lease)
         else:
@@ -314,7 +314,7 @@ class ReservedPool:
         self._out.remove(lease)
         number = _number(lease)
         port = self._ports.get(number)
-        if lease.route.remote == ANYBODY:
+        if lease.route.remote == ANYWHERE:
             if port is not None:
                 port.is_ours_to_listen = False
             return number
