@@ -87,7 +87,7 @@ class Outcomes:
 
 
 class _Simulation:
-    """One run, in simulated time: an agenda of what happens when, and the admission that is asked."""
+    """One run, in simulated time: an agenda of events, and the admission that reacts to them."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class _Simulation:
         heapq.heappush(self._agenda, (when, next(self._order), what))
 
     def run(self) -> None:
-        asked_at_once = 0
+        called_at_once = 0
         while not self._admission.is_over:
             for start in self._admission.admit(self._now):
                 self._begin(start)
@@ -130,9 +130,9 @@ class _Simulation:
                 self._now, _, what = heapq.heappop(self._agenda)
                 what()
             else:
-                assert wake is not None, "nothing happens, and nobody is to be asked again: the run hangs"
-                asked_at_once += wake <= self._now
-                assert asked_at_once <= len(self._hop_of) / LOOKS, "asked again at once, for nothing"
+                assert wake is not None, "nothing happens, and nothing is scheduled: the run hangs"
+                called_at_once += wake <= self._now
+                assert called_at_once <= len(self._hop_of) / LOOKS, "called again at once, for nothing"
                 self._now = max(self._now, wake)
         self.outcomes.seconds = self._now
 

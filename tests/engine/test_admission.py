@@ -31,7 +31,7 @@ def even_and_odd(host: Host) -> str:
 
 
 class TestFanout:
-    def test_it_admits_in_order_up_to_it_and_one_for_each_that_ends(self) -> None:
+    def test_it_admits_hosts_in_order_up_to_the_fanout_and_one_for_each_that_ends(self) -> None:
         everyone = hosts(5)
         admission = Admission(everyone, fanout=2)
         assert of(admission.admit(0.0)) == everyone[:2]
@@ -50,7 +50,7 @@ class TestFanout:
         assert admission.next_at(0.0) is None
 
     @given(st.integers(0, 50), st.integers(1, 60))
-    def test_everyone_runs_once(self, count: int, fanout: int) -> None:
+    def test_every_host_runs_once(self, count: int, fanout: int) -> None:
         admission = Admission(hosts(count), fanout=fanout)
         ran: list[Host] = []
         while not admission.is_over:
@@ -61,7 +61,7 @@ class TestFanout:
                 admission.ended(host, 0.0)
         assert ran == hosts(count)
 
-    def test_after_stop_nobody_starts_and_those_left_are_named(self) -> None:
+    def test_after_stop_no_host_starts_and_the_remaining_hosts_are_returned(self) -> None:
         everyone = hosts(4)
         admission = Admission(everyone, fanout=1)
         admission.admit(0.0)
@@ -115,7 +115,7 @@ class TestPace:
         assert of(admission.admit(9.0)) == everyone[2:3]
         assert admission.next_at(9.0) is None
 
-    def test_a_retry_waits_for_it_too(self) -> None:
+    def test_a_retry_waits_for_the_start_rate_too(self) -> None:
         (host,) = everyone = hosts(1)
         admission = Admission(everyone, fanout=9, pace=Pace(1.0))
         admission.admit(0.0)
@@ -126,7 +126,7 @@ class TestPace:
 
 
 class TestRetries:
-    def test_a_host_comes_again_when_it_is_due_and_holds_no_place_meanwhile(self) -> None:
+    def test_a_host_starts_again_when_it_is_due_and_holds_no_place_meanwhile(self) -> None:
         first, second, third = everyone = hosts(3)
         admission = Admission(everyone, fanout=1)
         admission.admit(0.0)
@@ -143,7 +143,7 @@ class TestRetries:
         assert not admission.ended(first, 7.0)
         assert admission.is_over
 
-    def test_stop_returns_those_who_waited_and_how_often_they_were_tried(self) -> None:
+    def test_stop_returns_the_hosts_that_waited_and_how_often_they_were_tried(self) -> None:
         everyone = hosts(4)
         admission = Admission(everyone, fanout=2)
         admission.admit(0.0)
@@ -168,7 +168,7 @@ class TestHops:
             rng=random.Random(1),
         )
 
-    def test_each_has_its_own_window(self) -> None:
+    def test_each_hop_has_its_own_window(self) -> None:
         everyone, admission = self.governed(100)
         assert of(admission.admit(0.0)) == everyone[: 2 * FIRST_WINDOW]
         assert admission.next_at(0.0) is None
@@ -177,7 +177,7 @@ class TestHops:
         admission.ended(everyone[4], 0.1)
         assert of(admission.admit(0.1)) == [everyone[16]]
 
-    def test_one_that_is_held_back_keeps_no_other_back(self) -> None:
+    def test_a_host_that_is_held_back_holds_no_other_host_back(self) -> None:
         everyone, admission = self.governed(1000)
         admission.admit(0.0)
         ran = list(range(0, 16, 2))
@@ -187,7 +187,7 @@ class TestHops:
             ran += [int(host.name[1:]) for host in of(admission.admit(1.0))]
         assert ran == list(range(0, 1000, 2)), "all the even ones, in order, and none of the odd"
 
-    def test_a_dropped_host_comes_back_when_its_hop_has_room_and_counts_no_retry(self) -> None:
+    def test_a_dropped_host_starts_again_when_its_hop_accepts_a_login_and_spends_no_retry(self) -> None:
         everyone, admission = self.governed(20, one=True)
         assert of(admission.admit(0.0)) == everyone[:8]
         assert admission.ended(everyone[7], 0.0, congestion=Congestion.SAID)
@@ -207,7 +207,7 @@ class TestHops:
         assert of(ran) == [*everyone[8:], everyone[7]], "others go before it: it may be its own fault"
         assert ran[-1] == Start(everyone[7], 2, 1)
 
-    def test_a_drop_that_is_not_worth_it_may_still_be_worth_a_retry(self) -> None:
+    def test_a_drop_that_the_governor_gives_up_may_still_be_retried(self) -> None:
         (host,) = everyone = hosts(1)
         admission = Admission(everyone, fanout=1, governor=Governor(), hop_of=lambda _host: "hop")
         now = 0.0
@@ -242,7 +242,7 @@ class TestHops:
                     assert drops == MOST_DROPS
                     return
 
-    def test_without_a_governor_a_drop_is_like_any_failure(self) -> None:
+    def test_without_a_governor_a_drop_is_a_failure_like_any_other(self) -> None:
         (host,) = everyone = hosts(1)
         admission = Admission(everyone, fanout=1, hop_of=even_and_odd)
         admission.admit(0.0)
@@ -253,7 +253,7 @@ class TestHops:
         admission = Admission(everyone, fanout=100, governor=Governor())
         assert of(admission.admit(0.0)) == everyone
 
-    def test_a_death_after_the_login_says_nothing_of_the_window(self) -> None:
+    def test_a_connection_lost_after_the_login_does_not_change_the_window(self) -> None:
         everyone, admission = self.governed(20, one=True)
         admission.admit(0.0)
         admission.logged_in(everyone[0], 0.1)
@@ -277,7 +277,9 @@ class TestHops:
             started += admission.admit(0.0)
             calls += 1
         assert calls == 5
-        assert of(started) == [*everyone[:FIRST_WINDOW], everyone[-1]], "who is last is kept back by nobody"
+        assert of(started) == [*everyone[:FIRST_WINDOW], everyone[-1]], (
+            "the last host is not held back by others"
+        )
 
 
 class Bastion:
@@ -296,7 +298,9 @@ class Bastion:
 
 
 class TestJumpHosts:
-    def test_until_one_is_entered_a_window_of_hosts_waits_for_it_and_then_all_go_on(self) -> None:
+    def test_until_a_bastion_is_logged_in_to_a_window_of_hosts_waits_for_it_and_then_all_continue(
+        self,
+    ) -> None:
         bastion = Bastion(100, servers=100)
         everyone, admission = bastion.everyone, bastion.admission
         assert of(admission.admit(0.0)) == everyone[:FIRST_WINDOW]
@@ -306,7 +310,7 @@ class TestJumpHosts:
         assert admission.next_at(0.5) == 0.5
         assert of(admission.admit(0.5)) == everyone[FIRST_WINDOW:], "each at a server of its own"
 
-    def test_behind_it_each_server_has_its_window(self) -> None:
+    def test_behind_a_bastion_each_server_has_its_window(self) -> None:
         bastion = Bastion(100, servers=2)
         everyone, admission = bastion.everyone, bastion.admission
         admission.admit(0.0)
@@ -318,7 +322,7 @@ class TestJumpHosts:
         admission.logged_in(everyone[3], 0.6)
         assert of(admission.admit(0.6)) == [everyone[17]]
 
-    def test_a_drop_is_that_of_the_hop_where_the_host_was(self) -> None:
+    def test_a_drop_counts_for_the_hop_where_the_host_was(self) -> None:
         bastion = Bastion(30, servers=3)
         everyone, admission = bastion.everyone, bastion.admission
         admission.admit(0.0)
@@ -327,11 +331,11 @@ class TestJumpHosts:
             admission.passed(host, 0.5)
         assert admission.ended(everyone[1], 0.5, congestion=Congestion.SAID)
         started = of(admission.admit(0.5))
-        assert started, "two of the servers, and the bastion, have dropped nobody"
+        assert started, "two of the servers, and the bastion, have dropped no login"
         assert {int(host.name[1:]) % 3 for host in started} == {0, 2}
 
-    def test_a_busy_one_is_asked_in_rounds_and_its_hosts_come_back(self) -> None:
-        """Those who waited for it together are dropped together: that is one round, and one drop."""
+    def test_a_busy_bastion_is_tried_in_rounds_and_its_hosts_start_again(self) -> None:
+        """Hosts that waited for it together are dropped together: that is one round, and one drop."""
         bastion = Bastion(20, servers=20)
         everyone, admission = bastion.everyone, bastion.admission
         first = of(admission.admit(0.0))
@@ -342,20 +346,22 @@ class TestJumpHosts:
         assert at is not None
         assert 0.35 <= at <= 0.6
         second = of(admission.admit(at))
-        assert len(second) == 1, "the first of them was dropped with nobody beside it"
+        assert len(second) == 1, "the first of them was dropped with no other login under way"
         bastion.is_entered = True
         admission.passed(second[0], at)
         assert len(admission.admit(at)) == len(everyone) - len(second)
 
-    def test_one_that_is_given_up_holds_nobody(self) -> None:
+    def test_a_bastion_that_is_given_up_holds_no_host_back(self) -> None:
         bastion = Bastion(20, servers=20)
         admission = bastion.admission
         first, *_ = of(admission.admit(0.0))
-        bastion.is_entered = True  # or rather, nobody is to enter it any more: there is nothing to wait for
+        bastion.is_entered = (
+            True  # or rather, no host will log in to it any more: there is nothing to wait for
+        )
         assert not admission.ended(first, 0.1)
         assert len(admission.admit(0.1)) == 20 - FIRST_WINDOW
 
-    def test_one_that_was_lost_is_waited_for_again(self) -> None:
+    def test_a_bastion_that_was_lost_is_waited_for_again(self) -> None:
         bastion = Bastion(20, servers=1)
         everyone, admission = bastion.everyone, bastion.admission
         bastion.is_entered = True
@@ -366,7 +372,7 @@ class TestJumpHosts:
         assert len(admission.admit(0.1)) == FIRST_WINDOW, "at the bastion, which the server's window is not"
         assert admission.admit(0.1) == []
 
-    def test_who_is_not_logging_in_passes_nothing(self) -> None:
+    def test_a_host_that_is_not_logging_in_cannot_pass_a_hop(self) -> None:
         (host,) = everyone = hosts(1)
         admission = Admission(everyone, fanout=1)
         with pytest.raises(ValueError, match="not logging in"):
@@ -379,7 +385,7 @@ class TestJumpHosts:
 
 
 class TestBatches:
-    def test_only_those_who_are_allowed_start(self) -> None:
+    def test_only_hosts_that_are_allowed_start(self) -> None:
         everyone = hosts(5)
         admission = Admission(everyone, fanout=9, allowed=1)
         assert of(admission.admit(0.0)) == everyone[:1]
@@ -398,7 +404,7 @@ class TestBatches:
         admission.allow(9)
         assert of(admission.admit(1.0)) == everyone[4:]
 
-    def test_stop_returns_those_of_later_batches_too(self) -> None:
+    def test_stop_returns_hosts_of_later_batches_too(self) -> None:
         everyone = hosts(5)
         admission = Admission(everyone, fanout=9, allowed=2)
         assert of(admission.stop()) == everyone
@@ -452,7 +458,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.attempts = [0] * SOME
         self.drops = [0] * SOME
-        self.due = dict.fromkeys(range(SOME), -math.inf)  # who waits, and until when
+        self.due = dict.fromkeys(range(SOME), -math.inf)  # which hosts wait, and until when
         self.logging_in: list[int] = []
         self.commanding: list[int] = []
         self.is_stopped = False
@@ -486,11 +492,11 @@ class AdmissionMachine(RuleBasedStateMachine):
             self.attempts[place] += 1
             assert start == Start(self.everyone[place], self.attempts[place], self.drops[place])
             self.logging_in.append(place)
-            # Nobody who could have started, at the same hop or at none, is passed over.
+            # No host that could have started, at the same hop or at none, is passed over.
             same = [other for other in could if self.hops[other] == self.hops[place] and other in self.due]
             assert all(self.turn(place) <= self.turn(other) for other in same)
         if self.has_place() and (self.pace is None or self.pace.next_at() <= self.now):
-            assert not any(self.may_start(place) for place in range(SOME)), "nobody waits without a reason"
+            assert not any(self.may_start(place) for place in range(SOME)), "no host waits without a reason"
 
     @precondition(lambda self: self.logging_in)
     @rule(which=st.integers(0))
@@ -539,13 +545,13 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @rule()
     def wait_as_told(self) -> None:
-        """If nothing else happens, somebody starts at the time that was told, or a later time is told."""
+        """If nothing else happens, a host starts at the returned time, or a later time is returned."""
         self.admit()
         at = self.admission.next_at(self.now)
         if at is None:
             assert self.is_stopped or not self.has_place() or all(map(self.is_held_by_others, self.due))
             return
-        assert at > self.now, "asked again at once, for nothing"
+        assert at > self.now, "called again at once, for nothing"
         self.now = at
         before = sum(self.attempts)
         self.admit()
@@ -584,7 +590,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         assert self.admission.is_batch_over == (not in_flight and not waits)
 
     def teardown(self) -> None:
-        """Whatever happened, everybody who waits gets his turn once the others are through."""
+        """Whatever happened, every host that waits gets its turn when the others have ended."""
         if not hasattr(self, "admission"):
             return
         self.admission.allow(SOME)

@@ -1,4 +1,4 @@
-"""The barrier: who is waited for, when it lets go, and what is said of it."""
+"""The barrier: which hosts it waits for, when it releases the command, and what it reports."""
 
 from __future__ import annotations
 

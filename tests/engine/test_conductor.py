@@ -34,7 +34,7 @@ async def _at_once() -> None:
 
 
 class Stage:
-    """A conductor, and hosts that end as they are told.
+    """A conductor, and hosts that end as the test says.
 
     Attributes:
         log: What happened, in order.

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 class SlowRecord(Record):
-    """A record whose disk answers when it is told to."""
+    """A record whose disk answers when the test says so."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -77,7 +77,9 @@ async def test_a_command_is_sent_when_its_start_is_durable_and_an_event_is_read_
         await record.answer(HostStarted)
         assert connection.commands == ["true"]
         assert [type(event) for event in watched.events] == [RunStarted, HostStarted]
-        assert isinstance(record.events[-1], RunFinished), "it is over, and nobody has been told"
+        assert isinstance(record.events[-1], RunFinished), (
+            "the run is over, and the reader has not been given that"
+        )
         await record.answer()
     assert watched.events == record.events
     assert watched.statuses == {"a": Status.OK}

@@ -1,4 +1,4 @@
-"""The bounded stream: order kept, sources held back and let go, the end told."""
+"""The bounded stream: it keeps the order, holds sources back and resumes them, and ends."""
 
 from __future__ import annotations
 

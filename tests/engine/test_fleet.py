@@ -1,6 +1,6 @@
 """A run's course through the fleet, in virtual time: batches, stops, failures, retries, the barrier.
 
-Every run here is checked at its end, by ``Watched.check``: each host told of once, in order, nothing left
+Every run here is checked at its end, by ``Watched.check``: each host reported once, in order, nothing left
 open.
 """
 
@@ -49,7 +49,7 @@ def never() -> Behaviour:
 
 
 class SlowRecord:
-    """Takes its time to keep what it is told."""
+    """Takes its time to store an event."""
 
     def record(self, _event: Event) -> Future[None]:
         """When that is kept."""
@@ -709,7 +709,7 @@ TOLD: Final = st.builds(
 
 @given(TOLD)
 def test_every_host_is_reported_once_and_the_run_ends(told: Told) -> None:
-    """``Watched.check`` and the virtual loop, which does not let anybody wait for what nobody will do."""
+    """``Watched.check`` and the virtual loop, which fails if a task waits for what will never happen."""
 
     @in_virtual_time
     async def run() -> None:
@@ -778,7 +778,7 @@ ENDINGS: Final = {
 
 
 def acted(tries: Iterable[tuple[str, float, str, float, float]]) -> list[Behaviour]:
-    """The behaviours that were told of; seconds count from the run's start, which is as good as any."""
+    """The scenario of a run; seconds count from the run's start, which is as good as any."""
     return [
         Behaviour(
             fails=OPENINGS.get(opening),
@@ -794,7 +794,7 @@ def acted(tries: Iterable[tuple[str, float, str, float, float]]) -> list[Behavio
 
 
 def played(turns: Sequence[tuple[str, float]]) -> Callable[[int, Sequence[str]], Awaitable[GateOutcome]]:
-    """A gate that does as it was told."""
+    """A gate that does as the scenario says."""
 
     async def gate(batch: int, hosts: Sequence[str]) -> GateOutcome:
         assert hosts

@@ -214,7 +214,7 @@ class TestAgainstMaxStartups:
     @pytest.mark.parametrize(
         ("hosts", "wasted", "speed"), [(200, 0.04, 0.70), (2000, 0.02, 0.80)], ids=["200", "2000"]
     )
-    def test_all_get_into_a_stock_sshd_at_nearly_its_speed(
+    def test_all_hosts_log_in_to_a_stock_sshd_at_nearly_its_speed(
         self, hosts: int, wasted: float, speed: float, login: tuple[float, float], seed: int
     ) -> None:
         server = BusyServer(login=login, how=Congestion.LIKELY)
@@ -236,7 +236,7 @@ class TestAgainstMaxStartups:
         assert max(outcome.attempts.values()) <= 4
         assert 300 * 0.055 / limit / outcome.seconds >= 0.75
 
-    def test_a_large_limit_is_made_use_of(self) -> None:
+    def test_a_large_limit_is_used(self) -> None:
         server = BusyServer((100, 30, 200), (0.1, 0.1))
         outcome = simulate([server], 2000, fanout=200)
         assert outcome.ok == 2000
@@ -244,7 +244,7 @@ class TestAgainstMaxStartups:
         assert server.peak >= 90
         assert outcome.seconds < 5
 
-    def test_others_who_log_in_all_the_time_get_their_part(self) -> None:
+    def test_other_clients_that_log_in_all_the_time_get_their_share(self) -> None:
         outcome = simulate([BusyServer(others=9)], 300)
         assert outcome.ok == 300
         assert outcome.wasted <= 0.15
@@ -270,7 +270,7 @@ class TestAgainstMaxStartups:
         assert 0.8 * 6 * 4 / 0.055 <= while_low <= 1.1 * 6 * 4 / 0.055
         assert outcome.seconds < 8 + 3000 * 0.055 / 20
 
-    def test_one_hop_that_drops_everybody_keeps_no_other_back(self) -> None:
+    def test_a_hop_that_drops_every_login_holds_no_other_hop_back(self) -> None:
         servers = [BusyServer() for _ in range(100)]
         alone = simulate(servers[1:], 1980, fanout=200, command=0.5)
         servers = [BusyServer(banned_until=1e9), *(BusyServer() for _ in range(99))]
@@ -286,12 +286,12 @@ class TestAgainstMaxStartups:
         assert outcome.drops < 30
         assert outcome.seconds < 40
 
-    def test_a_port_that_closes_on_everybody_is_told_soon(self) -> None:
+    def test_a_port_that_closes_every_connection_fails_soon(self) -> None:
         outcome = simulate([BusyServer(banned_until=1e9, how=Congestion.LIKELY)], 200)
         assert outcome.given_up == 200
         assert outcome.attempts.total() < 220
         assert outcome.seconds < 5
 
-    def test_hosts_start_in_order_where_nothing_is_dropped(self) -> None:
+    def test_hosts_start_in_order_if_none_is_dropped(self) -> None:
         outcome = simulate([BusyServer((100, 30, 200))], 500)
         assert outcome.order == [f"h{place}" for place in range(500)]

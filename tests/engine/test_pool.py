@@ -79,7 +79,7 @@ def sessions(server: Daemon) -> set[int]:
 
 async def until_lost(fleet: Fleet, left: int) -> None:
     async with asyncio.timeout(HANG_GUARD_S):
-        while len(fleet.connections()) != left:  # noqa: ASYNC110 - nobody is told of it
+        while len(fleet.connections()) != left:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 
@@ -206,7 +206,7 @@ async def test_a_command_that_may_have_begun_is_lost_and_not_run_again(
         assert not fleet.connections()
         again, _ = await finished_run(fleet, "true")
         assert again[name].status is Status.OK
-        assert not kept.warnings  # the loss was told as the host's ending
+        assert not kept.warnings  # the loss was reported as the host's ending
 
 
 async def test_a_connection_with_a_command_that_was_given_up_serves_the_next_run(
