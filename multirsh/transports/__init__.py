@@ -1,1 +1,1 @@
-"""Ways to reach a host: one protocol (``base``), the dialler, and the transport that closes last."""
+"""The transports that reach hosts: their protocol (``base``), the dialler, and sockets that close last."""

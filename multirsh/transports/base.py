@@ -1,4 +1,4 @@
-"""What every way to a host has in common: the interface the engine drives.
+"""The interface that the engine drives, common to all transports.
 
 A connection is made in steps that the engine times and reports on::
 
@@ -9,8 +9,8 @@ A connection is made in steps that the engine times and reports on::
     connection.close()                         # returns at once; the socket drains by itself
     closed_by = await connection.closed()      # within the close timeout
 
-Every step may be cancelled; whatever happened, ``close()`` then ``closed()``
-end the connection in the right order.
+Every step may be cancelled. Whatever happened, ``close()`` followed by
+``closed()`` ends the connection in the right order.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from multirsh.transports.passwords import Password
 
 
 class Congestion(enum.Enum):
-    """How sure it is that a server dropped a connection because there were too many."""
+    """How certain it is that a server dropped a connection because it had too many."""
 
     SAID = "said"
-    """It has said so."""
+    """The server said so."""
     LIKELY = "likely"
-    """It closed or reset the connection before the key exchange was done, without a reason."""
+    """The server closed or reset the connection before the end of the key exchange, without a reason."""
 
 
 def congestion_of(status: Status, failure: Failure | None) -> Congestion | None:
-    """Tell whether a server dropped us, or the jump host that we wanted to go through did.
+    """Return whether the server, or a jump host on the way to it, dropped the connection.
 
-    sshd drops connections beyond MaxStartups, and those of an address it penalises, right after accept: it
-    writes a line ("Exceeded MaxStartups", since 9.8 "Not allowed at this time") and closes. Our banner may
-    meet the closed socket, and then all that is seen is a reset.
+    sshd drops connections beyond MaxStartups, and those from an address that it penalises, right after
+    accept: it writes a line ("Exceeded MaxStartups", since 9.8 "Not allowed at this time") and closes. If our
+    banner meets the closed socket, only a reset can be seen.
 
     Args:
         status: How the attempt ended.
-        failure: Why.
+        failure: Why it failed; ``None`` if it did not.
 
     Returns:
-        ``None`` for any other failure. A refused connect is one: sshd accepts before it drops.
+        ``None`` for any other failure, including a refused connect: sshd accepts before it drops.
 
     Source: sshd.c (``drop_connection``), srclimit.c; sshd_config(5), MaxStartups and PerSourcePenalties.
     """
@@ -71,7 +71,7 @@ def congestion_of(status: Status, failure: Failure | None) -> Congestion | None:
 
 _LIKE_DROPS: Final = frozenset(
     {
-        (Phase.CONNECT, ErrorKind.RESET),  # it came before the socket was looked at
+        (Phase.CONNECT, ErrorKind.RESET),  # the reset came before the socket was first read
         (Phase.HANDSHAKE, ErrorKind.CLOSED),
         (Phase.HANDSHAKE, ErrorKind.RESET),
     }
@@ -82,31 +82,31 @@ Stream: TypeAlias = Literal["stdout", "stderr"]
 
 
 class Sink(Protocol):
-    """Where a command's output goes."""
+    """Receives the output of a command."""
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take ``data``, whole and at once; to be held back, call the connection's ``pause_output``."""
+        """Take all of ``data`` at once; call the connection's ``pause_output`` to receive no more."""
 
 
 class Stdin(Protocol):
-    """What a command gets as its standard input; each host reads it at its own pace."""
+    """The standard input of a command; each host reads it at its own pace."""
 
     async def read(self, offset: int) -> bytes:
-        """Some bytes from ``offset``; waits for the first of them; ``b""`` at the end.
+        """Return bytes from ``offset``, waiting for at least one; ``b""`` means end of file.
 
         Raises:
             OSError: The input cannot be read.
         """
 
     async def size(self) -> int:
-        """How many bytes there are in all; waits until that is known.
+        """Return the total number of bytes; waits until it is known.
 
         Raises:
             OSError: The input cannot be read.
         """
 
     def at(self, offset: int) -> bytes:
-        """Some bytes from ``offset``, at once: once ``size`` has told, all are there.
+        """Return bytes from ``offset`` without waiting: once ``size`` has returned, all bytes are available.
 
         Raises:
             OSError: The input cannot be read.
@@ -114,36 +114,36 @@ class Stdin(Protocol):
 
 
 class Connection(Protocol):
-    """One host's connection, from before its name is looked up to after its socket is closed."""
+    """The connection to one host, from before the name look-up until after its socket is closed."""
 
     @property
     def phase(self) -> Phase:
-        """Where it is; where it was, once something has gone wrong."""
+        """The current phase; after a failure, the phase in which it failed."""
 
     @property
     def local_port(self) -> int | None:
-        """The local port it left from; ``None`` before that, and where it has none of its own."""
+        """The local port; ``None`` before the connect, and for a connection without a port of its own."""
 
     @property
     def user(self) -> str | None:
-        """The login name on the remote; ``None`` before ``open``."""
+        """The login name on the remote host; ``None`` before ``open``."""
 
     @property
     def connected_at(self) -> float | None:
-        """When the TCP connection (or what stands for it) was open, on the loop's clock, in seconds."""
+        """When the TCP connection, or its equivalent, was established, in seconds on the loop's clock."""
 
     @property
     def authenticated_at(self) -> float | None:
-        """When the login was through, on the loop's clock, in seconds."""
+        """When the login was complete, in seconds on the loop's clock."""
 
     async def open(self, login_deadline: LoginDeadline) -> None:
         """Look up the name, connect and log in.
 
         Args:
-            login_deadline: Also bounds the wait for a local port, during which the deadlines stand still.
+            login_deadline: Also bounds the wait for a local port, which pauses the other deadlines.
 
         Raises:
-            HostError: This host could not be reached or entered.
+            HostError: The host could not be reached, or the login failed.
         """
 
     async def run(
@@ -152,101 +152,101 @@ class Connection(Protocol):
         """Run ``command`` through the remote's login shell.
 
         Args:
-            command: As the user gave it.
-            sink: Takes all output before this returns.
-            stdin: Its standard input; ``None`` is at end of file. A remote that does not read it all is
-                not waited for.
-            tty: Whether it gets a pseudo-terminal; only of a transport that has them.
+            command: The command as the user gave it.
+            sink: Receives all output before this returns.
+            stdin: Its standard input; with ``None`` the command reads end of file at once. This does not wait
+                for a remote command to read all of its input.
+            tty: Whether to allocate a pseudo-terminal, for transports that support one.
 
         Raises:
             HostError: The command was refused, or its connection died; or ``stdin`` cannot be read (kind
-                ``stdin``), and then the command is to be ended as if it had been given up on.
+                ``stdin``), in which case the caller must end the command as after a timeout.
         """
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
-        """End what ``run`` started and was given up on: the command, and all that it started in turn.
+        """End the command after ``run`` was cancelled, along with every process that it started.
 
-        Each process is sent TERM, and KILL if it is still there after ``kill_after``. What is written
-        meanwhile goes to the sink. A command that has ended by itself, and one that was never asked for, is
-        dead; nothing is sent then.
+        Each process gets TERM, and KILL if it still exists after ``kill_after``. Output that is written
+        meanwhile goes to the sink. A command that has ended by itself, or was never started, counts as dead,
+        and no signal is sent.
 
         Args:
             kill_after: Seconds from TERM to KILL; 0 for KILL right after TERM.
-            password: What sudo may be answered where the command runs by it, and it asks; ``None`` where sudo
-                may not ask.
+            password: The answer to sudo's prompt, if the command runs under sudo; ``None`` if sudo must not
+                prompt.
 
         Returns:
-            What has become of it, ``kill_after`` and a few seconds later at the latest. Nothing but a
-            cancellation is raised.
+            The fate of the command, at most a few seconds after ``kill_after``. This raises nothing but
+            cancellation.
         """
 
     def pause_output(self) -> None:
-        """Hand no more output to the sink; the remote is held back by its flow control."""
+        """Stop passing output to the sink; flow control then makes the remote command wait."""
 
     def resume_output(self) -> None:
-        """Hand output to the sink again."""
+        """Pass output to the sink again."""
 
     def close(self) -> None:
-        """Be done with the connection: say goodbye and leave the socket to drain. Idempotent."""
+        """Begin to close: send the goodbye and leave the socket to drain. Idempotent."""
 
     async def closed(self) -> ClosedBy | None:
-        """Wait for the socket's end, bounded by the close timeout.
+        """Wait until the socket is closed, for at most the close timeout.
 
         Returns:
-            Who closed first; ``None`` where there was no socket of our own.
+            Which end closed first; ``None`` for a connection without a socket of its own.
         """
 
 
 @runtime_checkable
 class HasSubsystems(Protocol):
-    """A connection whose remote offers services by name, beside commands."""
+    """A connection that can also start services by name, beside commands."""
 
     async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
-        """Do with the service ``name``, such as ``sftp``, what ``Connection.run`` does with a command.
+        """Run the service ``name``, such as ``sftp``, in the way in which ``Connection.run`` runs a command.
 
         Raises:
-            HostError: It was refused (``ErrorKind.SESSION_REFUSED``), or the connection died.
+            HostError: The service was refused (``ErrorKind.SESSION_REFUSED``), or the connection died.
         """
 
 
 @runtime_checkable
 class Killable(Protocol):
-    """A connection whose remote kills a command on request."""
+    """A connection that can have the remote host kill a command."""
 
     def kill_command(self) -> bool:
-        """Send KILL, and no TERM before it, to the command's own process group; there is no answer.
+        """Send KILL to the command's own process group, without TERM before it and without a reply.
 
-        It is for programs that do harm when they end in order, such as a sudo that counts an unanswered
-        prompt as a failed attempt.
+        This is for programs that do harm on an orderly exit, such as sudo, which counts an unanswered prompt
+        as a failed attempt.
 
         Returns:
-            Whether it was sent.
+            Whether the signal was sent.
         """
 
 
 @runtime_checkable
 class Reusable(Protocol):
-    """A connection that can be used again once what it was opened for is done."""
+    """A connection that can be used again after its command has ended."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it is logged in and has not ended, as far as we know."""
+        """Whether it is logged in and, as far as is known, has not ended."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is open, and nothing that it was asked for goes on."""
+        """Whether it is open and has no command in progress."""
 
     def reset(self) -> None:
-        """Be as it was after the login: what came since is forgotten. Only while it is idle."""
+        """Return to the state right after the login, forgetting earlier commands. Only allowed while idle."""
 
 
 class Destination(NamedTuple):
-    """Where a TCP connection of ours goes to.
+    """The remote end of one of our TCP connections.
 
     Attributes:
         address: A name or an IP literal.
         port: 1-65535.
-        family: Which of its addresses may be used: ``AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
+        family: The family of the addresses that may be used: ``AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
     """
 
     address: str
@@ -258,39 +258,39 @@ class Connector(Protocol):
     """Makes the connections of one run."""
 
     def destination(self, host: Host) -> Destination | None:
-        """Where the connection to ``host`` will go to; ``None`` where it is none of our own.
+        """Return where the connection to ``host`` will go; ``None`` if this process does not make it itself.
 
-        It may be asked for any host at any time, and must not fail: what is wrong is told when the connection
+        This may be called for any host at any time and must not fail: errors are raised when the connection
         is opened.
         """
 
     def hop(self, host: Host) -> Hashable | None:
-        """Where the next login on the way to ``host`` is: hosts with the same one log in at one server.
+        """Return the server of the next login on the way to ``host``: equal values mean the same server.
 
-        That is the host's own server, or a jump host that is not entered yet. It is asked as ``destination``
-        is, and at another time the answer may be another.
+        That is the host's own server, or a jump host that has not been logged in to yet. As with
+        ``destination``, this may be called at any time, and the result may change.
 
         Returns:
-            Anything to compare; ``None`` where nobody counts logins, or it cannot be told.
+            A value to compare; ``None`` if logins are not counted, or the server is not known.
         """
 
     def connection(self, host: Host) -> Connection:
-        """A connection to ``host``, not yet begun."""
+        """Return a connection to ``host`` that is not yet open."""
 
     async def release(self) -> None:
-        """At the end of the run: close what its hosts shared, such as connections to jump hosts, in order."""
+        """Close what the hosts of the run shared, such as connections to jump hosts, in order."""
 
 
 class Transport(Protocol):
-    """A way to reach hosts; one for a fleet, whatever it runs."""
+    """A way to reach hosts; a fleet has one of each kind for all of its runs."""
 
     @property
     def descriptors_per_host(self) -> int:
-        """File descriptors that one host's connection may hold; 1 or more."""
+        """The number of file descriptors that one host's connection may hold; 1 or more."""
 
     @property
     def converses(self) -> bool:
-        """Whether a command's input may depend on its output; if not, no files can be copied."""
+        """Whether a command's input may depend on its output; copying files requires it."""
 
     @property
     def has_terminals(self) -> bool:
@@ -298,51 +298,51 @@ class Transport(Protocol):
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody on the way can read what is sent; if not, no password is."""
+        """Whether the traffic cannot be read on the way; passwords are sent only if so."""
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """Read what is needed once for all: keys, known hosts, passwords.
+        """Read what all hosts share, once: keys, known hosts, passwords.
 
         Raises:
-            CredentialError: Something is wrong for every host.
+            CredentialError: A shared credential cannot be used, so no host could log in.
         """
 
     def connector(self, dialler: Dialler) -> Connector:
-        """Begin a run.
+        """Return the connector for one run.
 
         Args:
-            dialler: Makes the run's TCP connections, and knows those that are not closed yet.
+            dialler: Makes the run's TCP connections and tracks those that are not closed yet.
         """
 
     async def close(self) -> None:
-        """Let go of what ``prepare`` got."""
+        """Release what ``prepare`` acquired."""
 
 
 @runtime_checkable
 class Routing(Protocol):
-    """A transport that adds something of its own to what is said of a host, such as ssh_config's user.
+    """A transport that adds its own settings to those of a host, such as the user from ssh_config.
 
-    One that is none of these connects to a host as the host's settings say, behind those of the command line.
+    Any other transport uses the host's settings, overridden by those of the command line.
     """
 
     def route(self, host: Host) -> HostRoute:
-        """Where ``host`` is and how it is entered; asked after ``prepare``, and while no run goes on."""
+        """Return the address and settings used for ``host``; called after ``prepare``, outside of runs."""
 
 
 Warn: TypeAlias = Callable[[str], None]
-"""Takes one line for people."""
+"""Shows a one-line warning to the user."""
 
 
 class TransportFactory(Protocol):
-    """What an entry point of the group ``multirsh.transports`` names."""
+    """The object that an entry point of the group ``multirsh.transports`` refers to."""
 
     def __call__(self, *, settings: Settings, warn: Warn) -> Transport:
-        """Make the transport of one fleet; nothing is read or connected yet.
+        """Make the transport of one fleet, without reading or connecting anything yet.
 
         Args:
-            settings: What goes before every host's own: ``-l``, ``-p``, ``-i``, ``-J``.
-            warn: Takes warnings for people.
+            settings: The settings that take precedence over every host's own: ``-l``, ``-p``, ``-i``, ``-J``.
+            warn: Shows warnings to the user.
 
         Raises:
-            UsageError: What is said cannot be meant.
+            UsageError: The settings cannot be used with this transport.
         """

@@ -1,7 +1,7 @@
-"""The order of closing: the remote's FIN comes before ours, or nobody's does.
+"""The order of closing: the remote's FIN comes before ours, or no FIN is sent.
 
 Everything that decides when a TCP connection may be closed is in this file:
-one enum of states, one of events, one of commands, and one table. It knows
+one enum of states, one of events, one of commands, and one table. It uses
 no socket, no loop and no clock; ``transports.remote_first`` carries out the
 commands and reports the events. The diagram in docs/close-order.md is made
 from the same table.
@@ -10,9 +10,9 @@ Why: the end that sends the first FIN keeps the connection's addresses and
 ports for a minute in TIME_WAIT (RFC 9293, section 3.6). A runner that makes
 thousands of connections must not be that end. So we say goodbye inside the
 protocol (SSH_MSG_DISCONNECT), keep the socket until the remote's FIN, and
-only then close. A remote that does not answer is not waited for beyond a
-deadline, and is then reset: RST leaves no state at either end, where a FIN
-would leave FIN_WAIT at ours.
+only then close. If the remote does not answer before a deadline, the
+connection is reset: RST leaves no state at either end, where a FIN would
+leave FIN_WAIT at ours.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from multirsh.model import ClosedBy
 
 
 class State(enum.Enum):
-    """Where a connection is in its life."""
+    """The states of a connection."""
 
     OPEN = "open"
-    """In use."""
+    """The connection is in use."""
     FLUSHING = "flushing"
-    """We are done, but bytes of ours (the goodbye among them) have not left yet."""
+    """We are done, but some of our bytes, the goodbye among them, have not been sent yet."""
     AWAITING_PEER = "awaiting peer"
-    """All of ours has left; the remote's FIN has not come."""
+    """All our bytes have been sent; the remote's FIN has not arrived."""
     CLOSED_BY_REMOTE = "closed by remote"
-    """The remote's FIN came first."""
+    """The remote's FIN arrived first."""
     RESET = "reset"
     """One end sent RST."""
 
 
 class Event(enum.Enum):
-    """What happens to a connection."""
+    """The events of a connection."""
 
     CLOSE_WANTED = "close wanted"
-    """Its user is done with it."""
+    """The code above is done with the connection."""
     FLUSHED = "flushed"
     """The kernel has taken our last byte."""
     PEER_FIN = "peer's FIN"
@@ -55,19 +55,19 @@ class Event(enum.Enum):
     DEADLINE = "deadline"
     """The close timeout has passed since the close was wanted."""
     ABANDONED = "abandoned"
-    """There is no time left to wait: the process is on its way out."""
+    """The process is exiting and has no time left to wait."""
 
 
 class Command(enum.Enum):
-    """What the shell around the machine must do."""
+    """What the transport around the state machine must do."""
 
     NOTHING = "nothing"
     FLUSH_UNTIL_DEADLINE = "flush, start the deadline"
     """Send what is buffered, report FLUSHED, and start the close timeout."""
     CLOSE_SOCKET = "close the socket"
-    """close(2): our FIN, if any, answers theirs."""
+    """Call close(2): our FIN, if any, answers theirs."""
     RESET_SOCKET = "reset the socket"
-    """SO_LINGER with zero seconds, then close(2): RST at once, no state left."""
+    """Set SO_LINGER to zero seconds, then call close(2): RST is sent at once, and no state is left."""
 
 
 _ENDINGS: Final[Mapping[Event, tuple[State, Command]]] = {
@@ -97,7 +97,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, tuple[State, Command]]]] = Mapp
         State.RESET: {},
     }
 )
-"""Every move there is. No row sends our FIN before the remote's."""
+"""All transitions. No row sends our FIN before the remote's."""
 
 _CLOSED_BY: Final[Mapping[State, ClosedBy]] = {
     State.CLOSED_BY_REMOTE: ClosedBy.REMOTE,
@@ -106,25 +106,25 @@ _CLOSED_BY: Final[Mapping[State, ClosedBy]] = {
 
 
 class CloseOrder:
-    """One connection's place in the table.
+    """The state machine of one connection.
 
     Attributes:
-        state: Where the connection is; only ``receive`` changes it.
+        state: The current state; only ``receive`` changes it.
         closed_by: Which end closed first; ``None`` while neither has.
     """
 
     __slots__ = ("closed_by", "state")
 
     def __init__(self) -> None:
-        # Plain attributes and not properties: every read and write of the connection looks at them.
+        # Plain attributes rather than properties: every read and write of the connection uses them.
         self.state = State.OPEN
         self.closed_by: ClosedBy | None = None
 
     def receive(self, event: Event) -> Command:
-        """Move by the table.
+        """Change the state as the table says.
 
         Returns:
-            What the shell must do.
+            What the caller must do.
 
         Raises:
             IllegalTransition: The table has no such row; the state is unchanged.
@@ -138,7 +138,7 @@ class CloseOrder:
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram; ``docs/close-order.md`` holds it and a test compares them."""
+    """Return the table as a Mermaid state diagram; a test compares it with ``docs/close-order.md``."""
     lines = ["stateDiagram-v2", "    direction LR", f"    [*] --> {State.OPEN.name}"]
     for state, row in TRANSITIONS.items():
         for event, (target, command) in row.items():

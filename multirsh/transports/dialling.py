@@ -1,7 +1,7 @@
-"""The dialler: names to addresses to connected sockets, each with its lease of a local port.
+"""The dialler: looks up names and connects sockets, each with its lease of a local port.
 
-Every TCP connection of every transport is made here, so this is where the
-ledger hears of it, and where all that still drains can be waited for.
+Every TCP connection of every transport is made here, so this module reports
+each one to the ledger, and can wait for all that are still draining.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from multirsh.transports.tcp import (
 )
 
 SHORT_WAIT_SECONDS: Final = 1.0
-"""A wait for a port that is not longer is nobody's concern: the run's own connections are about to end."""
+"""Shorter waits for a port are not reported: connections of the run itself are about to end."""
 
 
 class ReservedPort(NamedTuple):
-    """A port that is kept to be listened on.
+    """A port that is reserved for a listener.
 
     Attributes:
-        sock: Bound to it.
-        lease: Its lease.
+        sock: A socket that is bound to the port.
+        lease: The lease of the port.
     """
 
     sock: socket.socket
@@ -59,15 +59,15 @@ class ReservedPort(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asking:
-    """Somebody who wants to connect.
+    """One attempt to connect that needs a local port.
 
     Attributes:
-        address: Where to.
-        source: From which local address.
-        is_bound: Whether that was asked for.
-        source_port: From which pool of ports.
-        turn: Its place among those who ask.
-        route: From where to where.
+        address: The remote address.
+        source: The local address.
+        is_bound: Whether the local address was given, rather than chosen by the kernel.
+        source_port: The pool that the local port comes from.
+        turn: Its place in the queue for ports.
+        route: The local address and the remote endpoint.
     """
 
     address: Address
@@ -82,7 +82,7 @@ class _Asking:
 
 
 class Dialler:
-    """Makes the TCP connections of a run and knows those that are not closed yet."""
+    """Makes the TCP connections of a run and tracks those that are not closed yet."""
 
     def __init__(
         self,
@@ -100,13 +100,13 @@ class Dialler:
 
         Args:
             ports: Leases a local port to each connection.
-            tally: Hears of every connection.
-            close_timeout: Seconds each connection waits for the remote's FIN, at the most.
-            bind_address: The local address to leave from, numeric; ``None`` for the route's own.
-            warn: Takes a line for people, when somebody must wait for a port for the first time.
-            resolver: How names are looked up.
-            spare: Sockets for hosts of which several addresses are tried at once; ``None`` for any number.
-            on_address: Told of each host's first address, when it is about to be connected to.
+            tally: Counts every connection.
+            close_timeout: The longest that a connection waits for the remote's FIN, in seconds.
+            bind_address: The local address to bind, numeric; ``None`` for the one that the route implies.
+            warn: Shows a one-line warning, the first time that a connection must wait for a port.
+            resolver: Looks up names.
+            spare: The extra sockets for trying several addresses of a host at once; ``None`` for no limit.
+            on_address: Called with each host's first address before it is connected to.
         """
         self._warn: Callable[[str], None] | None = warn
         self._ports = ports
@@ -120,7 +120,7 @@ class Dialler:
 
     @property
     def close_timeout(self) -> float:
-        """Seconds each connection waits for the remote's FIN, at the most."""
+        """The longest that a connection waits for the remote's FIN, in seconds."""
         return self._close_timeout
 
     async def dial(
@@ -134,22 +134,22 @@ class Dialler:
         bind_address: str | None = None,
         source_port: SourcePort = SourcePort.EPHEMERAL,
     ) -> RemoteFirstTransport:
-        """Connect to ``host``: to the first of its addresses that lets us.
+        """Connect to the first address of ``host`` that accepts the connection.
 
         Args:
             host: A name or an IP literal.
             port: 1-65535.
-            on_phase: Told when the look-up, each connect and each wait for a local port begins.
-            login_deadline: How long it may wait for a local port.
+            on_phase: Called when the look-up, each connect and each wait for a local port begins.
+            login_deadline: Bounds the wait for a local port.
             family: ``AF_INET`` or ``AF_INET6`` to allow only one.
-            bind_address: The local address to leave from, numeric; the run's own goes before it.
-            source_port: Which local ports to leave from.
+            bind_address: The local address to bind, numeric; the run's own takes precedence.
+            source_port: The pool that the local port comes from.
 
         Returns:
-            A transport to which a protocol is to be attached.
+            A transport that has no protocol attached yet.
 
         Raises:
-            DialError: No address could be connected to; each that was tried is in its message.
+            DialError: No address could be connected to; its message names each that was tried.
         """
         addresses = await self._looked_up(host, port, family, on_phase)
         bound_to = self._bind_address or bind_address
@@ -167,7 +167,7 @@ class Dialler:
 
         on_phase(Phase.CONNECT)
         # One after another from reserved ports: there are 512 for all hosts, and a server that trusts them
-        # would see somebody come and go.
+        # would see connections that are dropped at once.
         in_turn = source_port is SourcePort.RESERVED
         try:
             sock, lease = await first_to_connect(
@@ -186,20 +186,20 @@ class Dialler:
             raise dial_error(error) from None
 
     def prefetch(self, host: str, family: int = socket.AF_UNSPEC) -> None:
-        """Begin to look ``host`` up: it will be dialled soon."""
+        """Start to look up ``host``, which will be dialled soon."""
         self._resolver.prefetch(host, family)
 
     def known_addresses(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
-        """The addresses that ``host`` is known to have since it was dialled; nothing is looked up."""
+        """Return the cached addresses of ``host``, without a look-up."""
         return self._resolver.known(host, family)
 
     async def _looked_up(
         self, host: str, port: int, family: int, on_phase: Callable[[Phase], None]
     ) -> list[Address]:
-        """The addresses of ``host``.
+        """Return the addresses of ``host``.
 
         Raises:
-            DialError: It has none.
+            DialError: The name has no address.
         """
         on_phase(Phase.RESOLVE)
         try:
@@ -211,10 +211,11 @@ class Dialler:
             raise DialError(Status.UNREACHABLE, failure) from None
 
     async def reserve_listener(self, login_deadline: LoginDeadline) -> ReservedPort:
-        """Wait for a reserved port to listen on, before anything is done that will need one.
+        """Wait for a reserved port to listen on, before any step that will need one.
 
         Raises:
-            DialError: There was none for as long as ``login_deadline`` has for a port, or we may not have it.
+            DialError: No port was free within the time that ``login_deadline`` allows, or this user may not
+                bind it.
         """
         route, turn, waiting = Route("", ANYBODY), self._ports.turn(), object()
         loop = asyncio.get_running_loop()
@@ -227,8 +228,8 @@ class Dialler:
                     lease = await self._waited_for(
                         route, SourcePort.RESERVED, turn, waiting, login_deadline, began
                     )
-                # Bound, and not only leased: what others have bound the ledger hears of when it is refused.
-                sock = self._bound(lease, "0.0.0.0")  # noqa: S104 - nobody is listened to
+                # Bound, and not only leased: only a refused bind shows that another process has the port.
+                sock = self._bound(lease, "0.0.0.0")  # noqa: S104 - it does not listen
                 if sock is not None:
                     return ReservedPort(sock, lease)
         finally:
@@ -242,15 +243,15 @@ class Dialler:
 
         Args:
             source: The local address to listen on, numeric, without a zone.
-            backlog: As of listen(2).
-            reserved: Of ``reserve_listener``, to begin with.
+            backlog: The backlog of listen(2).
+            reserved: The result of ``reserve_listener``, which is tried first.
 
         Returns:
-            A non-blocking listener, with SO_REUSEADDR, which what it accepts inherits; and the lease of its
+            A non-blocking listener with SO_REUSEADDR, which accepted sockets inherit; and the lease of its
             port, for ``unlisten``.
 
         Raises:
-            DialError: There is no such port now, or we may not have it.
+            DialError: No such port is free now, or this user may not bind it.
         """
         route, turn = Route(source, ANYBODY), self._ports.turn()
         lease = None
@@ -266,10 +267,10 @@ class Dialler:
         raise local_error(ErrorKind.PORTS, "no reserved port is free to listen on", Phase.PORT)
 
     def _bound(self, lease: Lease, source: str) -> socket.socket | None:
-        """A socket on the leased port; ``None`` where it is refused, and the lease is taken back.
+        """Bind a socket to the leased port; return ``None``, with the lease withdrawn, if it is refused.
 
         Raises:
-            DialError: We may not have it.
+            DialError: This user may not bind the port.
         """
         sock = socket.socket(family_of(source), socket.SOCK_STREAM)
         try:
@@ -286,7 +287,7 @@ class Dialler:
         return sock
 
     def unlisten(self, listener: socket.socket, lease: Lease) -> None:
-        """Close what ``listen_reserved`` gave."""
+        """Close a listener of ``listen_reserved`` and give back its lease."""
         listener.close()
         self._ports.give_back(lease, None)
 
@@ -294,11 +295,11 @@ class Dialler:
         """Take over a connection that one of our listeners has accepted.
 
         Args:
-            sock: As accept(2) gave it.
-            spares_peer: As ``RemoteFirstTransport`` has it.
+            sock: The socket from accept(2).
+            spares_peer: As in ``RemoteFirstTransport``.
 
         Raises:
-            OSError: The peer has come and gone; the socket is closed.
+            OSError: The peer has already disconnected; the socket is closed.
         """
         sock.setblocking(False)
         try:
@@ -311,38 +312,38 @@ class Dialler:
         return self._hold(sock, lease, spares_peer=spares_peer)
 
     def adopt_pipe(self, sock: socket.socket) -> RemoteFirstTransport:
-        """Take over a connected socket that holds no port, such as a ProxyCommand's end."""
+        """Take over a connected socket that uses no port, such as one end of a ProxyCommand's pipe."""
         return self._watch(sock, lambda _closed_by: None)
 
     @property
     def is_drained(self) -> bool:
-        """Whether no connection is open any more."""
+        """Whether all connections are closed."""
         return not self._open
 
     async def drained(self, *, closing: bool = False) -> None:
-        """Wait until no connection is open any more; each is bounded by its close timeout once closed.
+        """Wait until all connections are closed; one that is closing takes at most its close timeout.
 
         Args:
-            closing: Wait only for those that we are done with.
+            closing: Wait only for the connections that are closing already.
         """
         while ending := {each.closed for each in self._open if each.is_closing() or not closing}:
             await asyncio.wait(ending)
 
     def abandon(self) -> None:
-        """Reset everything that is still open: there is no time left to be polite."""
+        """Reset every connection that is still open, without waiting for the remote."""
         for transport in list(self._open):
             transport.abandon()
 
     async def _connect(
         self, asking: _Asking, on_phase: Callable[[Phase], None], login_deadline: LoginDeadline
     ) -> tuple[socket.socket, Lease]:
-        """Connect to one address, from a port that the kernel agrees to.
+        """Connect to one address, from a port that the kernel grants.
 
         Returns:
-            For ``_hold`` or ``_discard``.
+            The socket and its lease, for ``_hold`` or ``_discard``.
 
         Raises:
-            DialError: No port was free in time, or it is not ours to take.
+            DialError: No port was free in time, or this user may not bind it.
             OSError: The address could not be connected to.
         """
         while True:
@@ -356,7 +357,7 @@ class Dialler:
     async def _connect_in_turn(
         self, asking: _Asking, on_phase: Callable[[Phase], None], login_deadline: LoginDeadline
     ) -> tuple[socket.socket, Lease]:
-        """The same for one who must wait for a port; it is one wait, however often the kernel refuses."""
+        """Connect after waiting for a port; refused ports prolong the wait, which counts as one."""
         loop = asyncio.get_running_loop()
         began, waited = loop.time(), 0.0
         lease: Lease | None = None
@@ -377,10 +378,10 @@ class Dialler:
             self._tally.waits_no_more(asking, waited or loop.time() - began)
 
     async def _socket(self, asking: _Asking, lease: Lease) -> socket.socket | None:
-        """Connect by ``lease``; ``None`` where the kernel refuses its port, and the lease is taken back.
+        """Connect from the port of ``lease``; return ``None``, with the lease withdrawn, if it is refused.
 
         Raises:
-            DialError: The port is not ours to take.
+            DialError: This user may not bind the port.
             OSError: The address could not be connected to.
         """
         self._tally.leased()
@@ -409,10 +410,10 @@ class Dialler:
         login_deadline: LoginDeadline,
         began: float | None = None,
     ) -> Lease:
-        """Wait in turn, since ``began``; the tally knows the wait as ``who``'s."""
+        """Wait in turn for a port; the wait began at ``began``, and ``who`` identifies it in the tally."""
         loop = asyncio.get_running_loop()
         began = loop.time() if began is None else began
-        self._tally.waits(who, None)  # those behind the first in line are told nothing, and wait no less
+        self._tally.waits(who, None)  # only the first in the queue gets an estimate, but all are waiting
         is_listener = route.remote == ANYBODY
         what = "reserved port" if source_port is SourcePort.RESERVED else "local port"
         where = (
@@ -442,7 +443,7 @@ class Dialler:
         """Take over a connected socket with its lease.
 
         Raises:
-            OSError: The peer has come and gone: there is nobody to talk to.
+            OSError: The peer has already disconnected.
         """
         loop = asyncio.get_running_loop()
 
@@ -462,7 +463,7 @@ class Dialler:
         return transport
 
     def _discard(self, connected: tuple[socket.socket, Lease]) -> None:
-        """Throw away a connection that nothing was sent on: another of the host's addresses was first."""
+        """Reset an unused connection: another address of the host connected first."""
         sock, lease = connected
         reset(sock)
         self._give_back(lease, None)

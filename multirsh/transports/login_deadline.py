@@ -1,16 +1,16 @@
-"""The deadlines of one host's login, and how far it has come.
+"""The deadlines of one host's login.
 
-A deadline does not count the time in which this whole process stood still: a
-laptop's lid, Ctrl-Z, a debugger or a paused virtual machine stops it for
-longer than any timeout, and the remotes' answers lie in its sockets when it
-goes on. The loop would first call every timer that came due meanwhile, and
-all hosts in flight would time out, even those that had answered. So a timeout
-looks at the clock now and then. The loop calls what is due in the order of
-when it was due (asyncio's ``BaseEventLoop._run_once``): a look comes before
-the deadline itself, sees that it is called late, and puts the deadline off.
+A deadline does not count time in which the whole process was suspended. A
+closed laptop lid, Ctrl-Z, a debugger or a paused virtual machine can stop it
+for longer than any timeout, while the remotes' answers wait in its sockets.
+On resumption the loop would first call every timer that came due meanwhile,
+and all hosts in flight would time out, even those that had answered. So a
+timeout checks the clock periodically. The loop calls timers in the order in
+which they were due (asyncio's ``BaseEventLoop._run_once``): a check runs
+before the deadline itself, sees that it is late, and postpones the deadline.
 
-Nor does it count the wait for a local port, which has a bound of its own: a
-host that finds no local port is not slow, this machine is full.
+A deadline does not count the wait for a local port either, which has a bound
+of its own: a host without a local port is not slow, this machine is full.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 LOOK_S: Final = 1.0
-"""Seconds from one look at the clock to the next."""
+"""Seconds between two checks of the clock."""
 
 STILL_S: Final = 3.0
-"""A look that is late by no more than so many seconds was late because the machine is busy, as it may be."""
+"""A check that is late by up to this many seconds means a busy machine, not a suspended process."""
 
 _JUST_BEFORE_S: Final = 1e-6
-"""How long before the deadline the last look is; the loop's clock tells nanoseconds apart."""
+"""Seconds from the last check to the deadline; the loop's clock resolves nanoseconds."""
 
 
 @asynccontextmanager
 async def awake_timeout(seconds: float | None) -> AsyncGenerator[asyncio.Timeout, None]:
-    """Do as ``asyncio.timeout`` does, but for the time that this process stood still.
+    """Act as ``asyncio.timeout``, but do not count the time in which this process was suspended.
 
     Args:
-        seconds: As of ``asyncio.timeout``; ``None`` for no bound, whatever is rescheduled.
+        seconds: The bound in seconds; ``None`` for no bound, even if the timeout is rescheduled.
 
     Raises:
-        TimeoutError: It took longer.
+        TimeoutError: The body took longer.
     """
     async with asyncio.timeout(seconds) as scope:
         if seconds is None:
@@ -52,7 +52,7 @@ async def awake_timeout(seconds: float | None) -> AsyncGenerator[asyncio.Timeout
 
 
 class _Looks:
-    """The looks at the clock of one timeout."""
+    """The periodic checks of the clock for one timeout."""
 
     def __init__(self, scope: asyncio.Timeout) -> None:
         self._scope = scope
@@ -62,7 +62,7 @@ class _Looks:
         self._plan()
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         if self._handle is not None:
             self._handle.cancel()
 
@@ -78,21 +78,22 @@ class _Looks:
         now, deadline = self._loop.time(), self._scope.when()
         stood_still = now - self._due > STILL_S
         if stood_still and deadline is not None and not self._scope.expired():
-            # All since the last look: when we stopped is not known, and what waits for us needs some turns.
+            # Add all the time since the last check: when the process stopped is not known, and the loop needs
+            # some turns to handle what has arrived.
             self._scope.reschedule(deadline + now - self._looked_at)
         self._plan()
 
 
-class PortWaitOver(Exception):  # noqa: N818 - the wait is over; what it means the dialler says
-    """No local port was free for as long as this host may wait for one."""
+class PortWaitOver(Exception):  # noqa: N818 - the dialler turns it into an error
+    """No local port became free within the time that this host may wait for one."""
 
 
 class LoginDeadline:
-    """The deadlines of one host's way in.
+    """The deadlines of one host's login, from the look-up on.
 
     Attributes:
-        followers: Those that stand still when this one does.
-        passed: Called each time when the host is let through by a jump host.
+        followers: The deadlines that are paused whenever this one is.
+        passed: Called each time a jump host has opened the way to the next hop.
     """
 
     def __init__(
@@ -105,9 +106,9 @@ class LoginDeadline:
         """Begin with one deadline, or none.
 
         Args:
-            scope: What bounds the host's way in; entered and left by the caller.
-            port_seconds: How long the host may wait for local ports in all; ``None`` for no bound.
-            passed: As of the class.
+            scope: The timeout of the whole login, which the caller enters and leaves.
+            port_seconds: The longest total wait for local ports; ``None`` for no bound.
+            passed: See the class.
         """
         self.passed = passed
         self._port_left = port_seconds
@@ -118,10 +119,10 @@ class LoginDeadline:
 
     @asynccontextmanager
     async def within(self, seconds: float | None) -> AsyncGenerator[None, None]:
-        """Bound a part of the way, too.
+        """Add a deadline for a part of the login.
 
         Raises:
-            TimeoutError: It took longer.
+            TimeoutError: The body took longer.
         """
         async with awake_timeout(seconds) as scope:
             self._scopes.append(scope)
@@ -135,7 +136,7 @@ class LoginDeadline:
 
     @contextmanager
     def beside(self, other: LoginDeadline | None) -> Iterator[None]:
-        """Stand still also while ``other`` does: it opens what this host needs, too."""
+        """Also pause while ``other`` is paused: it opens a connection that this host needs as well."""
         if other is None:
             yield
             return
@@ -151,21 +152,21 @@ class LoginDeadline:
 
     @property
     def deadline(self) -> float | None:
-        """When its first deadline is, on the loop's clock; ``None`` for never, or while it stands still."""
+        """The earliest deadline, in seconds on the loop's clock; ``None`` without one, or while paused."""
         times = [when for scope in self._scopes if (when := scope.when()) is not None]
         return min(times, default=None)
 
     @property
     def stands_still(self) -> bool:
-        """Whether its deadlines do."""
+        """Whether its deadlines are paused."""
         return self._stops > 0
 
     @asynccontextmanager
     async def for_a_port(self) -> AsyncGenerator[None, None]:
-        """Wait for a port inside: the deadlines stand still, and the bound of such waits holds.
+        """Wait for a port inside: the deadlines are paused, and the bound on such waits applies.
 
         Raises:
-            PortWaitOver: It took too long.
+            PortWaitOver: The wait reached its bound.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -185,7 +186,7 @@ class LoginDeadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let the deadlines stand still inside, as while a person is asked."""
+        """Pause the deadlines inside, for example while a prompt waits for the user."""
         self.stop()
         try:
             yield
@@ -193,7 +194,7 @@ class LoginDeadline:
             self.go_on()
 
     def stop(self) -> None:
-        """Let the deadlines stand still until as many ``go_on`` have come."""
+        """Pause the deadlines until ``go_on`` has been called as often as this."""
         self._stops += 1
         if self._stops > 1:
             return
@@ -203,7 +204,7 @@ class LoginDeadline:
             follower.stop()
 
     def go_on(self) -> None:
-        """Let them go on, later by as long as they stood still."""
+        """Resume the deadlines, postponed by the time for which they were paused."""
         self._stops -= 1
         if self._stops:
             return

@@ -1,8 +1,8 @@
-"""The options that hold for all hosts, transport by transport, and the transport that a name stands for.
+"""The options of each transport for all hosts of a fleet, and the loading of a transport by its name.
 
 Each transport is imported when it is first needed: asyncssh alone takes
-longer to import than a small command takes to run. Names other than the
-built-in ones are those of other distributions' entry points
+longer to import than a small command takes to run. Other than the built-in
+names, names come from the entry points of other distributions
 (``model.installed_transports``).
 """
 
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshOptions:
-    """ssh for the whole fleet.
+    """The options of ssh for all hosts of a fleet.
 
     Attributes:
-        settings: What goes before every host's own settings: ``-l``, ``-p``, ``-i``, ``-J``, ``--host-keys``.
-        config_file: Read instead of the user's and the system's (``-F``); ``none``, as in ssh, for no file.
-        overrides: ``Keyword=value`` each, before any file (``-o``).
-        password: Where the hosts' login password comes from. Jump hosts are not offered it.
-        ask: How to ask a person; ``None`` where nobody can be asked. Called in a thread: before the first
-            connection, and during a run that has a login password, for that of a jump host.
-        forward_agent: Let the hosts use this user's agent (``-A``), and no jump host. Never on by itself,
-            whatever ssh_config says: a remote's root can use what is forwarded.
-        addresses: What is connected to for hosts and jump hosts, by the name that ssh_config is asked about:
-            as they were reached before, whatever ``HostName`` says by now.
+        settings: The settings that take precedence over every host's own: ``-l``, ``-p``, ``-i``, ``-J``,
+            ``--host-keys``.
+        config_file: The file to read in place of the user's and the system's (``-F``); ``none`` for no file,
+            as in ssh.
+        overrides: Items ``Keyword=value`` that take precedence over any file (``-o``).
+        password: The source of the hosts' login password, which is never offered to jump hosts.
+        ask: Prompts the user for a secret; ``None`` without a terminal. It is called in a thread, before the
+            first connection, and for a jump host's password during a run that has a login password.
+        forward_agent: Forward this user's agent to the hosts, but not to jump hosts (``-A``). It is off by
+            default, whatever ssh_config says: root on the remote host can use a forwarded agent.
+        addresses: The addresses of hosts and jump hosts, by the name that is looked up in ssh_config; they
+            take precedence over ``HostName``, so that a rerun reaches the same hosts.
     """
 
     settings: Settings = NO_SETTINGS
@@ -115,13 +117,13 @@ def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) ->
     """Make the transport called ``name``.
 
     Args:
-        name: As in a hosts file or after ``-R``.
-        options: What is said for all hosts.
-        warn: Takes warnings for people.
-        wanted_by: A host that wants it, for the message if it cannot be had.
+        name: The name, as in a hosts file or after ``-R``.
+        options: The options for all hosts.
+        warn: Shows warnings to the user.
+        wanted_by: A host that uses the transport, for the error message.
 
     Raises:
-        UsageError: There is no such transport, it cannot be loaded, or what is said cannot be meant.
+        UsageError: There is no such transport, it cannot be loaded, or its options cannot be used.
     """
     if name == TransportName.SSH:
         from multirsh.transports.ssh.transport import SshTransport  # noqa: PLC0415 - see the module's docstring
@@ -143,7 +145,7 @@ def load(name: str, options: TransportOptions, *, warn: Warn, wanted_by: str) ->
 
 
 def known_names() -> tuple[str, ...]:
-    """All transports that there are, ours first."""
+    """Return the names of all transports, the built-in ones first."""
     ours = [name.value for name in TransportName]
     return (*ours, *sorted(installed_transports().keys() - set(ours)))
 

@@ -1,8 +1,8 @@
-"""Passwords: read once, used for all hosts, shown nowhere.
+"""Passwords: read once, used for all hosts, and never shown.
 
-A password is held in a ``Password`` from the moment it is read. It goes into
-no argument list, environment, log, error or ``repr``; ``reveal`` is called
-where it is sent.
+A password is held in a ``Password`` from the moment it is read. It appears in
+no argument list, environment, log, error or ``repr``; only the code that sends
+it calls ``reveal``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from multirsh.arguments import check_fields
 from multirsh.errors import CredentialError, UsageError
 
 Ask: TypeAlias = Callable[[str], str]
-"""Asks a person for a secret with the given prompt, unechoed. Blocks."""
+"""Prompts the user for a secret with the given text, without echo. Blocks."""
 
 STDIN: Final = "-"
 LONGEST_BYTES: Final = 64 * 1024
-"""More than this before the end of the first line is no password."""
+"""The longest first line that is accepted as a password, in bytes."""
 
 
 class Password:
@@ -33,11 +33,11 @@ class Password:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        """Keep ``value`` to itself."""
+        """Hold the secret ``value``."""
         self._value = value
 
     def reveal(self) -> str:
-        """Give the secret, to be sent at once."""
+        """Return the secret, to be sent at once."""
         return self._value
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class Password:
 
 
 class _Kept:
-    """What was read, for whoever asks again."""
+    """The password that was read, for later calls."""
 
     __slots__ = ("lock", "password")
 
@@ -59,16 +59,16 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordSource:
-    """Where a password comes from; at most one of these.
+    """The source of a password; at most one of its attributes may be set.
 
-    It is read once. The same object in two places, such as for the login and for sudo, gives both the one
-    password, and nobody is asked twice.
+    The password is read once. Where the same object is used twice, such as for the login and for sudo, both
+    get the same password after one prompt.
 
     Attributes:
-        ask: Ask a person once, at the start (``--ask-pass``, ``-K``).
-        file: Its first line (``--password-file``).
-        command: The first line it prints (``--password-command``).
-        call: What it returns; called in a thread, once. What it raises is passed on.
+        ask: Whether to prompt the user once, at the start (``--ask-pass``, ``-K``).
+        file: A file whose first line is the password (``--password-file``).
+        command: A command whose first line of output is the password (``--password-command``).
+        call: A function that returns the password. It is called once, in a thread; its exceptions propagate.
     """
 
     ask: bool = False
@@ -88,17 +88,17 @@ class PasswordSource:
         return not (self.ask or self.file or self.command or self.call)
 
     def read(self, ask: Ask | None, *, prompt: str = "Password: ") -> Password | None:
-        """Give the password. Blocks.
+        """Return the password, reading it on the first call. Blocks.
 
         Args:
-            ask: How to ask a person; ``None`` where nobody can be asked.
-            prompt: What the person is asked.
+            ask: Prompts the user for a secret; ``None`` without a terminal.
+            prompt: The text of the prompt.
 
         Returns:
-            ``None`` where there is no source.
+            The password; ``None`` if there is no source.
 
         Raises:
-            CredentialError: It cannot be had.
+            CredentialError: The password cannot be read.
         """
         with self._kept.lock:
             if self._kept.password is None:
@@ -116,10 +116,10 @@ class PasswordSource:
 
 
 def ask_password(ask: Ask | None, prompt: str = "Password: ") -> Password:
-    """Ask a person. Blocks.
+    """Prompt the user for a password. Blocks.
 
     Raises:
-        CredentialError: Nobody can be asked.
+        CredentialError: There is no terminal for the prompt.
     """
     if ask is None:
         raise CredentialError(
@@ -130,14 +130,14 @@ def ask_password(ask: Ask | None, prompt: str = "Password: ") -> Password:
 
 
 def read_password_file(path: str) -> Password:
-    """Take the first line of a file. Blocks.
+    """Read a password from the first line of a file. Blocks.
 
     Args:
-        path: A file of ours that only we can read; a pipe, such as ``/dev/fd/3``; or ``-``: of standard input
-            one line is taken, and what follows it is left there.
+        path: A file that no other user can read; a pipe, such as ``/dev/fd/3``; or ``-`` for standard input,
+            of which only one line is consumed.
 
     Raises:
-        CredentialError: It cannot be read, others can read it, or its first line is no password.
+        CredentialError: The file cannot be read, other users can read it, or its first line is no password.
     """
     named = "standard input" if path == STDIN else path
     try:
@@ -159,13 +159,14 @@ def read_password_file(path: str) -> Password:
 
 
 def run_password_command(command: str) -> Password:
-    """Take the first line that a command prints. Blocks.
+    """Read a password from the first line that a command prints. Blocks.
 
     Args:
-        command: For ``/bin/sh -c``. Its standard input is empty; what it writes to standard error is seen.
+        command: A command for ``/bin/sh -c``. Its standard input is empty; its standard error is ours.
 
     Raises:
-        CredentialError: It cannot be run, fails, or its first line is no password. Its output is not told.
+        CredentialError: The command cannot be run or fails, or its first line is no password. The error never
+            contains the command's output.
     """
     try:
         with subprocess.Popen(  # noqa: S603 - the user's own command
@@ -185,7 +186,7 @@ def run_password_command(command: str) -> Password:
 
 
 def _first_line(descriptor: int) -> bytes:
-    """Read one line and nothing of the next, byte by byte: the rest may be meant for somebody else."""
+    """Read one line byte by byte, so that what follows is left for other readers of the descriptor."""
     line = bytearray()
     while len(line) <= LONGEST_BYTES and (byte := os.read(descriptor, 1)) not in {b"", b"\n"}:
         line += byte

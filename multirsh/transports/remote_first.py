@@ -2,13 +2,13 @@
 
 ``close()`` and ``abort()`` mean the same here: *we are done with this
 connection*. What is buffered is sent, the remote's FIN is waited for, then
-the socket is closed; ``close_order`` decides, this file only carries out.
+the socket is closed. ``close_order`` decides, and this module carries out.
 The protocol above is free at once, and the socket drains by callbacks of
-the loop, so nobody needs to await it: ``closed`` tells when and how it
-ended.
+the loop, so no task has to await it: the future ``closed`` is done when the
+socket is closed.
 
-asyncio's own transport is of no use for this: its ``close()`` is our FIN,
-and its ``abort()`` throws away the goodbye that makes the remote close.
+asyncio's own transport cannot be used for this: its ``close()`` sends our
+FIN, and its ``abort()`` discards the goodbye that makes the remote close.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from multirsh.transports.close_order import CloseOrder, Command, Event, State
 from multirsh.transports.tcp import BY_FIN, BY_RESET
 
 BUDGET_S: Final = 0.02
-"""Seconds of a turn of the loop for all that is read; what is left then comes in the next turn."""
+"""Seconds of one turn of the loop for reading; the rest is read in the next turn."""
 
 SLICE_S: Final = 0.004
-"""Seconds that one connection should use before the next is served."""
+"""Seconds that one connection may use before the next is served."""
 
 FIRST_SLICE_BYTES: Final = 16 * 1024
 LEAST_SLICE_BYTES: Final = 2 * 1024
@@ -44,10 +44,10 @@ Serve: TypeAlias = Callable[[], bool]
 
 
 class Slice:
-    """How many bytes a connection handles at once.
+    """The number of bytes that a connection handles at once.
 
     Attributes:
-        size: That many.
+        size: That number; it adapts to the cost of the bytes.
     """
 
     __slots__ = ("size",)
@@ -56,7 +56,7 @@ class Slice:
         self.size = FIRST_SLICE_BYTES
 
     def took(self, count: int, seconds: float) -> None:
-        """``count`` bytes took so many seconds: learn from it."""
+        """Adapt the size after ``count`` bytes took ``seconds`` to handle."""
         if seconds > SLICE_S:
             self.size = max(LEAST_SLICE_BYTES, self.size // 2)
         elif count >= self.size and seconds < SLICE_S / 4:
@@ -64,29 +64,28 @@ class Slice:
 
 
 class Turns:
-    """The queue of one loop's connections that have something left to read.
+    """The queue of one loop's connections that have more to read.
 
-    What is read is taken apart on the loop's thread, and the cost is that of the packets, not of the bytes:
-    a quarter of a megabyte of SSH packets that hold one byte each takes a tenth of a second. If every
-    connection took that in each turn of the loop, timers and signals would wait for all of them. So a turn of
-    the loop has a budget for what is read, and a connection that has used its *slice* goes to the end of a
-    queue.
+    Packets are parsed on the loop's thread, at a cost per packet rather than per byte: a quarter of a
+    megabyte of SSH packets of one byte each takes a tenth of a second. If every connection took that in each
+    turn of the loop, timers and signals would wait for all of them. So a turn of the loop has a budget for
+    reading, and a connection that has used its *slice* goes to the end of a queue.
 
     A slice is as many bytes as the connection is expected to handle within ``SLICE_S``: it shrinks when the
-    bytes turn out to be expensive, and grows when they are cheap, up to all that one recv(2) gives. A
-    connection that has little to read while there is time is served at once, and nothing is queued for it.
+    bytes turn out to be expensive, and grows when they are cheap, up to the most that one recv(2) returns. A
+    connection that has little to read while there is time is served at once, without the queue.
 
     Attributes:
-        clock: What time is measured by, in seconds.
+        clock: The clock that measures the time used, in seconds.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Clock = time.thread_time) -> None:
-        """Queue nothing yet.
+        """Make an empty queue.
 
         Args:
-            loop: Whose time is shared.
-            clock: By default the processor time of the thread: a machine that is busy otherwise does not
-                make bytes expensive.
+            loop: The loop whose time is shared.
+            clock: By default the processor time of the thread, which other load on the machine does not
+                affect.
         """
         self.clock = clock
         self._loop = loop
@@ -96,17 +95,17 @@ class Turns:
 
     @property
     def has_time(self) -> bool:
-        """Whether a connection may read at once; else it is to ``wait``."""
+        """Whether a connection may read at once; if not, it must ``wait``."""
         return not self._is_scheduled
 
     def used(self, seconds: float) -> None:
-        """A connection has used so many seconds, in its turn or at once."""
+        """Record that a connection has used ``seconds``, in its turn or at once."""
         self._used += seconds
         if self._used >= BUDGET_S:
             self._schedule()
 
     def wait(self, serve: Serve) -> None:
-        """Have ``serve`` called in turn, until it returns that there is no more."""
+        """Call ``serve`` in turn, until it returns ``False``."""
         self._queue.append(serve)
         self._schedule()
 
@@ -133,7 +132,7 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary(
 
 
 def turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
-    """The queue of ``loop``, whichever runs and fleets the connections belong to."""
+    """Return the queue of ``loop``, which all runs and fleets share."""
     turns = _turns.get(loop)
     if turns is None:
         turns = _turns[loop] = Turns(loop)
@@ -141,25 +140,25 @@ def turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
 
 
 READ_BYTES: Final = 256 * 1024
-"""Asked of one recv(2): asyncio's own figure, and several SSH packets. Handed on in slices (``turns``)."""
+"""The buffer of one recv(2): asyncio's own size, and several SSH packets. It is passed on in slices."""
 
 _UNWANTED: Final = bytearray(64 * 1024)
-"""Takes what nobody wants any more."""
+"""Receives data that is discarded."""
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 LOW_WATER_BYTES: Final = HIGH_WATER_BYTES // 4
-"""The protocol is asked to pause above the first and to go on at the second, as asyncio's transports do."""
+"""The protocol pauses writing above the first and resumes at the second, as with asyncio's transports."""
 
 
 class RemoteFirstTransport(asyncio.Transport):
-    """A connected stream socket, closed after the remote closed.
+    """A connected stream socket that is closed after the remote has closed.
 
-    Writes of one turn of the loop leave in one send(2): SSH frames a command in several small packets,
-    and each send is a system call and a segment (TCP_NODELAY is on).
+    All writes of one turn of the loop are sent by one send(2): SSH frames a command in several small packets,
+    and each send costs a system call and a segment (TCP_NODELAY is on).
 
     Attributes:
-        closed: Done when the socket is closed; its result is who closed first. It never fails and is
-            never cancelled by this transport.
+        closed: Done when the socket is closed; its result is the end that closed first. It never fails and
+            is never cancelled by this transport.
     """
 
     def __init__(
@@ -176,17 +175,17 @@ class RemoteFirstTransport(asyncio.Transport):
 
         Args:
             loop: A loop with ``add_reader``.
-            sock: Owned by the transport from here on.
-            close_timeout: Seconds from ``close()`` to a reset, if the remote's FIN does not come.
+            sock: The socket, which the transport owns from now on.
+            close_timeout: Seconds from ``close()`` to a reset, if the remote's FIN does not arrive.
             on_closed: Called once, right after the socket was closed.
-            spares_peer: Answer the remote's FIN by RST instead of FIN, so that the remote keeps no TIME_WAIT
-                either. For a remote that closes from a port it has few of; nothing is lost, since all that it
-                sent was read before its FIN.
-            turns: Parts the loop's time among connections; ``None`` for the loop's own.
+            spares_peer: Answer the remote's FIN with RST instead of FIN, so that the remote keeps no
+                TIME_WAIT either. This is for remotes that close from a scarce port; no data is lost, since
+                everything before the FIN has been read.
+            turns: Shares the loop's time among connections; ``None`` for the loop's own queue.
         """
         super().__init__()
         self._loop = loop
-        # Of a process that is killed the kernel closes the sockets, and its FIN would be the first.
+        # If this process is killed, the kernel closes its sockets, and that FIN would be the first.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, BY_RESET)
         self._sock = sock
         self._fd = sock.fileno()
@@ -218,50 +217,50 @@ class RemoteFirstTransport(asyncio.Transport):
         self.closed: asyncio.Future[ClosedBy] = loop.create_future()
 
     def attach(self, protocol: asyncio.Protocol) -> None:
-        """Give the connection to ``protocol`` and start to read."""
+        """Connect ``protocol`` to this transport and start reading."""
         self._protocol = protocol
         protocol.connection_made(self)
         self._watch_reader()
 
     @property
     def state(self) -> State:
-        """Where the connection is in the order of closing."""
+        """The connection's state in the order of closing."""
         return self._order.state
 
-    # What asyncio asks of a transport.
+    # The interface of asyncio.Transport.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``socket``, ``sockname`` or ``peername``; they stay known after the close."""
+        """Return ``socket``, ``sockname`` or ``peername``; they are available after the close, too."""
         return self._extra.get(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Change who is told of what arrives."""
+        """Set the protocol that receives the data from now on."""
         if not isinstance(protocol, asyncio.Protocol):
             raise TypeError("a stream needs an asyncio.Protocol")
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who is told of what arrives."""
+        """Return the protocol that receives the data."""
         if self._protocol is None:
             raise RuntimeError("no protocol is attached")
         return self._protocol
 
     def is_closing(self) -> bool:
-        """Whether we are done with it, or the remote is."""
+        """Whether either end has begun to close the connection."""
         return self._order.state is not State.OPEN
 
     def is_reading(self) -> bool:
-        """Whether what arrives is handed on."""
+        """Whether data is read and passed to the protocol."""
         return self._reader_watched and not self.is_closing()
 
     def pause_reading(self) -> None:
-        """Leave what arrives in the kernel, so that the remote is held back."""
+        """Leave data in the kernel's buffer, so that flow control stops the remote."""
         self._reading_paused = True
         if not self.is_closing():
             self._unwatch_reader()
 
     def resume_reading(self) -> None:
-        """Hand on what arrives again."""
+        """Pass data to the protocol again."""
         self._reading_paused = False
         if not self.is_closing():
             self._watch_reader()
@@ -269,7 +268,7 @@ class RemoteFirstTransport(asyncio.Transport):
                 self._wait()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the marks, in bytes, at which the protocol is asked to pause and to go on."""
+        """Set the marks, in bytes, at which the protocol is to pause and to resume writing."""
         if high is None:
             high = HIGH_WATER_BYTES if low is None else 4 * low
         if low is None:
@@ -279,15 +278,15 @@ class RemoteFirstTransport(asyncio.Transport):
         self._high_water, self._low_water = high, low
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """The marks, low then high, in bytes."""
+        """Return the low and the high mark, in bytes."""
         return self._low_water, self._high_water
 
     def get_write_buffer_size(self) -> int:
-        """Bytes not yet taken by the kernel."""
+        """Return the number of bytes that the kernel has not taken yet."""
         return self._buffered_bytes
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send ``data`` at the end of this turn of the loop; dropped once the connection is ending."""
+        """Send ``data`` at the end of this turn of the loop; once the connection is closing, drop it."""
         if self.is_closing() or not data:
             return
         self._buffer.append(bytes(data))
@@ -300,11 +299,11 @@ class RemoteFirstTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def can_write_eof(self) -> bool:
-        """No: a half-close is a FIN, and would make us the first to close."""
+        """Return ``False``: a half-close is a FIN, which would make us the first to close."""
         return False
 
     def write_eof(self) -> None:
-        """Refused: end of input travels inside the protocol above.
+        """Refuse a half-close: the protocol above has its own message for end of input.
 
         Raises:
             NotImplementedError: Always.
@@ -312,27 +311,27 @@ class RemoteFirstTransport(asyncio.Transport):
         raise NotImplementedError("no half-close: our FIN must not come before the remote's")
 
     def close(self) -> None:
-        """We are done: flush, wait for the remote's FIN until the close timeout, then close."""
+        """Flush, wait for the remote's FIN for at most the close timeout, then close the socket."""
         if self._order.closed_by is None:
             self._receive(Event.CLOSE_WANTED)
 
     def abort(self) -> None:
-        """The same as ``close()``: asyncssh aborts right after it has written its goodbye."""
+        """Do the same as ``close()``: asyncssh aborts right after it has written its goodbye."""
         self.close()
 
     def abandon(self) -> None:
-        """Reset at once. For a process that must go now; it is counted as ``reset``."""
+        """Reset the connection at once, because the process must exit now; it counts as ``reset``."""
         if self._order.closed_by is None:
             self._receive(Event.ABANDONED)
 
-    # The machine and its commands.
+    # The state machine and its commands.
 
     def _receive(self, event: Event, error: OSError | MemoryError | None = None) -> None:
         was_open = self._order.state is State.OPEN
         command = self._order.receive(event)
         if command is Command.FLUSH_UNTIL_DEADLINE:
             self._deadline = self._loop.call_later(self._close_timeout, self._receive, Event.DEADLINE)
-            self._watch_reader()  # even if reading was paused: the FIN is behind what nobody wants any more
+            self._watch_reader()  # even if reading was paused: the FIN comes after data that is discarded
             self._flush()
         elif command in {Command.CLOSE_SOCKET, Command.RESET_SOCKET}:
             self._release(reset=command is Command.RESET_SOCKET or self._spares_peer)
@@ -369,12 +368,12 @@ class RemoteFirstTransport(asyncio.Transport):
             self._reader_watched = False
 
     def _on_readable(self) -> None:
-        """Something has come: it is read at once if there is time in this turn of the loop."""
+        """Read at once if there is time in this turn of the loop, and else in turn."""
         if not self._is_waiting and (not self._turns.has_time or self._read()):
             self._wait()
 
     def _wait(self) -> None:
-        """Read on when it is this connection's turn."""
+        """Continue to read when it is this connection's turn."""
         if not self._is_waiting:
             self._is_waiting = True
             self._turns.wait(self._read_in_turn)
@@ -384,7 +383,7 @@ class RemoteFirstTransport(asyncio.Transport):
         return self._is_waiting
 
     def _read(self) -> bool:
-        """Hand on a slice of what has come; whether there is more of it."""
+        """Pass one slice of the received data to the protocol; return whether there is more."""
         if self.is_closing():
             self._came = b""
         elif self._reading_paused and self._broken is None:
@@ -412,11 +411,11 @@ class RemoteFirstTransport(asyncio.Transport):
         return bool(self._came)
 
     def _receive_some(self) -> None:
-        """Ask the socket for what has come, or how it ended."""
+        """Receive data from the socket, or handle its end."""
         if self._order.closed_by is not None:
             return
         try:
-            # What comes after we are done has no reader; only the FIN behind it matters.
+            # Data that arrives after close() is discarded; only the FIN after it matters.
             came = self._sock.recv_into(_UNWANTED) if self.is_closing() else self._recv()
         except (BlockingIOError, InterruptedError):
             return
@@ -434,10 +433,10 @@ class RemoteFirstTransport(asyncio.Transport):
             self._receive(Event.PEER_FIN)
 
     def _recv(self) -> int:
-        """Receive what is to be handed on, and say how many bytes it is.
+        """Receive data for the protocol and return the number of bytes.
 
         Raises:
-            OSError: There is nothing, or the connection is broken.
+            OSError: No data is available, or the connection is broken.
         """
         try:
             self._came = self._sock.recv(READ_BYTES)
@@ -463,7 +462,7 @@ class RemoteFirstTransport(asyncio.Transport):
                 self._break(error)
                 return
             self._buffered_bytes -= sent
-            # Not copied: what is left may be a whole input, and a send takes little of it.
+            # Not copied: the rest may be a whole input, of which each send takes little.
             self._buffer = [memoryview(rest)[sent:]] if sent < len(rest) else []
         if self._writing_paused and self._buffered_bytes <= self._low_water and self._protocol is not None:
             self._writing_paused = False
@@ -476,10 +475,10 @@ class RemoteFirstTransport(asyncio.Transport):
             self._receive(Event.FLUSHED)
 
     def _break(self, error: OSError) -> None:
-        """The remote takes nothing any more; what it said before that may still lie unread in the kernel.
+        """Stop writing after an error, but go on reading: the kernel may still hold data from the remote.
 
-        The reader finds it, and then the end. What the socket tells of the end is in ``error``: the kernel
-        reports it once, and to the first who asks.
+        The reader receives that data and then finds the end. ``error`` is kept to tell which end closed: the
+        kernel reports a socket error only once.
         """
         self._broken = error
         self._drop_buffer()
@@ -504,9 +503,9 @@ class RemoteFirstTransport(asyncio.Transport):
 
 
 def _event_of(error: OSError) -> Event:
-    """Tell from a socket's fatal error who ended the connection.
+    """Return the event that a socket's fatal error stands for.
 
     A reset that arrives after the remote's FIN (state CLOSE_WAIT) is reported as EPIPE, any other as
-    ECONNRESET: tcp_reset() in net/ipv4/tcp_input.c. So EPIPE says that their FIN was first.
+    ECONNRESET: tcp_reset() in net/ipv4/tcp_input.c. So EPIPE means that the remote's FIN was first.
     """
     return Event.PEER_FIN if error.errno == errno.EPIPE else Event.PEER_RESET

@@ -1,4 +1,4 @@
-"""Names to addresses, without stalling the loop: the shell around ``lookups``, with threads in it."""
+"""Resolves names to addresses in threads, so that slow look-ups do not block the loop."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from multirsh.shortage import NO_MEMORY, NO_THREAD, NoThreadError
 from multirsh.transports.threads import daemon_thread
 
 PROMPT_AT_ONCE: Final = 32
-"""Look-ups at once that have not yet shown to be slow."""
+"""The number of concurrent look-ups that are not slow yet."""
 
 SLOW_SECONDS: Final = 1.0
-"""From then on a look-up is slow: it goes on, and another one may begin beside it. glibc asks again after 5
-seconds (resolv.conf(5), timeout), so what is not there by now lacks an answer, and not a moment."""
+"""Seconds after which a look-up is slow: it goes on, and another one may begin beside it. glibc repeats a
+query after 5 seconds (resolv.conf(5), timeout), so a look-up of this age is probably waiting for that."""
 
 BELIEVED_SECONDS: Final = 60.0
-"""How long addresses are used again; getaddrinfo(3) does not tell the records' own times."""
+"""Seconds for which addresses are cached; getaddrinfo(3) does not return the records' own lifetimes."""
 
 NOT_FOUND_SECONDS: Final = 5.0
-"""How long a failure is: for those that ask together, not for those that try again."""
+"""Seconds for which a failure is cached: long enough for concurrent look-ups, but not for a retry."""
 
 
 class Name(NamedTuple):
-    """What is looked up once for all who ask.
+    """The key of a look-up, which is shared by all hosts that need it.
 
     Attributes:
-        host: As it was written.
+        host: The name as it was written.
         family: ``AF_INET``, ``AF_INET6`` or ``AF_UNSPEC``.
     """
 
@@ -53,11 +53,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """There are none.
+    """The result of a failed look-up.
 
     Attributes:
-        reason: The system's words.
-        is_ours: Whether that is this machine's fault, and not the name's.
+        reason: The system's error message.
+        is_ours: Whether the cause is on this machine, such as a lack of memory, and not in the name.
     """
 
     reason: str
@@ -68,19 +68,19 @@ Answer: TypeAlias = Found | NotFound
 
 
 class Lookups:
-    """Names on their way to the system's resolver, which may take long over some of them.
+    """The queue of names for the system's resolver, which may be slow for some of them.
 
-    Names that a host waits for go before those that are only looked up
-    ahead. A look-up cannot be called off once it has begun, so slow ones are
-    put up with, up to a bound, and prompt ones are not kept waiting by them.
+    Names that a host waits for go before those that are only prefetched. A
+    look-up cannot be cancelled once it has begun, so slow look-ups are
+    allowed, up to a bound, to run beside the others without delaying them.
     """
 
     def __init__(self, *, at_once: int, prompt_at_once: int = PROMPT_AT_ONCE) -> None:
-        """Begin with none.
+        """Make an empty queue.
 
         Args:
-            at_once: Look-ups under way at once at the most, slow ones included; 1 or more.
-            prompt_at_once: Of these, such as are not slow yet.
+            at_once: The most look-ups in progress at once, slow ones included; 1 or more.
+            prompt_at_once: The most of them that are not slow yet.
         """
         self._at_once = at_once
         self._prompt_at_once = prompt_at_once
@@ -90,22 +90,22 @@ class Lookups:
         self._under_way: dict[Name, float] = {}
 
     def prefetch(self, name: Name) -> None:
-        """Somebody will ask for ``name``."""
+        """Queue ``name``, which a host will need later."""
         if name not in self._under_way and name not in self._needed:
             self._ahead.setdefault(name)
 
     def ask(self, name: Name) -> None:
-        """Somebody waits for ``name``, until ``leave``."""
+        """Queue ``name``, which a host waits for until it calls ``leave``."""
         self._askers[name] = self._askers.get(name, 0) + 1
         if name not in self._under_way:
             self._ahead.pop(name, None)
             self._needed.setdefault(name)
 
     def leave(self, name: Name) -> bool:
-        """Who asked waits no more.
+        """End one wait for ``name``.
 
         Returns:
-            Whether the look-up was dropped: it had not begun, and nobody else waits for it.
+            Whether the look-up was dropped: it had not begun, and no other host waits for it.
         """
         self._askers[name] -= 1
         if self._askers[name]:
@@ -117,7 +117,7 @@ class Lookups:
         return True
 
     def begin(self, now: float) -> list[Name]:
-        """Take the names whose look-up begins now."""
+        """Remove and return the names whose look-up is to begin now."""
         begun = []
         while (self._needed or self._ahead) and self._has_place(now):
             waiting = self._needed or self._ahead
@@ -128,11 +128,11 @@ class Lookups:
         return begun
 
     def ended(self, name: Name) -> None:
-        """A look-up has ended."""
+        """Record that the look-up of ``name`` has ended."""
         del self._under_way[name]
 
     def next_begin(self, now: float) -> float | None:
-        """When ``begin`` is worth a call although nothing has ended; ``None`` if then only."""
+        """Return when to call ``begin`` even if no look-up ends before; ``None`` if it would begin none."""
         if not (self._needed or self._ahead) or len(self._under_way) >= self._at_once:
             return None
         return min((began for began in self._under_way.values() if not _is_slow(began, now)), default=now) + (
@@ -149,7 +149,7 @@ def _is_slow(began: float, now: float) -> bool:
 
 
 class Answers:
-    """What was found, until it is too old."""
+    """The cache of results."""
 
     def __init__(self) -> None:
         self._known: dict[Name, tuple[float, Answer]] = {}
@@ -159,12 +159,12 @@ class Answers:
         return len(self._known)
 
     def get(self, name: Name, now: float) -> Answer | None:
-        """The answer, if it is known and not too old at ``now``."""
+        """Return the cached result, unless it has expired at ``now``."""
         until, answer = self._known.get(name, (now, None))
         return answer if until > now else None
 
     def put(self, name: Name, answer: Answer, now: float) -> None:
-        """Remember an answer, and forget those that are too old."""
+        """Store a result, and remove those that have expired."""
         while self._ends and self._ends[0][0] <= now:
             until, old = heapq.heappop(self._ends)
             if self._known.get(old, (None, None))[0] == until:
@@ -175,20 +175,20 @@ class Answers:
 
 
 LOOKUPS_AT_ONCE: Final = 128
-"""Threads in getaddrinfo(3) at the most; each may block for as long as the resolver's own timeout."""
+"""The most threads in getaddrinfo(3); each may block for as long as the resolver's own timeout."""
 
 
 SLOW_S: Final = 1.0
-"""Seconds from which on a look-up is worth a word."""
+"""Seconds after which a look-up is reported as slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One place to connect to, as getaddrinfo(3) gives it.
+    """One address to connect to, from getaddrinfo(3).
 
     Attributes:
         family: ``AF_INET`` or ``AF_INET6``.
-        sockaddr: What ``connect`` takes.
+        sockaddr: The argument for ``connect``.
     """
 
     family: socket.AddressFamily
@@ -199,8 +199,8 @@ class NameNotFound(Exception):  # noqa: N818 - what it means the dialler says
     """A name has no address.
 
     Attributes:
-        reason: The system's words.
-        is_ours: Whether this machine could not look it up, whatever the name.
+        reason: The system's error message.
+        is_ours: Whether the cause is on this machine, and not in the name.
     """
 
     def __init__(self, reason: str, *, is_ours: bool = False) -> None:
@@ -211,11 +211,11 @@ class NameNotFound(Exception):  # noqa: N818 - what it means the dialler says
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A name that is waited for.
+    """A look-up that at least one host waits for.
 
     Attributes:
-        answer: What it will come to.
-        since: When it was asked for first.
+        answer: Its result.
+        since: When it was first needed, in seconds on the loop's clock.
     """
 
     answer: asyncio.Future[Answer]
@@ -223,11 +223,11 @@ class _Asked:
 
 
 LookUp: TypeAlias = Callable[[Name], Answer]
-"""Blocks for as long as it takes; called in a thread."""
+"""Looks up a name. Blocks, so it is called in a thread."""
 
 
 def look_up(name: Name) -> Answer:
-    """Ask the system: getaddrinfo(3)."""
+    """Look up a name with getaddrinfo(3). Blocks."""
     try:
         found = _addresses(name.host, 0, name.family, 0)
     except UnicodeError:
@@ -238,18 +238,18 @@ def look_up(name: Name) -> Answer:
 
 
 class Resolver:
-    """Looks names up, each in a thread of its own and once for all who ask; some before their turn.
+    """Looks up names, each in its own thread and once for all hosts that need it, some of them in advance.
 
-    Who waits for a name may be cancelled at any time; the look-up goes on for
-    the others. Nothing of it has to be closed: its threads are daemons.
+    A task that waits for a name may be cancelled at any time; the look-up goes
+    on for the others. A resolver need not be closed: its threads are daemons.
     """
 
     def __init__(self, *, at_once: int = LOOKUPS_AT_ONCE, look_up: LookUp = look_up) -> None:
-        """Begin with nothing known.
+        """Make a resolver with an empty cache.
 
         Args:
-            at_once: Look-ups at once; a descriptor or two each.
-            look_up: How a name is looked up.
+            at_once: The most look-ups at once; each uses one or two descriptors.
+            look_up: The function that looks up one name.
         """
         self._look_up = look_up
         self._lookups = Lookups(at_once=at_once)
@@ -258,31 +258,31 @@ class Resolver:
         self._timer: asyncio.TimerHandle | None = None
 
     def prefetch(self, host: str, family: int = socket.AF_UNSPEC) -> None:
-        """Begin to look ``host`` up if it is a name: it will be asked for soon."""
+        """Start to look up ``host``, which will be needed soon, if it is a name."""
         name = Name(host, family)
         if self._answers.get(name, _now()) is None and not _is_literal(host):
             self._lookups.prefetch(name)
             self._begin()
 
     def known(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
-        """The addresses of a name whose answer is still believed; nothing is looked up."""
+        """Return the cached addresses of a name, without a look-up."""
         answer = self._answers.get(Name(host, family), _now())
         return (
             [] if answer is None or isinstance(answer, NotFound) else [one[0] for _, one in answer.addresses]
         )
 
     def slow(self, now: float) -> int:
-        """How many names are waited for that were asked for ``SLOW_S`` ago or earlier."""
-        # In the order of asking, so those are the first.
+        """Return the number of look-ups that hosts have been waiting for since ``SLOW_S`` or longer."""
+        # The dict is in the order of asking, so the oldest come first.
         return sum(
             1 for _ in itertools.takewhile(lambda asked: asked.since <= now - SLOW_S, self._awaited.values())
         )
 
     async def resolve(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[Address]:
-        """Turn a name or an IP literal into addresses, in the order to try them.
+        """Resolve a name or an IP literal to addresses, in the order in which to try them.
 
         Raises:
-            NameNotFound: There are none.
+            NameNotFound: The name has no address.
         """
         try:
             # A literal, with a zone or without, needs no look-up and so no thread.
@@ -312,7 +312,7 @@ class Resolver:
                 del self._awaited[name]
 
     def _begin(self) -> None:
-        """Begin what may begin now, and see to it that what may begin later does."""
+        """Start the look-ups that may begin now, and set a timer for those that may begin later."""
         for name in self._lookups.begin(_now()):
             try:
                 looking = daemon_thread(partial(self._look_up, name), name="multirsh-resolve")
@@ -352,7 +352,7 @@ def _addresses(host: str, port: int, family: int, flags: int) -> list[Address]:
 
 
 def _is_literal(host: str) -> bool:
-    """Whether getaddrinfo(3) would not have to look ``host`` up; what is no name at all is taken for one."""
+    """Whether ``host`` needs no look-up, because it is an IP literal or not a valid name."""
     try:
         _addresses(host, 0, socket.AF_UNSPEC, socket.AI_NUMERICHOST)
     except UnicodeError:

@@ -1,6 +1,6 @@
-"""TCP sockets of this machine: how they are bound and connected, which address wins, and why none did.
+"""Binds and connects TCP sockets, tries the addresses of a host, and words the errors.
 
-A host's addresses are tried a little after one another; the first that connects wins::
+The addresses of a host are tried with a short delay in between; the first that connects wins::
 
     2001:db8::1   SYN ......................... reset by us, once another has won
     192.0.2.1       250 ms   SYN  SYN-ACK       wins
@@ -38,7 +38,7 @@ _LOCAL_ERRORS: Final = {
     errno.ENOBUFS: (ErrorKind.MEMORY, "no buffer is left in this machine's kernel"),
     errno.ENOMEM: (ErrorKind.MEMORY, "no memory is left on this machine"),
 }
-"""What is this machine's fault and not the host's."""
+"""Errors whose cause is on this machine and not on the host."""
 
 _TELLING: Final = (
     ErrorKind.REFUSED,
@@ -50,11 +50,11 @@ _TELLING: Final = (
     ErrorKind.FILES,
     ErrorKind.MEMORY,
 )
-"""Of several addresses' errors, which tells most of the host: that somebody answered, then that nobody did,
-then that this machine could not ask; a family without a route tells least."""
+"""The order in which to pick from the errors of several addresses: first that the host answered, then that it
+did not, then that this machine could not try; a family without a route comes last."""
 
 _NAMED: Final = 4
-"""So many of a host's addresses are named in its error."""
+"""The most addresses that the error of a host names."""
 
 _ROUTE_ERRORS: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
@@ -63,7 +63,7 @@ class DialError(Exception):
     """No TCP connection could be made.
 
     Attributes:
-        status: What the host's result will be.
+        status: The status of the host's result.
         failure: Kind, phase and message.
     """
 
@@ -74,7 +74,7 @@ class DialError(Exception):
 
 
 def dial_error(error: OSError) -> DialError:
-    """Tell what a failed connect means."""
+    """Return the error for a failed connect."""
     code = error.errno
     if code in _LOCAL_ERRORS:
         kind, message = _LOCAL_ERRORS[code]
@@ -94,13 +94,13 @@ def dial_error(error: OSError) -> DialError:
 
 
 def none_connected(failures: Sequence[tuple[str, OSError | DialError]]) -> DialError:
-    """Tell what it means that no address of a host could be connected to.
+    """Return the error for a host none of whose addresses could be connected to.
 
     Args:
-        failures: Each address that was tried, with why not; one or more.
+        failures: Each address that was tried, with its error; one or more.
 
     Returns:
-        The one error there is, or the most telling, with what was tried in its message.
+        The most informative of the errors; if there are several, its message lists the addresses.
     """
     errors = [error if isinstance(error, DialError) else dial_error(error) for _, error in failures]
     if len(errors) == 1:
@@ -121,31 +121,31 @@ def _rank(kind: ErrorKind) -> int:
 
 
 def local_error(kind: ErrorKind, message: str, phase: Phase) -> DialError:
-    """A failure that is this machine's fault and not the host's."""
+    """Return an error whose cause is on this machine and not on the host."""
     return DialError(Status.LOCAL, Failure(kind, phase, message))
 
 
 SockAddr: TypeAlias = tuple[Any, ...]
-"""As the socket module has it: ``(address, port)``, for IPv6 with flow label and zone."""
+"""An address of the socket module: ``(address, port)``, and for IPv6 also flow label and zone."""
 
 BY_RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER by which close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1)."""
+"""The value of SO_LINGER with which close(2) sends RST and keeps no state (socket(7), RFC 9293 3.10.7.1)."""
 
 BY_FIN: Final = struct.pack("ii", 0, 0)
-"""SO_LINGER by which close(2) sends FIN."""
+"""The value of SO_LINGER with which close(2) sends FIN."""
 
 NO_PRIVILEGE: Final = (
     "local ports below 1024 need the capability CAP_NET_BIND_SERVICE: give it to the interpreter with"
-    " 'sudo setcap cap_net_bind_service=+ep {python}', run as root, or let everybody bind them with"
+    " 'sudo setcap cap_net_bind_service=+ep {python}', run as root, or let all users bind them with"
     " 'sudo sysctl net.ipv4.ip_unprivileged_port_start=512'"
 )
 
 
 class PortRefused(Exception):  # noqa: N818 - another port may do
-    """The kernel does not grant the port that was leased.
+    """The kernel refused the port that was leased.
 
     Attributes:
-        four_tuple: Whether it is in use towards this destination (connect), and not as such (bind).
+        four_tuple: Whether only the four-tuple is in use (connect), and not the port as such (bind).
     """
 
     def __init__(self, *, four_tuple: bool) -> None:
@@ -154,13 +154,13 @@ class PortRefused(Exception):  # noqa: N818 - another port may do
 
 
 def endpoint(sockaddr: SockAddr) -> Endpoint:
-    """The address without its zone, and the port."""
+    """Return the address, without its zone, and the port."""
     return Endpoint(_without_zone(str(sockaddr[0])), int(sockaddr[1]))
 
 
 @lru_cache(maxsize=4096)
 def _without_zone(text: str) -> str:
-    """The address as ``Endpoint`` has it; asked four times a connection, half of them for our own address."""
+    """Return the address in the form of ``Endpoint``; cached, since each connection needs it four times."""
     address, _, _zone = text.partition("%")
     ip = ipaddress.ip_address(address)
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
@@ -168,15 +168,15 @@ def _without_zone(text: str) -> str:
 
 
 def family_of(address: str) -> socket.AddressFamily:
-    """``AF_INET`` or ``AF_INET6``, of a numeric address."""
+    """Return the family of a numeric address, ``AF_INET`` or ``AF_INET6``."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def own_address(text: str) -> str:
-    """Check that ``text`` is a numeric address that connections may leave from.
+    """Check that ``text`` is a numeric address of this machine, and return it in its usual form.
 
     Raises:
-        UsageError: It is none, or none of this machine's.
+        UsageError: It is not numeric, or not an address of this machine.
     """
     hint = "give one of those that 'ip address' lists"
     try:
@@ -192,7 +192,7 @@ def own_address(text: str) -> str:
 
 
 def source_towards(address: Address) -> SockAddr:
-    """The local address that a connection would leave from: the kernel's choice of route, and no packet.
+    """Return the local address that the kernel would choose for a connection; this sends no packet.
 
     Raises:
         OSError: There is no route.
@@ -206,22 +206,22 @@ def source_towards(address: Address) -> SockAddr:
 async def connected(
     address: Address, lease: Lease, *, source: SockAddr, bind_source: bool, window: range | None
 ) -> socket.socket:
-    """Connect by the lease.
+    """Connect from the port of the lease.
 
     Args:
-        address: Where to.
-        lease: Which port to leave from.
+        address: The remote address.
+        lease: The lease of the local port.
         source: The local address.
-        bind_source: Whether it was chosen by somebody, and is not only what the kernel would choose.
+        bind_source: Whether the local address was given, rather than chosen by the kernel.
         window: The ephemeral ports to choose from; ``None`` for all.
 
     Returns:
-        A connected, non-blocking socket; closed again whatever interrupts.
+        A connected, non-blocking socket. On any error or cancellation it is reset.
 
     Raises:
-        PortRefused: Another port may do.
-        DialError: The address or the port is not ours to bind.
-        OSError: Of connect(2).
+        PortRefused: The port is in use; another may work.
+        DialError: This user may not bind the port, or the address is not one of this machine.
+        OSError: connect(2) failed.
     """
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
@@ -245,17 +245,17 @@ async def connected(
 
 
 def reset(sock: socket.socket) -> None:
-    """Close without a FIN, and so without TIME_WAIT: a connection, if there is one, is reset (socket(7))."""
+    """Close without a FIN, and so without TIME_WAIT, by resetting the connection, if any (socket(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, BY_RESET)
     sock.close()
 
 
 def bind(sock: socket.socket, source: SockAddr, port: int) -> None:
-    """Bind, and tell apart what another port would mend from what it would not.
+    """Bind to ``port``, and tell errors that another port may avoid from those that it cannot.
 
     Raises:
-        PortRefused: Another port may do.
-        DialError: The address or the port is not ours to bind.
+        PortRefused: The port is in use; another may work.
+        DialError: This user may not bind the port, or the address is not one of this machine.
     """
     try:
         sock.bind((source[0], port, *source[2:]))
@@ -282,17 +282,17 @@ async def _connect(sock: socket.socket, address: Address) -> None:
 
 
 ATTEMPT_DELAY_SECONDS: Final = 0.25
-"""From one attempt to the next, while none has failed (RFC 8305, section 8: Connection Attempt Delay)."""
+"""Seconds between two attempts while none has failed (RFC 8305, section 8: Connection Attempt Delay)."""
 
 Connected = TypeVar("Connected")
-"""What an attempt gives."""
+"""The result of a successful attempt."""
 
 
-class NoneConnected(Exception):  # noqa: N818 - what it means the dialler says
+class NoneConnected(Exception):  # noqa: N818 - the dialler turns it into an error
     """No address could be connected to.
 
     Attributes:
-        failures: Each address that was tried, in order, with why not.
+        failures: Each address that was tried, in order, with its error.
     """
 
     def __init__(self, failures: Sequence[tuple[Address, OSError | DialError]]) -> None:
@@ -301,10 +301,10 @@ class NoneConnected(Exception):  # noqa: N818 - what it means the dialler says
 
 
 def interleaved(addresses: Sequence[Address]) -> list[Address]:
-    """Put the families by turns, the first address's first; within a family the order stays.
+    """Alternate between the families, beginning with that of the first address; keep the order within each.
 
-    The order that comes in is getaddrinfo(3)'s (RFC 6724), in which all addresses of a family that does not
-    work may stand before the first that does. An address that stands there twice is left out once.
+    The input is in the order of getaddrinfo(3) (RFC 6724), in which all addresses of a family that does not
+    work may come before the first of one that does. Duplicates are removed.
 
     Source: RFC 8305, section 4, with a First Address Family Count of 1.
     """
@@ -315,17 +315,17 @@ def interleaved(addresses: Sequence[Address]) -> list[Address]:
 
 
 class Spare:
-    """Sockets beside one for each host, for those that try several addresses at once.
+    """The sockets that hosts may use beyond one each, to try several addresses at once.
 
     Args:
-        sockets: How many; ``None`` for any number.
+        sockets: Their number; ``None`` for no limit.
     """
 
     def __init__(self, sockets: int | None = None) -> None:
         self._left = sockets
 
     def take(self) -> bool:
-        """Take one, if there is one."""
+        """Take one socket; return whether one was left."""
         if self._left is None:
             return True
         if not self._left:
@@ -334,24 +334,23 @@ class Spare:
         return True
 
     def give_back(self) -> None:
-        """Give back what was taken."""
+        """Give one socket back."""
         if self._left is not None:
             self._left += 1
 
 
 class Race:
-    """Which address is tried when; pure.
+    """Decides when each address is tried; pure.
 
-    The next begins as soon as the newest has failed, or when it has had its time.
+    The next attempt begins as soon as the newest has failed, or when the delay has passed.
     """
 
     def __init__(self, count: int, *, delay: float) -> None:
-        """Begin with none tried.
+        """Begin with no address tried.
 
         Args:
-            count: How many addresses there are.
-            delay: Seconds that an attempt has before the next begins beside it; infinite for one after
-                another.
+            count: The number of addresses.
+            delay: Seconds from one attempt to the next beside it; infinite for one attempt at a time.
         """
         self._count = count
         self._delay = delay
@@ -366,14 +365,14 @@ class Race:
 
     @property
     def next_at(self) -> float | None:
-        """When the next may begin, on the clock of ``begin``; ``None`` if there is no other."""
+        """When the next attempt may begin, on the clock of ``begin``; ``None`` if no address is left."""
         return None if self._begun == self._count else self._next_at
 
     def begin(self, now: float) -> int:
-        """The next attempt begins.
+        """Begin the next attempt.
 
         Returns:
-            Which of the addresses it is for.
+            The index of its address.
         """
         number = self._begun
         self._begun += 1
@@ -382,11 +381,11 @@ class Race:
         return number
 
     def postpone(self, now: float) -> None:
-        """The next could not begin although it was time."""
+        """Put off the next attempt, which could not begin although it was due."""
         self._next_at = now + self._delay
 
     def failed(self, number: int) -> None:
-        """An attempt has failed."""
+        """Record that an attempt has failed."""
         self._under_way.remove(number)
         if number == self._begun - 1 or not self._under_way:
             self._next_at = float("-inf")
@@ -400,21 +399,21 @@ async def first_to_connect(
     spare: Spare,
     delay: float = ATTEMPT_DELAY_SECONDS,
 ) -> Connected:
-    """Connect to the first of ``addresses`` that lets us.
+    """Connect to the first of ``addresses`` that accepts the connection.
 
     Args:
-        addresses: In the order to try them; one or more.
-        connect: Tries one; raises OSError or DialError, and leaves nothing behind when it is cancelled.
-        discard: Throws away a connection that is not wanted; called at once, and must not fail.
-        spare: Sockets for attempts beside a host's first; where there is none, the next address waits for a
+        addresses: The addresses, in the order in which to try them; one or more.
+        connect: Connects to one address. It raises OSError or DialError, and cleans up when cancelled.
+        discard: Closes a connection that is not needed; it must not block or fail.
+        spare: The sockets for attempts beside a host's first; if none is left, the next address waits for a
             failure.
         delay: As for ``Race``.
 
     Returns:
-        The winner's; every other attempt has ended, and what it had was thrown away.
+        The result of the winning attempt. All others have ended, and their connections are discarded.
 
     Raises:
-        NoneConnected: All have failed.
+        NoneConnected: All attempts have failed.
     """
     if len(addresses) > 1:
         return await _Runner(addresses, connect, discard, spare, Race(len(addresses), delay=delay)).run()
@@ -426,7 +425,7 @@ async def first_to_connect(
 
 
 class _Runner(Generic[Connected]):
-    """The shell around a ``Race``."""
+    """Carries out the attempts of a ``Race``."""
 
     def __init__(
         self,
@@ -450,7 +449,7 @@ class _Runner(Generic[Connected]):
         """Run the race.
 
         Raises:
-            NoneConnected: All have failed.
+            NoneConnected: All attempts have failed.
         """
         try:
             async with asyncio.TaskGroup() as group:

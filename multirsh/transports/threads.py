@@ -1,4 +1,4 @@
-"""Calls that may block for long, in daemon threads."""
+"""Runs calls that may block for long in daemon threads."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from multirsh.shortage import NoThreadError, relieve
 Answer = TypeVar("Answer")
 
 BETWEEN_TRIES_S = 0.05
-"""Seconds until the loop is told once more, where there was no memory to tell it."""
+"""Seconds between two tries to wake the loop while there is no memory for it."""
 
 
 def daemon_thread(call: Callable[[], Answer], *, name: str, or_here: bool = False) -> asyncio.Future[Answer]:
-    """Start ``call`` in a thread of its own, which nobody waits for at exit.
+    """Start ``call`` in its own daemon thread, which the program does not wait for at exit.
 
-    For a slow resolver, or a person at a prompt: the loop's own executor has few threads, which such
-    calls would hold, and it joins them when the program ends, so that Ctrl-C would not end it.
+    This is for a slow resolver, or for a prompt: the loop's own executor has few threads, which such calls
+    would occupy, and it joins them when the program ends, so that Ctrl-C would not end it.
 
     Args:
-        call: Goes on to its end, even if nobody wants its answer any more.
+        call: The call, which runs to its end even if the future is cancelled.
         name: The thread's name.
-        or_here: Make the call at once, in this thread, where none can be started. The loop waits for it then.
+        or_here: If no thread can be started, make the call at once in this thread, blocking the loop.
 
     Returns:
-        What ``call`` returns or raises.
+        A future for the result or the exception of ``call``.
 
     Raises:
         NoThreadError: No thread can be started.
@@ -45,7 +45,7 @@ def daemon_thread(call: Callable[[], Answer], *, name: str, or_here: bool = Fals
 
 
 class _Asked(Generic[Answer]):
-    """A call, and what it comes to."""
+    """A call and the future of its result."""
 
     def __init__(self, call: Callable[[], Answer]) -> None:
         self._call = call
@@ -53,14 +53,14 @@ class _Asked(Generic[Answer]):
         self.answer: asyncio.Future[Answer] = self._loop.create_future()
 
     def work(self) -> None:
-        """Make the call in a thread, and tell the loop."""
+        """Make the call in a thread, and pass its result to the loop."""
         tell = self.made()
         while True:
             try:
                 self._loop.call_soon_threadsafe(tell)
             except RuntimeError:
                 return  # the loop is closed: the program is over
-            except MemoryError:  # whoever asked must not wait for ever
+            except MemoryError:  # the awaiting task must not wait for ever
                 relieve()
                 time.sleep(BETWEEN_TRIES_S)
             else:
@@ -70,15 +70,15 @@ class _Asked(Generic[Answer]):
         """Make the call.
 
         Returns:
-            What the loop is to do then.
+            The callback that sets the future's result, for the loop.
         """
         try:
             return _later(self._give, self._call())
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
+        except Exception as error:  # noqa: BLE001 - any exception goes to the awaiting task
             return _later(self._fail, error)
 
     def _give(self, result: Answer) -> None:
-        if not self.answer.done():  # cancelled meanwhile: nobody wants it any more
+        if not self.answer.done():  # it may have been cancelled meanwhile
             self.answer.set_result(result)
 
     def _fail(self, error: Exception) -> None:
@@ -87,11 +87,11 @@ class _Asked(Generic[Answer]):
 
 
 async def in_daemon_thread(call: Callable[[], Answer], *, name: str, or_here: bool = False) -> Answer:
-    """The same, awaited.
+    """Await ``call`` in a daemon thread, as ``daemon_thread`` starts it.
 
     Raises:
-        Exception: Whatever ``call`` raises.
-        NoThreadError: As above.
+        Exception: Any exception of ``call``.
+        NoThreadError: No thread can be started.
     """
     return await daemon_thread(call, name=name, or_here=or_here)
 

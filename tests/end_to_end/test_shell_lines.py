@@ -1,4 +1,4 @@
-"""The shell where its lines come from a pipe, over real sshd."""
+"""The shell with lines from a pipe, over real sshd."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ SHELL = ("shell", "-f", "hosts.yaml", "-g", "few")
 LOGIN = r"Accepted publickey for"
 
 
-def test_lines_are_run_one_after_the_other(
-    on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
-) -> None:
+def test_lines_are_run_in_order(on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace) -> None:
     logins = sshd.log.count(LOGIN)
     done = on_sshd(*SHELL, stdin=b"# a comment\necho one\n\n@h[01-02]\n=\necho two\n!cat; echo here\nexit 3")
     assert done.out.endswith("---- h[01-02] (2)\ntwo\nhere\n")
@@ -36,7 +34,7 @@ def test_lines_are_run_one_after_the_other(
 
 
 @pytest.mark.parametrize("line", ["-@few", ".nosuch"])
-def test_a_line_that_cannot_be_meant_ends_it_before_others_hit_the_wrong_hosts(
+def test_a_line_with_an_error_ends_the_shell_before_others_run_on_the_wrong_hosts(
     on_sshd: Program, line: str
 ) -> None:
     done = on_sshd(*SHELL, stdin=f"echo one\n{line}\necho two\n".encode())
@@ -44,7 +42,7 @@ def test_a_line_that_cannot_be_meant_ends_it_before_others_hit_the_wrong_hosts(
     assert done.out.count("one") == 5
 
 
-def test_every_line_is_a_run_of_its_own_in_json(on_sshd: Program) -> None:
+def test_every_line_is_a_run_with_its_own_id_in_json(on_sshd: Program) -> None:
     done = on_sshd(*SHELL, "--json", stdin=b"echo one\necho two\n")
     events = [json.loads(line) for line in done.out.splitlines()]
     assert len({event["run"] for event in events}) == 2
@@ -77,7 +75,7 @@ def test_a_signal_ends_the_command_and_the_shell(
     assert not in_module_namespace.client_side([sshd.port])
 
 
-def test_a_signal_while_it_waits_for_a_line_ends_it(on_sshd: Program) -> None:
+def test_a_signal_while_it_waits_for_a_line_ends_the_shell(on_sshd: Program) -> None:
     with subprocess.Popen(
         [*MULTIRSH, *SHELL],
         stdin=subprocess.PIPE,
@@ -116,7 +114,7 @@ def test_a_shell_that_is_killed_leaves_no_port_in_time_wait(
     assert not in_module_namespace.client_side([sshd.port])
 
 
-def test_a_reader_who_has_enough_ends_it(on_sshd: Program) -> None:
+def test_a_reader_that_closes_the_pipe_ends_the_shell(on_sshd: Program) -> None:
     done = on_sshd.shell(
         "printf 'echo one\\necho two\\necho three\\n' | multirsh shell -f hosts.yaml -a | head -n 1;"
         " echo ${PIPESTATUS[1]}"
@@ -125,7 +123,7 @@ def test_a_reader_who_has_enough_ends_it(on_sshd: Program) -> None:
     assert done.out.count(": ") == 1
 
 
-def test_standard_input_is_taken_once(on_sshd: Program) -> None:
+def test_standard_input_cannot_be_both_hosts_file_and_lines(on_sshd: Program) -> None:
     done = on_sshd("shell", "-f", "-", stdin=b"h01\n")
     assert done.code == 2
     assert "-f - reads standard input, where the shell's lines come from" in done.err

@@ -1,4 +1,4 @@
-"""The shell at a terminal, over real sshd: typed into tmux, looked at on its screen."""
+"""The shell at a terminal, over real sshd: keys go to tmux, and the tests read its screen."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_session(screen: Window, on_sshd: Program, sshd: Daemon, in_module_nam
     screen.line("!printf 'here: %s' $((6 * 7))")  # without the end of a line
     screen.expect(r"^here: 42 *$")
     screen.line(".statsu")
-    screen.expect(r"there is no order \.statsu; did you mean status\?$")
+    screen.expect(r"there is no shell command \.statsu; did you mean \.status\?$")
     screen.key("C-d")
     screen.expect(r"^ended 2$")
     assert not in_module_namespace.client_side([sshd.port])
@@ -89,7 +89,7 @@ def test_ctrl_c_ends_the_command_and_not_the_shell(screen: Window, remotes: Remo
     assert "h05: after" in shown
     assert sshd.log.count(LOGIN) == logins + 5
 
-    # Nor does it where it is for a command of this machine.
+    # Nor does it end the shell while a local command runs.
     screen.line("!trap '' INT; echo up; read line; echo got $line")
     screen.expect(r"^up$")
     for number in range(1, 6):  # more often than would end a run for good
@@ -126,13 +126,13 @@ def test_tab_completes_and_lines_come_back(screen: Window) -> None:
     screen.expect(r"> echo plain$")
 
 
-def test_pasted_lines_are_run_in_turn_up_to_one_that_cannot_be_meant(screen: Window) -> None:
+def test_pasted_lines_are_run_in_turn_up_to_the_first_error(screen: Window) -> None:
     screen.paste("echo first\n@h02\necho second\n@nobody\necho never\n\n@h03\n")
     screen.key("Enter")
-    shown = screen.expect(r"^multirsh: not run, of what was pasted: 2 lines$")
+    shown = screen.expect(r"^multirsh: 2 lines of what was pasted were not run$")
     assert "h05: first" in shown
     assert "h02: second" in shown
-    screen.expect(r"(?s)not run.*^h02 \(1\)>$")
+    screen.expect(r"(?s)were not run.*^h02 \(1\)>$")
     assert ": never" not in screen.shown
 
 
@@ -148,8 +148,8 @@ def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Window, rem
     shown = screen.expect(r"(?s)^5 hosts: 5 ok.*^1 host: 1 ok")
     assert "h02: next" in shown
 
-    # After a line that is given up, or cannot be meant, it is not run; here some of it comes in one piece
-    # with that, as from a terminal that cannot tell pasting from typing.
+    # It is not run after a line that was interrupted or had an error. Here part of it arrives together with
+    # that line, as from a terminal without bracketed paste.
     screen.type(f"{remotes.marking()}\recho never\r")
     remotes.wait_for(6)
     screen.line("echo nor this")
@@ -157,14 +157,14 @@ def test_what_is_typed_while_a_command_runs_is_the_next_line(screen: Window, rem
     screen.expect(r"^1 host: 1 cancelled")
     screen.type("@nobody\recho never\r")
     screen.expect(r"nobody is not in the hosts of this shell")
-    screen.expect(r"^multirsh: not run: what was typed ahead$")
+    screen.expect(r"^multirsh: what was typed ahead was not run$")
     screen.line("echo at last")
     shown = screen.expect(r"^h02: at last$")
     assert ": never" not in shown
     assert ": nor this" not in shown
 
 
-def test_what_was_lost_is_opened_anew_and_told(screen: Window, sshd: Daemon) -> None:
+def test_lost_connections_are_opened_again_and_reported(screen: Window, sshd: Daemon) -> None:
     screen.line("true")
     screen.expect(r"^5 hosts: 5 ok")
     for pid in sshd.processes():
@@ -175,7 +175,7 @@ def test_what_was_lost_is_opened_anew_and_told(screen: Window, sshd: Daemon) -> 
     assert "connections lost meanwhile, opened anew: h[01-05]" in shown
 
 
-def test_a_terminal_that_goes_away_ends_it_in_order(
+def test_a_terminal_that_hangs_up_ends_the_shell_in_order(
     screen: Window, sshd: Daemon, in_module_namespace: Namespace, remotes: Remotes
 ) -> None:
     screen.line(remotes.marking())

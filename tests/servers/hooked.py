@@ -411,12 +411,21 @@ class HookedServer(Stoppable):
             await self._conduct.session(process, link)
 
     async def _end(self) -> None:
+        # Connections that have been accepted get their transports before the listener is closed: asyncio's
+        # server takes none afterwards, and their sockets would stay open.
+        await _turns()
         if self._acceptor is not None:
             # Not waited for: from Python 3.12 on that includes connections, which may stay open on purpose.
             self._acceptor.close()
         for link in self.links:
             link.end()
-        # One turn, so that the transports' own closing callbacks have run before the loop ends.
+        # The transports' own closing callbacks have run before the loop ends.
+        await _turns()
+
+
+async def _turns() -> None:
+    """Let the loop do what it has begun."""
+    for _ in range(10):
         await asyncio.sleep(0)
 
 

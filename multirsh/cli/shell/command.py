@@ -1,23 +1,24 @@
-"""``multirsh shell``: an interactive prompt on connections that stay open."""
+"""The command line of ``multirsh shell``."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from multirsh.cli import options
 from multirsh.cli.invocation import Invocation
-from multirsh.cli.process import print_err
+from multirsh.cli.process import STDERR, STDIN, print_err
 from multirsh.cli.syntax import HELP_NAMES, SectionCommand
 from multirsh.errors import UsageError
 
 if TYPE_CHECKING:
-    from multirsh.cli.shell.reader import Reader
     from multirsh.cli.shell.selection import Selection
+    from multirsh.cli.shell.session import LineReader
 
-_EACH_LINE: Final = ":"
-"""Stands for a line that is not typed yet: what cannot be meant around any is said before the first."""
+_ANY_LINE: Final = ":"
+"""A stand-in for the lines to come: options that cannot be combined are reported before the first line."""
 
 
 @click.command(
@@ -44,9 +45,8 @@ def shell(**parameters: Any) -> int:
     """
     # Not needed for --help, which must be quick.
     from multirsh.cli import signals  # noqa: PLC0415
-    from multirsh.cli.shell.reader import Lines, is_terminal  # noqa: PLC0415
     from multirsh.cli.shell.selection import Selection  # noqa: PLC0415
-    from multirsh.cli.shell.session import Session  # noqa: PLC0415
+    from multirsh.cli.shell.session import ShellSession, StdinLineReader  # noqa: PLC0415
 
     context = options.take(options.CommandOptions, parameters)
     invocation = Invocation.take(parameters)
@@ -58,23 +58,26 @@ def shell(**parameters: Any) -> int:
         )
     inventory = options.read_inventory(invocation.files)
     selection = Selection.of(invocation.hosts_of(inventory), inventory)
-    session = Session(
+    # The prompt is written to stderr, since stdout carries remote output.
+    is_terminal = os.isatty(STDIN) and os.isatty(STDERR)
+    session = ShellSession(
         invocation,
-        invocation.make_run(context.command(_EACH_LINE), selection.chosen),
+        invocation.make_run(context.command(_ANY_LINE), selection.chosen),
         selection,
         context=context,
-        open_reader=(lambda: _prompting(invocation.display, selection)) if is_terminal() else Lines,
+        open_reader=(lambda: _open_terminal(invocation.display, selection))
+        if is_terminal
+        else StdinLineReader,
     )
     return signals.run(session.run)
 
 
-def _prompting(display: options.DisplayOptions, selection: Selection) -> Reader:
-    from multirsh.cli.shell.completion import Vocabulary  # noqa: PLC0415 - only where a person is
-    from multirsh.cli.shell.history import open_history  # noqa: PLC0415
-    from multirsh.cli.shell.prompting import Prompting  # noqa: PLC0415
+def _open_terminal(display: options.DisplayOptions, selection: Selection) -> LineReader:
+    from multirsh.cli.shell.line import Vocabulary  # noqa: PLC0415 - prompt_toolkit takes long to import
+    from multirsh.cli.shell.terminal import TerminalLineReader, open_history  # noqa: PLC0415
 
     history, complaint = open_history()
     if complaint is not None:
         print_err(f"multirsh: {complaint}")
     vocabulary = Vocabulary(tuple(selection.known.hosts), tuple(selection.known.graph.groups))
-    return Prompting(history, vocabulary, color=display.options().stderr_color)
+    return TerminalLineReader(history, vocabulary, color=display.options().stderr_color)

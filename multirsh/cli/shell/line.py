@@ -1,24 +1,27 @@
-"""What a line means: a command for the hosts, one for this machine, another selection, an order. Pure.
+"""The grammar of the shell's lines: what a line means, and what Tab completes. Pure.
 
-The single characters are clush's (clush(1), INTERACTIVE MODE): ``@`` ``+``
-``-`` choose hosts, ``!`` runs here, ``=`` gathers, ``?`` tells who is chosen.
-Orders begin with a dot and a letter, and nothing follows the word but a
-blank: ``./run.sh``, ``. /etc/profile`` and ``.venv/bin/python`` go to the
-hosts. So does whatever follows a blank.
+The single characters are those of clush (clush(1), INTERACTIVE MODE): ``@`` ``+``
+``-`` select hosts, ``!`` runs a local command, ``=`` gathers outputs, ``?`` shows
+the selection. A dot command is a dot and letters, followed by a blank or the end
+of the line, so ``./run.sh``, ``. /etc/profile`` and ``.venv/bin/python`` are run on
+the hosts. So is every line that begins with a blank.
 """
 
 from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, TypeAlias
 
+from multirsh.cli.shell.modes import MODES
 from multirsh.errors import UsageError, did_you_mean
 
 
-class Word(enum.StrEnum):
-    """An order to the shell itself."""
+class DotName(enum.StrEnum):
+    """The name of a dot command."""
 
     HELP = "help"
     HOSTS = "hosts"
@@ -32,110 +35,183 @@ class Word(enum.StrEnum):
     QUIT = "quit"
 
 
-class Change(enum.Enum):
-    """What becomes of the selection."""
+class SelectionOperator(enum.Enum):
+    """How a line changes the selection."""
 
     SET = "@"
     ADD = "+"
-    DROP = "-"
+    REMOVE = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """Text for the hosts' login shells."""
+class RemoteCommand:
+    """A command for the login shells of the hosts."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """Text for this machine's shell."""
+class LocalCommand:
+    """A command for the shell of this machine."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A change of the selection; empty ``nodes`` are all hosts."""
+class SelectionChange:
+    """A change of the selection; empty ``nodes`` stand for all hosts."""
 
-    change: Change
+    operator: SelectionOperator
     nodes: str
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """An order, with what follows it."""
+class DotCommand:
+    """A command for ``multirsh shell`` itself."""
 
-    word: Word
+    name: DotName
     argument: str = ""
 
 
-Line: TypeAlias = Command | Here | Choice | Order
+ParsedLine: TypeAlias = RemoteCommand | LocalCommand | SelectionChange | DotCommand
 
-LEAVING: Final = frozenset({"quit", "exit"})
-"""Words that alone are ``.quit``, as in every shell; a remote one would end where it began."""
+QUIT_WORDS: Final = frozenset({"quit", "exit"})
+"""Lines that mean ``.quit``, as in other shells; on a host, they would only end the shell that ran them."""
 
-TAKING: Final = frozenset({Word.SELECT, Word.MODE, Word.RECONNECT})
-"""Orders that something may follow."""
+WITH_ARGUMENT: Final = frozenset({DotName.SELECT, DotName.MODE, DotName.RECONNECT})
+"""Dot commands that may have an argument."""
 
-_ORDER: Final = re.compile(r"\.([A-Za-z]+)(?:\s+(.*))?$", re.DOTALL)
+_DOT_COMMAND: Final = re.compile(r"\.([A-Za-z]+)(?:\s+(.*))?$", re.DOTALL)
 
 
-def parse(text: str) -> Line | None:
-    """Read a line.
+def parse(text: str) -> ParsedLine | None:
+    """Parse a line.
 
     Args:
-        text: As it was typed, without its end.
+        text: The line as it was typed, without its newline.
 
     Returns:
-        What it means; ``None`` for an empty line, and for a comment (``#``).
+        What the line means; ``None`` for an empty line and for a comment (``#``).
 
     Raises:
-        UsageError: An order that there is not, or one with too much or too little behind it.
+        UsageError: The dot command does not exist, or an argument is missing or not allowed.
     """
-    words = text.strip()
-    if not words or words.startswith("#"):
+    line = text.strip()
+    if not line or line.startswith("#"):
         return None
     if text[0].isspace():
-        return Command(words)
-    first, rest = words[0], words[1:].strip()
-    if words in LEAVING:
-        return Order(Word.QUIT)
-    if words == "?":
-        return Order(Word.HOSTS)
+        return RemoteCommand(line)
+    first, rest = line[0], line[1:].strip()
+    if line in QUIT_WORDS:
+        return DotCommand(DotName.QUIT)
+    if line == "?":
+        return DotCommand(DotName.HOSTS)
     if first == "=":
-        return Order(Word.MODE, rest or "=")
+        return DotCommand(DotName.MODE, rest or "=")
     if first == "!":
         if not rest:
             raise UsageError("there is no command after the !", hint="!COMMAND runs COMMAND on this machine")
         if "\0" in rest:
             raise UsageError("a command cannot hold a NUL byte")
-        return Here(rest)
+        return LocalCommand(rest)
     if first in "@+-":
-        return _choice(Change(first), rest)
-    found = _ORDER.match(words)
-    return Command(words) if found is None else _order(found[1], (found[2] or "").strip())
+        return _selection_change(SelectionOperator(first), rest)
+    found = _DOT_COMMAND.match(line)
+    return RemoteCommand(line) if found is None else _dot_command(found[1], (found[2] or "").strip())
 
 
-def _choice(change: Change, nodes: str) -> Choice:
-    if not nodes and change is not Change.SET:
-        raise UsageError(f"there are no hosts after the {change.value}", hint="name some, such as web[01-12]")
-    return Choice(change, nodes)
+def _selection_change(operator: SelectionOperator, nodes: str) -> SelectionChange:
+    if not nodes and operator is not SelectionOperator.SET:
+        raise UsageError(
+            f"there are no hosts after the {operator.value}", hint="name some, such as web[01-12]"
+        )
+    return SelectionChange(operator, nodes)
 
 
-def _order(name: str, argument: str) -> Line:
+def _dot_command(word: str, argument: str) -> ParsedLine:
     try:
-        word = Word(name)
+        name = DotName(word)
     except ValueError:
         raise UsageError(
-            f"there is no order .{name}",
-            hint=did_you_mean(name, [word.value for word in Word])
-            or ".help lists them; a blank before the line sends it to the hosts",
+            f"there is no shell command .{word}",
+            hint=did_you_mean(f".{word}", [f".{name}" for name in DotName])
+            or ".help lists them; a line that begins with a blank is run on the hosts",
         ) from None
-    if argument and word not in TAKING:
-        raise UsageError(f".{name} stands alone", hint="a blank before the line sends all of it to the hosts")
-    if word is Word.SELECT:
-        return _choice(Change.SET, argument)
-    if word is Word.ALL:
-        return _choice(Change.SET, "")
-    return Order(word, argument)
+    if argument and name not in WITH_ARGUMENT:
+        raise UsageError(
+            f".{word} takes no argument", hint="a line that begins with a blank is run on the hosts"
+        )
+    if name is DotName.SELECT:
+        return _selection_change(SelectionOperator.SET, argument)
+    if name is DotName.ALL:
+        return _selection_change(SelectionOperator.SET, "")
+    return DotCommand(name, argument)
+
+
+MOST_CANDIDATES: Final = 200
+"""The largest number of candidates that Tab shows."""
+
+_NODES_AFTER: Final = re.compile(r"(?:[@+-]|\.(?:select|reconnect)\s+)(.*)$", re.DOTALL)
+_MODE_AFTER: Final = re.compile(r"(?:=|\.mode\s+)\s*(\S*)$")
+_LAST_OPERAND: Final = re.compile(r"[^,!&^\s]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The names that can be completed.
+
+    Attributes:
+        hosts: The names of the shell's hosts.
+        groups: The names of the groups, without ``@``.
+    """
+
+    hosts: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def completions(before: str, vocabulary: Vocabulary, history: Iterable[str]) -> tuple[str, list[str]]:
+    """Complete the word at the cursor.
+
+    Args:
+        before: The line up to the cursor.
+        vocabulary: The names that can be completed.
+        history: Earlier lines, the latest first.
+
+    Returns:
+        The part of the line to replace, and the candidates to replace it with.
+    """
+    if found := _MODE_AFTER.match(before):
+        return found[1], [mode for mode in MODES if mode.startswith(found[1])]
+    if found := _NODES_AFTER.match(before):
+        return _nodes(found[1], vocabulary)
+    if " " in before:
+        return before, []
+    if before.startswith("."):
+        return before, [f".{name}" for name in DotName if name.startswith(before[1:])]
+    return before, _first_unique(_commands(history, before))
+
+
+def _nodes(nodes: str, vocabulary: Vocabulary) -> tuple[str, list[str]]:
+    """Return the last operand of ``nodes``, and the hosts and groups that begin with it."""
+    last = _LAST_OPERAND.search(nodes)
+    part = "" if last is None else last[0]
+    hosts = (name for name in vocabulary.hosts if name.startswith(part))
+    groups = (f"@{name}" for name in vocabulary.groups if f"@{name}".startswith(part))
+    return part, _first_unique([*groups, *islice(hosts, MOST_CANDIDATES)])
+
+
+def _commands(history: Iterable[str], part: str) -> Iterator[str]:
+    for line in history:
+        word = line.split(maxsplit=1)[0] if line.strip() else ""
+        if word.startswith(part) and word[:1].isalnum():
+            yield word
+
+
+def _first_unique(names: Iterable[str]) -> list[str]:
+    """Return the first names, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        found[name] = None
+        if len(found) == MOST_CANDIDATES:
+            break
+    return list(found)

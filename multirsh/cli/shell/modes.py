@@ -1,4 +1,4 @@
-"""How the next command's output is shown, in the words of the command line's options. Pure."""
+"""The output modes of the shell, by the names of the command line's options. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from multirsh.errors import UsageError, did_you_mean
 LIVE: Final = "live"
 GATHER: Final = "gather"
 
-_NONE: Final[dict[str, Any]] = {
-    "gather": False,
-    "gather_all": False,
-    "blocks": False,
-    "differences": False,
-    "as_json": False,
-}
-
 MODES: Final[dict[str, dict[str, Any]]] = {
     LIVE: {},
     GATHER: {"gather": True},
@@ -27,30 +19,32 @@ MODES: Final[dict[str, dict[str, Any]]] = {
     "blocks": {"blocks": True},
     "json": {"as_json": True},
 }
-"""A mode's name, and what the options would say."""
+"""The name of each mode, and the options that select it."""
+
+_NO_MODE: Final[dict[str, Any]] = {name: False for options in MODES.values() for name in options}
 
 _GROUPED: Final = frozenset({GATHER, "gather-all", "diff"})
 
 
-def mode_of(showing: DisplayOptions) -> str:
-    """The mode that the options ask for."""
-    if showing.differences:
+def mode_of(display: DisplayOptions) -> str:
+    """Return the mode that the options select."""
+    if display.differences:
         return "diff"
-    if showing.blocks:
+    if display.blocks:
         return "blocks"
-    if showing.gather_all:
+    if display.gather_all:
         return "gather-all"
-    if showing.gather:
+    if display.gather:
         return GATHER
-    return "json" if showing.as_json else LIVE
+    return "json" if display.as_json else LIVE
 
 
 def next_mode(word: str, mode: str) -> str:
-    """The mode that ``word`` asks for.
+    """Return the mode that ``word`` selects.
 
     Args:
-        word: A mode, or ``=`` to gather if nothing is, and else to stop that.
-        mode: The one so far.
+        word: The name of a mode, or ``=``, which switches between gathered and live output.
+        mode: The current mode.
 
     Raises:
         UsageError: There is no such mode.
@@ -59,14 +53,14 @@ def next_mode(word: str, mode: str) -> str:
         return GATHER if mode == LIVE else LIVE
     if word not in MODES:
         raise UsageError(
-            f"there is no mode {word}", hint=did_you_mean(word, MODES) or f"there are {', '.join(MODES)}"
+            f"there is no mode {word}", hint=did_you_mean(word, MODES) or f"the modes are {', '.join(MODES)}"
         )
     return word
 
 
-def showing_in(mode: str, showing: DisplayOptions) -> DisplayOptions:
-    """What the options would say for ``mode``: it replaces their own, and what else they say stays."""
-    if mode == mode_of(showing):  # where several were given, such as -B --diff, they stay together
-        return showing
-    normalizer = showing.normalizer if mode in _GROUPED else None
-    return replace(showing, **{**_NONE, **MODES[mode], "normalizer": normalizer})
+def display_in(mode: str, display: DisplayOptions) -> DisplayOptions:
+    """Return the options with the mode replaced; the others stay as they are."""
+    if mode == mode_of(display):  # options that were combined, such as -B --diff, stay combined
+        return display
+    normalizer = display.normalizer if mode in _GROUPED else None
+    return replace(display, **{**_NO_MODE, **MODES[mode], "normalizer": normalizer})

@@ -1,4 +1,4 @@
-"""Whom the next command is for, among the hosts that the shell was started with. Pure."""
+"""The selection: those of the shell's hosts that the next command runs on. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from multirsh.cli.shell.line import Change
+from multirsh.cli.shell.line import SelectionOperator
 from multirsh.errors import UsageError
 from multirsh.inventory import Inventory
 from multirsh.inventory.draft import GroupGraph
@@ -17,11 +17,11 @@ from multirsh.model import Host
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some of the shell's hosts.
+    """The selected hosts, among all hosts of the shell.
 
     Attributes:
-        known: All hosts of the shell, and the groups they are in.
-        chosen: Those that are selected, 1 or more, in the shell's order.
+        known: All hosts of the shell, and their groups.
+        chosen: The selected hosts, 1 or more, in the shell's order.
     """
 
     known: Candidates
@@ -29,7 +29,7 @@ class Selection:
 
     @classmethod
     def of(cls, hosts: Iterable[Host], inventory: Inventory) -> Self:
-        """Select all of ``hosts``; groups have no other members here."""
+        """Select all of ``hosts``; other members of their groups are not hosts of the shell."""
         by_name = {host.name: host for host in hosts}
         groups = [
             replace(group, hosts=tuple(name for name in group.hosts if name in by_name))
@@ -40,46 +40,46 @@ class Selection:
             GroupGraph.of(groups),
             "the hosts of this shell",
             is_listed=bool(groups),
-            unlisted_hint="they are those that its options have named: -f, -w, -x, -g",
+            unlisted_hint="its hosts are those that -f, -w, -x and -g selected when it was started",
         )
         return cls(known, tuple(by_name.values()))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of those that are selected."""
+        """The names of the selected hosts."""
         return tuple(host.name for host in self.chosen)
 
     @property
     def is_all(self) -> bool:
-        """Whether that is everybody."""
+        """Whether all hosts of the shell are selected."""
         return len(self.chosen) == len(self.known.hosts)
 
-    def changed(self, change: Change, nodes: str) -> Self:
-        """Select others.
+    def changed(self, operator: SelectionOperator, nodes: str) -> Self:
+        """Return another selection.
 
         Args:
-            change: What becomes of those that are selected.
-            nodes: What ``-w`` takes; a group's bare name, too, where no host is called so. Empty for all.
+            operator: Whether ``nodes`` replace the selection, are added to it or removed from it.
+            nodes: As for ``-w``; also the bare name of a group if no host has that name. Empty for all hosts.
 
         Raises:
-            NodeSetError: It cannot be read, or names who is not there.
-            UsageError: Nobody would be left.
+            NodeSetError: ``nodes`` cannot be parsed, or names a host that is not in the shell.
+            UsageError: No host would be selected.
         """
         named = self.named(nodes)
         before = set(self.names)
-        match change:
-            case Change.SET:
+        match operator:
+            case SelectionOperator.SET:
                 return self.only(named)
-            case Change.ADD:
+            case SelectionOperator.ADD:
                 return self.only(before | named)
-            case Change.DROP:
+            case SelectionOperator.REMOVE:
                 return self.only(before - named)
 
     def only(self, names: Iterable[str]) -> Self:
-        """Select these.
+        """Select the hosts of these names.
 
         Raises:
-            UsageError: They are none.
+            UsageError: No host would be selected.
         """
         wanted = set(names)
         chosen = tuple(host for name, host in self.known.hosts.items() if name in wanted)
@@ -88,10 +88,10 @@ class Selection:
         return replace(self, chosen=chosen)
 
     def named(self, nodes: str) -> set[str]:
-        """The names that ``nodes`` stands for, of all hosts of the shell.
+        """Return the names in ``nodes``, among all hosts of the shell.
 
         Raises:
-            NodeSetError: It cannot be read, or names who is not there.
+            NodeSetError: ``nodes`` cannot be parsed, or names a host that is not in the shell.
         """
         if not nodes:
             return set(self.known.hosts)
@@ -102,6 +102,6 @@ class Selection:
     def _names_of(self, operand: Operand) -> Iterable[str]:
         if operand.user is not None or operand.port is not None:
             raise operand.text.error(
-                "the shell is logged in already", hint="a user and a port are given when it is started"
+                "users and ports cannot be changed within the shell", hint="name them when you start it"
             )
         return self.known.names_of(operand)

@@ -1,1 +1,1 @@
-"""Hosts that a program of the user's reaches: ``kubectl exec``, ``docker exec``, ``nsenter``, any."""
+"""The exec transport: a program of the user's choice reaches the hosts, such as ``kubectl exec``."""

@@ -1,4 +1,4 @@
-r"""``--exec``: how a program that reaches a host is called. Pure.
+r"""The template of ``--exec``, the call of a program that reaches a host. Pure.
 
 ::
 
@@ -6,9 +6,9 @@ r"""``--exec``: how a program that reaches a host is called. Pure.
     ssh -n %u@%h %c
     nsenter --net=/run/netns/%n -- sh -c %c
 
-The words are parted once, by a shell's rules for quotes (shlex), and no shell
-ever reads them. What stands for ``%c`` is put into its word as it is, so that
-blanks, quotes and ``$`` in a command part nothing and end nothing.
+The template is split into words once, by a shell's rules for quotes (shlex),
+and no shell ever reads it. The command replaces ``%c`` within its word as it
+is, so that blanks, quotes and ``$`` in it have no effect on the words.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORDS: Final[Mapping[str, str]] = {
     "c": "the command",
     "%": "a percent sign",
 }
-"""What may follow ``%``."""
+"""The letters that may follow ``%``, with their meanings."""
 
 WAY_OUT: Final = "such as --exec 'kubectl exec -i %h -- sh -c %c'"
 
@@ -40,7 +40,7 @@ _QUOTED_COMMAND: Final = re.compile(r"'%c'|\"%c\"")
 
 @dataclass(frozen=True, slots=True)
 class ExecTemplate:
-    """A call of a program, with words to be filled in.
+    """A call of a program, with placeholders.
 
     Attributes:
         words: The program and its arguments.
@@ -50,10 +50,10 @@ class ExecTemplate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what ``--exec`` was given.
+        """Parse the value of ``--exec``.
 
         Raises:
-            UsageError: It is no call of a program with a command in it.
+            UsageError: It does not name a program, or does not pass it the command.
         """
         try:
             words = tuple(shlex.split(text))
@@ -83,20 +83,20 @@ class ExecTemplate:
         return cls(words)
 
     def uses(self, letter: str) -> bool:
-        """Whether ``%letter`` is in it."""
+        """Return whether the template contains ``%letter``."""
         return any(letter in _ESCAPE.findall(word) for word in self.words)
 
     @property
     def program(self) -> str | None:
-        """What is started, where it is the same for all hosts."""
+        """The program to start, if it is the same for all hosts."""
         fixed = all(letter == "%" for letter in _ESCAPE.findall(self.words[0]))
         return self.words[0].replace("%%", "%") if fixed else None
 
     def filled(self, values: Mapping[str, str]) -> tuple[bytes, ...]:
-        """The call for one host.
+        """Return the program and its arguments for one host.
 
         Args:
-            values: What stands for each letter that is used; bytes that are no text as surrogates (PEP 383).
+            values: The value of each letter that is used; bytes that are not UTF-8 are surrogates (PEP 383).
         """
         return tuple(
             _ESCAPE.sub(lambda found: "%" if found[1] == "%" else values[found[1]], word).encode(

@@ -1,4 +1,4 @@
-"""The exec transport of a fleet: a template that fits all hosts, and a program that is there."""
+"""The exec transport: checks that the template fits all hosts and that its program exists."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from multirsh.transports.process.connection import DESCRIPTORS, ProcessConnector
 
 
 class ExecTransport:
-    """A ``Transport`` (``transports.base``) by a program of the user's."""
+    """A ``Transport`` (``transports.base``) that reaches hosts by a program of the user's choice."""
 
     descriptors_per_host = DESCRIPTORS
     converses = True
     is_private = True
 
     def __init__(self, options: ExecOptions) -> None:
-        """Take what was said.
+        """Make the transport.
 
         Raises:
-            UsageError: There is no template, or it cannot be meant.
+            UsageError: There is no template, or it is not valid.
         """
         if options.template is None:
             raise UsageError("exec needs to know what program reaches a host", hint=f"say it, {WAY_OUT}")
@@ -36,14 +36,14 @@ class ExecTransport:
 
     @property
     def has_terminals(self) -> bool:
-        """Programs are given pipes."""
+        """Always ``False``: programs get pipes."""
         return False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """See to it that the template can be filled in for all of ``hosts``, and that its program is there.
+        """Check that the template can be filled in for all of ``hosts``, and that its program exists.
 
         Raises:
-            UsageError: It cannot, or is not.
+            UsageError: A host lacks a value or needs a jump host, or the program cannot be started.
         """
         for settings, host in _distinct(hosts):
             self._check(self._options.settings.or_else(settings), host)
@@ -51,16 +51,16 @@ class ExecTransport:
             _find(self._template.program)
 
     def connector(self, dialler: Dialler) -> ProcessConnector:
-        """Begin a run."""
+        """Return the connector for one run."""
         return ProcessConnector(
             self._launch, user_of=self._user_of, sees_all=False, close_timeout=dialler.close_timeout
         )
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: the transport holds no resources."""
 
     def route(self, host: Host) -> HostRoute:
-        """Where ``host`` is and how it is entered."""
+        """Return the address and settings used for ``host``."""
         settings = self._options.settings.or_else(host.settings)
         program = digest(self._options.template or "")
         return HostRoute(host.target, host.target, RouteSettings(settings=settings, program=program))
@@ -96,20 +96,20 @@ class ExecTransport:
                 hint="give -p PORT, or port: in the hosts file",
             )
         if settings.user is not None and self._template.uses("u"):
-            # No shell of ours reads the template, but the program may be one, or start one.
+            # multirsh passes the template to no shell, but the program may be one, or start one.
             check_word(settings.user, f"{host.name}: %u in --exec")
 
 
 def _distinct(hosts: Iterable[Host]) -> Iterable[tuple[Settings, Host]]:
-    """Each of the hosts' settings once, with the first that has them."""
+    """Return each distinct set of settings, with the first host that has it."""
     return {host.settings: host for host in reversed(list(hosts))}.items()
 
 
 def _find(program: str) -> None:
-    """See to it that ``program`` can be started.
+    """Check that ``program`` can be started.
 
     Raises:
-        UsageError: It is not there, or is none.
+        UsageError: It does not exist, or is not executable.
     """
     if shutil.which(program) is not None:
         return

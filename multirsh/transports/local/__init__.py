@@ -1,1 +1,1 @@
-"""This machine itself, under as many names as wanted."""
+"""The local transport: runs commands on this machine, under any number of host names."""

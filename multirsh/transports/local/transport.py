@@ -1,4 +1,4 @@
-"""This machine: each host's command by the login shell of whoever runs multirsh."""
+"""Runs each host's command on this machine, by the login shell of the user who runs multirsh."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from multirsh.transports.process.child import Launch
 from multirsh.transports.process.connection import DESCRIPTORS, ProcessConnector
 
 _DEFAULT_SHELL: Final = "/bin/sh"
-"""What an empty field of passwd(5) means."""
+"""The shell that an empty field of passwd(5) means."""
 
 
 class LocalTransport:
-    """A ``Transport`` (``transports.base``) that goes nowhere."""
+    """A ``Transport`` (``transports.base``) that runs commands on this machine."""
 
     descriptors_per_host = DESCRIPTORS
     converses = True
     is_private = True
 
     def __init__(self, settings: Settings, warn: Warn) -> None:
-        """Take what was said.
+        """Make the transport.
 
         Args:
-            settings: What goes before every host's own settings: ``-l``, ``-J``.
-            warn: Takes warnings for people.
+            settings: The settings that take precedence over every host's own: ``-l``, ``-J``.
+            warn: Shows warnings to the user.
         """
         self._settings = settings
         self._warn = warn
@@ -39,14 +39,14 @@ class LocalTransport:
 
     @property
     def has_terminals(self) -> bool:
-        """Programs are given pipes."""
+        """Always ``False``: commands get pipes."""
         return False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """Find the shell, and see to it that nobody expects another user.
+        """Find the shell, and check that no other user or machine is asked for.
 
         Raises:
-            UsageError: Somebody does by ``-l``, or by ``-J`` another machine; or the shell cannot be started.
+            UsageError: ``-l`` names another user, ``-J`` names a jump host, or the shell cannot be started.
         """
         user = _user_name()
         if self._settings.user not in {None, user}:
@@ -65,7 +65,7 @@ class LocalTransport:
             )
 
     def connector(self, dialler: Dialler) -> ProcessConnector:
-        """Begin a run."""
+        """Return the connector for one run."""
         return ProcessConnector(
             self._launch,
             user_of=lambda _host: _user_name(),
@@ -74,16 +74,16 @@ class LocalTransport:
         )
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: the transport holds no resources."""
 
     def _launch(self, _host: Host, command: str) -> Launch:
-        """As sshd has it: the shell's last name as its own, ``-c``, the command (session.c, ``do_child``)."""
+        """Call the shell as sshd does: its base name, ``-c`` and the command (session.c, ``do_child``)."""
         name = os.fsencode(Path(self._shell).name)
         return Launch((name, b"-c", command.encode("utf-8", "surrogateescape")), executable=self._shell)
 
 
 def login_shell() -> str:
-    """``$SHELL`` where it is a path, else what the user database says, else /bin/sh."""
+    """Return ``$SHELL`` if it is an absolute path, else the shell in the user database, else /bin/sh."""
     said = os.environ.get("SHELL", "")
     if Path(said).is_absolute():
         return said

@@ -1,1 +1,1 @@
-"""Programs of this machine that stand for hosts, and for gates: each in a session of its own, ended whole."""
+"""Local programs that stand for hosts and gates; each runs in its own session and is ended as a whole."""

@@ -1,9 +1,9 @@
-"""A program of this machine: started in a session of its own, watched without a thread, reaped when let go.
+"""Starts a local program in its own session, watches it without a thread, and reaps it on release.
 
-Its id is also that of its session and of its first process group. All three
-stay its own until it is reaped, so it is reaped not when it ends but when it
-will not be signalled any more: a signal cannot reach another process that got
-the number next (waitid(2), WNOWAIT).
+The process id is also the id of its session and of its first process group.
+All three stay reserved until the process is reaped, so it is not reaped when
+it ends but when it will not be signalled any more: that way no signal can
+reach an unrelated process with a reused id (waitid(2), WNOWAIT).
 
 asyncio's own subprocesses take a thread each before Python 3.12, kill the
 program alone when their start is cancelled, and reap at once.
@@ -23,11 +23,11 @@ from multirsh.transports.threads import daemon_thread
 
 
 class Launch(NamedTuple):
-    """What to start.
+    """The program to start, and its arguments.
 
     Attributes:
-        argv: All arguments, the program's own name first.
-        executable: The program, where it is not ``argv[0]``.
+        argv: All arguments, beginning with the program's own name.
+        executable: The program, if it is not ``argv[0]``.
     """
 
     argv: tuple[bytes, ...]
@@ -38,11 +38,11 @@ class Child:
     """A program that was started.
 
     Attributes:
-        pid: Its id, and that of its session.
-        environment: What it was given, ``NAME=value`` each.
-        exited: Done when it has ended: its exit status; the number of a signal, below 0; ``None`` where
-            other code of this process has taken the status. To be waited for by ``asyncio.wait``, which
-            does not cancel it.
+        pid: Its process id, which is also its session's.
+        environment: The environment that it was started with, as items ``NAME=value``.
+        exited: Done when it has ended. The result is its exit status, the negative number of a signal, or
+            ``None`` if other code of this process has reaped it. Wait for it by ``asyncio.wait``, which does
+            not cancel it.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Child:
         stderr: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it; there is a running loop.
+        """Start the program; this needs a running loop.
 
         Args:
-            launch: What.
+            launch: The program and its arguments.
             stdin: A descriptor, or ``subprocess.DEVNULL``.
-            stdout: Likewise; ``None`` for our own.
-            stderr: Likewise.
-            environment: All of it; ``None`` for ours.
+            stdout: A descriptor; ``None`` to inherit ours.
+            stderr: A descriptor; ``None`` to inherit ours.
+            environment: The whole environment; ``None`` to inherit ours.
 
         Raises:
-            OSError: It cannot be started.
+            OSError: The program cannot be started.
         """
         self._popen = subprocess.Popen(  # noqa: S603 - it is what this is for, and no shell reads it
             launch.argv,
@@ -90,13 +90,13 @@ class Child:
 
     @property
     def is_ours(self) -> bool:
-        """Whether its id surely is its own: it was reaped neither here nor by other code of this process."""
+        """Whether its id is certainly still its own: it has not been reaped, here or by other code."""
         if self.exited.done() and (self.exited.result() is None or not linux.CAN_LEAVE_UNREAPED):
             return False
         return not self._is_let_go
 
     def let_go(self) -> None:
-        """Reap it, now or when it ends; nothing is signalled by its id any more. Idempotent."""
+        """Reap it, now or when it ends; its id is not used for signals any more. Idempotent."""
         if self._is_let_go:
             return
         self._is_let_go = True

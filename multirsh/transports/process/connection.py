@@ -1,4 +1,4 @@
-"""One host by a program of this machine: started with the command, fed, read, waited for, ended whole."""
+"""Connections whose command is a local program, which is started, fed, read and ended as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from multirsh.transports.process.ending import Tree
 from multirsh.transports.process.pipes import Inlet, Outlet
 
 DESCRIPTORS: Final = 4
-"""What one host holds: a pipe for each of the three streams, and what tells of the program's end."""
+"""The descriptors of one host: a pipe for each of the three streams, and the program's pidfd."""
 
 
 class ProcessConnection:
@@ -44,9 +44,9 @@ class ProcessConnection:
             host: The host that the program stands for.
             launch: Makes the call of the program for a command.
             user: The user that the commands run as; ``None`` if unknown.
-            sees_all: Whether all that a command does is done by processes of this machine: else what
-                becomes of it when the program is ended cannot be told.
-            close_timeout: Seconds that a program may take to end when it was killed.
+            sees_all: Whether the command consists of local processes only; if not, its fate after the end
+                of the program is unknown.
+            close_timeout: Seconds that a program may take to end after it was killed.
         """
         self._host = host
         self._launch = launch
@@ -74,35 +74,35 @@ class ProcessConnection:
 
     @property
     def connected_at(self) -> float | None:
-        """When it was opened: there is nothing to connect to before the command is there."""
+        """When it was opened, in seconds on the loop's clock: nothing is connected before the command."""
         return self._opened_at
 
     @property
     def authenticated_at(self) -> float | None:
-        """The same."""
+        """When it was opened, as there is no login."""
         return self._opened_at
 
     async def open(self, login_deadline: LoginDeadline) -> None:  # noqa: ARG002 - it takes no port
-        """Note the time: whether the host can be reached only the program with the command will tell."""
+        """Record the time: only running the command shows whether the host can be reached."""
         self._opened_at = asyncio.get_running_loop().time()
         self._phase = Phase.SESSION
 
     async def run(
         self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
     ) -> Outcome:
-        """Start the program, and wait for its end and that of its output.
+        """Start the program, and wait for its end and for the end of its output.
 
-        As with ssh, that is when no process holds its output open any more: what it leaves running in the
-        background has to close it.
+        As with ssh, output ends when no process holds it open any more, so a process that is left in the
+        background must close it.
 
         Args:
-            command: For the program.
-            sink: As of ``Connection``, and so the next.
-            stdin: Its standard input.
-            tty: There is none to be had.
+            command: The command for the program.
+            sink: Receives all output before this returns.
+            stdin: The standard input; ``None`` for end of file at once.
+            tty: Must be ``False``, as pseudo-terminals are not supported.
 
         Raises:
-            HostError: It cannot be started, the input cannot be read, or its exit status is lost.
+            HostError: The program cannot be started, the input cannot be read, or the exit status is lost.
         """
         if tty:
             raise ValueError("programs are given pipes")
@@ -120,17 +120,17 @@ class ProcessConnection:
         if stdin is None:
             await running.until_over()
         else:
-            await self._fed(running, stdin)
+            await self._feed_until_over(running, stdin)
         status = running.child.exited.result()
         if status is None:
             raise HostError(self._host.name, *_no_status())
         return Exited(status) if status >= 0 else Signalled(signal_name(-status))
 
-    async def _fed(self, running: _Running, stdin: Stdin) -> None:
-        """Give the program its input until it ends, whether it reads it or not.
+    async def _feed_until_over(self, running: _Running, stdin: Stdin) -> None:
+        """Write the input to the program until the program ends, whether or not it reads all of it.
 
         Raises:
-            HostError: The input cannot be read; the program goes on, and waits for more of it, maybe.
+            HostError: The input cannot be read; the program goes on, and may wait for more input.
         """
         failure: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
 
@@ -162,10 +162,10 @@ class ProcessConnection:
         return True
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - see below
-        """End the program that was given up on, with all that it started.
+        """End the program after ``run`` was cancelled, with every process that it started.
 
-        What sudo runs here as another user is ended by sudo itself, which passes TERM on (sudo(8)); what
-        then is left of it cannot be ended by us, and is told as alive.
+        Processes that sudo runs as another user are ended by sudo itself, which passes TERM on (sudo(8)).
+        This user cannot end those that are left then, and the result is that the command is alive.
         """
         running = self._running
         if running is None or running.is_over:
@@ -179,7 +179,7 @@ class ProcessConnection:
         return Fate.DEAD if is_all_seen else Fate.UNKNOWN
 
     def pause_output(self) -> None:
-        """Leave the pipes full: the program waits."""
+        """Stop reading the pipes, so that the program waits once they are full."""
         if self._running is not None:
             self._running.pause()
 
@@ -189,7 +189,7 @@ class ProcessConnection:
             self._running.resume()
 
     def close(self) -> None:
-        """Kill what was given up on, at once; leave alone what a command that ended has left behind."""
+        """Kill a program that has not ended; leave alone what an ended one runs in the background."""
         if self._running is not None:
             self._running.leave()
 
@@ -205,18 +205,18 @@ class _Running:
 
     Attributes:
         child: The program.
-        tree: The program and what it starts.
-        outlets: Its standard output and error.
+        tree: The program and the processes that it starts.
+        outlets: The pipes of its standard output and standard error.
     """
 
     def __init__(self, launch: Launch, sink: Sink, *, has_input: bool) -> None:
-        """Start it.
+        """Start the program.
 
         Raises:
-            OSError: It cannot be started; nothing is left of it.
+            OSError: The program cannot be started; no descriptor is left open.
         """
         with ExitStack() as theirs, ExitStack() as ours:
-            # The ends that we keep are closed on an error only.
+            # Our own ends are closed only on an error.
             ends = [_pipe(theirs, ours, is_input=False) for _ in range(2)]
             stdin = _pipe(theirs, ours, is_input=True) if has_input else None
             self.child = Child(
@@ -236,7 +236,7 @@ class _Running:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended and all output is here."""
+        """Whether the program has ended and all its output was read."""
         return self.child.exited.done() and self.has_no_writers
 
     @property
@@ -245,32 +245,32 @@ class _Running:
         return all(outlet.ended.done() for outlet in self.outlets)
 
     async def until_over(self) -> None:
-        """Wait for it; may be cancelled, and then waited for again."""
+        """Wait until ``is_over`` is true; may be cancelled and called again."""
         await asyncio.wait([self.child.exited])
         for outlet in self.outlets:
             await asyncio.wait([outlet.ended])
 
     async def feed(self, stdin: Stdin) -> None:
-        """Write its input, and end that.
+        """Write all of the input to the program, then end of file.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The input cannot be read.
         """
         if self._inlet is not None:
             await self._inlet.feed(stdin)
 
     def pause(self) -> None:
-        """Read no output."""
+        """Stop reading output."""
         for outlet in self.outlets:
             outlet.pause()
 
     def resume(self) -> None:
-        """Read output."""
+        """Read output again."""
         for outlet in self.outlets:
             outlet.resume()
 
     def leave(self) -> None:
-        """Have nothing more to do with it; it is killed first if it was given up on. Idempotent."""
+        """Close the pipes and release the program; kill it first if it is not over. Idempotent."""
         if self._is_left:
             return
         self._is_left = True
@@ -284,8 +284,8 @@ class _Running:
 
 
 def _pipe(theirs: ExitStack, ours: ExitStack, *, is_input: bool) -> tuple[int, int]:
-    """A pipe: our end of it, and the program's."""
-    reading, writing = os.pipe()  # neither is inherited but by whom it is given to (PEP 446)
+    """Make a pipe; return our end of it and the program's."""
+    reading, writing = os.pipe()  # only the program that is given an end inherits it (PEP 446)
     mine, others = (writing, reading) if is_input else (reading, writing)
     ours.callback(os.close, mine)
     theirs.callback(os.close, others)
@@ -344,11 +344,11 @@ _LOCAL_SHORTAGES: Final = {
     errno.ENOMEM: ErrorKind.MEMORY,
     errno.EAGAIN: ErrorKind.MEMORY,  # as many processes as the user, or the machine, may have: fork(2)
 }
-"""Errors that say that this machine is short of something, whichever program is started."""
+"""Errors that mean a shortage on this machine, whichever program is started."""
 
 
 def _not_started(error: OSError, launch: Launch) -> tuple[Status, Failure]:
-    """Word that the program could not be started, so that nothing has run."""
+    """Return the failure for a program that could not be started, so that nothing has run."""
     what = error.strerror or str(error)
     if error.errno in _LOCAL_SHORTAGES:
         message = f"no program can be started here: {what}"
@@ -359,6 +359,6 @@ def _not_started(error: OSError, launch: Launch) -> tuple[Status, Failure]:
 
 
 def _no_status() -> tuple[Status, Failure]:
-    """Word that the program has ended, and that its exit status was reaped elsewhere."""
+    """Return the failure for a program that has ended but was reaped elsewhere."""
     message = "its exit status is lost: another part of this process has taken it, or SIGCHLD is ignored"
     return Status.LOST, Failure(ErrorKind.NO_EXIT_STATUS, Phase.RUN, message)

@@ -1,4 +1,4 @@
-"""Ending a program of this machine with all that it has started, and what is left then."""
+"""Ends a local program with every process that it has started, and reports what is left."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from multirsh.transports.process.child import Child
 from multirsh.transports.process.table import STOPPED, ProcessEntry, Table
 
 LOOK_S: Final = 0.02
-"""Seconds from one look at the processes to the next, at the least."""
+"""The least number of seconds between two reads of the process table."""
 
 LOOK_SHARE: Final = 0.1
-"""How much of the loop's time looks may take, however many programs are being ended."""
+"""The share of the loop's time for reading the table, however many programs are being ended."""
 
 KILL_S: Final = 2.0
-"""Seconds to look for what is left after KILL: it does not take long, but to whoever sits in the kernel."""
+"""Seconds to wait for processes to end after KILL; only one that is blocked in the kernel takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What is left of a program that was ended.
+    """The state after a program was ended.
 
     Attributes:
-        is_alive: Something of it runs and could not be ended.
-        is_unsure: Something may have left its family, or there is no way to see.
+        is_alive: Whether some of its processes are running and could not be ended.
+        is_unsure: Whether processes may have left its family, or the process table cannot be read.
     """
 
     is_alive: bool
@@ -38,14 +38,14 @@ class Remains:
 
 
 class Looks:
-    """Looks at the table of processes: one for all who want one at the same time."""
+    """Reads the process table, once for all programs that need it at the same time."""
 
     def __init__(self) -> None:
         self._next: asyncio.Future[Table | None] | None = None
         self._not_before = 0.0
 
     async def look(self) -> Table | None:
-        """The table, read after this was asked for; as of ``table.read_table``."""
+        """Return the table as ``table.read_table`` does, read after this call."""
         loop = asyncio.get_running_loop()
         if self._next is None or self._next.get_loop() is not loop:
             self._next = loop.create_future()
@@ -67,11 +67,12 @@ _LOOKS: Final = Looks()
 
 @dataclass(slots=True)
 class Tree:
-    """A program and what it has started.
+    """A program and the processes that it has started.
 
     Attributes:
-        child: The program; not let go before this is done with.
-        pipes: The pipes that it writes to, as ``/proc/PID/fd`` names them: who holds one is of its family.
+        child: The program; it must not be reaped while this is in use.
+        pipes: The pipes that it writes to, as named in ``/proc/PID/fd``; a process that holds one belongs to
+            its family.
     """
 
     child: Child
@@ -80,9 +81,9 @@ class Tree:
     _told: set[int] = field(default_factory=set)
 
     async def end(self, kill_after: float) -> Remains:
-        """Send TERM to all, and KILL to what is there after ``kill_after`` seconds; bounded.
+        """Send TERM to all processes, and KILL to those that are left after ``kill_after`` seconds.
 
-        A cancellation hurries: what is left is killed before it goes on.
+        The time is bounded. On cancellation, the processes that are left are killed at once.
         """
         loop = asyncio.get_running_loop()
         kill_at = loop.time() + kill_after
@@ -103,7 +104,7 @@ class Tree:
             raise
 
     def kill(self) -> None:
-        """Send KILL to all, at once."""
+        """Send KILL to all processes at once."""
         self._signal_group(signal.SIGKILL)
         seen = table.read_table()
         if seen is not None:
@@ -122,7 +123,7 @@ class Tree:
         return found
 
     def _terminate(self, alive: dict[int, ProcessEntry]) -> None:
-        """Send TERM to those who have not got it; parents first, lest a shell goes on to its next command."""
+        """Send TERM once to each process, parents first, so that a shell does not run its next command."""
         fresh = {pid: entry for pid, entry in alive.items() if pid not in self._told}
         _signal(fresh, signal.SIGTERM)
         _signal({pid: entry for pid, entry in fresh.items() if entry.state == STOPPED}, signal.SIGCONT)
@@ -136,7 +137,7 @@ class Tree:
         return any(table.has_environment(pid, self.child.environment) for pid in candidates)
 
     async def _end_unseen(self, kill_after: float) -> Remains:
-        """Where processes cannot be seen there is only the program and its first process group."""
+        """End the program's first process group, where the process table cannot be read."""
         for number, seconds in ((signal.SIGTERM, kill_after), (signal.SIGKILL, KILL_S)):
             self._signal_group(number)
             await asyncio.wait([self.child.exited], timeout=seconds)
@@ -150,6 +151,6 @@ class Tree:
 
 def _signal(processes: dict[int, ProcessEntry], number: signal.Signals) -> None:
     for pid in processes:
-        # It has ended meanwhile, or is another user's: the next look tells.
+        # It has ended meanwhile, or belongs to another user: the next read of the table shows which.
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -11,27 +11,27 @@ from multirsh.shortage import relieve
 from multirsh.transports.base import Stdin
 
 READ_BYTES: Final = 64 * 1024
-"""Asked of one read(2): what a pipe holds, pipe(7)."""
+"""The size of one read(2), which is the capacity of a pipe (pipe(7))."""
 
 
 FEW_BYTES: Final = 2 * 1024
-"""The same, where there is no memory for more."""
+"""The size of one read(2) when there is no memory for more."""
 
 
 class Outlet:
-    """The end of a pipe that is read.
+    """The reading end of a pipe.
 
     Attributes:
-        name: What ``/proc/PID/fd`` calls the pipe.
+        name: The name of the pipe in ``/proc/PID/fd``.
         ended: Done when no process can write to it any more and all has been read.
     """
 
     def __init__(self, descriptor: int, take: Callable[[bytes], None]) -> None:
-        """Read ``descriptor``, which is ours from now on.
+        """Read from ``descriptor``, which this object owns from now on.
 
         Args:
-            descriptor: Set not to block.
-            take: Given what came; may pause.
+            descriptor: The descriptor; it is made non-blocking.
+            take: Called with the data that was read; it may call ``pause``.
         """
         self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
@@ -43,24 +43,24 @@ class Outlet:
         self.resume()
 
     def pause(self) -> None:
-        """Take no more: the pipe fills, and the program waits."""
+        """Stop reading, so that the program waits once the pipe is full."""
         if not self.ended.done() and not self._is_paused:
             self._is_paused = True
             self._loop.remove_reader(self._descriptor)
 
     def resume(self) -> None:
-        """Take again."""
+        """Read again."""
         if not self.ended.done() and self._is_paused:
             self._is_paused = False
             self._loop.add_reader(self._descriptor, self._read)
 
     def drain(self) -> None:
-        """Take what is there now, paused or not."""
+        """Read everything that is in the pipe now, even while paused."""
         while not self.ended.done() and self._read():
             pass
 
     def close(self) -> None:
-        """Be done with it: the program gets SIGPIPE if it goes on to write."""
+        """Close the pipe; the program gets SIGPIPE if it writes more."""
         if not self.ended.done():
             self.pause()
             self.ended.set_result(None)
@@ -87,21 +87,21 @@ class Outlet:
 
 
 class Inlet:
-    """The end of a pipe that is written."""
+    """The writing end of a pipe."""
 
     def __init__(self, descriptor: int) -> None:
-        """Write to ``descriptor``, which is ours from now on."""
+        """Write to ``descriptor``, which this object owns from now on."""
         self._loop = asyncio.get_running_loop()
         self._descriptor: int | None = descriptor
         os.set_blocking(descriptor, False)
 
     async def feed(self, stdin: Stdin) -> None:
-        """Write all of the input, as fast as it is read, then its end.
+        """Write all of the input, as fast as the program reads it, then end of file.
 
-        A program that wants no more is left alone: how it ended is what counts.
+        It is no error if the program closes its input early.
 
         Raises:
-            OSError: The input cannot be read; the program has not got its end.
+            OSError: The input cannot be read; the pipe is still open.
         """
         offset = 0
         while data := await stdin.read(offset):

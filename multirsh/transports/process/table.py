@@ -1,4 +1,4 @@
-"""Who is whose on this machine: the processes, and which of them a program has started.
+"""The processes of this machine, and which of them a program has started.
 
 Pure but for ``read_table``, ``has_environment`` and ``holders``.
 
@@ -16,15 +16,15 @@ from typing import Final, NamedTuple, TypeAlias
 from multirsh.linux import PROC
 
 INIT: Final = 1
-"""Who adopts orphans, if nobody nearer does."""
+"""The process that adopts orphans, if no nearer ancestor is a subreaper."""
 
 _GONE: Final = frozenset("ZXx")
-"""States of what has ended and waits only to be asked how."""
+"""The states of processes that have ended but are not reaped."""
 
 STOPPED: Final = "T"
 
 _VOLATILE: Final = (b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=")
-"""What shells change in the environment of whatever they start."""
+"""The variables that shells change in the environment of the programs that they start."""
 
 
 class ProcessEntry(NamedTuple):
@@ -35,7 +35,7 @@ class ProcessEntry(NamedTuple):
         group: Its process group.
         session: Its session.
         state: One letter.
-        start: When it was started, in clock ticks since the machine was: with the id, a name for good.
+        start: When it was started, in clock ticks since boot; with the id, this identifies it uniquely.
     """
 
     parent: int
@@ -50,10 +50,10 @@ Table: TypeAlias = Mapping[int, ProcessEntry]
 
 
 def parse_stat(text: str) -> ProcessEntry | None:
-    """Read ``/proc/PID/stat``; ``None`` where it is none.
+    """Parse ``/proc/PID/stat``; return ``None`` if the format is wrong.
 
     Args:
-        text: Its second field, the name in brackets, may itself hold blanks and brackets.
+        text: The file's text. Its second field, the name in brackets, may itself hold blanks and brackets.
     """
     fields = text.rpartition(")")[2].split()
     try:
@@ -63,7 +63,7 @@ def parse_stat(text: str) -> ProcessEntry | None:
 
 
 def read_table() -> Table | None:
-    """Every process that can be seen; ``None`` where the system does not show them, or shows another's."""
+    """Return all visible processes; ``None`` without /proc, or if it belongs to another PID namespace."""
     try:
         own = int(Path(PROC, "self", "stat").read_text(errors="replace").split()[0])
         names = os.listdir(PROC)  # noqa: PTH208 - there are many, often; and below
@@ -82,15 +82,15 @@ def read_table() -> Table | None:
 
 
 def family(table: Table, leader: int, known: Mapping[int, int]) -> dict[int, ProcessEntry]:
-    """Find what a program has started and what runs still, parents first.
+    """Return the running processes that a program has started, parents first.
 
     Args:
-        table: Every process.
-        leader: The program's id, which is its session's, too; it is not reaped.
-        known: Its family as it was seen before: start times by id.
+        table: All processes.
+        leader: The program's id, which is also its session's; it has not been reaped.
+        known: The members of its family that were found before, as start times by id.
 
     Returns:
-        Its session, its descendants, and the sessions that those have made; not what has ended.
+        Its session, its descendants and their sessions, without processes that have ended.
     """
     members = {pid for pid, start in known.items() if pid in table and table[pid].start == start}
     if leader in table:
@@ -113,7 +113,7 @@ def family(table: Table, leader: int, known: Mapping[int, int]) -> dict[int, Pro
 
 
 def ancestors(table: Table, pid: int) -> Iterator[int]:
-    """The parent of ``pid``, that one's parent, and so on."""
+    """Yield the parent of ``pid``, the parent's parent, and so on."""
     seen = {pid}
     while pid in table and (pid := table[pid].parent) not in seen:
         seen.add(pid)
@@ -121,13 +121,13 @@ def ancestors(table: Table, pid: int) -> Iterator[int]:
 
 
 def strays(table: Table, leader: ProcessEntry, own: int, family_of: Collection[int]) -> Iterator[int]:
-    """Those who may have left the family without a trace: adopted orphans that are no older than it.
+    """Yield processes that may have left the family: adopted orphans that are no older than the program.
 
     Args:
-        table: Every process.
+        table: All processes.
         leader: The program.
         own: Our own process id.
-        family_of: Who is in the family.
+        family_of: The ids of the known family.
     """
     above = list(ancestors(table, own))
     adopters = {INIT} | {pid for pid in above if pid in table and table[pid].session != table[own].session}
@@ -140,7 +140,7 @@ def strays(table: Table, leader: ProcessEntry, own: int, family_of: Collection[i
 
 
 def has_environment(pid: int, given: Iterable[bytes]) -> bool:
-    """Whether ``pid`` was started with all of ``given``, but for what shells change."""
+    """Return whether ``pid`` was started with all of ``given``, apart from variables that shells change."""
     try:
         has = set(Path(PROC, str(pid), "environ").read_bytes().split(b"\0"))
     except OSError:
@@ -149,11 +149,11 @@ def has_environment(pid: int, given: Iterable[bytes]) -> bool:
 
 
 def holders(pids: Iterable[int], pipes: Collection[str]) -> Iterator[int]:
-    """Those of ``pids`` that hold one of ``pipes``.
+    """Yield those of ``pids`` that hold one of ``pipes`` open.
 
     Args:
-        pids: Whom to ask; whose descriptors we may not see holds nothing.
-        pipes: As their links in ``/proc/PID/fd`` have it: ``pipe:[INODE]``.
+        pids: The processes to check; those whose descriptors this user may not see are left out.
+        pipes: The pipes, as named in ``/proc/PID/fd``: ``pipe:[INODE]``.
     """
     for pid in pids:
         with suppress(OSError):

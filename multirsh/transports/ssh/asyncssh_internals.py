@@ -1,26 +1,26 @@
-"""All that uses private parts of asyncssh: a connection that says goodbye, and a channel's window.
+"""Everything that uses private parts of asyncssh: a connection that says goodbye, and a channel's window.
 
 asyncssh sends SSH_MSG_DISCONNECT when its user closes the connection, but
 not when authentication fails and not on an error of its own: it just drops
-the socket. A server that is not told keeps its end open until its login
-grace time, so the remote could never close first. ``ClientConnection`` sends
-the goodbye in those cases too.
+the socket. A server that gets no SSH_MSG_DISCONNECT keeps its end open until
+its login grace time, so the remote could never close first.
+``ClientConnection`` sends the message in those cases, too.
 
-A server may open channels by itself (RFC 4254). All that it can be given is
-the agent, where that is forwarded; everything else is refused, and what ssh
-warns of is reported.
+A server may open channels by itself (RFC 4254). The only one that can be
+accepted is the agent's, if it is forwarded; all others are refused, and
+reported where ssh warns of them.
 
 asyncssh logs the command line at INFO, values of environment variables
 included, and with packet dumps also passwords and what is sent as standard
-input; the program that uses multirsh decides by its own set-up of logging
-whether that is printed, and cannot know. So connections of multirsh have a
+input. The program that uses multirsh decides in its logging configuration
+whether that is printed, and may not know. So connections of multirsh have a
 logger that is silent at every level. asyncssh's own logger, which other
 connections of that program may use, stays as it is.
 
 The private names of asyncssh that are used here, and in no other module:
 
 - of a connection: ``_transport``, ``_force_close``, ``_send_disconnect``, ``_agent_forward_path``;
-- what answers to a server's channels: ``_process_auth_agent_at_openssh_dot_com_open``, ``_process_x11_open``,
+- the handlers of a server's channels: ``_process_auth_agent_at_openssh_dot_com_open``, ``_process_x11_open``,
   ``_process_forwarded_tcpip_open``, ``_process_forwarded_streamlocal_at_openssh_dot_com_open``;
 - of a channel: ``_init_recv_window``, ``_recv_window``.
 
@@ -43,42 +43,42 @@ from multirsh.model import Phase
 from multirsh.shortage import relieve
 
 Judge: TypeAlias = Callable[[bytes], asyncssh.SSHKey]
-"""Gives the plain key of a host's key or certificate, or raises ``asyncssh.HostKeyNotVerifiable``."""
+"""Returns the plain key of a host's key or certificate, or raises ``asyncssh.HostKeyNotVerifiable``."""
 
 _KEY_OPTIONS: Final = re.compile(r": key options:(.*)\Z")
 
 SAID_BYTES: Final = 256
-"""What is kept of a remote's first words."""
+"""How many bytes of a remote's first output are kept."""
 
 
 class _SilentLogger(SSHLogger):
-    """asyncssh's logger without a voice; it also formats nothing, which would be done for each message."""
+    """A logger for asyncssh that discards everything, without the cost of formatting each message."""
 
     def get_child(self, child: str = "", context: str = "") -> Self:  # noqa: ARG002 - asyncssh's signature
-        """Be the logger of a channel, too."""
+        """Return this logger for a channel, too."""
         return self
 
     def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
-        """Log nothing; it is what all other methods but the three below end in."""
+        """Discard the message; all other methods but the three below end here."""
 
     def debug1(self, msg: str, *args: object, **kwargs: object) -> None:
-        """Log nothing."""
+        """Discard the message."""
 
     def debug2(self, msg: str, *args: object, **kwargs: object) -> None:
-        """Log nothing."""
+        """Discard the message."""
 
     def packet(self, pktid: int | None, packet: bytes, msg: str, *args: object, **kwargs: object) -> None:
-        """Log nothing."""
+        """Discard the packet."""
 
 
 _SILENT: Final = _SilentLogger()
 
 
 class ClientConnection(asyncssh.SSHClientConnection):
-    """An SSH client connection that never leaves without SSH_MSG_DISCONNECT (RFC 4253, section 11.1).
+    """An SSH client connection that sends SSH_MSG_DISCONNECT before it closes (RFC 4253, section 11.1).
 
     Attributes:
-        is_forced: Whether the server has said that it runs the same command whatever it is asked for.
+        is_forced: Whether the server has announced a forced command, which it runs in place of any other.
     """
 
     logger = _SILENT  # for the key exchange, the login and the channels, too; read for every message
@@ -99,11 +99,11 @@ class ClientConnection(asyncssh.SSHClientConnection):
         """Prepare a connection.
 
         Args:
-            loop: As of asyncssh.
-            options: As of asyncssh.
+            loop: Passed to asyncssh.
+            options: Passed to asyncssh.
             judge: Decides about the host's key.
             on_phase: Called when the host's key is accepted and the login begins.
-            warn: Takes what people have to know of the server, without its name.
+            warn: Shows a warning about the server to the user; the text does not name the server.
         """
         super().__init__(loop, options, wait="auth")
         self._judge = judge
@@ -118,14 +118,14 @@ class ClientConnection(asyncssh.SSHClientConnection):
 
     @property
     def said(self) -> bytes:
-        """What the remote has written instead of its SSH version, which asyncssh reads past (RFC 4253, 4.2).
+        """What the remote sent instead of its SSH version, which asyncssh skips (RFC 4253, section 4.2).
 
-        At most ``SAID_BYTES``, and nothing once there is a version.
+        At most ``SAID_BYTES``, and empty once the version has been received.
         """
         return b"" if self.get_extra_info("server_version") else self._first_bytes.strip()
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
-        """Take what the remote writes; its first words are kept."""
+        """Process received data; the first bytes are kept."""
         if not self._is_known and len(self._first_bytes) < SAID_BYTES:
             self._first_bytes += data[: SAID_BYTES - len(self._first_bytes)]
         self._is_reading = True
@@ -139,10 +139,10 @@ class ClientConnection(asyncssh.SSHClientConnection):
             self._call_when_read()
 
     def when_read(self, call: Callable[[], None]) -> bool:
-        """Call ``call`` when all is taken apart that was just read.
+        """Call ``call`` once the data that was just read has been parsed completely.
 
         Returns:
-            ``False``, and it will not be called, if nothing is being read.
+            ``False`` if nothing is being read; ``call`` is not called then.
         """
         if self._is_reading:
             self._when_read.append(call)
@@ -157,31 +157,31 @@ class ClientConnection(asyncssh.SSHClientConnection):
                 self.internal_error()
 
     def pause_writing(self) -> None:
-        """The transport holds more than it should: asyncssh itself goes on writing."""
+        """Note that the transport's buffer is full: asyncssh itself goes on writing."""
         self._may_write.clear()
 
     def resume_writing(self) -> None:
-        """The transport has sent most of it."""
+        """Note that the transport's buffer has drained."""
         self._may_write.set()
 
     async def may_write(self) -> None:
-        """Wait until the transport holds little."""
+        """Wait until the transport's buffer has drained."""
         await self._may_write.wait()
 
     def validate_server_host_key(self, key_data: bytes) -> asyncssh.SSHKey:
-        """Check the host's key; what comes after it the first time is the login."""
+        """Check the host's key; after the first time, the login follows."""
         key = self._judge(key_data)
-        if not self._is_known:  # else it is asked for again in a rekey
+        if not self._is_known:  # otherwise this is a rekey
             self._is_known = True
             self._first_bytes = b""
             self._on_phase(Phase.AUTH)
         return key
 
     def withhold_agent(self, reason: str) -> None:
-        """Do not forward the agent after all.
+        """Stop forwarding the agent.
 
         Args:
-            reason: Why, for people.
+            reason: Why, for the user.
         """
         if self._agent_forward_path:
             self._agent_forward_path = None
@@ -202,7 +202,7 @@ class ClientConnection(asyncssh.SSHClientConnection):
         self._refuse("forward a Unix-domain connection")
 
     def _refuse(self, attempt: str) -> NoReturn:
-        """Refuse a channel that nothing here has asked for, and warn once, as ssh does (clientloop.c)."""
+        """Refuse a channel that was not requested, and warn once, as ssh does (clientloop.c)."""
         if attempt not in self._refused:
             self._refused.add(attempt)
             self._warn(
@@ -212,18 +212,18 @@ class ClientConnection(asyncssh.SSHClientConnection):
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "not offered")
 
     def take_remark(self, remark: str) -> None:
-        """Take what the server says for the record (SSH_MSG_DEBUG)."""
+        """Process a debug message of the server (SSH_MSG_DEBUG)."""
         forced = forces_command(remark)
-        if forced is not None:  # of several keys that it has looked at, the last is the one that opened
+        if forced is not None:  # if the server has examined several keys, the last one was accepted
             self.is_forced = forced
 
     def hold(self) -> None:
-        """Read no further for now; what has been read already may still have its effect."""
+        """Pause reading; data that was read already may still be processed."""
         if self._transport is not None:
             self._transport.pause_reading()
 
     def go_on(self) -> None:
-        """Read on."""
+        """Resume reading."""
         if self._transport is not None:
             self._transport.resume_reading()
 
@@ -238,29 +238,31 @@ class ClientConnection(asyncssh.SSHClientConnection):
                 self._send_disconnect(
                     asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "No more authentication methods", "en"
                 )
-            elif not isinstance(exc, asyncssh.DisconnectError):  # that one would be the remote's own goodbye
+            elif not isinstance(
+                exc, asyncssh.DisconnectError
+            ):  # which means that the remote has disconnected
                 self._send_disconnect(asyncssh.DISC_BY_APPLICATION, "Closed by user", "en")
         super()._force_close(exc)
 
 
 def forces_command(remark: str) -> bool | None:
-    """Whether a server's remark says that it runs a command of its own, whatever it is asked for.
+    """Parse whether a server's debug message announces a forced command.
 
-    OpenSSH (7.7 and later) tells at the login which options of authorized_keys hold for the key
+    OpenSSH (7.7 and later) reports at the login which options of authorized_keys apply to the key
     (``auth_log_authopts`` in auth.c), in SSH_MSG_DEBUG (RFC 4253, section 11.3).
 
     Args:
         remark: The text of one such message.
 
     Returns:
-        ``None`` where it says nothing of it.
+        ``None`` if the message is about something else.
     """
     found = _KEY_OPTIONS.search(remark)
     return None if found is None else "command" in found[1].split()
 
 
 def fit(channel: asyncssh.SSHClientChannel[bytes], size: int) -> None:
-    """Make ``channel``'s window ``size`` bytes: at once if it is to grow, and as it is used up if to shrink.
+    """Resize ``channel``'s window to ``size`` bytes: it grows at once, and shrinks as it is used up.
 
     Raises:
         OSError: The channel is closed.

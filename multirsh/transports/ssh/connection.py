@@ -1,4 +1,4 @@
-"""One host by SSH: dialled, proved to be who it is, logged in to, run on, left in order."""
+"""One connection to a host by SSH: connect, check the host's key, log in, run commands, close in order."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ SHELL = "/bin/sh"
 def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
     """Start ``command`` with its standard input and output joined to a transport.
 
-    Its end is closed like any other's: we say goodbye, the server closes, the program sees that and
-    ends, and its end of the pair closes before ours. A program that stays is ended with the pair.
+    Its end is closed like any other's: the client disconnects, the server closes, the program sees that and
+    exits, and its end of the pair closes before the local one. A program that stays is ended with the pair.
 
     Args:
-        command: With its tokens expanded; run by ``/bin/sh -c exec ...``, as ssh does.
-        dialler: Watches the pair.
+        command: The command, with its tokens expanded; run by ``/bin/sh -c exec ...``, as ssh does.
+        dialler: Watches the socket pair.
 
     Raises:
         OSError: The program could not be started.
@@ -58,7 +58,7 @@ def start_proxy(command: str, dialler: Dialler) -> RemoteFirstTransport:
     except BaseException:
         ours.close()
         raise
-    # Not asyncio's subprocess: that one belongs to the loop, and the program may outlive it by a moment.
+    # Not asyncio's subprocess: that belongs to the loop, and the program may briefly outlive the loop.
     try:
         threading.Thread(target=program.wait, name="multirsh-proxy", daemon=True).start()
     except (RuntimeError, MemoryError):
@@ -80,29 +80,29 @@ TERMINAL: Final[dict[str, Any]] = {
     "term_size": (80, 24),
     "term_modes": {asyncssh.PTY_ECHO: 0, asyncssh.PTY_ONLCR: 0},
 }
-"""What asyncssh asks for (RFC 4254, section 6.2): nobody sits there who would see an echo, and an output that
-is told by line ends needs no carriage returns."""
+"""The terminal modes to request (RFC 4254, section 6.2): an echo would serve no purpose, and output that is
+split into lines needs no carriage returns."""
 
 END_OF_INPUT: Final = b"\x04" * 64
-"""What ends a terminal's input, which has no end of its own (termios(3), VEOF): for each reader that comes to
-it, one after the other, there must be one."""
+"""The characters that end a terminal's input, which has no end of file of its own (termios(3), VEOF): each
+process that reads it, one after the other, consumes one."""
 
 
 class Surroundings(Protocol):
-    """What a connection asks of the run's connector."""
+    """The services of the run's connector that a connection uses."""
 
     @property
     def dialler(self) -> Dialler:
         """Makes TCP connections."""
 
     def warn(self, message: str) -> None:
-        """Take a line for people."""
+        """Show a warning to the user."""
 
     async def through(self, chain: Chain, login_deadline: LoginDeadline) -> SshConnection:
-        """The shared, open connection to the last host of ``chain``.
+        """Return the shared, open connection to the last host of ``chain``.
 
         Raises:
-            HostError: It cannot be had.
+            HostError: The connection cannot be opened.
         """
 
 
@@ -110,12 +110,12 @@ class SshConnection:
     """A ``Connection`` (``transports.base``) by asyncssh."""
 
     def __init__(self, surroundings: Surroundings, host: Host, *, plan: Callable[[], Plan]) -> None:
-        """Begin nothing yet.
+        """Store the arguments; nothing is opened yet.
 
         Args:
             surroundings: The run's connector.
-            host: Whom to reach.
-            plan: Says how; asked when it is opened.
+            host: The host to reach.
+            plan: Returns how to reach it; called when the connection is opened.
         """
         self._around = surroundings
         self._host = host
@@ -132,49 +132,49 @@ class SshConnection:
 
     @property
     def phase(self) -> Phase:
-        """Where it is."""
+        """The current phase."""
         return self._phase
 
     @property
     def local_port(self) -> int | None:
-        """The local port it left from; ``None`` through a jump host or a proxy command."""
+        """The local port that is used; ``None`` through a jump host or a proxy command."""
         return self._local_port
 
     @property
     def user(self) -> str | None:
-        """The login name, once it is tried."""
+        """The login name; ``None`` before the login is attempted."""
         return self._user
 
     @property
     def connected_at(self) -> float | None:
-        """When bytes could first reach the host's SSH server, on the loop's clock."""
+        """The time when bytes could first reach the host's SSH server, on the loop's clock."""
         return self._connected_at
 
     @property
     def authenticated_at(self) -> float | None:
-        """When the login was through, on the loop's clock."""
+        """The time when the login succeeded, on the loop's clock."""
         return self._authenticated_at
 
     @property
     def is_open(self) -> bool:
-        """Whether it is logged in and not ended."""
+        """Whether the connection is logged in and has not ended."""
         return self._authenticated_at is not None and self._link is not None and not self._link.is_closed()
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is open and its last channel, if there was one, is closed."""
+        """Whether the connection is open and its last channel, if there was one, is closed."""
         return self.is_open and (self._session is None or self._session.ended.done())
 
     def reset(self) -> None:
-        """Forget the last command, so that nobody takes it for the next one."""
+        """Forget the last command, so that it is not taken for the next one."""
         self._session = None
         self._enter(Phase.AUTH)
 
     async def open(self, login_deadline: LoginDeadline) -> None:
-        """Look up, connect, check the host's key, log in.
+        """Resolve the name, connect, check the host's key and log in.
 
         Raises:
-            HostError: Any of it failed.
+            HostError: One of these steps failed.
         """
         loop = asyncio.get_running_loop()
         check: HostKeyCheck | None = None
@@ -197,7 +197,7 @@ class SshConnection:
                 await check.settled(waiter)
                 await waiter
             finally:
-                waiter.cancel()  # if it is done, asyncio then drops a failure that nobody looked at
+                waiter.cancel()  # if it is done, asyncio then logs no exception that was never retrieved
         except DialError as error:
             raise HostError(self._host.name, error.status, error.failure) from error
         except NoThreadError:
@@ -216,30 +216,30 @@ class SshConnection:
     ) -> Outcome:
         """Run ``command`` in a channel of its own.
 
-        Its pseudo-terminal, if it gets one, does not echo and leaves line feeds as they are.
+        Its pseudo-terminal, if one is requested, does not echo and leaves line feeds unchanged.
 
         Raises:
-            HostError: It was refused, the connection died, or the input cannot be read.
+            HostError: The command was refused, the connection died, or the input cannot be read.
         """
         return await self._talk({"command": _as_bytes(command)}, sink, stdin, tty=tty)
 
     async def subsystem(self, name: str, sink: Sink, stdin: Stdin) -> Outcome:
-        """Talk to a subsystem (RFC 4254, section 6.5) in a channel of its own.
+        """Run a subsystem (RFC 4254, section 6.5) in a channel of its own.
 
         Raises:
-            HostError: As ``run``.
+            HostError: As for ``run``.
         """
         return await self._talk({"subsystem": name}, sink, stdin)
 
     async def _talk(
         self, request: Mapping[str, Any], sink: Sink, stdin: Stdin | None, *, tty: bool = False
     ) -> Outcome:
-        """Ask for a session as ``request`` says, and stay until it has ended."""
+        """Open a session with ``request``, and wait until it has ended."""
         link = self._opened()
         self._enter(Phase.SESSION)
         session = CommandSession(sink, link.when_read)
         is_first = not self._is_talking
-        if is_first:  # one that is started beside it is small talk, and ends with its input
+        if is_first:  # a further session is auxiliary, and ends with its input
             self._is_talking, self._session = True, session
         try:
             channel, _ = await link.create_session(
@@ -252,12 +252,14 @@ class SshConnection:
             self._enter(Phase.RUN)
             if stdin is None:
                 if tty:
-                    with suppress(BrokenPipeError):  # it has ended already
+                    with suppress(BrokenPipeError):  # the session has ended already
                         channel.write(END_OF_INPUT)
                 channel.write_eof()
-                await asyncio.shield(session.ended)  # who gives up on the command may yet wait for its end
+                await asyncio.shield(
+                    session.ended
+                )  # a caller that gives up on the command may still wait for its end
             else:
-                await self._fed(session, stdin, link, ending=END_OF_INPUT if tty else b"")
+                await self._feed_until_end(session, stdin, link, ending=END_OF_INPUT if tty else b"")
         except (asyncssh.Error, OSError) as error:
             status, failure = command_failure(error, requested=session.requested)
             raise HostError(self._host.name, status, failure) from error
@@ -268,13 +270,13 @@ class SshConnection:
             raise HostError(self._host.name, status, failure)
         return session.outcome
 
-    async def _fed(
+    async def _feed_until_end(
         self, session: CommandSession, stdin: Stdin, link: ClientConnection, *, ending: bytes
     ) -> None:
-        """Give the command its input until it ends, whether it reads it or not.
+        """Send the command its input until the command ends, whether or not it reads all of it.
 
         Raises:
-            HostError: The input cannot be read; the command goes on, and waits for more of it, maybe.
+            HostError: The input cannot be read; the command goes on, and may wait for more input.
         """
         failure: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
 
@@ -293,7 +295,7 @@ class SshConnection:
             raise HostError(self._host.name, Status.LOCAL, input_failure(failure.result()))
 
     def kill_command(self) -> bool:
-        """Ask the server for KILL (RFC 4254, section 6.9)."""
+        """Request that the server send the command KILL (RFC 4254, section 6.9)."""
         if self._session is None or self._link is None or self._link.is_forced:
             return False
         try:
@@ -303,39 +305,39 @@ class SshConnection:
         return True
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:
-        """End the command that was given up on, with all that it started."""
+        """End the abandoned command, with all processes that it started."""
         link, session = self._link, self._session
         if link is None or session is None or not session.requested:
-            return Fate.DEAD  # it was never asked for
+            return Fate.DEAD  # it was never requested
         if session.outcome is not None and session.ended.done():
             return Fate.DEAD
-        if link.is_forced:  # a second channel would only run once more what the server runs for everybody
+        if link.is_forced:  # a second channel would only run the forced command once more
             return Fate.UNKNOWN
         return await end_command(link, session, kill_after=kill_after, password=password)
 
     def pause_output(self) -> None:
-        """Hand no more output to the sink."""
+        """Stop passing output to the sink."""
         if self._session is not None:
             self._session.pause()
 
     def resume_output(self) -> None:
-        """Hand output to the sink again."""
+        """Resume passing output to the sink."""
         if self._session is not None:
             self._session.resume()
 
     def close(self) -> None:
-        """Say goodbye and leave the socket to drain."""
+        """Disconnect, and leave the socket to drain."""
         if self._link is not None:
             self._link.close()
 
     async def closed(self) -> ClosedBy | None:
-        """Wait for the socket's end; ``None`` where the host was reached through another's."""
+        """Wait until the socket is closed; return ``None`` if the host was reached through a jump host."""
         if self._socket is None:
             return None
         return await asyncio.shield(self._socket.closed)
 
     async def carry(self, link: asyncssh.SSHClientConnection, host: str, port: int) -> None:
-        """Let ``link`` run through this connection, as a jump host does.
+        """Tunnel ``link`` through this connection, as a jump host does.
 
         Raises:
             HostError: The jump host could not reach ``host``.
@@ -343,10 +345,10 @@ class SshConnection:
         opened = self._opened()
 
         async def tunnel() -> None:
-            await opened.create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels so; its types say sessions only
+            await opened.create_connection(lambda: link, host, port)  # type: ignore[arg-type,return-value]  # asyncssh itself tunnels this way, but its types allow only sessions
 
-        # A channel that was asked for comes even if nobody wants it any more, and could not be closed before:
-        # so this goes on when the host is given up on, at the longest until the jump host is left.
+        # A requested channel opens even if it is no longer wanted, and cannot be closed before that: so this
+        # task continues when the host is given up on, at the longest until the jump host's connection closes.
         tunnelling = asyncio.create_task(tunnel())  # noqa: TID251 - see above
         try:
             await asyncio.shield(tunnelling)
@@ -359,7 +361,7 @@ class SshConnection:
             raise HostError(host, Status.UNREACHABLE, failure) from error
 
     async def _carry(self, link: ClientConnection, plan: Plan, login_deadline: LoginDeadline) -> None:
-        """Give ``link`` something to run over: a jump host's channel, a proxy's pipe, or a socket."""
+        """Give ``link`` its transport: a jump host's channel, a proxy command's socket pair, or a socket."""
         if plan.jump:
             self._enter(Phase.CONNECT)
             try:
@@ -377,7 +379,7 @@ class SshConnection:
             self._socket.attach(link)
 
     async def _dialled(self, plan: Plan, login_deadline: LoginDeadline) -> RemoteFirstTransport:
-        """A TCP connection, within ssh_config's ConnectTimeout; ``-t`` bounds it and all the rest."""
+        """Open a TCP connection, within ssh_config's ConnectTimeout; ``-t`` limits the whole login."""
         try:
             async with login_deadline.within(plan.connect_timeout):
                 return await self._around.dialler.dial(
@@ -406,18 +408,18 @@ class SshConnection:
 
 
 def _leave(tunnelling: asyncio.Task[None], link: asyncssh.SSHClientConnection) -> None:
-    """Close ``link`` if its channel has come after all."""
+    """Close ``link`` if its channel was opened after all."""
     if not tunnelling.cancelled() and tunnelling.exception() is None:
         link.close()
 
 
 def _as_bytes(command: str) -> bytes:
-    """The command as it was typed: bytes that were no text came as surrogates (PEP 383), and go as bytes."""
+    """Encode the command as it was typed: bytes that are no text were decoded to surrogates (PEP 383)."""
     return command.encode("utf-8", "surrogateescape")
 
 
 def _behind(host: Host, jump: Chain, error: HostError) -> HostError:
-    """The same failure, seen from a host behind the jump host that had it."""
+    """Reword a jump host's failure for a host behind it."""
     failure = error.failure
     if failure is None or failure.kind is ErrorKind.JUMP:
         return HostError(host.name, error.status, failure)

@@ -1,13 +1,13 @@
-"""The keys to offer: from files, from agents, with certificates; loaded once for all hosts.
+"""The keys to offer, from files and agents, with certificates; loaded once for all hosts.
 
-Who names a key decides what is made of its absence. A key given with ``-i``
-or in the hosts file must work, or nothing starts. A key that ssh_config names
-is passed over when it is missing, as ssh does, and must be opened when it is
-encrypted. The usual files in ``~/.ssh`` are used if they can be.
+The source that names a key decides how its absence is handled. A key given
+with ``-i`` or in the hosts file must be usable, or nothing starts. A key that
+ssh_config names is skipped when it is missing, as in ssh, and must be opened
+when it is encrypted. The default files in ``~/.ssh`` are used if they can be.
 
-Differences from ssh: passphrases are asked for at the start, not when a host
-accepts the key; a certificate that is no user's, or not valid now, is passed
-over with a warning; FIDO keys are used through an agent only.
+Differences from ssh: passphrases are prompted for at the start, not when a
+host accepts the key; a certificate that is not a user's, or not valid now, is
+skipped with a warning; FIDO keys are used through an agent only.
 
 Sources: authfile.c and ssh.c (load_public_identity_files) of OpenSSH 9.2; for the order of keys,
 pubkey_prepare() of its sshconnect2.c.
@@ -41,22 +41,22 @@ _PRIVATE: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)----
 
 
 class KeyState(enum.Enum):
-    """What a file that should hold a private key holds."""
+    """The contents of a file that should hold a private key."""
 
     READY = "ready"
     """A private key."""
     LOCKED = "locked"
     """A private key under a passphrase."""
     PUBLIC = "public"
-    """Only its public half: an agent may hold the private one."""
+    """Only a public key: an agent may hold the private one."""
     MISSING = "missing"
-    """Nothing."""
+    """No file."""
     EXPOSED = "exposed"
-    """A private key that others can read: not used."""
+    """A private key that other users can read: it is not used."""
     HARDWARE = "hardware"
     """A handle to a FIDO authenticator: only an agent can use it."""
     UNREADABLE = "unreadable"
-    """Something that cannot be opened or understood."""
+    """A file that cannot be opened or parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class KeyFile:
     """A file that should hold a private key.
 
     Attributes:
-        path: Where it is.
-        state: What it holds.
-        public: The public half, where it is known.
-        private: The key, where it is ready.
-        reason: For people: what is wrong with it, where something is.
+        path: Its path.
+        state: Its contents.
+        public: The public key, if it is known.
+        private: The private key, if it is ready.
+        reason: What is wrong with the file, if anything, for the user.
         certificate: The certificate beside it (``-cert.pub``), or ``None``.
     """
 
@@ -81,7 +81,7 @@ class KeyFile:
 
 
 def read_key_file(path: str) -> KeyFile:
-    """Read a private key's file, and the public key and certificate that lie beside it. Blocks."""
+    """Read a private key's file, and the public key and certificate beside it. Blocks."""
     public = _read_public(f"{path}.pub")
     certificate = read_certificate_file(f"{path}-cert.pub")
     beside = certificate if isinstance(certificate, asyncssh.SSHCertificate) else None
@@ -122,10 +122,10 @@ def read_key_file(path: str) -> KeyFile:
 
 
 def unlock(path: str, passphrase: str) -> asyncssh.SSHKey | None:
-    """Open an encrypted private key; ``None`` if the passphrase is wrong. Blocks: it is slow on purpose.
+    """Decrypt a private key; return ``None`` if the passphrase is wrong. Blocks: it is slow by design.
 
     Raises:
-        OSError: The file cannot be read any more.
+        OSError: The file can no longer be read.
     """
     try:
         return asyncssh.import_private_key(Path(path).read_bytes(), passphrase)
@@ -134,7 +134,7 @@ def unlock(path: str, passphrase: str) -> asyncssh.SSHKey | None:
 
 
 def is_encrypted(content: bytes) -> bool:
-    """Whether a private key is under a passphrase: OpenSSH's format, PKCS#8, or old PEM.
+    """Whether a private key is encrypted: in OpenSSH's format, PKCS#8, or old PEM.
 
     Source: PROTOCOL.key of OpenSSH; RFC 7468 section 11; RFC 1421 section 4.6.1.1.
     """
@@ -158,7 +158,7 @@ def read_certificate_file(path: str) -> asyncssh.SSHCertificate | str | None:
     """Read a user certificate. Blocks.
 
     Returns:
-        The certificate; ``None`` if there is no such file; or one line on why it is of no use.
+        The certificate; ``None`` if there is no such file; or one line that says why it cannot be used.
     """
     try:
         content = Path(path).read_bytes()
@@ -190,20 +190,20 @@ def _import_public(content: bytes) -> asyncssh.SSHKey | None:
 
 
 AGENT_TIMEOUT_S: Final = 5.0
-"""How long an agent may take to answer for its keys."""
+"""How long an agent may take to list its keys, in seconds."""
 TRIES: Final = 3
-"""How often a passphrase is asked for (NumberOfPasswordPrompts of ssh)."""
+"""Maximum number of prompts for one passphrase (NumberOfPasswordPrompts of ssh)."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChoice:
-    """Which keys may be offered to a host.
+    """The keys that may be offered to a host.
 
     Attributes:
         identities: Private keys, in order.
-        certificates: Paths of certificates; where there are any, those beside the keys are not looked for.
+        certificates: Paths of certificates; if there are any, those beside the keys are ignored.
         agent: Path of the agent's socket, or ``None``.
-        only_these: Of the agent's keys, offer only those that ``identities`` name.
+        only_these: Offer only those of the agent's keys that ``identities`` names.
     """
 
     identities: tuple[Identity, ...]
@@ -213,7 +213,7 @@ class KeyChoice:
 
     @classmethod
     def of(cls, settings: SshSettings) -> KeyChoice:
-        """Take what ssh_config says."""
+        """Make the choice from the settings of ssh_config."""
         return cls(
             identities=settings.identity_files,
             certificates=settings.certificate_files,
@@ -223,18 +223,18 @@ class KeyChoice:
 
 
 class KeyRing:
-    """All keys of a run: each file is read once, each passphrase asked for once, each agent called once.
+    """All keys of a run: each file is read, each passphrase prompted for and each agent queried once.
 
     Attributes:
-        warnings: What a user should be told, one line each.
+        warnings: Warnings for the user, one line each.
     """
 
     def __init__(self, *, ask: Ask | None = None, agent_timeout_s: float = AGENT_TIMEOUT_S) -> None:
-        """Hold no key yet.
+        """Make an empty ring.
 
         Args:
-            ask: Asks a person for a passphrase; called in a thread. ``None`` where nobody can be asked.
-            agent_timeout_s: How long an agent may take to tell its keys, in seconds.
+            ask: Prompts the user for a passphrase; called in a thread. ``None`` if prompts are impossible.
+            agent_timeout_s: How long an agent may take to list its keys, in seconds.
         """
         self.warnings: list[str] = []
         self._ask = ask
@@ -247,16 +247,16 @@ class KeyRing:
         self._offers: dict[KeyChoice, tuple[asyncssh.SSHKeyPair, ...]] = {}
 
     async def load(self, choices: Iterable[KeyChoice], *, open_usual: bool = True) -> None:
-        """Read what the choices name and is not read yet; ask for passphrases.
+        """Read the keys that ``choices`` name and that are not loaded yet; prompt for passphrases.
 
         Args:
-            choices: Those of all hosts and jump hosts, so that everything is asked for before anything runs.
-            open_usual: Whether to ask for the passphrases of the usual files where there is nothing else to
-                offer; false where there is a password.
+            choices: The choices of all hosts and jump hosts, so that all prompts come before anything runs.
+            open_usual: Whether to prompt for the passphrases of the default files if there is nothing else to
+                offer; false if there is a password.
 
         Raises:
-            CredentialError: A key that was named cannot be used: it is missing, exposed, no key, or locked
-                and not opened.
+            CredentialError: A named key cannot be used: it is missing, exposed, invalid, or encrypted and not
+                decrypted.
         """
         async with self._loading:
             new = [choice for choice in dict.fromkeys(choices) if choice not in self._offers]
@@ -270,11 +270,11 @@ class KeyRing:
                 self._offers[choice] = self._offer(choice)
 
     def pairs(self, choice: KeyChoice) -> list[asyncssh.SSHKeyPair]:
-        """Give the keys to offer, in order, for one connection.
+        """Return the keys to offer, in order, for one connection.
 
-        They are copies: a connection chooses a signature algorithm for each, and must not choose for others.
-        Give them to asyncssh as ``client_keys``, with ``agent_path=None``; an empty list there would mean the
-        usual files, so give ``None`` then.
+        They are copies: a connection chooses a signature algorithm for each, which must not affect others.
+        Pass them to asyncssh as ``client_keys``, with ``agent_path=None``; as an empty list would mean the
+        default files there, pass ``None`` instead.
 
         Raises:
             KeyError: The choice was not loaded.
@@ -282,7 +282,7 @@ class KeyRing:
         return [copy.copy(pair) for pair in self._offers[choice]]
 
     async def close(self) -> None:
-        """Let go of the agents."""
+        """Close the connections to agents."""
         while self._agents:
             _, agent = self._agents.popitem()
             agent.close()
@@ -291,7 +291,7 @@ class KeyRing:
     # ------------------------------------------------------------ agents
 
     async def _keys_of_agent(self, path: str) -> Sequence[asyncssh.SSHKeyPair]:
-        """Ask an agent for its keys; one that is dead or silent has none."""
+        """List an agent's keys; a dead or unresponsive agent has none."""
         try:
             async with asyncio.timeout(self._agent_timeout_s):
                 agent = self._agents[path] = await asyncssh.connect_agent(path)
@@ -308,7 +308,7 @@ class KeyRing:
     # ------------------------------------------------------------ files
 
     def _load_files(self, choices: Sequence[KeyChoice], *, open_usual: bool) -> None:
-        """Read all files and ask for what is needed. Runs in a thread."""
+        """Read all files and prompt for passphrases. Runs in a thread."""
         named = _by_strongest_source(choices)
         for path, source in named.items():
             if path not in self._files:
@@ -326,14 +326,14 @@ class KeyRing:
                     self._open(identity.path, held, self._pass_over)
 
     def _usable(self, file: KeyFile, source: IdentitySource) -> KeyFile:
-        """Decide what to make of a file that holds no key to use."""
+        """Decide how to handle a file without a usable key."""
         hint = f"chmod 600 {file.path}" if file.state is KeyState.EXPOSED else None
         message = f"the key {file.path} cannot be used: {file.reason}"
         match file.state, source:
             case (KeyState.READY | KeyState.LOCKED | KeyState.PUBLIC, _):
                 pass
             case (KeyState.HARDWARE, _):
-                pass  # the agent may hold it; _open looks
+                pass  # the agent may hold it; _open checks
             case (KeyState.MISSING, IdentitySource.CONFIG | IdentitySource.DEFAULT):
                 pass
             case (KeyState.EXPOSED, IdentitySource.CONFIG) | (_, IdentitySource.OPTION):
@@ -352,7 +352,7 @@ class KeyRing:
     def _open(
         self, path: str, held: set[bytes], otherwise: Callable[[KeyFile, str, str | None], None]
     ) -> None:
-        """Open a key that is locked and that no agent holds; what cannot be opened goes to ``otherwise``."""
+        """Decrypt a key that no agent holds; one that cannot be decrypted is passed to ``otherwise``."""
         file = self._files[path]
         if file.public is not None and file.public.public_data in held:
             return
@@ -372,7 +372,7 @@ class KeyRing:
 
     @staticmethod
     def _ask_for(path: str, ask: Ask) -> asyncssh.SSHKey | None:
-        """Ask for a passphrase up to ``TRIES`` times; an empty one gives up, as in ssh."""
+        """Prompt for a passphrase up to ``TRIES`` times; an empty one gives up, as in ssh."""
         for _ in range(TRIES):
             passphrase = ask(f"Enter passphrase for key '{path}': ")
             if not passphrase:
@@ -390,7 +390,7 @@ class KeyRing:
         raise CredentialError(f"the key {file.path} cannot be used: {reason}", hint=hint)
 
     def _pass_over(self, file: KeyFile, reason: str, hint: str | None) -> None:
-        self._files[file.path] = replace(file, state=KeyState.UNREADABLE)  # not to be asked for again
+        self._files[file.path] = replace(file, state=KeyState.UNREADABLE)  # do not prompt for it again
         message = f"the key {file.path} is not used: {reason}"
         self.warnings.append(message if hint is None else f"{message}; {hint}")
 
@@ -408,7 +408,7 @@ class KeyRing:
 
 
 def _by_strongest_source(choices: Iterable[KeyChoice]) -> dict[str, IdentitySource]:
-    """Collect the files, each with who most firmly named it."""
+    """Collect the files, each with the strongest source that names it."""
     order = list(IdentitySource)
     named: dict[str, IdentitySource] = {}
     for choice in choices:
@@ -419,14 +419,14 @@ def _by_strongest_source(choices: Iterable[KeyChoice]) -> dict[str, IdentitySour
 
 
 class _Pairer:
-    """Joins public halves and certificates with private keys: the agent's, then those of files."""
+    """Pairs public keys and certificates with private keys: the agent's first, then those of files."""
 
     def __init__(self, agent: Sequence[asyncssh.SSHKeyPair], files: Sequence[KeyFile]) -> None:
         self.agent = {pair.public_data: pair for pair in agent}
         self._private = {file.private.public_data: file.private for file in files if file.private is not None}
 
     def plain(self, blob: bytes) -> asyncssh.SSHKeyPair | None:
-        """Find the private key of a public one, or what can sign for it."""
+        """Find the private key of a public one, or an agent's key that can sign for it."""
         if blob in self.agent:
             return copy.copy(self.agent[blob])
         private = self._private.get(blob)
@@ -444,7 +444,7 @@ class _Pairer:
     def of_files(
         self, files: Sequence[KeyFile], *, certified: bool
     ) -> dict[bytes, asyncssh.SSHKeyPair | None]:
-        """Find what the files name, with ``None`` where the private key is nowhere."""
+        """Find the keys that the files name; the value is ``None`` if the private key is not available."""
         named: dict[bytes, asyncssh.SSHKeyPair | None] = {}
         for file in files:
             if file.public is not None:
@@ -462,10 +462,10 @@ def _in_order(
     certified: bool,
     only_these: bool,
 ) -> tuple[asyncssh.SSHKeyPair, ...]:
-    """Put keys in ssh's order.
+    """Sort keys in ssh's order.
 
-    First certificates that were named; then the agent's keys that are named; then its others, unless only
-    named ones are wanted; then the rest of the files.
+    Named certificates come first; then the agent's keys that are named; then its others, unless only
+    named ones are wanted; then the remaining keys of the files.
 
     Args:
         agent: The agent's keys.

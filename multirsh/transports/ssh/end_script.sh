@@ -1,10 +1,10 @@
 # Ends what one command over SSH has left running, and says what is still there: one line on standard output,
 #
 #   KEY:left N away M blind B      N that could not be ended, M that have gone their own way; B=1: M is not known
-#   KEY:strange                    nothing was done: whose processes are whose cannot be told here
+#   KEY:strange                    nothing was done: the owners of processes cannot be determined here
 #
 # Fed to "/bin/sh -s KEY GRACE [asks]" in a second channel of the command's own connection. GRACE is the time from TERM to
-# KILL, in hundredths of a second. With "asks", sudo may ask, on standard output by "KEY:asks N%;" for its Nth call, and
+# KILL, in hundredths of a second. With "asks", sudo may prompt, on standard output by "KEY:asks N%;" for its Nth call, and
 # is answered on standard input. The parent of this shell is the process that serves the connection; its other
 # children are what the command's channel started. They and their descendants are the command, and so are the other
 # members of their sessions and process groups: those whose parents have ended.
@@ -160,7 +160,7 @@ signal_by_sudo() { # NAME
         calls=$((calls + 1))
         if [ -z "$owner" ]; then
             :
-        elif [ "$asks" ]; then # in a prompt, "%%" is one "%"; so nobody who shows arguments asks
+        elif [ "$asks" ]; then # in a prompt, "%%" is one "%"; so a program that prints its arguments makes no prompt
             sudo -S -p "$key:asks $calls%%;" -u "#$owner" kill "-$1" $same <&3 2>&4 || refusals=$((refusals + 1))
         else
             sudo -n -u "#$owner" kill "-$1" $same >/dev/null 2>&1 || refusals=$((refusals + 1))
@@ -169,7 +169,7 @@ signal_by_sudo() { # NAME
     done
 }
 
-user_of() { # PID: as whom it runs
+user_of() { # PID: prints the user id that it runs as
     while read -r word user _; do
         if [ "$word" = Uid: ]; then echo "$user"; fi
     done <"/proc/$1/status"
@@ -191,7 +191,7 @@ now() { # sets $now, in hundredths of a second
     now=${now%.*}${now#*.}
 }
 
-find_marked() { # sets $marked to those that carry the connection's mark, and $blind if that cannot be told
+find_marked() { # sets $marked to the processes with the connection's mark, and $blind if that cannot be determined
     marked='' blind=1
     [ "$proc" ] || return
     for how in -lzxF -lF; do # not every grep has the exact one

@@ -1,4 +1,4 @@
-"""asyncssh's exceptions, told as a host's status and failure. The only place that knows both."""
+"""asyncssh's exceptions, translated to a host's status and failure; no other module knows both."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from multirsh.shortage import no_memory
 from multirsh.transports import messages
 
 _LOGIN_ATTEMPTS_SPENT = "Too many authentication failures"
-"""What OpenSSH says in its DISCONNECT when MaxAuthTries is used up (auth.c)."""
+"""OpenSSH's DISCONNECT message when MaxAuthTries is exceeded (auth.c)."""
 
 
 _NOT_NOW = (b"Exceeded MaxStartups", b"Not allowed at this time")
-"""What sshd writes to a connection that it drops, beyond MaxStartups or, since 9.8, also for a penalty
+"""What sshd writes to a connection that it drops, because of MaxStartups or, since 9.8, of a penalty
 (sshd.c, ``drop_connection``)."""
 
 
 def login_failure(error: BaseException, phase: Phase, *, said: bytes = b"") -> tuple[Status, Failure]:
-    """Tell why a connection did not get as far as a login.
+    """Translate the error that ended a connection before the login succeeded.
 
     Args:
-        error: What asyncssh or the socket raised.
-        phase: Where the connection was.
-        said: What the remote wrote in the place of its SSH version.
+        error: The exception of asyncssh or the socket.
+        phase: The phase of the connection.
+        said: What the remote wrote instead of its SSH version.
     """
     message = one_line(error)
     match error:
@@ -50,7 +50,7 @@ def login_failure(error: BaseException, phase: Phase, *, said: bytes = b"") -> t
 
 
 def _turned_away(said: bytes) -> Failure:
-    """The remote wrote ``said`` and closed the connection."""
+    """Translate what the remote wrote before it closed the connection."""
     quoted = messages.one_line(said.decode("utf-8", "replace"))
     if said in _NOT_NOW:
         return Failure(ErrorKind.BUSY, Phase.HANDSHAKE, f"the remote takes no login now: {quoted}")
@@ -59,7 +59,7 @@ def _turned_away(said: bytes) -> Failure:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's own words: some are the remote's."""
+    """Return the error's message, part of which may come from the remote, as one line."""
     return messages.one_line(str(error))
 
 
@@ -70,11 +70,11 @@ def _closed_during(phase: Phase) -> str:
 
 
 def command_failure(error: BaseException | None, *, requested: bool) -> tuple[Status, Failure]:
-    """Tell why there is no exit status.
+    """Translate the error that left a command without an exit status.
 
     Args:
-        error: What ended the channel; ``None`` if the remote just closed it.
-        requested: Whether the remote may have got the command: then it may or may not have run.
+        error: The exception that ended the channel; ``None`` if the remote just closed it.
+        requested: Whether the remote may have received the command, which then may or may not have run.
     """
     match error:
         case MemoryError():

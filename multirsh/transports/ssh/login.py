@@ -6,15 +6,15 @@ are made once for each distinct ``SshSettings``; a connection gets a shallow
 copy with its own few fields.
 
 **The host's key.** ``known_hosts`` judges it. A new key under ``accept-new`` must be written
-down before anything is entrusted to the host, and writing waits for locks and
 for the disk. asyncssh asks in the middle of its key exchange and cannot wait;
-so the answer is "go on", and the connection is not read any further until the
-key is in the file: the login cannot begin before. A password waits for it in
+so the check passes for the moment, and the connection is not read any further
+until the key is in the file: the login cannot begin before. A password waits
+for it in any case.
 any case.
 
-**The password** that is given for a run is that of the run's hosts. A jump
-host is not one of them: it has a password of its own, which a person is asked
-for when the jump host wants one.
+**The password** that is given for a run belongs to the run's hosts. A jump
+host is not one of them: it has a password of its own, and the user is prompted
+for it when the jump host requires one.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ if TYPE_CHECKING:
     from multirsh.transports.ssh.asyncssh_internals import ClientConnection
 
 PASSWORD_ATTEMPTS: Final = 3
-"""How often a person is asked for a password that is refused (NumberOfPasswordPrompts of ssh)."""
+"""Maximum number of prompts for one password (NumberOfPasswordPrompts of ssh)."""
 
 
 class LoginPassword(Protocol):
     """The password of one user on one host."""
 
     async def give(self, attempt: int) -> Password | None:
-        """Give the password; ``None`` where there is none, or no other.
+        """Return the password, or ``None`` if there is none or no other to try.
 
         Args:
-            attempt: From 1 in each connection; any higher one says that the last password was refused.
+            attempt: Counts from 1 in each connection; beyond 1, the last password was refused.
         """
 
 
@@ -83,19 +83,19 @@ class GivenPassword:
     password: Password
 
     async def give(self, attempt: int) -> Password | None:
-        """Give it once."""
+        """Return the password on the first attempt, and ``None`` afterwards."""
         return self.password if attempt == 1 else None
 
 
 class AskedPassword:
-    """A ``LoginPassword`` that a person is asked for when it is first needed."""
+    """A ``LoginPassword`` that the user is prompted for when it is first needed."""
 
     def __init__(self, ask: Ask, prompt: str) -> None:
-        """Ask for nothing yet.
+        """Store the prompt; nothing is displayed yet.
 
         Args:
-            ask: How to ask a person; called in a thread.
-            prompt: What the person is asked; it names the user and the host.
+            ask: Prompts the user; called in a thread.
+            prompt: The text of the prompt; it names the user and the host.
         """
         self._ask = ask
         self._prompt = prompt
@@ -103,7 +103,7 @@ class AskedPassword:
         self._password: Password | None = None
 
     async def give(self, attempt: int) -> Password | None:
-        """Ask, unless the last answer has not been refused; ``None`` where the person gives no answer."""
+        """Prompt, unless the last answer was not refused; return ``None`` if the user gives no answer."""
         if attempt > PASSWORD_ATTEMPTS:
             return None
         async with self._asking:
@@ -126,10 +126,10 @@ _KINDS: Final = {
 
 
 class HostKeyCheck(asyncssh.SSHClient):
-    """asyncssh's client for one connection: it answers about the host's key, and gives the password.
+    """asyncssh's client for one connection: it checks the host's key and supplies the password.
 
     Attributes:
-        refusal: Why the host's key was not accepted, once it was not.
+        refusal: Why the host's key was not accepted; set when it is refused.
     """
 
     def __init__(
@@ -143,16 +143,16 @@ class HostKeyCheck(asyncssh.SSHClient):
         password: LoginPassword | None,
         login_deadline: LoginDeadline,
     ) -> None:
-        """Prepare to answer for one host.
+        """Prepare the check for one host.
 
         Args:
-            known_hosts: What the files say.
+            known_hosts: The indexed known_hosts files.
             name: HostKeyAlias, or the name connected to.
             port: The port connected to; 22 where the name stands alone, as an alias does.
             policy: What is done with unknown keys.
-            hash_names: Whether a name is hashed when it is written down.
+            hash_names: Whether a name is hashed when it is added to the file.
             password: The password of this host and user, if there is one.
-            login_deadline: Stands still while a person is asked for it.
+            login_deadline: Paused while the user is prompted for the password.
         """
         self._known_hosts = known_hosts
         self._name = name
@@ -171,19 +171,20 @@ class HostKeyCheck(asyncssh.SSHClient):
 
     @property
     def trust(self) -> Trust:
-        """What the files say of the host."""
+        """The known_hosts entries of the host."""
         return self._known_hosts.lookup(self._name, self._port)
 
     def algorithms(self, wanted: str | None) -> Sequence[str]:
-        """Which kinds of host key to ask for, the best first.
+        """Return the host key algorithms to request, in order of preference.
 
-        As in ssh (sshconnect2.c, order_hostkeyalgs): first the known ones, for a host that has several would
-        else show one that is not in the files; of each kind, the certificate before the plain key; and all
-        certificates first where an authority is known. A certificate that does not hold costs nothing, as the
-        key in it is judged then; and one that is signed by a revoked authority must be seen.
+        As in ssh (sshconnect2.c, order_hostkeyalgs): the types of the known keys come first, because a host
+        with several keys could otherwise present one that is not in the files. Of each type, the certificate
+        comes before the plain key; and all certificates come first if an authority is known. An invalid
+        certificate does no harm, as the key in it is then judged; and one that is signed by a revoked
+        authority must be detected.
 
         Args:
-            wanted: HostKeyAlgorithms: a list in place of this one, or a change of it (``+``, ``-``, ``^``).
+            wanted: HostKeyAlgorithms: a list that replaces this one, or a change to it (``+``, ``-``, ``^``).
         """
         trust = self.trust
         known = [name for key in trust.host_keys for name in key.sig_algorithms]
@@ -212,21 +213,21 @@ class HostKeyCheck(asyncssh.SSHClient):
                 return wanted.split(",")
         return list(dict.fromkeys(usual))
 
-    # asyncssh's news and questions.
+    # asyncssh's callbacks.
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        """Remember whom to hold back; ``ClientConnection`` is the only kind there is here."""
+        """Remember the connection, to pause it later; here it is always a ``ClientConnection``."""
         self._link = conn  # type: ignore[assignment]  # see above
 
     def debug_msg_received(self, msg: str, lang: str, always_display: bool) -> None:  # noqa: ARG002, FBT001 - asyncssh's signature
-        """Pass on what the server says for the record."""
+        """Pass on a debug message of the server."""
         if self._link is not None:
             self._link.take_remark(msg)
 
     async def password_auth_requested(self) -> str | None:
-        """Give the password: once the host's key is settled, and only if that contradicts no file.
+        """Return the password once the host's key is settled, and only if no file contradicts the key.
 
-        asyncssh asks again after each one that was refused.
+        asyncssh calls this again after each refused password.
         """
         await self._trusted.wait()
         if self._password is None or self._contradicted:
@@ -236,19 +237,19 @@ class HostKeyCheck(asyncssh.SSHClient):
             password = await self._password.give(self._passwords_given)
         return None if password is None else password.reveal()
 
-    # Our own side.
+    # multirsh's own interface.
 
     def judge(self, blob: bytes) -> asyncssh.SSHKey:
-        """Answer for the key that the host shows.
+        """Check the key that the host presents.
 
         Args:
             blob: The key or certificate in its wire format.
 
         Returns:
-            The plain key, by which the host has signed the key exchange.
+            The plain key with which the host has signed the key exchange.
 
         Raises:
-            asyncssh.HostKeyNotVerifiable: It is not accepted; ``refusal`` says why.
+            asyncssh.HostKeyNotVerifiable: The key is not accepted; ``refusal`` says why.
         """
         try:
             if is_certificate(blob):
@@ -271,7 +272,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         return key
 
     async def settled(self, login: asyncio.Future[None]) -> None:
-        """Wait until the host's key needs no more thought, or the login is over.
+        """Wait until the decision about the host's key is final, or the login is over.
 
         Raises:
             asyncssh.HostKeyNotVerifiable: A new key turned out not to be acceptable; ``refusal`` says why.
@@ -312,15 +313,15 @@ def _refused(verdict: Verdict, key: asyncssh.SSHKey) -> str:
         case VerdictKind.UNKNOWN:
             ending = f"is in no known_hosts file (--host-keys accept-new adds new ones){remark}"
         case VerdictKind.CHANGED:
-            ending = f"is not the one in {verdict.entry}: somebody may be in between{remark}"
+            ending = f"is not the one in {verdict.entry}: possibly a man-in-the-middle attack{remark}"
         case _:
             ending = f"is revoked by {verdict.entry}"
     return f"its host key {shown} {ending}"
 
 
 KEEPALIVE_SECONDS: Final = 15
-"""Where ServerAliveInterval is not set: a dead peer must not hold a place for ever, which asyncssh's and
-ssh's default of never would let it."""
+"""Seconds between keepalive messages if ServerAliveInterval is not set. The default of asyncssh and ssh is
+never, and a dead peer would then occupy a place in the fanout for ever."""
 
 _FAMILIES: Final = {
     AddressFamily.ANY: socket.AF_UNSPEC,
@@ -330,18 +331,18 @@ _FAMILIES: Final = {
 
 
 Chain: TypeAlias = tuple[Hop, ...]
-"""The jump hosts on the way to a host, nearest to us first."""
+"""The jump hosts on the way to a host, the nearest to this machine first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all hosts with the same settings share.
+    """The state that all hosts with the same settings share.
 
     Attributes:
-        settings: They.
+        settings: The shared settings.
         known_hosts: Their known_hosts files, indexed.
-        key_pairs: Gives the keys to offer: fresh copies for each connection, since asyncssh changes them.
-        base: asyncssh's options; copied, never used.
+        key_pairs: Returns the keys to offer: fresh copies for each connection, since asyncssh changes them.
+        base: asyncssh's options; always copied and never used directly.
     """
 
     settings: SshSettings
@@ -356,11 +357,11 @@ class Plan:
 
     Attributes:
         address: Name or IP literal to connect to.
-        policy: What is done with an unknown host key.
-        prepared: What it shares with others.
-        login_password: Gives the password of this host and user; ``None`` where there is none.
+        policy: How an unknown host key is handled.
+        prepared: The state that it shares with other hosts.
+        login_password: Supplies the password of this host and user; ``None`` if there is none.
         forwarded_agent: The socket of the agent that the host may use, or ``None``.
-        if_denied: What people have to know where the login is denied.
+        if_denied: A note for the user, shown if the login is denied.
     """
 
     address: str
@@ -377,34 +378,34 @@ class Plan:
 
     @property
     def jump(self) -> Chain:
-        """The hosts to go through, nearest first."""
+        """The jump hosts to go through, nearest first."""
         return self.prepared.settings.proxy_jump
 
     @property
     def proxy_command(self) -> str | None:
-        """The program to go through."""
+        """The command to connect through."""
         return self.prepared.settings.proxy_command
 
     @property
     def family(self) -> int:
-        """Which addresses may be used."""
+        """The address family to use."""
         return _FAMILIES[self.prepared.settings.address_family]
 
     @property
     def bind_address(self) -> str | None:
-        """The local address to leave from."""
+        """The local address to connect from."""
         return self.prepared.settings.bind_address
 
     @property
     def connect_timeout(self) -> int | None:
-        """ConnectTimeout, in seconds; ``None`` where it is not set, or set to the system's own."""
+        """ConnectTimeout, in seconds; ``None`` if it is not set, or set to the system's own."""
         return self.prepared.settings.connect_timeout or None
 
     def host_key_check(self, login_deadline: LoginDeadline) -> HostKeyCheck:
-        """What answers for the host's key, and gives the password.
+        """Make the object that checks the host's key and supplies the password.
 
         Args:
-            login_deadline: Stands still while a person is asked for the password.
+            login_deadline: Paused while the user is prompted for the password.
         """
         settings = self.prepared.settings
         alias = settings.host_key_alias
@@ -421,11 +422,11 @@ class Plan:
     def options(
         self, *, waiter: asyncio.Future[None], check: HostKeyCheck
     ) -> asyncssh.SSHClientConnectionOptions:
-        """asyncssh's options for one connection.
+        """Make asyncssh's options for one connection.
 
         Args:
-            waiter: Done by asyncssh when the login is through, or has failed.
-            check: Answers for the host's key, and gives the password.
+            waiter: Set by asyncssh when the login has succeeded or failed.
+            check: Checks the host's key and supplies the password.
         """
         prepared = self.prepared
         options = copy.copy(prepared.base)
@@ -442,17 +443,17 @@ class Plan:
 
 
 CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-"""The usual ones, but first those that cost asyncssh least: it makes a fresh ChaCha20 three times a packet.
+"""The defaults, with the cheapest for asyncssh first: it makes a fresh ChaCha20 three times a packet.
 
-Both are authenticated encryption that every OpenSSH since 6.2 knows (RFC 5647; its PROTOCOL, section 1.6).
+Both are authenticated encryption that every OpenSSH since 6.2 supports (RFC 5647; its PROTOCOL, section 1.6).
 """
 
 
 def base_options(settings: SshSettings) -> asyncssh.SSHClientConnectionOptions:
-    """Make asyncssh's options of ssh's settings; everything that would read a file or ask is off.
+    """Convert ssh's settings to asyncssh's options; everything that would read a file or prompt is off.
 
     Args:
-        settings: What ssh_config and the command line say.
+        settings: The result of ssh_config and the command line.
 
     Raises:
         ValueError: asyncssh does not know an algorithm that the settings name.

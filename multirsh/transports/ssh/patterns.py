@@ -17,7 +17,7 @@ def has_wildcard(pattern: str) -> bool:
 
 
 def _expression(pattern: str) -> str:
-    """Word one pattern as a regular expression; runs of ``*`` are one, so that matching stays quick."""
+    """Convert one pattern to a regular expression; repeated ``*`` become one, so that matching stays fast."""
     parts = re.split(r"(\*+|\?)", pattern)
     return "".join(
         ".*" if part.startswith("*") else "." if part == "?" else re.escape(part) for part in parts
@@ -42,7 +42,7 @@ class _AnyOf:
 
     @property
     def literals(self) -> frozenset[str] | None:
-        """The texts, where they are all."""
+        """The literals, if no pattern has a wildcard."""
         return self._literals if self._wild is None else None
 
     def __call__(self, text: str) -> bool:
@@ -50,12 +50,12 @@ class _AnyOf:
 
 
 class PatternList:
-    """A list in which one ``!pattern`` that matches refuses, and one other must match.
+    """A pattern list: a text must match one pattern, and none that is preceded by ``!``.
 
     Args:
         patterns: The list's words, such as ``["*.example.com", "!db1.example.com"]``.
-        fold_case: Whether upper case in the patterns is read as lower case. The text to match is
-            taken as it is.
+        fold_case: Whether the patterns are converted to lower case. The text to match is
+            not converted.
     """
 
     __slots__ = ("_refused", "_wanted")
@@ -67,14 +67,14 @@ class PatternList:
 
     @classmethod
     def split(cls, text: str, *, fold_case: bool = False) -> PatternList:
-        """Read a list written with commas, as in ``Match`` and known_hosts."""
+        """Parse a comma-separated list, as in ``Match`` and known_hosts."""
         return cls(text.split(","), fold_case=fold_case)
 
     @property
     def literals(self) -> frozenset[str] | None:
-        """All texts that it can match; ``None`` where a wildcard makes them too many to tell."""
+        """All texts that the list can match; ``None`` if it has a wildcard."""
         return self._wanted.literals
 
     def matches(self, text: str) -> bool:
-        """Whether ``text`` is wanted and not refused."""
+        """Whether ``text`` matches the list."""
         return self._wanted(text) and not self._refused(text)

@@ -1,7 +1,7 @@
-"""The ssh transport of a fleet, and the connections of one run, with the jump hosts that they share.
+"""The ssh transport of a fleet, and the connections of one run, including its shared jump hosts.
 
-What is the same for many hosts is read once. A jump host has one connection,
-made by the first host that needs it.
+What is the same for many hosts is read once. Each jump host has one connection,
+opened by the first host that needs it.
 """
 
 from __future__ import annotations
@@ -62,32 +62,32 @@ from multirsh.transports.threads import in_daemon_thread
 
 
 class Planner(Protocol):
-    """Who knows how hosts are reached: the transport."""
+    """Plans how hosts are reached; the transport implements it."""
 
     def plan(self, host: Host) -> Plan:
-        """How to reach ``host``."""
+        """Return how to reach ``host``."""
 
     def plan_jump(self, chain: Chain) -> Plan:
-        """How to reach the last host of ``chain``, which others are reached through."""
+        """Return how to reach the last host of ``chain``, a jump host."""
 
     def warn(self, message: str) -> None:
-        """Take a line for people."""
+        """Show a warning to the user."""
 
 
 MOST_DROPS = 8
-"""How often in a row a jump host may drop us before it counts as one that cannot be entered. The governor
-gives up on it before that; those who come then are not all to knock once more."""
+"""How many times in a row a jump host may drop the connection before it counts as unreachable. The governor
+gives up on it earlier; hosts that come later must not all try it once more."""
 
 
 class _JumpConnection:
-    """What a run knows of one jump host.
+    """The state of one jump host in a run.
 
     Attributes:
-        connection: Its connection, once it was made.
-        failure: Why it could not be made the last time.
-        is_given_up: Whether that holds for the rest of the run.
-        drops: How often in a row it has dropped us.
-        failures: How often it could not be made.
+        connection: Its connection, once it has been opened.
+        failure: Why the last attempt to open it failed.
+        is_given_up: Whether that failure holds for the rest of the run.
+        drops: How many times in a row the jump host has dropped the connection.
+        failures: How many attempts have failed.
     """
 
     __slots__ = ("_lock", "_opening", "connection", "drops", "failure", "failures", "is_given_up")
@@ -107,7 +107,7 @@ class _JumpConnection:
 
     @contextlib.asynccontextmanager
     async def turn(self, login_deadline: LoginDeadline) -> AsyncGenerator[None, None]:
-        """One at a time; the others' deadlines stand still while the one waits for a local port."""
+        """Admit one host at a time; the others' deadlines are paused while it waits for a local port."""
         with login_deadline.beside(self._opening):
             await self._lock.acquire()
         self._opening = login_deadline
@@ -118,12 +118,12 @@ class _JumpConnection:
             self._lock.release()
 
     def entered(self, connection: SshConnection) -> None:
-        """It has let us in."""
+        """Record a successful login."""
         self.connection = connection
         self.drops = 0
 
     def failed(self, status: Status, failure: Failure | None) -> None:
-        """It has not."""
+        """Record a failed attempt."""
         self.failure = (status, failure)
         self.failures += 1
         self.drops = self.drops + 1 if congestion_of(status, failure) else MOST_DROPS
@@ -133,10 +133,11 @@ class _JumpConnection:
 class SshConnector:
     """A ``Connector`` (``transports.base``).
 
-    A jump host that could not be entered stays so for the run: a thousand
-    hosts behind a dead bastion fail at once instead of each paying its
-    timeout. One that has dropped us for being busy is tried again when
-    somebody comes again, and one that was entered and died is entered again.
+    A jump host that could not be entered counts as failed for the rest of the
+    run: a thousand hosts behind a dead bastion fail at once instead of each
+    waiting for its timeout. One that dropped the connection because it was busy
+    is tried again for the next host, and one that was entered and died is entered
+    again.
 
     Attributes:
         dialler: Makes TCP connections.
@@ -146,7 +147,7 @@ class SshConnector:
         """Begin a run.
 
         Args:
-            planner: Says how to reach a host.
+            planner: Plans how a host is reached.
             dialler: Makes TCP connections.
         """
         self.dialler = dialler
@@ -154,10 +155,10 @@ class SshConnector:
         self._jump_hosts: dict[Chain, _JumpConnection] = {}
 
     def destination(self, host: Host) -> Destination | None:
-        """Where our own socket goes to: none behind a jump host, and none of a proxy command's."""
+        """The destination of the local socket; ``None`` behind a jump host or with a proxy command."""
         try:
             plan = self._planner.plan(host)
-        except Exception:  # noqa: BLE001 - told when the connection is opened
+        except Exception:  # noqa: BLE001 - reported when the connection is opened
             return None
         return (
             None
@@ -166,12 +167,12 @@ class SshConnector:
         )
 
     def hop(self, host: Host) -> Hashable | None:
-        """Where the next login on the way to ``host`` is; nobody knows where that of a proxy command's is."""
+        """Where the next login on the way to ``host`` is; ``None`` if unknown, as with a proxy command."""
         try:
             plan = self._planner.plan(host)
             while plan.jump and self._is_to_be_entered(plan.jump):
                 plan = self._planner.plan_jump(plan.jump)
-        except Exception:  # noqa: BLE001 - told when the connection is opened
+        except Exception:  # noqa: BLE001 - reported when the connection is opened
             return None
         return None if plan.proxy_command is not None else (plan.jump, plan.address, plan.port)
 
@@ -180,17 +181,17 @@ class SshConnector:
         return known is None or not (known.is_open or known.is_given_up)
 
     def warn(self, message: str) -> None:
-        """Pass on what people have to know of a server."""
+        """Pass a warning about a server to the user."""
         self._planner.warn(message)
 
     def connection(self, host: Host) -> SshConnection:
-        """A connection to ``host``, not yet begun."""
+        """Make a connection to ``host``; it is not opened yet."""
         return SshConnection(self, host, plan=lambda: self._planner.plan(host))
 
     async def through(self, chain: Chain, login_deadline: LoginDeadline) -> SshConnection:
-        """The shared connection to the last host of ``chain``.
+        """Return the shared connection to the last host of ``chain``.
 
-        The first to ask opens it, within its own connect timeout; the others wait for it within theirs, and
+        The first caller opens it, within its own connect timeout; the others wait for it within theirs, and
         fail with it.
 
         Raises:
@@ -203,7 +204,7 @@ class SshConnector:
                 return jump_host.connection
             has_failed = jump_host.failures > failures_before
             if jump_host.failure is not None and (jump_host.is_given_up or has_failed):
-                # A fresh one: an exception keeps the frames of everybody who raised it.
+                # A fresh exception: it would otherwise keep the frames of every caller that raised it.
                 raise HostError(chain[-1].host, *jump_host.failure)
             connection = SshConnection(self, host_of(chain), plan=lambda: self._planner.plan_jump(chain))
             try:
@@ -225,28 +226,28 @@ class SshConnector:
             ]
             for connection in level:
                 connection.close()
-            for connection in level:  # together, so that silent ones cost one close timeout and not one each
+            for connection in level:  # concurrently, so that unresponsive ones cost one close timeout in all
                 await connection.closed()
 
 
 def _reason(error: BaseException, phase: Phase) -> tuple[Status, Failure | None]:
-    """Why a jump host could not be entered, for those who come later."""
+    """Return the status and failure of a jump host, for the hosts that need it later."""
     if isinstance(error, HostError):
         return error.status, error.failure
-    # Who opened it was given up on, most likely by its timeout; it had all of that time for the jump host.
+    # The host that opened it was given up on, probably by timeout, all of which the jump host used up.
     return Status.TIMEOUT, Failure(ErrorKind.TIMEOUT, phase, "not logged in in time")
 
 
 def host_of(chain: Chain) -> Host:
-    """The chain's last hop as a host, reached through those before it."""
+    """Return the chain's last hop as a host that is reached through the hops before it."""
     *before, last = chain
-    # Without hops before it, ssh_config may name some: that is how ssh itself nests them.
+    # If no hops come before it, ssh_config may name some, as when ssh nests them.
     jump = ",".join(map(str, before)) or None
     return Host(name=last.host, settings=Settings(user=last.user, port=last.port, jump=jump))
 
 
 DEEPEST_JUMP = 8
-"""Hosts behind hosts behind hosts: beyond this, ssh_config names a jump host as its own."""
+"""Maximum depth of nested jump hosts: beyond it, ssh_config names a jump host as its own."""
 
 NOT_FOR_JUMP_HOSTS = (
     "the password that was given is for the hosts and not for the jump host: "
@@ -257,12 +258,12 @@ _HOSTS_OWN = frozenset({"hostkeyalias", "hostname", "port", "proxycommand", "pro
 
 
 class _JumpHost(NamedTuple):
-    """One host on the way.
+    """One jump host on the way.
 
     Attributes:
-        name: What ssh_config is asked about.
-        address: What is connected to.
-        settings: What ssh_config says.
+        name: The name that ssh_config is evaluated for.
+        address: The address to connect to.
+        settings: The result of ssh_config.
     """
 
     name: str
@@ -274,11 +275,11 @@ class SshTransport:
     """A ``Transport`` (``transports.base``) by asyncssh."""
 
     def __init__(self, options: SshOptions, warn: Warn) -> None:
-        """Take what was said; nothing is read yet.
+        """Store the options; nothing is read yet.
 
         Args:
-            options: What is said for all hosts.
-            warn: Takes warnings for people.
+            options: Options that apply to all hosts.
+            warn: Shows a warning to the user.
         """
         self._options = options
         self.warn = warn
@@ -296,7 +297,7 @@ class SshTransport:
 
     @property
     def descriptors_per_host(self) -> int:
-        """Its socket, or its end of a ProxyCommand's; and the agent's, for a remote that may use it."""
+        """The socket, or the local end of a ProxyCommand's; and the agent's, for a remote that may use it."""
         return 2 if self._options.forward_agent else 1
 
     @property
@@ -306,20 +307,20 @@ class SshTransport:
 
     @property
     def is_private(self) -> bool:
-        """It is encrypted."""
+        """SSH is encrypted."""
         return True
 
     @property
     def has_terminals(self) -> bool:
-        """SSH has them (RFC 4254, section 6.2)."""
+        """SSH has terminals (RFC 4254, section 6.2)."""
         return True
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """Read ssh_config, keys, known hosts and the password, for ``hosts`` and those on the way to them.
+        """Read ssh_config, keys, known hosts and the password, for ``hosts`` and their jump hosts.
 
         Raises:
-            UsageError: A line of ssh_config, or an option of it.
-            CredentialError: A key, the password, or a known_hosts file.
+            UsageError: A line of ssh_config or an option is invalid.
+            CredentialError: A key, the password or a known_hosts file cannot be used.
         """
         options = self._options
         self._config = await in_daemon_thread(
@@ -360,11 +361,11 @@ class SshTransport:
         return SshConnector(self, dialler)
 
     async def close(self) -> None:
-        """Let go of the agents."""
+        """Close the connections to agents."""
         await self._keys.close()
 
     def plan(self, host: Host) -> Plan:
-        """How to reach ``host``: with the password that is given for hosts, and the agent if it asked for."""
+        """Return how to reach ``host``: with the hosts' password, and the agent if it is forwarded."""
         said = self._settings(host)
         target = self._target(host, said)
         settings = target.settings
@@ -377,10 +378,9 @@ class SshTransport:
         )
 
     def plan_jump(self, chain: Chain) -> Plan:
-        """How to reach the last host of ``chain``, which others are reached through.
+        """Return how to reach the last host of ``chain``, a jump host.
 
-        It is on the way and not one of the hosts that a command is run on, so it gets neither their password
-        nor the agent.
+        The command does not run on a jump host, so it gets neither the hosts' password nor the agent.
         """
         target = self._jump_target(chain)
         settings = target.settings
@@ -394,9 +394,9 @@ class SshTransport:
         )
 
     def _jump_password(self, name: str, target: SshTarget) -> LoginPassword | None:
-        """The password of a jump host's user, which a person is asked for by their names if it is wanted.
+        """Return the password of a jump host's user, with a prompt that names both and appears when needed.
 
-        Only in a run that has a password for its hosts: without one, nobody may sit at the terminal.
+        Only a run that has a password for its hosts has one: otherwise the terminal may be unattended.
         """
         settings, ask = target.settings, self._options.ask
         if ask is None or self._password is None or settings.batch_mode:
@@ -408,10 +408,10 @@ class SshTransport:
         return self._jump_passwords[key]
 
     def route(self, host: Host) -> HostRoute:
-        """Where ``host`` is and how it is entered."""
+        """Return the address of ``host`` and how it is entered."""
         settings = self._settings(host)
         target = self._target(host, settings)
-        key = (id(target.settings), settings.source_port)  # equal ones are one object
+        key = (id(target.settings), settings.source_port)  # equal settings are one object
         way = self._ways.get(key)
         if way is None:
             way = self._ways[key] = self._way(target.settings, settings)
@@ -426,7 +426,7 @@ class SshTransport:
                 user=found.user,
                 port=found.port,
                 identity=_absolute_identity(found),
-                # That there is none is said, unless a ProxyCommand takes its place.
+                # An empty list is recorded too, unless a ProxyCommand takes its place.
                 jump=jump or ("none" if program is None else None),
                 transport=TransportName.SSH.value,
                 source_port=said.source_port,
@@ -436,7 +436,7 @@ class SshTransport:
         )
 
     def _hops(self, chain: Chain) -> tuple[_JumpHost, ...]:
-        """The hosts on the way through ``chain``, nearest to us first, and before them those to its first."""
+        """Return the jump hosts of ``chain``, nearest first, preceded by those that lead to its first."""
         if chain and chain not in self._on_the_way:
             found = [self._jump_target(chain[: place + 1]) for place in range(len(chain))]
             self._on_the_way[chain] = (
@@ -452,7 +452,7 @@ class SshTransport:
         return self._options.settings.or_else(self._said).or_else(host.settings)
 
     def _jump_target(self, chain: Chain) -> SshTarget:
-        """A host on the way: ``-l``, ``-p``, ``-i`` and ``-J`` are not meant for it, as in ssh."""
+        """Evaluate ssh_config for a jump host; as in ssh, ``-l``, ``-p``, ``-i`` and ``-J`` do not apply."""
         host = host_of(chain)
         return _target(self._jump_config, host, host.settings, self._options.addresses)
 
@@ -465,10 +465,10 @@ class SshTransport:
             self._collect(host, found)
 
     def _collect(self, host: Host, found: dict[SshSettings, None]) -> None:
-        """Add the settings of ``host``, and those of every host that it is reached through.
+        """Add the settings of ``host``, and those of every jump host on the way to it.
 
         Raises:
-            UsageError: A host is reached through itself.
+            UsageError: A host is its own jump host.
         """
         settings = self._target(host, self._settings(host)).settings
         if settings not in found:
@@ -515,7 +515,7 @@ class SshTransport:
 def _target(
     config: SshConfig | None, host: Host, settings: Settings, addresses: Mapping[str, str]
 ) -> SshTarget:
-    """What ssh_config makes of ``host`` where ``settings`` and ``addresses`` are said before it."""
+    """Evaluate ssh_config for ``host``; ``settings`` and ``addresses`` take precedence."""
     if config is None:
         raise RuntimeError("prepare() comes first")
     ask = partial(
@@ -528,22 +528,22 @@ def _target(
     )
     found = ask()
     address = addresses.get(host.target, found.hostname)
-    # Only where they differ: hosts for which nothing but the same lines is said share their settings.
+    # Override only what differs: hosts to which the same lines apply share their settings.
     return found if address == found.hostname else ask(address=address)
 
 
 def _absolute_identity(settings: SshSettings) -> str | None:
-    """The key that was named by an option or for the host, wherever multirsh is started the next time."""
+    """Return the absolute path of the key that was named by an option or for the host, for a later run."""
     first = next(iter(settings.identity_files), None)
     if first is None or first.source is not IdentitySource.OPTION:
         return None
-    return os.path.abspath(first.path)  # noqa: PTH100 - links stay as they are
+    return os.path.abspath(first.path)  # noqa: PTH100 - symbolic links are kept
 
 
 def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
-    """Those ``-o`` that hold on the way, too: all but those that say which host, which user and by what way.
+    """Select the ``-o`` options that apply to jump hosts, too: all but those that set host, user or route.
 
-    ssh passes none of them on (ssh(1), -J); but one known_hosts file, or one key, is meant for a whole run.
+    ssh passes none of them on (ssh(1), -J); but one known_hosts file, or one key, usually serves a whole run.
     """
     ignored: list[str] = []
     return tuple(
@@ -554,14 +554,14 @@ def _for_jump_hosts(options: Sequence[str]) -> tuple[str, ...]:
 
 
 def _settings_of(options: Iterable[Directive]) -> Settings:
-    """What ``-o`` says of what a hosts file may say too: the command line comes first."""
+    """Extract the ``-o`` options that a hosts file can set, too: the command line takes precedence."""
     said: dict[str, Any] = {}
     for directive in options:
         for name, value in values_of(directive):
             said.setdefault(name, value)
     user, identity, jump = said.get("user"), said.get("identityfile"), said.get("proxyjump")
     if identity is not None and identity.text.lower() == "none":
-        identity = None  # no key of ssh_config's; the hosts file may still name one
+        identity = None  # no key from ssh_config; the hosts file may still name one
     return Settings(
         user=None if user is None else user.name,
         port=said.get("port"),

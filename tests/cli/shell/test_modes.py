@@ -1,4 +1,4 @@
-"""How output is shown, by the words of the options."""
+"""The output modes of the shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from multirsh.cli.options import DisplayOptions
-from multirsh.cli.shell.modes import MODES, mode_of, next_mode, showing_in
+from multirsh.cli.shell.modes import MODES, display_in, mode_of, next_mode
 from multirsh.errors import UsageError
 from multirsh.output.normalize import Normalizer
 
@@ -16,24 +16,24 @@ PLAIN = DisplayOptions(no_prefix=False, as_json=False, quiet=False, progress="ne
 
 @pytest.mark.parametrize(("start", "mode"), [*itertools.product(MODES, MODES)])
 def test_every_mode_can_follow_every_other(start: str, mode: str) -> None:
-    begun = showing_in(start, PLAIN)
+    begun = display_in(start, PLAIN)
     assert mode_of(begun) == start
-    shown = showing_in(mode, begun)
+    shown = display_in(mode, begun)
     assert mode_of(shown) == mode
-    assert shown == showing_in(mode, PLAIN)
+    assert shown == display_in(mode, PLAIN)
     shown.options()
 
 
-def test_the_equals_sign_goes_to_and_fro() -> None:
+def test_the_equals_sign_switches_between_gathered_and_live_output() -> None:
     assert next_mode("=", "live") == "gather"
     assert {next_mode("=", mode) for mode in MODES if mode != "live"} == {"live"}
     with pytest.raises(UsageError, match="did you mean gather"):
         next_mode("gahter", "live")
 
 
-def test_what_does_not_count_in_comparing_counts_only_there() -> None:
+def test_the_normalizer_is_used_only_where_outputs_are_compared() -> None:
     normalizer = Normalizer.parse("host")
-    showing = DisplayOptions(
+    display = DisplayOptions(
         no_prefix=False,
         as_json=False,
         quiet=False,
@@ -43,6 +43,6 @@ def test_what_does_not_count_in_comparing_counts_only_there() -> None:
         differences=True,
         normalizer=normalizer,
     )
-    assert showing_in("diff", showing) is showing
-    assert showing_in("gather", showing).normalizer is normalizer
-    assert showing_in("live", showing).normalizer is None
+    assert display_in("diff", display) is display
+    assert display_in("gather", display).normalizer is normalizer
+    assert display_in("live", display).normalizer is None

@@ -1,4 +1,4 @@
-"""Whom the next command is for."""
+"""The selection of the hosts that the next command runs on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.cli.shell.line import Change
+from multirsh.cli.shell.line import SelectionOperator
 from multirsh.cli.shell.selection import Selection
 from multirsh.errors import MultirshError
 from multirsh.inventory import Inventory
@@ -15,7 +15,7 @@ from multirsh.model import Host
 
 @pytest.fixture
 def selection(tmp_path: Path) -> Selection:
-    """web1-4 and db1 of a file that has web5, too."""
+    """web1-4 and db1 of a file that lists web5 as well."""
     file = tmp_path / "hosts.yaml"
     file.write_text(
         "hosts: ['web[1-5]', db1]\n"
@@ -42,7 +42,7 @@ def selection(tmp_path: Path) -> Selection:
 )
 def test_changes(selection: Selection, changes: str, names: str) -> None:
     for change in changes.split():
-        selection = selection.changed(Change(change[0]), change[1:])
+        selection = selection.changed(SelectionOperator(change[0]), change[1:])
     assert selection.names == tuple(names.split())
     assert selection.is_all == (len(names.split()) == 5)
 
@@ -51,22 +51,22 @@ def test_changes(selection: Selection, changes: str, names: str) -> None:
     ("change", "words"),
     [
         ("@web5", "web5 is not in the hosts of this shell"),
-        ("@mail9", "mail9 is not in the hosts of this shell.*its options"),
+        ("@mail9", "mail9 is not in the hosts of this shell.*-f, -w, -x and -g"),
         ("@wbe1", "did you mean web1"),
         ("@@wbe", "did you mean web"),
         ("-web*,db1", "no host would be selected"),
-        ("@root@web1", "logged in already"),
-        ("@web1:22", "logged in already"),
+        ("@root@web1", "users and ports cannot be changed"),
+        ("@web1:22", "users and ports cannot be changed"),
         ("@web[", "never closed"),
     ],
 )
-def test_what_cannot_be_selected(selection: Selection, change: str, words: str) -> None:
+def test_selections_with_an_error(selection: Selection, change: str, words: str) -> None:
     with pytest.raises(MultirshError, match=words):
-        selection.changed(Change(change[0]), change[1:])
+        selection.changed(SelectionOperator(change[0]), change[1:])
 
 
-def test_without_a_file_there_are_the_names_that_were_given() -> None:
+def test_without_a_file_the_hosts_are_the_names_of_w() -> None:
     selection = Selection.of([Host("a1"), Host("a2")], Inventory.load())
-    assert selection.changed(Change.SET, "a[1-1]").names == ("a1",)
+    assert selection.changed(SelectionOperator.SET, "a[1-1]").names == ("a1",)
     with pytest.raises(MultirshError, match="a group needs a hosts file"):
-        selection.changed(Change.SET, "@web")
+        selection.changed(SelectionOperator.SET, "@web")

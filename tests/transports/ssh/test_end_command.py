@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from multirsh.model import Fate
 from multirsh.transports.ssh.asyncssh_internals import forces_command
 from multirsh.transports.ssh.end_command import (
-    Answer,
+    ScriptReport,
     bootstrap,
     is_ready,
     judge,
     make_key,
-    read_answer,
+    read_report,
     script,
 )
 from tests.servers.requirement import program
@@ -88,22 +88,22 @@ def test_every_sh_can_read_the_script(shell: str, tmp_path: Path) -> None:
     assert b"error" not in done.stderr
 
 
-class TestTheAnswer:
+class TestTheReport:
     @given(before=st.binary(max_size=200), after=st.binary(max_size=200), left=st.integers(0, 10**9 - 1))
     def test_it_is_found_in_any_noise(self, before: bytes, after: bytes, left: int) -> None:
         said = f"{KEY}:left {left} away 2 blind 1\n".encode()
-        assert read_answer(before + said + after, KEY) == Answer(left=left, away=2, is_blind=True)
+        assert read_report(before + said + after, KEY) == ScriptReport(left=left, away=2, is_blind=True)
 
     @given(st.binary(max_size=400))
-    def test_noise_is_no_answer(self, noise: bytes) -> None:
-        assert read_answer(noise, KEY) is None
+    def test_noise_is_no_report(self, noise: bytes) -> None:
+        assert read_report(noise, KEY) is None
         assert not is_ready(noise, KEY)
 
     def test_it_counts_when_it_is_whole_and_has_our_key(self) -> None:
         said = f"{KEY}:left 0 away 0 blind 0\n".encode()
-        assert read_answer(said, KEY) == Answer(left=0, away=0, is_blind=False)
-        assert all(read_answer(said[:length], KEY) is None for length in range(len(said)))
-        assert read_answer(said, "f" * 16) is None
+        assert read_report(said, KEY) == ScriptReport(left=0, away=0, is_blind=False)
+        assert all(read_report(said[:length], KEY) is None for length in range(len(said)))
+        assert read_report(said, "f" * 16) is None
 
     @pytest.mark.parametrize(
         ("left", "away", "is_blind", "channel_closed", "fate"),
@@ -119,8 +119,8 @@ class TestTheAnswer:
     def test_what_it_means(
         self, left: int, away: int, is_blind: int, *, channel_closed: bool, fate: Fate
     ) -> None:
-        answer = Answer(left=left, away=away, is_blind=is_blind == 1)
-        assert judge(answer, channel_closed=channel_closed) is fate
+        report = ScriptReport(left=left, away=away, is_blind=is_blind == 1)
+        assert judge(report, channel_closed=channel_closed) is fate
 
 
 @pytest.mark.parametrize(

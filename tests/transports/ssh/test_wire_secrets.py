@@ -171,7 +171,7 @@ class TestTheAgent:
     async def test_a_host_whose_key_contradicts_known_hosts_gets_nothing(
         self, hooked: StartHooked, agent: Path, tmp_path: Path
     ) -> None:
-        """As in ssh, where checking is off: there may be somebody in between."""
+        """As in ssh, where checking is off: a man-in-the-middle is possible."""
         host = hooked(Conduct(session=tells_of_agent), address=EVERYWHERE)
         file = tmp_path / "known_hosts"
         file.write_text(f"[{HOST}]:{host.port} {public(make_key(tmp_path / 'other'))}\n")

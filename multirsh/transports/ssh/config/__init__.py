@@ -1,8 +1,8 @@
-"""ssh_config(5), read once and asked about each host.
+"""ssh_config(5), read once and evaluated for each host.
 
-From text to answer: ``directives`` understands a line, ``blocks`` puts lines
-under their conditions, ``evaluation`` says what holds for a host,
-``settings`` is the answer; ``files`` is the one that reads.
+``directives`` parses a line, ``blocks`` groups lines under their conditions,
+``evaluation`` decides what applies to a host, and ``settings`` holds the
+result; only ``files`` reads files.
 """
 
 from multirsh.transports.ssh.config.directives import AddressFamily, Directive, Hop, Place, read_jump

@@ -1,4 +1,4 @@
-"""A file's lines under their conditions: ``Host``, ``Match``, and what an ``Include`` brings. Pure."""
+"""A file's lines, grouped under their conditions: ``Host``, ``Match`` and included files. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from multirsh.transports.ssh.patterns import PatternList
 
 
 def numeric_address(host: str) -> str | None:
-    """Write an address as the system does, such as ``127.0.0.1`` for ``127.1``; ``None`` if it is a name."""
+    """Format an address as the system does, such as ``127.0.0.1`` for ``127.1``; ``None`` if it is a name."""
     if ":" in host:
         bare, percent, scope = host.partition("%")
         try:
@@ -59,12 +59,12 @@ def expand_tilde(path: str, place: Place, home: str) -> str:
         return path
     user, _, rest = path[1:].partition("/")
     directory = tilde_home(user, place) if user else home
-    # The directory is no template: a % in it is a %.
+    # The directory is not a template: a % in it is literal.
     return f"{directory.rstrip('/').replace('%', '%%')}/{rest.lstrip('/')}"
 
 
 class Criterion(enum.Enum):
-    """What a ``Match`` line can ask of a host."""
+    """The criteria of a ``Match`` line."""
 
     ALL = "all"
     CANONICAL = "canonical"
@@ -86,10 +86,10 @@ class Test:
     """One criterion of a ``Match`` line.
 
     Attributes:
-        criterion: What is asked.
-        negated: Whether ``!`` stood before it.
-        patterns: For those that compare text.
-        command: For ``exec``.
+        criterion: What is tested.
+        negated: Whether it is preceded by ``!``.
+        patterns: The patterns, for criteria that compare text.
+        command: The command of ``exec``.
     """
 
     criterion: Criterion
@@ -99,12 +99,12 @@ class Test:
 
 
 Condition: TypeAlias = PatternList | tuple[Test, ...] | None
-"""``Host`` patterns, the tests of a ``Match``, or nothing: a file's first lines hold where the file does."""
+"""``Host`` patterns, the tests of a ``Match``, or none: a file's first lines apply wherever the file does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """Lines that always apply together."""
+    """A sequence of lines that always apply together."""
 
     values: tuple[tuple[str, Any], ...]
     steers: bool
@@ -112,17 +112,17 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Lines under one condition; ``inside`` are stretches of lines, and blocks of included files."""
+    """The lines under one condition; ``inside`` holds stretches of lines and the blocks of included files."""
 
     condition: Condition
     inside: Blocks
 
 
 class Blocks:
-    """Stretches and blocks in a file's order.
+    """The stretches and blocks of a file, in order.
 
-    A host is only held against those that may be its: there are files with a ``Host`` line for each of
-    thousands, and each host would be held against them all.
+    A host is tested only against those that may apply to it: some files have a ``Host`` line for each of
+    thousands of hosts, and every host would otherwise be tested against them all.
     """
 
     __slots__ = ("_anybodys", "_in_order", "_of_name")
@@ -141,20 +141,20 @@ class Blocks:
                     self._of_name.setdefault(name, []).append(place)
 
     def __iter__(self) -> Iterator[Stretch | Block]:
-        """All of them."""
+        """Iterate over all stretches and blocks."""
         return iter(self._in_order)
 
     def that_may_be_of(self, host: str) -> Iterator[Stretch | Block]:
-        """Those whose condition ``host`` may meet, in order; all others it does not."""
+        """Iterate, in order, over those whose condition ``host`` may meet; it meets none of the others."""
         for place in heapq.merge(self._anybodys, self._of_name.get(host, ())):
             yield self._in_order[place]
 
 
 STEERING: Final = frozenset({"hostname", "user", "port", "hostkeyalias", "proxycommand", "proxyjump", "tag"})
-"""Values that a later ``Match`` can ask for."""
+"""Values that a later ``Match`` can test."""
 
 Includer: TypeAlias = Callable[[Directive], Iterable[Block]]
-"""From an ``Include`` line to the blocks of the files it means, in order."""
+"""Returns the blocks of the files that an ``Include`` line names, in order."""
 
 
 def _read_criterion(name: str, place: Place) -> Criterion:
@@ -167,7 +167,7 @@ def _read_criterion(name: str, place: Place) -> Criterion:
 
 
 def _read_test(criterion: Criterion, words: Iterator[str], place: Place, *, negated: bool) -> Test:
-    """Read what one criterion asks; its argument, where it has one, is the next word."""
+    """Parse one criterion; its argument, if it takes one, is the next word."""
     if criterion in _BARE:
         return Test(criterion, negated)
     argument = next(words, "")
@@ -180,7 +180,7 @@ def _read_test(criterion: Criterion, words: Iterator[str], place: Place, *, nega
 
 
 def _read_match(directive: Directive) -> tuple[Test, ...]:
-    """Read the criteria of a ``Match`` line.
+    """Parse the criteria of a ``Match`` line.
 
     Source: match_cfg_line() of OpenSSH 9.2 readconf.c.
     """
@@ -203,14 +203,14 @@ def _read_match(directive: Directive) -> tuple[Test, ...]:
 
 
 def _read_host(directive: Directive) -> PatternList:
-    """Read the patterns of a ``Host`` line; where a comment is all that follows, it matches no host."""
+    """Parse the patterns of a ``Host`` line; if only a comment follows, it matches no host."""
     if "" in directive.words:
         raise directive.place.error("host has an empty argument")
     return PatternList(directive.words)
 
 
 class _BlockBuilder:
-    """A block in the making."""
+    """Builds a block line by line."""
 
     __slots__ = ("_condition", "_inside", "_values")
 
@@ -244,19 +244,19 @@ def parse_blocks(
     warn: Callable[[str], None],
     ignored: list[str],
 ) -> Iterator[Block]:
-    """Put a file's lines under their conditions.
+    """Group a file's lines under their conditions.
 
     Args:
         lines: The file's lines.
         include: Called for each ``Include``.
-        warn: Called with one line of text for each keyword that matters to ssh and is not supported.
-        ignored: What ``IgnoreUnknown`` said so far; added to.
+        warn: Called with one line of text for each unsupported keyword that matters to ssh.
+        ignored: The patterns of ``IgnoreUnknown`` so far; extended in place.
 
     Yields:
         Blocks in the file's order.
 
     Raises:
-        UsageError: A line cannot be understood, with its place.
+        UsageError: A line is invalid; the message names its place.
     """
     block = _BlockBuilder(None)
     for directive in lines:
@@ -278,7 +278,7 @@ def parse_blocks(
 
 
 def asks_for_second_pass(blocks: Iterable[Stretch | Block]) -> bool:
-    """Whether a block asks ``Match final``: then all are gone through again, knowing the first answer."""
+    """Whether a block has ``Match final``: all blocks are then evaluated again with the first result."""
     for block in blocks:
         if isinstance(block, Block):
             tests = block.condition if isinstance(block.condition, tuple) else ()

@@ -1,11 +1,11 @@
-"""What a line of ssh_config says: text to a keyword and a checked value. Pure.
+"""A line of ssh_config, parsed to a keyword and a checked value. Pure.
 
-Which lines apply to a host is decided in ``evaluation``; here a line is only
-understood. A line that cannot be understood is an error with its place, for
-every host, as it is in ssh.
+``evaluation`` decides which lines apply to a host; here a line is only parsed.
+An invalid line is an error that names its place, for every host, as it is in
+ssh.
 
-Source: ssh_config(5); the corners (quoting, what ends a line, which argument
-may be repeated) from OpenSSH 9.2 readconf.c and misc.c.
+Source: ssh_config(5); the details (quoting, what ends a line, which argument
+may be repeated) are from OpenSSH 9.2 readconf.c and misc.c.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _LARGEST: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a directive stands.
+    """The place of a directive.
 
     Attributes:
         source: Path of the file, or ``-o``.
-        line: From 1; ``None`` for an option of the command line.
+        line: Counts from 1; ``None`` for an option of the command line.
     """
 
     source: str
@@ -44,19 +44,19 @@ class Place:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
     def error(self, message: str, *, hint: str | None = None) -> UsageError:
-        """Make the error that names this place."""
+        """Make an error that names this place."""
         return UsageError(f"{self}: {message}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One line: a keyword and what follows it.
+    """One line: a keyword and its arguments.
 
     Attributes:
-        keyword: In lower case; an old name is replaced by today's.
+        keyword: In lower case; an old name is replaced by the current one.
         words: The arguments, unquoted, without a trailing comment.
-        rest: The same as text, for the keywords whose argument is a command.
-        place: Where it stands.
+        rest: The arguments as text, for keywords whose argument is a command.
+        place: The place of the line.
     """
 
     keyword: str
@@ -66,7 +66,7 @@ class Directive:
 
 
 class AddressFamily(enum.StrEnum):
-    """Which addresses of a name are tried."""
+    """The addresses of a name that are tried."""
 
     ANY = "any"
     INET = "inet"
@@ -78,9 +78,9 @@ class Hop:
     """One jump host.
 
     Attributes:
-        user: Login name there, or ``None``: what ssh_config says of it, else the local user.
+        user: Login name, or ``None`` for that of ssh_config or else the local user.
         host: Name or address, without brackets.
-        port: 1-65535, or ``None``: what ssh_config says of it, else 22.
+        port: 1-65535, or ``None`` for that of ssh_config or else 22.
     """
 
     user: str | None
@@ -99,32 +99,32 @@ class Hop:
 # ---------------------------------------------------------------- templates
 
 PATH_TOKENS: Final = "%CLdhijklnpru"
-"""Tokens of paths (ssh_config(5), TOKENS)."""
+"""The tokens of paths (ssh_config(5), TOKENS)."""
 HOSTNAME_TOKENS: Final = "%h"
 PROXY_TOKENS: Final = "%hknpr"
 EXEC_TOKENS: Final = PATH_TOKENS
 NAME_TOKENS: Final = frozenset("hjknr")
-"""Tokens that stand for names of hosts and users: what others than this machine's owner may have chosen."""
+"""Tokens that stand for names of hosts and users, which may come from an untrusted source."""
 STEADY_TOKENS: Final = frozenset("%Ldijlpru")
-"""Tokens that mean the same for all hosts to which the same lines apply."""
+"""Tokens that have the same value for all hosts to which the same lines apply."""
 
 _TOKEN: Final = re.compile(r"%(?P<token>.?)", re.DOTALL)
 _TOKEN_OR_VARIABLE: Final = re.compile(r"%(?P<token>.?)|\$\{(?P<name>[^}]*)(?P<closed>\}?)", re.DOTALL)
-"""Both at once, so that what a variable holds is not expanded again."""
+"""Matches both at once, so that a variable's value is not expanded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A value with ``%`` tokens, and ``${VARIABLES}`` where ssh allows them.
+    """A value with ``%`` tokens, and ``${VARIABLES}`` if ssh allows them.
 
-    As in ssh, a token without a meaning is an error where the value is used, and not where it is
-    read: a block that does not apply to a host does not stop it.
+    As in ssh, an undefined token is an error when the value is used, not when it is parsed: a block that
+    does not apply to a host does not affect it.
 
     Attributes:
-        text: As written.
-        place: Where it was written, for errors.
-        tokens: What may follow a ``%``.
-        variables: Whether ``${NAME}`` is replaced.
+        text: The value as written.
+        place: Where it was written, for error messages.
+        tokens: The letters that may follow a ``%``.
+        variables: Whether ``${NAME}`` is expanded.
     """
 
     text: str
@@ -138,22 +138,22 @@ class Template:
         return any(found not in STEADY_TOKENS for found in _TOKEN.findall(self.text))
 
     def for_shell(self, tokens: Mapping[str, str]) -> str:
-        """Put values in place of tokens, in a command that a shell is going to read.
+        """Expand tokens in a command that a shell will interpret.
 
         Raises:
-            UsageError: As ``check``; or a name would mean more to the shell than itself.
+            UsageError: As for ``expand``; or the shell would interpret a name as more than a word.
         """
         expanded = self.expand(tokens, {})
         for letter in sorted(NAME_TOKENS.intersection(_TOKEN.findall(self.text))):
-            if tokens[letter]:  # %j is nothing where there is no jump host
+            if tokens[letter]:  # %j is empty without a jump host
                 check_word(tokens[letter], f"{self.place}: %{letter} in a command")
         return expanded
 
     def expand(self, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
-        """Put values in place of tokens and variables.
+        """Expand tokens and variables.
 
         Raises:
-            UsageError: A token has no meaning here; a variable is not complete, or has no value.
+            UsageError: A token is undefined here; a variable is incomplete or not set.
         """
         if "%" not in self.text and "$" not in self.text:
             return self.text
@@ -179,7 +179,7 @@ class Template:
 
 
 def literal(text: str, place: Place) -> Template:
-    """Make a template of text in which ``%`` and ``$`` mean themselves."""
+    """Make a template in which ``%`` and ``$`` are literal."""
     return Template(text.replace("%", "%%"), place, "%", variables=False)
 
 
@@ -189,12 +189,12 @@ _DELIMITER: Final = re.compile(r'"|=[ \t\r\n]*|[ \t\r\n]+(?:=[ \t\r\n]*)?')
 
 
 def split_words(text: str) -> list[str]:
-    """Split arguments as ssh does: quotes of either kind, a few backslashes, ``#`` ends the line.
+    """Split arguments as ssh does: with quotes of either kind and a few escapes; ``#`` ends the line.
 
-    A backslash stands for itself except before a quote, a backslash or, outside quotes, a space.
+    A backslash is literal except before a quote, a backslash or, outside quotes, a space.
 
     Raises:
-        ValueError: A quote is never closed.
+        ValueError: A quote is not closed.
 
     Source: argv_split() of OpenSSH misc.c.
     """
@@ -230,11 +230,11 @@ def split_words(text: str) -> list[str]:
 def _delimited(text: str) -> tuple[str | None, str]:
     """Split off a word as ssh does for keywords and for ``Match``: at blanks, or at one ``=``.
 
-    A double quote begins a stretch that ends at the next one, and the word with it. Single quotes and
-    backslashes stand for themselves.
+    A double quote begins a stretch that ends, together with the word, at the next one. Single quotes and
+    backslashes are literal.
 
     Returns:
-        The word, ``None`` where a quote is not closed; and what comes after it.
+        The word, or ``None`` if a quote is not closed; and the rest of the text.
 
     Source: strdelim() of OpenSSH 9.2 misc.c.
     """
@@ -249,9 +249,9 @@ def _delimited(text: str) -> tuple[str | None, str]:
 
 
 def split_criteria(text: str) -> Iterator[str]:
-    """Split the arguments of ``Match`` as ssh does; a quote that is not closed ends them.
+    """Split the arguments of ``Match`` as ssh does; an unclosed quote ends them.
 
-    ssh 9.9 and later split them like all other arguments, and want no blanks beside ``=``.
+    ssh 9.9 and later split them like all other arguments, and allow no blanks beside ``=``.
     """
     while text:
         word, text = _delimited(text)
@@ -261,16 +261,16 @@ def split_criteria(text: str) -> Iterator[str]:
 
 
 def read_line(line: str, place: Place) -> Directive | None:
-    """Read one line; ``None`` for a blank one or a comment.
+    """Parse one line; return ``None`` for a blank line or a comment.
 
     Raises:
         UsageError: It has no argument, or a quote is not closed.
     """
     word, rest = _delimited(line.rstrip(_BLANKS + "\f"))
-    if not word and word is not None:  # blanks before the keyword, or an "=" or "" that ssh passes over
+    if not word and word is not None:  # blanks before the keyword, or an "=" or "" that ssh skips
         word, rest = _delimited(rest)
     if word is None:
-        raise place.error("a quote is not closed")  # ssh passes over such a line
+        raise place.error("a quote is not closed")  # ssh skips such a line
     if not word or word.startswith("#"):
         return None
     keyword = word.lower()
@@ -285,10 +285,10 @@ def read_line(line: str, place: Place) -> Directive | None:
 
 
 def read_lines(text: str, source: str) -> Iterator[Directive]:
-    """Read a file's text, line by line.
+    """Parse a file's text, line by line.
 
     Raises:
-        UsageError: As ``read_line``.
+        UsageError: As for ``read_line``.
     """
     for number, line in enumerate(text.split("\n"), 1):
         directive = read_line(line, Place(source, number))
@@ -299,7 +299,7 @@ def read_lines(text: str, source: str) -> Iterator[Directive]:
 # ---------------------------------------------------------------- values
 
 Reader = Callable[[Directive], Any]
-"""From a directive to its value; ``None`` says "not said", and a later line may still say it."""
+"""Returns the value of a directive; ``None`` leaves it unset, and a later line may set it."""
 
 
 def _one(directive: Directive) -> str:
@@ -330,7 +330,7 @@ _YES_NO: Final[Mapping[str, bool]] = {"yes": True, "no": False, "true": True, "f
 
 
 _WHOLE: Final = re.compile(r"\s*\+?0*[0-9]{1,10}", re.ASCII)
-"""What strtonum() of OpenSSH takes, below 10,000,000,000."""
+"""Numbers that strtonum() of OpenSSH accepts, below 10,000,000,000."""
 
 
 def _count(directive: Directive) -> int:
@@ -345,7 +345,7 @@ _SECONDS: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86
 
 
 def _seconds(word: str, directive: Directive) -> int | None:
-    """Read a time such as ``90``, ``1m30s``; ``none`` is ``None`` (sshd_config(5), TIME FORMATS)."""
+    """Parse a time such as ``1m30s`` to seconds; ``none`` is ``None`` (sshd_config(5), TIME FORMATS)."""
     if word == "none":
         return None
     total = 0
@@ -363,7 +363,7 @@ def _time(directive: Directive) -> int | None:
 
 
 def read_port(word: str) -> int | None:
-    """Read a port, a number from 1 to 65535 or a service's name; ``None`` if it is neither."""
+    """Parse a port, a number from 1 to 65535 or a service's name; return ``None`` if it is neither."""
     if _WHOLE.fullmatch(word):
         return int(word) if 0 < int(word) <= MAX_PORT else None
     try:
@@ -399,13 +399,13 @@ def _known_hosts_files(directive: Directive) -> tuple[Template, ...]:
 
 _SIZE: Final = re.compile(r"\s*\+?([0-9]{1,18})(?:\.([0-9]{0,9}))?([bkmgtpe]?)", re.IGNORECASE | re.ASCII)
 _BYTES: Final = " BKMGTPE"
-"""What each is to the next is 1024 (scan_scaled(3))."""
+"""Unit suffixes, each 1024 times the one before it (scan_scaled(3))."""
 _SMALLEST_REKEY: Final = 16
 
 
 def _rekey_bytes(directive: Directive) -> int:
     words = directive.words
-    if not 1 <= len(words) <= 2:  # noqa: PLR2004 - an amount, and perhaps a time
+    if not 1 <= len(words) <= 2:  # noqa: PLR2004 - an amount and an optional time
         raise directive.place.error("rekeylimit is an amount and, if wanted, a time")
     if words[0] == "default":
         return 0
@@ -454,12 +454,12 @@ def _agent(directive: Directive) -> Template:
 
 
 def _forward_agent(directive: Directive) -> bool:
-    """Read ``ForwardAgent``: yes, no, or a socket, which means yes."""
+    """Parse ``ForwardAgent``: yes, no, or a socket, which means yes."""
     return _YES_NO.get(_one(directive).lower(), True)
 
 
 def _forwarded_agent(directive: Directive) -> Template | None:
-    """Read the socket that ``ForwardAgent`` names, if it names one."""
+    """Return the socket that ``ForwardAgent`` names, if it names one."""
     return None if _one(directive).lower() in _YES_NO else _agent(directive)
 
 
@@ -471,15 +471,15 @@ def _names(directive: Directive) -> tuple[str, ...]:
 
 
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.))*")
-"""What may be the host of a URI (valid_domain() of OpenSSH misc.c)."""
+"""The valid host names in a URI (valid_domain() of OpenSSH misc.c)."""
 _URL_ENCODED: Final = re.compile(r"(?:[^%]|%(?!00)[0-9A-Fa-f]{2})*")
-"""What may be the user of a URI (urldecode() of OpenSSH misc.c)."""
+"""The valid user names in a URI (urldecode() of OpenSSH misc.c)."""
 
 
 def read_hop(text: str) -> Hop | None:
-    """Read ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; ``None`` if it is neither.
+    """Parse ``[user@]host[:port]`` or ``ssh://[user@]host[:port]``; return ``None`` if it is neither.
 
-    Whether user and host can be such is looked at where the hop is used (``Jump.checked``).
+    Whether user and host are valid names is checked when the hop is used (``Jump.checked``).
     """
     scheme = "ssh://"
     is_uri = text.startswith(scheme)
@@ -513,14 +513,14 @@ def read_hop(text: str) -> Hop | None:
 
 
 def read_jump(text: str, place: Place) -> tuple[Hop, ...]:
-    """Read a list of jump hosts, the first to connect to standing first; ``none`` is no jump.
+    """Parse a list of jump hosts in the order of connection; ``none`` means no jump.
 
     Args:
-        text: As ``ProxyJump`` and ``-J`` have it: ``[user@]host[:port][,...]``.
+        text: The list, as in ``ProxyJump`` and ``-J``: ``[user@]host[:port][,...]``.
         place: Where it was written.
 
     Raises:
-        UsageError: One of them is not a host.
+        UsageError: One of them is not a valid host.
     """
     if text.lower() == "none":
         return ()
@@ -534,11 +534,11 @@ def read_jump(text: str, place: Place) -> tuple[Hop, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class LoginName:
     """``User``, as written.
 
     Attributes:
-        name: The user.
+        name: The user's name.
         place: Where it was written.
     """
 
@@ -546,20 +546,20 @@ class Login:
     place: Place
 
     def checked(self) -> str:
-        """The user.
+        """Return the user's name.
 
         Raises:
-            UsageError: It cannot be one (``multirsh.names``).
+            UsageError: It is not a valid name (``multirsh.names``).
         """
         return check_user(self.name, f"{self.place}: the user")
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """``ProxyJump``: through these hosts; none of them says "directly".
+    """``ProxyJump``: the hosts to go through; empty for a direct connection.
 
     Attributes:
-        hops: The first to connect to stands first.
+        hops: The jump hosts, in the order of connection.
         place: Where it was written.
     """
 
@@ -567,10 +567,10 @@ class Jump:
     place: Place
 
     def checked(self) -> tuple[Hop, ...]:
-        """The hosts.
+        """Return the jump hosts.
 
         Raises:
-            UsageError: A host or a user of them cannot be one (``multirsh.names``).
+            UsageError: A host or user name is invalid (``multirsh.names``).
         """
         for hop in self.hops:
             check_host(hop.host, f"{self.place}: a jump host")
@@ -580,8 +580,8 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """``ProxyCommand``: through this command; ``None`` says "directly"."""
+class ProxyCommand:
+    """``ProxyCommand``: the command to connect through; ``None`` for a direct connection."""
 
     template: Template | None
 
@@ -592,24 +592,24 @@ def _jump(directive: Directive) -> Jump:
     return Jump(hops, directive.place)
 
 
-def _login(directive: Directive) -> Login:
-    return Login(_one(directive), directive.place)
+def _login(directive: Directive) -> LoginName:
+    return LoginName(_one(directive), directive.place)
 
 
-def _command(directive: Directive) -> Command:
+def _command(directive: Directive) -> ProxyCommand:
     text = directive.rest.lstrip(_BLANKS + "=")
     if not text:
         raise directive.place.error(f"{directive.keyword} needs an argument")
     if text.lower() == "none":
-        return Command(None)
-    return Command(Template(text, directive.place, PROXY_TOKENS, variables=False))
+        return ProxyCommand(None)
+    return ProxyCommand(Template(text, directive.place, PROXY_TOKENS, variables=False))
 
 
 # ---------------------------------------------------------------- keywords
 
 _STRICTNESS: Final[Mapping[str, HostKeyPolicy]] = {
     "yes": HostKeyPolicy.STRICT,
-    "ask": HostKeyPolicy.STRICT,  # nobody can be asked about each of a thousand hosts
+    "ask": HostKeyPolicy.STRICT,  # a prompt for each of a thousand hosts is not feasible
     "accept-new": HostKeyPolicy.ACCEPT_NEW,
     "no": HostKeyPolicy.OFF,
     "off": HostKeyPolicy.OFF,
@@ -628,7 +628,7 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "ciphers": (("ciphers", _one),),
     "compression": (("compression", _choice({"yes": True, "no": False})),),
     "connecttimeout": (("connecttimeout", _time),),
-    # Two values, as in ssh: a socket is looked at even where an earlier line says no.
+    # Two values, as in ssh: the socket is evaluated even if an earlier line says no.
     "forwardagent": (("forwardagent", _forward_agent), ("forwardedagent", _forwarded_agent)),
     "globalknownhostsfile": (("globalknownhostsfile", _known_hosts_files),),
     "hashknownhosts": (("hashknownhosts", _choice(_YES_NO)),),
@@ -650,7 +650,7 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "pubkeyauthentication": (
         ("pubkeyauthentication", _choice({**_YES_NO, "unbound": True, "host-bound": True})),
     ),
-    # The amount and the time are two values: a later line may still give the time.
+    # The amount and the time are two values: a later line may still set the time.
     "rekeylimit": (("rekeybytes", _rekey_bytes), ("rekeyseconds", _rekey_seconds)),
     "revokedhostkeys": (("revokedhostkeys", _template(PATH_TOKENS, variables=True)),),
     "sendenv": (("sendenv", _send_env),),
@@ -663,7 +663,7 @@ READERS: Final[Mapping[str, tuple[tuple[str, Reader], ...]]] = {
     "user": (("user", _login),),
     "userknownhostsfile": (("userknownhostsfile", _known_hosts_files),),
 }
-"""Keywords that are honoured: which values each gives, by name, and how they are read."""
+"""Supported keywords: the values that each sets, by name, and how they are parsed."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "challengeresponseauthentication": "kbdinteractiveauthentication",
@@ -675,7 +675,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "skeyauthentication": "kbdinteractiveauthentication",
     "tisauthentication": "kbdinteractiveauthentication",
 }
-"""Old names."""
+"""Old names of keywords."""
 
 STRUCTURE: Final = frozenset({"host", "match", "include", "ignoreunknown"})
 
@@ -697,21 +697,23 @@ PASSED_OVER: Final = frozenset(
     versionaddendum visualhostkey warnweakcrypto xauthlocation
     """.split()  # noqa: SIM905 - a hundred quoted words would be harder to read
 )
-"""Keywords of ssh that say nothing about running a command on many hosts; their arguments are not checked."""
+"""Keywords of ssh that do not affect running a command on many hosts; their arguments are not checked."""
 
 MISSED: Final = frozenset({"bindinterface", "casignaturealgorithms", "knownhostscommand", "pkcs11provider"})
-"""Keywords that would matter and are not supported: passed over with a warning."""
+"""Keywords that would matter but are not supported: ignored with a warning."""
 
 KNOWN: Final = frozenset(READERS) | frozenset(ALIASES) | STRUCTURE | PASSED_OVER | MISSED
 
 
 def values_of(directive: Directive) -> tuple[tuple[str, Any], ...]:
-    """Read the values that an honoured directive gives, by name.
+    """Parse the values that a supported directive sets, by name.
 
     Raises:
-        UsageError: An argument is missing, of the wrong kind, or one too many.
+        UsageError: An argument is missing, invalid or superfluous.
     """
-    if not directive.words and directive.keyword != "proxycommand":  # which goes to a shell, "#" and all
+    if (
+        not directive.words and directive.keyword != "proxycommand"
+    ):  # which is passed to a shell, including "#"
         raise directive.place.error(f"{directive.keyword} needs an argument")
     return tuple(
         (name, value) for name, read in READERS[directive.keyword] if (value := read(directive)) is not None
@@ -719,19 +721,19 @@ def values_of(directive: Directive) -> tuple[tuple[str, Any], ...]:
 
 
 def ignored_keywords(directive: Directive) -> list[str]:
-    """Read the patterns of an ``IgnoreUnknown`` line."""
+    """Parse the patterns of an ``IgnoreUnknown`` line."""
     return [word.lower() for words in directive.words for word in words.split(",")]
 
 
 def check_keyword(directive: Directive, ignored: PatternList | None) -> bool:
-    """Whether the directive is to be read, and not just passed over.
+    """Whether the directive is to be parsed, and not ignored.
 
     Args:
         directive: The directive.
-        ignored: What ``IgnoreUnknown`` said so far.
+        ignored: The patterns of ``IgnoreUnknown`` so far.
 
     Raises:
-        UsageError: ssh has no such keyword, and it is not in ``ignored``.
+        UsageError: ssh has no such keyword, and ``ignored`` does not match it.
     """
     if directive.keyword in KNOWN:
         return directive.keyword not in PASSED_OVER and directive.keyword not in MISSED

@@ -1,17 +1,17 @@
-"""What ssh_config says of a host.
+"""The evaluation of ssh_config for a host.
 
-The files are read and parsed once (``files``, ``blocks``); here the parsed lines
-are asked about one host after another. Hosts for which the same blocks apply
-share one ``SshSettings`` object, so that a fleet of 100,000 costs a few
+The files are read and parsed once (``files``, ``blocks``); here the parsed
+lines are evaluated for one host after another. Hosts to which the same blocks
+apply share one ``SshSettings`` object, so that a fleet of 100,000 costs a few
 pattern matches a host, and options prepared from a ``SshSettings`` can be
-kept by it.
+cached by it.
 
-Pure, but for ``Match exec``, whose commands are run by the callable that
-``SshConfig`` was given, once for each distinct command.
+Pure, except for ``Match exec``, whose commands are run by the callable that
+``SshConfig`` is given, once for each distinct command.
 
-docs/ssh-config.md names each difference from ssh, with its reason.
+docs/ssh-config.md lists each difference from ssh, with its reason.
 
-Source: ssh_config(5); the order of things from OpenSSH 9.2 ssh.c and readconf.c.
+Source: ssh_config(5); the order of evaluation is from OpenSSH 9.2 ssh.c and readconf.c.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from multirsh.transports.ssh.config.blocks import (
 )
 from multirsh.transports.ssh.config.directives import (
     AddressFamily,
-    Command,
     Directive,
     Hop,
     Jump,
-    Login,
+    LoginName,
     Place,
+    ProxyCommand,
     Template,
     literal,
     values_of,
@@ -67,7 +67,7 @@ _NO_JUMP: Final = Jump((), _SAID_HERE)
 
 
 def _set_first(merged: dict[str, Any], values: Iterable[tuple[str, Any]]) -> None:
-    """Add values to those that were said before: the first counts, but for the lists that grow."""
+    """Add values to those that are set already: the first value counts, except for lists that accumulate."""
     for name, value in values:
         if name in {"identityfile", "certificatefile"}:
             known: tuple[Template, ...] = merged.get(name, ())
@@ -76,7 +76,7 @@ def _set_first(merged: dict[str, Any], values: Iterable[tuple[str, Any]]) -> Non
         elif name == "sendenv":
             merged[name] = _send_env(merged.get(name, ()), value)
         elif name == "proxyjump" and value.hops and "proxycommand" in merged:
-            pass  # of a jump and a command the first counts; a jump of "none" only stands against later jumps
+            pass  # the first of jump and command counts; a jump of "none" only overrides later jumps
         elif name == "proxycommand" and merged.get("proxyjump", _NO_JUMP).hops:
             pass
         else:
@@ -84,7 +84,7 @@ def _set_first(merged: dict[str, Any], values: Iterable[tuple[str, Any]]) -> Non
 
 
 def _send_env(known: tuple[str, ...], words: Iterable[str]) -> tuple[str, ...]:
-    """Add names to send; ``-pattern`` takes back those that it matches."""
+    """Add names to send; ``-pattern`` removes those that it matches."""
     names = list(known)
     for word in words:
         if word.startswith("-"):
@@ -96,7 +96,7 @@ def _send_env(known: tuple[str, ...], words: Iterable[str]) -> tuple[str, ...]:
 
 
 class _Walk:
-    """One host's way through the blocks: which stretches apply, and what they said that ``Match`` can ask."""
+    """The evaluation of the blocks for one host: the stretches that apply, and values for ``Match``."""
 
     __slots__ = ("_config", "_name", "final", "host", "said", "stretches")
 
@@ -122,7 +122,7 @@ class _Walk:
             return True
         if isinstance(condition, PatternList):
             return condition.matches(self.host)
-        # In order and no further than needed: a command is run only where all before it holds.
+        # In order, and no further than needed: a command is run only if all criteria before it hold.
         return all(self._passes(test) is not test.negated for test in condition)
 
     def _passes(self, test: Test) -> bool:
@@ -134,7 +134,7 @@ class _Walk:
         if test.command is not None:
             host = self.connects_to()
             tokens = self._config.tokens(self._name, host, self.said)
-            tokens["k"] = self.said.get("hostkeyalias", host)  # as ssh has it while it still reads
+            tokens["k"] = self.said.get("hostkeyalias", host)  # the value that ssh has while it still reads
             return self._config.run(test.command.for_shell(tokens))
         if test.patterns is None:
             raise AssertionError(criterion)
@@ -153,7 +153,7 @@ class _Walk:
         return local.user
 
     def connects_to(self) -> str:
-        """The name that the host has after ``HostName``, as far as it is said by now."""
+        """Return the host's name after ``HostName``, as far as it is set by now."""
         template: Template | None = self.said.get("hostname")
         if self.final or template is None:
             return self.host
@@ -161,9 +161,9 @@ class _Walk:
 
 
 class SshConfig:
-    """ssh_config as parsed, and what it says of each host.
+    """The parsed ssh_config, which can be evaluated for each host.
 
-    Not for several threads at once: it remembers what it has worked out.
+    Instances must not be shared between threads: they cache their results.
     """
 
     def __init__(
@@ -175,15 +175,15 @@ class SshConfig:
         run: Callable[[str], bool],
         warnings: Sequence[str] = (),
     ) -> None:
-        """Hold what was parsed.
+        """Store the parsed configuration.
 
         Args:
-            options: The lines given with ``-o``; they come before the files.
+            options: The lines given with ``-o``; they take precedence over the files.
             blocks: The files' lines.
-            local: Who and where we are.
-            run: Runs a ``Match exec`` command and says whether it exited with 0. It is called once
+            local: The local user and machine.
+            run: Runs a ``Match exec`` command and returns whether it exited with 0. It is called once
                 for each distinct command, from ``target``, and may block.
-            warnings: What a user should be told about the files, one line each.
+            warnings: Warnings about the files for the user, one line each.
         """
         self.local = local
         self.warnings = tuple(warnings)
@@ -197,23 +197,23 @@ class SshConfig:
         self._interned: dict[SshSettings, SshSettings] = {}
 
     def run(self, command: str) -> bool:
-        """Whether a ``Match exec`` command exits with 0; it is run once."""
+        """Return whether a ``Match exec`` command exits with 0; each command is run once."""
         if command not in self._ran:
             self._ran[command] = self._run(command)
         return self._ran[command]
 
     def user(self, said: Mapping[str, Any]) -> str:
-        """The login name, as far as it is said."""
-        login: Login | None = said.get("user")
+        """Return the login name, as far as it is set."""
+        login: LoginName | None = said.get("user")
         return self.local.user if login is None else login.name
 
     def tokens(self, name: str, host: str, said: Mapping[str, Any]) -> dict[str, str]:
-        """Make the values of ``%`` tokens for a host (ssh_config(5), TOKENS).
+        """Make the values of the ``%`` tokens for a host (ssh_config(5), TOKENS).
 
         Args:
             name: The host as the user named it.
             host: The name to connect to.
-            said: Values so far: user, port, alias, proxy.
+            said: The values set so far: user, port, alias, proxy.
         """
         local = self.local
         hops = said.get("proxyjump", _NO_JUMP).hops
@@ -250,30 +250,30 @@ class SshConfig:
         jump: tuple[Hop, ...] | None = None,
         address: str | None = None,
     ) -> SshTarget:
-        """Say where a host is and how to enter it.
+        """Return where a host is and how to log in to it.
 
         Args:
-            name: The host as the user named it; patterns of ``Host`` are held against it.
-            user: What ``-l`` or the hosts file says; it comes before everything in ssh_config.
+            name: The host as the user named it; the patterns of ``Host`` are matched against it.
+            user: The value of ``-l`` or the hosts file; it takes precedence over ssh_config.
             port: Likewise, ``-p``.
             identities: Likewise, ``-i``; ssh_config's keys follow them.
-            jump: Likewise, ``-J``; empty for "directly", ``None`` for "not said".
-            address: Likewise, in place of ``HostName``: where the host was when it was reached before.
+            jump: Likewise, ``-J``; empty for a direct connection, ``None`` if not given.
+            address: Likewise, in place of ``HostName``: the host's address in an earlier run.
 
         Raises:
-            UsageError: A value has a token without a meaning or a variable that is not set, a ``~user`` does
-                not exist, a user, host or jump host cannot be one, or would be more than a name to the shell
-                that reads it, or name canonicalisation would have to look the name up.
+            UsageError: A value has an undefined token or a variable that is not set, a ``~user`` does not
+                exist, a user, host or jump host is invalid or would be more than a word to the shell that
+                interprets it, or name canonicalisation would have to look the name up.
         """
         said: dict[str, Any] = {}
         if user is not None:
-            said["user"] = Login(user, _SAID_HERE)
+            said["user"] = LoginName(user, _SAID_HERE)
         if port is not None:
             said["port"] = port
         if jump is not None:
             said["proxyjump"] = Jump(jump, _SAID_HERE)
             if not jump:
-                said["proxycommand"] = Command(None)  # "directly" means it
+                said["proxycommand"] = ProxyCommand(None)  # "directly" overrides it, too
         if address is not None:
             said["hostname"] = Template(
                 address.replace("%", "%%"), Place("the record"), tokens="%", variables=False
@@ -312,7 +312,7 @@ class SshConfig:
 
     @staticmethod
     def _hostname(name: str, merged: Mapping[str, Any]) -> str:
-        """Apply ``HostName``; names become lower case, addresses are written in full."""
+        """Apply ``HostName``; convert names to lower case, and write addresses in full."""
         template: Template | None = merged.get("hostname")
         if template is None:
             host = check_host(name, "the name of a host")
@@ -336,12 +336,12 @@ class SshConfig:
     def _settle(
         self, name: str, host: str, merged: Mapping[str, Any], identities: tuple[str, ...]
     ) -> tuple[SshSettings, bool]:
-        """Fill in the defaults of ssh and expand tokens.
+        """Fill in ssh's defaults and expand tokens.
 
-        This is the one place where defaults are known.
+        No other place knows the defaults.
 
         Returns:
-            The settings, and whether they hold for every host to which the same lines apply.
+            The settings, and whether they apply to every host to which the same lines apply.
         """
         get = merged.get
         tokens = self.tokens(name, host, merged)
@@ -360,16 +360,16 @@ class SshConfig:
             return tuple(expand(path) for path in named)
 
         hops = get("proxyjump", _NO_JUMP).checked()
-        command = None if hops else get("proxycommand", Command(None)).template
+        command = None if hops else get("proxycommand", ProxyCommand(None)).template
         if command is not None and command.varies:
             steady = False
         forwarded = get("forwardedagent")
         if forwarded is not None:
-            expand(forwarded)  # ssh refuses what means nothing in it; the socket itself is not used
+            expand(forwarded)  # ssh refuses undefined tokens in it; the socket itself is not used
         alias = get("hostkeyalias")
         revoked = get("revokedhostkeys")
         settings = SshSettings(
-            user=get("user", Login(self.local.user, Place("the user database"))).checked(),
+            user=get("user", LoginName(self.local.user, Place("the user database"))).checked(),
             port=get("port", DEFAULT_PORT),
             identity_files=self._identities(identities, get("identityfile"), expand),
             certificate_files=paths("certificatefile", ()),

@@ -1,7 +1,7 @@
-"""Read ssh_config from its files, once.
+"""Reads ssh_config from its files, once.
 
-Source: ssh_config(5), ``Include``; which files are read and whose they may be,
-OpenSSH 9.2 ssh.c and readconf.c.
+Source: ssh_config(5), ``Include``; which files are read and who may own them
+is from OpenSSH 9.2 ssh.c and readconf.c.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multirsh.transports.ssh.config.directives import (
     STRUCTURE,
     Directive,
     Jump,
-    Login,
+    LoginName,
     Place,
     check_keyword,
     ignored_keywords,
@@ -38,14 +38,14 @@ from multirsh.transports.ssh.patterns import PatternList
 
 SYSTEM_DIRECTORY: Final = "/etc/ssh"
 DEEPEST_INCLUDE: Final = 16
-"""READCONF_MAX_DEPTH of OpenSSH."""
+"""Maximum depth of ``Include`` (READCONF_MAX_DEPTH of OpenSSH)."""
 
 
 def local_user() -> Local:
-    """Find who and where we are.
+    """Look up the local user and machine.
 
     Raises:
-        UsageError: This user has no entry in the password database.
+        UsageError: The user has no entry in the password database.
     """
     uid = os.getuid()
     try:
@@ -62,9 +62,9 @@ def local_user() -> Local:
 
 
 def run_in_shell(command: str) -> bool:
-    """Run a ``Match exec`` command in the user's shell and say whether it exited with 0.
+    """Run a ``Match exec`` command in the user's shell and return whether it exited with 0.
 
-    Its standard input and output are closed off; what it writes to standard error is seen.
+    Its standard input and output are /dev/null; its standard error is not redirected.
 
     Raises:
         UsageError: It could not be started, or was ended by a signal.
@@ -82,15 +82,15 @@ def run_in_shell(command: str) -> bool:
 
 
 def read_options(options: Iterable[str], *, ignored: list[str]) -> Iterator[Directive]:
-    """Read what was given with ``-o``: ``Keyword=value`` or ``Keyword value``.
+    """Parse the arguments of ``-o``: ``Keyword=value`` or ``Keyword value``.
 
     Args:
-        options: The texts, in order.
-        ignored: Patterns of ``IgnoreUnknown``; added to.
+        options: The arguments, in order.
+        ignored: The patterns of ``IgnoreUnknown``; extended in place.
 
     Raises:
-        UsageError: One of them is no option of ssh, its value is not right, or a user or a jump host in it
-            cannot be one.
+        UsageError: One of them is not an option of ssh, its value is invalid, or it contains an invalid user
+            or jump host.
     """
     place = Place("-o")
     for option in options:
@@ -105,13 +105,13 @@ def read_options(options: Iterable[str], *, ignored: list[str]) -> Iterator[Dire
             raise place.error(f"{directive.keyword} is not supported")
         elif check_keyword(directive, PatternList(ignored)):
             for _, value in values_of(directive):
-                if isinstance(value, Jump | Login):
-                    value.checked()  # it holds for every host, so what is wrong with it is said first
+                if isinstance(value, Jump | LoginName):
+                    value.checked()  # it applies to every host, so its errors are reported first
             yield directive
 
 
 class _Reader:
-    """Reads a file and those it includes, under the rules for the user's files or the system's."""
+    """Reads a file and the files that it includes, by the rules for the user's files or the system's."""
 
     def __init__(
         self, *, local: Local, directory: str, of_user: bool, ignored: list[str], warn: Callable[[str], None]
@@ -139,7 +139,7 @@ class _Reader:
         )
 
     def _find(self, word: str, place: Place) -> list[str]:
-        """Find the files that an ``Include`` argument means; none is no error."""
+        """Find the files that an ``Include`` argument names; it is not an error if there are none."""
         if word.startswith("~"):
             if not self._of_user:
                 raise place.error(f"a system's file cannot include {word!r}")
@@ -147,8 +147,8 @@ class _Reader:
             word = f"{self._local.home if home == '~' else tilde_home(home[1:], place)}/{rest}"
         elif not word.startswith("/"):
             word = f"{self._directory}/{word}"
-        word = re.sub(r"\\(.)", lambda found: glob.escape(found[1]), word)  # glob(3) reads \* as a plain *
-        return sorted(glob.glob(word))  # noqa: PTH207 - Path cannot take a pattern with a root
+        word = re.sub(r"\\(.)", lambda found: glob.escape(found[1]), word)  # glob(3) takes \* as a literal *
+        return sorted(glob.glob(word))  # noqa: PTH207 - Path.glob takes no absolute pattern
 
     @staticmethod
     def _text(path: str, place: Place) -> str | None:
@@ -163,10 +163,10 @@ class _Reader:
 
 
 def read_safely(path: str) -> str:
-    """Read a file that only its owner, and he only if he is root or us, can have written.
+    """Read a file that only its owner can write, who must be root or the local user.
 
     Raises:
-        UsageError: Others can write it, or it is somebody else's.
+        UsageError: Other users can write it, or another user owns it.
         OSError: It cannot be read.
 
     Source: read_config_file_depth() of OpenSSH readconf.c.
@@ -190,17 +190,17 @@ def read_config(
 
     Args:
         file: ``-F``: a file to read instead of the user's and the system's; ``none`` reads nothing.
-        options: What was given with ``-o``, in order; they come before the files.
-        local: Who and where we are; found out if it is not given.
+        options: The arguments of ``-o``, in order; they take precedence over the files.
+        local: The local user and machine; looked up if not given.
         run: Runs the commands of ``Match exec``; see ``SshConfig``.
-        system_directory: Where the system's ``ssh_config`` is.
+        system_directory: The directory of the system's ``ssh_config``.
 
     Returns:
-        The configuration; missing files of the user and the system are empty ones.
+        The configuration; missing files of the user and the system count as empty.
 
     Raises:
-        UsageError: A line cannot be understood, ``file`` cannot be read, or others can write
-            the user's file.
+        UsageError: A line is invalid, ``file`` cannot be read, or other users can write the user's
+            file.
     """
     local = local_user() if local is None else local
     warnings: list[str] = []
@@ -238,7 +238,7 @@ def _read(path: str) -> str:
 
 
 def _optional(path: str, read: Callable[[str], str], warn: Callable[[str], None]) -> str | None:
-    """Read a file that need not be there."""
+    """Read a file that need not exist."""
     try:
         return read(path)
     except (FileNotFoundError, NotADirectoryError):

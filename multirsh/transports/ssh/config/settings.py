@@ -1,4 +1,4 @@
-"""What ssh_config can say of a host, as values, with ssh's own defaults."""
+"""The result of evaluating ssh_config for a host, with ssh's own defaults."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DEFAULT_GLOBAL_KNOWN_HOSTS: Final = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_k
 
 
 class IdentitySource(enum.Enum):
-    """Who named a private key: what a missing or locked one means depends on it."""
+    """The source that named a private key: it decides how a missing or encrypted one is handled."""
 
     OPTION = "option"
-    """``-i`` or the hosts file: it must be there."""
+    """``-i`` or the hosts file: the file must exist."""
     CONFIG = "config"
-    """ssh_config: passed over if it is missing, as ssh does."""
+    """ssh_config: skipped if it is missing, as in ssh."""
     DEFAULT = "default"
-    """Nobody: one of the usual files."""
+    """No option and no line: one of the default files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Identity:
 
     Attributes:
         path: File, absolute or relative to the working directory; ``~`` and tokens are expanded.
-        source: Who named it.
+        source: The source that named it.
     """
 
     path: str
@@ -50,47 +50,47 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """What ssh_config says of a host, but for its name; defaults are filled in.
+    """The values of ssh_config for a host, except its name; defaults are filled in.
 
-    Equal settings are one object within an ``SshConfig``: compare with ``is``, key a dict by it.
+    Equal settings are one object within an ``SshConfig``: compare them with ``is``; they can be dict keys.
 
     Attributes:
-        user: Login name on the remote.
+        user: Login name on the remote host.
         port: TCP port, 1-65535.
         identity_files: Private keys, in the order to offer them.
         certificate_files: Certificates named by ``CertificateFile``.
-        identities_only: Offer only ``identity_files`` and ``certificate_files``, whatever the agent holds.
+        identities_only: Offer only ``identity_files`` and ``certificate_files``, not the agent's other keys.
         identity_agent: Path of the agent's socket; ``None`` for no agent.
-        host_key_alias: Name to look the host key up by instead of the host's, without port; in lower case.
+        host_key_alias: Name to look the host key up by in place of the host's, without port; in lower case.
         user_known_hosts_files: Paths; new keys go to the first.
         global_known_hosts_files: Paths.
-        strict_host_key_checking: What is done with unknown host keys.
+        strict_host_key_checking: How unknown host keys are handled.
         hash_known_hosts: Whether names are hashed when they are added to known_hosts.
-        revoked_host_keys: Path of a file of keys never to trust, or ``None``.
-        proxy_jump: Hosts to go through, the first to connect to standing first; empty for none.
+        revoked_host_keys: Path of a file of keys that are never trusted, or ``None``.
+        proxy_jump: Jump hosts, in the order of connection; empty for none.
         proxy_command: Shell command whose standard input and output are the connection, or ``None``.
         bind_address: Local address to connect from, or ``None``.
         address_family: Which addresses of the host's name may be used.
-        connect_timeout: In seconds; ``None`` if not said, 0 for the system's.
-        server_alive_interval: In seconds between keepalive messages; 0 for none, ``None`` if not said.
+        connect_timeout: In seconds; ``None`` if not set, 0 for the system's.
+        server_alive_interval: Seconds between keepalive messages; 0 for none, ``None`` if not set.
         server_alive_count_max: Messages without an answer before the connection counts as lost.
-        compression: Whether compression is wanted.
-        ciphers: Names with commas, with ssh's ``+`` ``-`` ``^`` in front; ``None`` for the defaults.
+        compression: Whether to request compression.
+        ciphers: Comma-separated names, possibly after ``+``, ``-`` or ``^``; ``None`` for the defaults.
         macs: Likewise.
         kex_algorithms: Likewise.
         host_key_algorithms: Likewise.
         pubkey_accepted_algorithms: Likewise.
         preferred_authentications: Methods in order; ``None`` for the defaults.
         pubkey_authentication: Whether keys may be offered.
-        password_authentication: Whether a password may be.
+        password_authentication: Whether a password may be sent.
         kbdinteractive_authentication: Whether prompts of the server may be answered.
-        batch_mode: Nothing may be asked at the terminal.
+        batch_mode: Never prompt at the terminal.
         send_env: Names, with ``*`` and ``?``, of environment variables to send.
         set_env: Variables to set on the remote.
-        rekey_bytes: New keys after so many bytes; 0 for the cipher's default.
-        rekey_seconds: New keys after so many seconds; 0 for never.
+        rekey_bytes: Bytes after which keys are renegotiated; 0 for the cipher's default.
+        rekey_seconds: Seconds after which keys are renegotiated; 0 for never.
         tcp_keepalive: Whether TCP probes an idle connection.
-        forward_agent_asked: ssh_config asks for agent forwarding. Never acted on.
+        forward_agent_asked: Whether ssh_config requests agent forwarding. This is never acted on.
     """
 
     user: str
@@ -133,11 +133,11 @@ class SshSettings:
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
-    """Where a host is and how to enter it.
+    """Where a host is and how to log in to it.
 
     Attributes:
         hostname: Name or address to connect to.
-        settings: Shared with the hosts for which it is the same.
+        settings: The settings, shared with all hosts for which they are the same.
     """
 
     hostname: str
@@ -146,11 +146,11 @@ class SshTarget:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Who and where we are: what tokens and defaults are made of.
+    """The local user and machine, from which tokens and defaults are made.
 
     Attributes:
-        user: Login name here.
-        uid: Its number.
+        user: The local login name.
+        uid: The local user's id.
         home: Its home directory, from the password database, as ssh takes it.
         hostname: This machine's name.
         environ: The environment.

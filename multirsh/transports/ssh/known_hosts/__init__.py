@@ -1,7 +1,7 @@
-"""Which host keys are known, and what to think of one that a host shows.
+"""The known host keys, and the verdict on a key that a host presents.
 
-``index`` finds a name among a file's lines, ``keys`` reads keys and
-certificates, ``verdict`` decides, ``files`` reads and writes.
+``trust`` parses the lines, their keys and certificates, and decides; ``files``
+reads and writes the files.
 """
 
 from multirsh.transports.ssh.known_hosts.files import KnownHosts

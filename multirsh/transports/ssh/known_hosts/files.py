@@ -1,7 +1,7 @@
-"""The known_hosts files: read once, and written to by one writer, for all tasks, threads and processes.
+"""The known_hosts files: read once, and appended to by one writer, for all tasks, threads and processes.
 
 A host is looked up as ``[name]:port``; on port 22, or under a HostKeyAlias, as
-``name`` alone. Never by its address, unless it is named by it.
+``name`` alone. It is never looked up by its address, unless the address is its name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from multirsh.transports.ssh.known_hosts.trust import (
 )
 
 LOCK_TIMEOUT_S: Final = 10.0
-"""How long to wait for another process that holds known_hosts locked."""
+"""How long to wait while another process holds known_hosts locked, in seconds."""
 _LOCK_PAUSE_S: Final = 0.005
 _TAIL_BYTES: Final = 256
 _KRL_MAGIC: Final = b"SSHKRL\n\0"
@@ -53,9 +53,9 @@ class _Seen:
 
     Attributes:
         identity: Device and inode.
-        size: In bytes, all read.
-        lines: Line ends among them.
-        tail: The last of them, to notice that the file was changed and not just added to.
+        size: Bytes that have been read.
+        lines: The number of line ends among them.
+        tail: The last of these bytes; they reveal a change other than an addition.
     """
 
     identity: tuple[int, int]
@@ -66,7 +66,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """A host to write down."""
+    """The names under which a host is added to the file."""
 
     name: str
     port: int | None
@@ -78,9 +78,9 @@ class _Names:
 
 
 class KnownHosts:
-    """The known_hosts files, indexed; and the first of the user's, written to.
+    """The known_hosts files, indexed; new keys are added to the first of the user's files.
 
-    May be used from several threads.
+    Instances may be used from several threads.
     """
 
     def __init__(
@@ -100,21 +100,21 @@ class KnownHosts:
     def read(
         cls, user_files: Sequence[str], global_files: Sequence[str] = (), *, revoked_file: str | None = None
     ) -> KnownHosts:
-        """Read known_hosts files; those that are not there are empty.
+        """Read known_hosts files; a missing file counts as empty.
 
         Args:
             user_files: Paths; new keys are written to the first.
             global_files: Paths.
-            revoked_file: ``RevokedHostKeys``: public keys, one a line, never to trust; it must be there.
+            revoked_file: ``RevokedHostKeys``: public keys, one a line, never to be trusted; it must exist.
 
         Raises:
-            CredentialError: A file is there and cannot be read, or ``revoked_file`` is not there or is a KRL.
+            CredentialError: A file cannot be read, or ``revoked_file`` does not exist or is a KRL.
         """
         return cls(user_files, global_files, revoked_file=revoked_file)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Lines passed over, as ssh passes over them: one line of text for each file that has any."""
+        """The invalid lines, which are skipped as in ssh: one line of text for each file that has any."""
         with self._indexing:
             return tuple(
                 f"{source}: {len(lines)} line{'s' if len(lines) > 1 else ''} passed over"
@@ -123,11 +123,11 @@ class KnownHosts:
             )
 
     def lookup(self, name: str, port: int | None = None) -> Trust:
-        """Find what the files say of a host.
+        """Find the entries of a host.
 
         Args:
             name: The name connected to, or its HostKeyAlias.
-            port: Port connected to; ``None`` or 22 where the name stands alone, as with a HostKeyAlias.
+            port: The port connected to; ``None`` or 22 if the name is looked up alone, as for a HostKeyAlias.
         """
         own_name, bare_name = file_name(name, port), file_name(name, None)
         with self._indexing:
@@ -139,10 +139,10 @@ class KnownHosts:
             return trust
 
     def remember(self, name: str, port: int | None, key: asyncssh.SSHKey, *, hashed: bool = False) -> Verdict:
-        """Write a new host key down, if it is still new. Blocks; call it in a thread.
+        """Add a new host key to the file, if it is still new. Blocks; call it in a thread.
 
-        One process and thread at a time writes. What others wrote meanwhile is read first, so that of two who
-        meet the same host the second finds it known, or changed.
+        One process and thread at a time writes. Lines that others added meanwhile are read first, so that of
+        two that meet the same host at once the second finds its key known, or changed.
 
         Args:
             name: As for ``lookup``.
@@ -151,12 +151,12 @@ class KnownHosts:
             hashed: Whether to hash the name (HashKnownHosts).
 
         Returns:
-            The verdict under ``accept-new``: ``NEW`` where the key was added. ``UNKNOWN`` where it cannot be,
-            as in ssh: the name cannot stand in a file, or there is no user's file. A file that is not a
-            regular one, such as ``/dev/null``, takes nothing; the key is remembered for as long as we run.
+            The verdict under ``accept-new``: ``NEW`` if the key was added. ``UNKNOWN`` if it cannot be added,
+            as in ssh: the name cannot stand in a file, or there is no user's file. A file that is not
+            regular, such as ``/dev/null``, stores nothing; the key is remembered until the process exits.
 
         Raises:
-            CredentialError: The file cannot be written, or stays locked by somebody else.
+            CredentialError: The file cannot be written, or another process keeps it locked.
         """
         with self._writing:
             if self._written is None or not can_be_written(name):
@@ -172,7 +172,7 @@ class KnownHosts:
     # ------------------------------------------------------------ reading
 
     def _load(self) -> None:
-        """Read all files anew."""
+        """Read all files again."""
         with self._indexing:
             self._index = Index()
             self._trust: dict[str, Trust] = {}
@@ -208,7 +208,7 @@ class KnownHosts:
                 self._passed_over.setdefault(path, []).append((number, str(error)))
 
     def _weigh(self, own: Sequence[Entry], bare: Sequence[Entry]) -> Trust:
-        """Sort a host's entries by what they mean, and bring their keys into being."""
+        """Sort a host's entries by their meaning, and decode their keys."""
         known = self._import(own, Marker.NONE)
         return Trust(
             known=known,
@@ -250,7 +250,7 @@ class KnownHosts:
         return verdict
 
     def _catch_up(self, descriptor: int, path: str) -> None:
-        """Take in what others wrote: the lines added, or everything if the file was changed otherwise."""
+        """Index what others wrote: the added lines, or everything if the file was changed otherwise."""
         status = os.fstat(descriptor)
         seen = self._seen
         with self._indexing:
@@ -270,7 +270,7 @@ class KnownHosts:
             )
 
     def _append(self, descriptor: int, entry: str) -> int:
-        """Add a line and see it on the disk; on failure leave the file as it was.
+        """Append a line and sync it to the disk; on failure, leave the file as it was.
 
         Returns:
             The line's number.
@@ -284,7 +284,7 @@ class KnownHosts:
             _write_whole(descriptor, text)
             os.fsync(descriptor)
         except OSError:
-            # ssh itself takes no lock: cut off only what is ours alone.
+            # ssh itself takes no lock: truncate only if the new line is still the last.
             if 0 < os.fstat(descriptor).st_size - seen.size <= len(text):
                 os.ftruncate(descriptor, seen.size)
             raise
@@ -298,18 +298,18 @@ class KnownHosts:
 
 
 def _write_whole(descriptor: int, text: bytes) -> None:
-    """Write in one call, or not at all: a part of a line is of no use."""
+    """Write in one call, or raise: a part of a line is of no use."""
     if os.write(descriptor, text) != len(text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _export_key(key: asyncssh.SSHKey) -> str:
-    """Write a key without its comment."""
+    """Format a key without its comment."""
     return f"{key.get_algorithm()} {binascii.b2a_base64(key.public_data, newline=False).decode()}"
 
 
 def _grew(descriptor: int, status: os.stat_result, seen: _Seen) -> bool:
-    """Whether a file is the one that was seen, with nothing but lines added."""
+    """Whether a file is the one that was read, with lines only added."""
     if (status.st_dev, status.st_ino) != seen.identity or status.st_size < seen.size:
         return False
     if os.pread(descriptor, len(seen.tail), seen.size - len(seen.tail)) != seen.tail:
@@ -327,14 +327,14 @@ def _read_from(descriptor: int, start: int, end: int) -> bytes:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """Open a file for adding to it, made if need be, and hold it locked.
+    """Open a file for appending, creating it if needed, and hold it locked.
 
-    The lock is on the file itself; ``ssh-keygen -R`` puts another in its place, so that it is looked at again
-    once the lock is held.
+    The lock is on the file itself. ``ssh-keygen -R`` replaces the file, so its identity is checked again once
+    the lock is held.
 
     Raises:
-        OSError: It cannot be opened.
-        CredentialError: It stays locked.
+        OSError: The file cannot be opened.
+        CredentialError: Another process keeps it locked.
     """
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
@@ -366,14 +366,14 @@ def _lock(descriptor: int, path: str, deadline: float) -> None:
 
 def _is_still(descriptor: int, path: str) -> bool:
     try:
-        named = os.stat(path)  # noqa: PTH116 - beside fstat
+        named = os.stat(path)  # noqa: PTH116 - symmetric with fstat
     except FileNotFoundError:
         return False
     return os.path.samestat(named, os.fstat(descriptor))
 
 
 def _read_revoked(path: str) -> tuple[KnownKey, ...]:
-    """Read ``RevokedHostKeys``: a list that cannot be read revokes nothing, so it is an error."""
+    """Read ``RevokedHostKeys``: an unreadable file would revoke nothing, so it is an error."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:

@@ -1,20 +1,20 @@
-"""Lines of known_hosts, their keys and certificates, and the verdict on the key that a host shows. Pure.
+"""Lines of known_hosts, their keys and certificates, and the verdict on a key that a host presents. Pure.
 
 As OpenSSH does (sshconnect.c, check_host_key; hostfile.c,
 check_hostkeys_by_key_or_type; 9.2):
 
-- Any key of the host other than the one it shows makes that one *changed*, of whatever type: a host of which
-  only an RSA key is known and that shows an Ed25519 key is refused, under ``accept-new`` too. (So the types
-  of the known keys have to be asked for first.)
-- Where nothing is known of ``[name]:port``, a key known for ``name`` is trusted; but other keys of ``name``
-  are not held against the host: another port may be another machine.
+- Any key of the host other than the presented one makes that one *changed*, whatever its type: a host of
+  which only an RSA key is known and that presents an Ed25519 key is refused, under ``accept-new`` too. (So
+  the types of the known keys have to be requested first.)
+- If nothing is known of ``[name]:port``, a key known for ``name`` is trusted; but other keys of ``name``
+  do not contradict it: another port may be another machine.
 
-- A certificate is judged first. One that does not hold, or that no known authority has signed, counts for
-  nothing: then its plain key is judged as if it had come alone.
+- A certificate is judged first. One that is invalid, or that no known authority has signed, is ignored:
+  then its plain key is judged as if it had been presented alone.
 - A certificate is for the host's name, or its HostKeyAlias, without a port, and is compared with its
   principals letter by letter: ``*`` in a principal stands for itself.
 
-Stricter than OpenSSH, each on purpose:
+Stricter than OpenSSH, in each case on purpose:
 
 - A key marked ``@revoked`` is refused even where checking is off.
 - A key that is revoked for ``name`` is revoked for all its ports.
@@ -28,8 +28,8 @@ growing into hosts x lines: a line that has been found to be of one host is
 not tried for another, and for each name it is known up to where the lines
 were tried.
 
-asyncssh reads keys and certificates more leniently than OpenSSH, and says less
-of a certificate than there is to judge, so both are read here.
+asyncssh reads keys and certificates more leniently than OpenSSH, and exposes
+less of a certificate than has to be judged, so both are parsed here.
 
 Sources: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT; hostfile.c and sshkey.c of OpenSSH 9.2; PROTOCOL.certkeys.
 """
@@ -54,14 +54,14 @@ from multirsh.transports.ssh.patterns import PatternList
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A key that a file names for a host.
+    """A key that a file lists for a host.
 
     Attributes:
         key: The key.
         source: Path of the file.
-        line: From 1.
-        is_certificate: Whether the line names a certificate and ``key`` is the key in it. As in ssh, it then
-            can revoke that key, or name it as an authority, and cannot make it known for a host.
+        line: Counts from 1.
+        is_certificate: Whether the line lists a certificate and ``key`` is the key in it. As in ssh, it can
+            then revoke that key, or name it as an authority, but cannot make it known for a host.
     """
 
     key: asyncssh.SSHKey
@@ -75,13 +75,13 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What the files say of one host.
+    """What the files contain about one host.
 
     Attributes:
-        known: Its own keys.
-        known_elsewhere: Keys of the same name without a port, where the host has none of its own.
+        known: The host's own keys.
+        known_elsewhere: Keys of the same name without a port, if the host has none of its own.
         authorities: Keys that may sign its certificate.
-        revoked: Keys that it must not have.
+        revoked: Keys that are refused.
     """
 
     known: tuple[KnownKey, ...] = ()
@@ -91,18 +91,18 @@ class Trust:
 
     @property
     def host_keys(self) -> list[asyncssh.SSHKey]:
-        """Keys that the host may have."""
+        """Keys by which the host is trusted."""
         return [known.key for known in self.known or self.known_elsewhere]
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a host's certificate says.
+    """The contents of a host's certificate.
 
     Attributes:
-        key: The key that it certifies.
+        key: The certified key.
         authority: The key that signed it.
-        flaw: What makes it worthless for this host, whoever has signed it; empty if nothing does.
+        flaw: Why it is invalid for this host, whichever authority has signed it; empty if it is valid.
     """
 
     key: asyncssh.SSHKey
@@ -111,21 +111,21 @@ class Certificate:
 
 
 class VerdictKind(enum.Enum):
-    """What to do about a host's key."""
+    """How to proceed with a host's key."""
 
     TRUSTED = "trusted"
-    """It is known for this host: go on."""
+    """The key is known for this host: continue."""
     NEW = "new"
-    """Nothing is known and new keys are welcome: write it down, then go on."""
+    """No key is known and new keys are accepted: add it to the file, then continue."""
     UNCHECKED = "unchecked"
-    """Nobody wants it checked: go on. Where ``Verdict.entry`` is set the files contradict it, and ssh then
+    """Checking is off: continue. If ``Verdict.entry`` is set, the files contradict the key, and ssh then
     sends no password."""
     UNKNOWN = "unknown"
-    """Nothing is known and new keys are not welcome: refuse."""
+    """No key is known and new keys are not accepted: refuse."""
     CHANGED = "changed"
-    """The files know the host by another key: refuse."""
+    """The files list another key for the host: refuse."""
     REVOKED = "revoked"
-    """The files say never to trust this key: refuse."""
+    """The files mark this key as revoked: refuse."""
 
 
 ACCEPTED: Final = frozenset({VerdictKind.TRUSTED, VerdictKind.NEW, VerdictKind.UNCHECKED})
@@ -133,13 +133,12 @@ ACCEPTED: Final = frozenset({VerdictKind.TRUSTED, VerdictKind.NEW, VerdictKind.U
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is thought of a host's key.
+    """The decision about a host's key.
 
     Attributes:
-        kind: What to do.
-        entry: The line of a file that decided: the same key, the authority, the revoked key, or the key that
-            it contradicts.
-        remark: Why its certificate counts for nothing; empty where it has none, or none that is needed.
+        kind: How to proceed.
+        entry: The line that decided: the same key, the authority, the revoked key, or the contradicting key.
+        remark: Why its certificate is ignored; empty if it has none, or if none is needed.
     """
 
     kind: VerdictKind
@@ -148,7 +147,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether to go on with the host."""
+        """Whether to continue with the host."""
         return self.kind in ACCEPTED
 
 
@@ -160,12 +159,12 @@ _WITHOUT_KNOWLEDGE: Final = {
 
 
 def judge_certificate(trust: Trust, certificate: Certificate, policy: HostKeyPolicy) -> Verdict:
-    """Decide what to think of the certificate that a host shows; or, failing that, of the key in it.
+    """Judge the certificate that a host presents or, failing that, the key in it.
 
     Args:
-        trust: What the files say of the host.
-        certificate: What the host shows.
-        policy: What is done with unknown keys.
+        trust: The entries of the host.
+        certificate: The certificate that it presents.
+        policy: How unknown keys are handled.
     """
     for revoked in trust.revoked:
         if revoked.key in (certificate.key, certificate.authority):
@@ -181,12 +180,12 @@ def judge_certificate(trust: Trust, certificate: Certificate, policy: HostKeyPol
 
 
 def judge(trust: Trust, key: asyncssh.SSHKey, policy: HostKeyPolicy) -> Verdict:
-    """Decide what to think of the plain key that a host shows.
+    """Judge the plain key that a host presents.
 
     Args:
-        trust: What the files say of the host.
+        trust: The entries of the host.
         key: The key.
-        policy: What is done with unknown keys.
+        policy: How unknown keys are handled.
     """
     for revoked in trust.revoked:
         if revoked.key == key:
@@ -208,14 +207,14 @@ _HASH: Final = "sha1"
 _HASH_MARK: Final = "|1|"
 _NAME_BREAKERS: Final = frozenset("@?*#[]|'\"\\,! \t")
 BLANKS: Final = re.compile("[ \t]+")
-"""What parts the fields of a line. Other white space is a part of the field that it stands in, as for ssh."""
+"""What separates the fields of a line. Other white space belongs to the field, as in ssh."""
 _LONGEST_NAME: Final = 1022
-"""In bytes: OpenSSH takes a list with a longer name to match nothing (match.c, match_pattern_list)."""
+"""In bytes. In OpenSSH a list with a longer name matches nothing (match.c, match_pattern_list)."""
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 class Marker(enum.Enum):
-    """What stands before the names of a line."""
+    """The marker before the names of a line."""
 
     NONE = ""
     CA = "@cert-authority"
@@ -227,15 +226,15 @@ _MARKERS: Final = {marker.value: marker for marker in Marker}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line that names a key.
+    """One line that lists a key.
 
     Attributes:
-        number: Counts the entries over all files, in order.
+        number: The index of the entry over all files, in order.
         source: Path of the file.
-        line: From 1.
+        line: Counts from 1.
         marker: What the key is for.
         names: The names as written, hashed or not.
-        key: Type and base64, as written; not looked into until a host needs it.
+        key: Type and base64, as written; decoded when a host needs it.
     """
 
     number: int
@@ -247,10 +246,10 @@ class Entry:
 
 
 def parse_entry(text: str, *, source: str, line: int, number: int) -> Entry | None:
-    """Read one line; ``None`` for a blank one or a comment.
+    """Parse one line; return ``None`` for a blank line or a comment.
 
     Raises:
-        ValueError: It is neither of these nor an entry; the text says why.
+        ValueError: The line is invalid; the text says why.
     """
     if "\0" in text:
         raise ValueError("it holds a null byte")
@@ -268,13 +267,13 @@ def parse_entry(text: str, *, source: str, line: int, number: int) -> Entry | No
 
 
 def _marker(text: str) -> tuple[Marker, str]:
-    """Part a line's marker from what follows it (hostfile.c, check_markers).
+    """Split a line's marker from the rest (hostfile.c, check_markers).
 
     OpenSSH ends the marker at the line's first space, wherever that is, and at a tab only in a line without
-    any space. So a line whose marker is followed by a tab is no entry if a space comes later.
+    any space. So a line whose marker is followed by a tab is invalid if a space comes later.
 
     Raises:
-        ValueError: There is a marker that OpenSSH does not know, or a second one.
+        ValueError: There is an unknown marker, or a second one.
     """
     if not text.startswith("@"):
         return Marker.NONE, text
@@ -291,12 +290,12 @@ def _marker(text: str) -> tuple[Marker, str]:
 
 
 def lower(text: str) -> str:
-    """Write the letters A to Z in lower case; ssh knows no others (misc.c, lowercase)."""
+    """Convert the letters A to Z to lower case; ssh converts no others (misc.c, lowercase)."""
     return text.translate(_ASCII_LOWER)
 
 
 def is_canonical_base64(text: str) -> bool:
-    """Whether ``text`` is base64 as it is written, with nothing left out, added or altered."""
+    """Whether ``text`` is canonical base64, with nothing left out, added or altered."""
     try:
         raw = binascii.a2b_base64(text)
     except ValueError:
@@ -305,7 +304,7 @@ def is_canonical_base64(text: str) -> bool:
 
 
 def _has_too_long_a_name(names: str) -> bool:
-    """Whether OpenSSH gives up on a list; few are long enough to look."""
+    """Whether a list has a name that is too long for OpenSSH; only long lists are examined."""
     return len(names) > _LONGEST_NAME // 4 and any(
         len(name.removeprefix("!").encode(errors="surrogateescape")) > _LONGEST_NAME
         for name in names.split(",")
@@ -313,13 +312,13 @@ def _has_too_long_a_name(names: str) -> bool:
 
 
 def file_name(name: str, port: int | None) -> str:
-    """Write a host as known_hosts does: in lower case, with any port but 22."""
+    """Format a host's name as known_hosts does: in lower case, with any port but 22."""
     name = lower(name)
     return name if port is None or port == 22 else f"[{name}]:{port}"  # noqa: PLR2004 - ssh's port
 
 
 def can_be_written(name: str) -> bool:
-    """Whether a host's name can stand in a file without meaning something else there."""
+    """Whether a host's name can be written to a file without being read as something else."""
     return bool(name) and name.isprintable() and not _NAME_BREAKERS.intersection(name)
 
 
@@ -337,7 +336,7 @@ def hashed_name(name: str, salt: bytes) -> str:
 
 
 def _parse_hash(names: str) -> tuple[bytes, bytes]:
-    """Read a hashed name. OpenSSH compares it as text, so that only one way of writing it counts."""
+    """Parse a hashed name. OpenSSH compares it as text, so only one spelling is valid."""
     salt, _, digest = names.removeprefix(_HASH_MARK).partition("|")
     if not names.startswith(_HASH_MARK) or not (is_canonical_base64(salt) and is_canonical_base64(digest)):
         raise ValueError("the hashed name is not |1|salt|hash")
@@ -353,13 +352,13 @@ _BLOCK_BYTES: Final = 64
 
 
 def _pads(salt: bytes) -> tuple[bytes, bytes]:
-    """Make the two blocks that HMAC puts before what it hashes (RFC 2104 section 2)."""
+    """Make the two blocks that HMAC puts before its input (RFC 2104, section 2)."""
     block = salt.ljust(_BLOCK_BYTES, b"\0")
     return block.translate(_INNER), block.translate(_OUTER)
 
 
 class _Found:
-    """The entries of one name, as far as the hashed lines were tried."""
+    """The entries of one name, and how many of the hashed lines have been tried for it."""
 
     __slots__ = ("entries", "tried")
 
@@ -382,7 +381,7 @@ class Index:
         """Add one line of a file.
 
         Raises:
-            ValueError: It is no entry; the text says why.
+            ValueError: The line is not a valid entry; the text says why.
         """
         entry = parse_entry(text, source=source, line=line, number=self._count)
         if entry is None:
@@ -429,22 +428,22 @@ class Index:
             line = self._hashed[at]
             if line is not None:
                 inner, outer, digest, entry = line
-                # hmac.digest() spelt out, with the pads made beforehand: it takes half the time.
+                # hmac.digest() written out, with precomputed pads: it takes half the time.
                 if sha1(outer + sha1(inner + message).digest()).digest() == digest:
                     found.entries.append(entry)
-                    self._hashed[at] = None  # it is of this host, so it is of no other
+                    self._hashed[at] = None  # it belongs to this host, so to no other
         found.tried = len(self._hashed)
 
 
 _SIGNATURES: Final = {"rsa-sha2-256": "ssh-rsa", "rsa-sha2-512": "ssh-rsa"}
-"""What OpenSSH takes for a key's type besides its name (sshkey.c, sshkey_type_from_name)."""
+"""Names that OpenSSH takes for a key's type, besides the type itself (sshkey.c, sshkey_type_from_name)."""
 _PASSED_OVER: Final = str.maketrans("", "", "\r\v\f")
-"""White space that may stand within base64; blanks end it."""
+"""White space that is ignored within base64; blanks end it."""
 
 
 _CERTIFICATE: Final = b"-cert-v01@openssh.com"
 _OF_A_HOST: Final = 2
-"""A certificate's type, where it is a host's (SSH2_CERT_TYPE_HOST)."""
+"""The certificate type of hosts (SSH2_CERT_TYPE_HOST)."""
 _FIELDS: Final = {
     b"ssh-ed25519": 1,
     b"ecdsa-sha2-nistp256": 2,
@@ -455,16 +454,16 @@ _FIELDS: Final = {
     b"sk-ssh-ed25519@openssh.com": 2,
     b"sk-ecdsa-sha2-nistp256@openssh.com": 3,
 }
-"""How many fields make a public key; in a certificate they come after the nonce (PROTOCOL.certkeys)."""
+"""The number of fields in a public key; in a certificate they come after the nonce (PROTOCOL.certkeys)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedKey:
-    """A key that a line names.
+    """A key in a line.
 
     Attributes:
-        key: The key; of a certificate, the key that it certifies.
-        is_certificate: Whether the line names a certificate.
+        key: The key; in the case of a certificate, the certified key.
+        is_certificate: Whether the line lists a certificate.
     """
 
     key: asyncssh.SSHKey
@@ -472,10 +471,10 @@ class NamedKey:
 
 
 def read_key(text: str) -> NamedKey | None:
-    """Read a key as OpenSSH does, which is stricter than asyncssh; ``None`` where there is none.
+    """Parse a key as OpenSSH does, which is stricter than asyncssh; return ``None`` if it is invalid.
 
     Args:
-        text: The type and the key, and maybe a comment.
+        text: The type and the key, and possibly a comment.
     """
     kind, *rest = BLANKS.split(text, 2)
     encoded = rest[0].translate(_PASSED_OVER) if rest else ""
@@ -488,21 +487,21 @@ def read_key(text: str) -> NamedKey | None:
     certified = is_certificate(blob)
     try:
         key = read_certificate(blob, name="", now=0).key if certified else decode_ssh_public_key(blob)
-    except ValueError:  # asyncssh's own errors are among them, and those of numbers that make no key
+    except ValueError:  # includes asyncssh's own errors, and those for numbers that form no key
         return None
     return NamedKey(key, is_certificate=certified)
 
 
 def read_certificate(blob: bytes, *, name: str, now: float) -> Certificate:
-    """Read a host's certificate (PROTOCOL.certkeys).
+    """Parse a host's certificate (PROTOCOL.certkeys).
 
     Args:
-        blob: As the host sends it.
-        name: What the certificate has to be for: the host's HostKeyAlias, or else its name, without a port.
-        now: In seconds since 1970.
+        blob: The certificate in its wire format.
+        name: The name it must be valid for: the host's HostKeyAlias or, without one, its name without a port.
+        now: The time, in seconds since 1970.
 
     Raises:
-        ValueError: It is no certificate, or its signature is wrong.
+        ValueError: It is not a certificate, or its signature is wrong.
     """
     try:
         packet = SSHPacket(blob)
@@ -544,7 +543,7 @@ def is_certificate(blob: bytes) -> bool:
 
 
 def plain_kind(kind: bytes) -> bytes:
-    """Name the type of the key in a certificate of type ``kind``; a plain key's type stays."""
+    """Return the type of the key in a certificate of type ``kind``; a plain key's type is unchanged."""
     if not kind.endswith(_CERTIFICATE):
         return kind
     plain = kind.removesuffix(_CERTIFICATE)
@@ -552,7 +551,7 @@ def plain_kind(kind: bytes) -> bytes:
 
 
 def kind_of(blob: bytes) -> bytes:
-    """Read the type that a key in its wire format begins with; empty where it does not."""
+    """Return the type at the start of a key in its wire format; empty if there is none."""
     try:
         return SSHPacket(blob).get_string()
     except PacketDecodeError:
@@ -560,7 +559,7 @@ def kind_of(blob: bytes) -> bytes:
 
 
 def _certified_key(packet: SSHPacket) -> asyncssh.SSHKey:
-    """Read a certificate up to the end of its key."""
+    """Parse a certificate up to the end of its key."""
     kind = packet.get_string()
     plain = plain_kind(kind)
     if plain == kind or plain not in _FIELDS:
