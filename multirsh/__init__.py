@@ -24,14 +24,20 @@ if TYPE_CHECKING:
     from multirsh.commands.command import Command, Script
     from multirsh.commands.sudo.options import Become, Sudo
     from multirsh.engine.fleet import Fleet, run
-    from multirsh.engine.hooks import RunHooks
-    from multirsh.engine.options import Limits, RunOptions, Timeouts
-    from multirsh.engine.pace import StartRate
+    from multirsh.engine.options import (
+        Batches,
+        Limits,
+        MaxFail,
+        RetryPolicy,
+        RollingPlan,
+        RunOptions,
+        StartRate,
+        Timeouts,
+    )
     from multirsh.engine.pool import PooledConnection
     from multirsh.engine.results import HostResult, Results
-    from multirsh.engine.retry import RetryPolicy
-    from multirsh.engine.rolling import Answer, Batches, GateOutcome, MaxFail, RollingPlan, StopReason
-    from multirsh.engine.run import Run
+    from multirsh.engine.run import Run, RunHooks
+    from multirsh.engine.schedule.rolling import Answer, GateOutcome, StopReason
     from multirsh.engine.spool import Spool
     from multirsh.errors import (
         CredentialError,
@@ -145,14 +151,20 @@ _MODULES = {
     "multirsh.commands.command": ("Command", "Script"),
     "multirsh.commands.sudo.options": ("Become", "Sudo"),
     "multirsh.engine.fleet": ("Fleet", "run"),
-    "multirsh.engine.hooks": ("RunHooks",),
-    "multirsh.engine.options": ("Limits", "RunOptions", "Timeouts"),
-    "multirsh.engine.pace": ("StartRate",),
+    "multirsh.engine.options": (
+        "Batches",
+        "Limits",
+        "MaxFail",
+        "RetryPolicy",
+        "RollingPlan",
+        "RunOptions",
+        "StartRate",
+        "Timeouts",
+    ),
     "multirsh.engine.pool": ("PooledConnection",),
     "multirsh.engine.results": ("HostResult", "Results"),
-    "multirsh.engine.retry": ("RetryPolicy",),
-    "multirsh.engine.rolling": ("Answer", "Batches", "GateOutcome", "MaxFail", "RollingPlan", "StopReason"),
-    "multirsh.engine.run": ("Run",),
+    "multirsh.engine.run": ("Run", "RunHooks"),
+    "multirsh.engine.schedule.rolling": ("Answer", "GateOutcome", "StopReason"),
     "multirsh.engine.spool": ("Spool",),
     "multirsh.errors": (
         "CredentialError",

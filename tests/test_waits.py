@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from multirsh.engine.options import Limits
-from multirsh.engine.pace import StartRate
-from multirsh.engine.retry import RetryPolicy
-from multirsh.engine.rolling import Answer, Batches, GateOutcome, RollingPlan
+from multirsh.engine.options import Batches, Limits, RetryPolicy, RollingPlan, StartRate
+from multirsh.engine.schedule.rolling import Answer, GateOutcome
 from multirsh.model import ErrorKind, Host, Phase, Status
 from multirsh.testing import Behaviour, FakeTransport, refused
 from multirsh.waits import Awaited, Wait, Waits

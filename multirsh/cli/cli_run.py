@@ -22,9 +22,8 @@ from multirsh.cli.writer import Writer
 from multirsh.commands.command import Command, Script
 from multirsh.engine.emitter import NO_RECORD, Record
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.hooks import RunHooks
 from multirsh.engine.options import RunOptions
-from multirsh.engine.run import Run
+from multirsh.engine.run import Run, RunHooks
 from multirsh.errors import UsageError
 from multirsh.events import Event, RunFinished
 from multirsh.exit_code import SIGNAL_BASE, ExitCode

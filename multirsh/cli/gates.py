@@ -16,11 +16,10 @@ from multirsh.cli.process import STDERR
 from multirsh.cli.terminal import TERMINAL
 from multirsh.engine.emitter import Record
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.hooks import Gate, Prompt, RunHooks
-from multirsh.engine.options import RunOptions
+from multirsh.engine.options import RetryPolicy, RunOptions
 from multirsh.engine.results import HostResult
-from multirsh.engine.retry import RetryPolicy
-from multirsh.engine.rolling import Answer, GateOutcome
+from multirsh.engine.run import Gate, Prompt, RunHooks
+from multirsh.engine.schedule.rolling import Answer, GateOutcome
 from multirsh.errors import UsageError
 from multirsh.inventory import fold
 from multirsh.output import Printer

@@ -10,8 +10,7 @@ from typing import TypeVar
 import click
 from click.types import StringParamType
 
-from multirsh.engine.pace import StartRate
-from multirsh.engine.rolling import Batches, MaxFail
+from multirsh.engine.options import Batches, MaxFail, StartRate
 from multirsh.errors import UsageError, did_you_mean
 from multirsh.model import TransportName
 from multirsh.names import check_jump, check_user

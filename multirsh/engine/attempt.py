@@ -111,6 +111,7 @@ class HostAttempt:
     Attributes:
         stdout_bytes: The bytes of standard output so far.
         stderr_bytes: The bytes of standard error so far.
+        closed_by: The end that closed the connection first; ``None`` until then, or if there was none.
         close_seconds: Seconds from the result to the end of the connection; ``None`` until then.
     """
 
@@ -126,6 +127,7 @@ class HostAttempt:
         "_result",
         "_task",
         "close_seconds",
+        "closed_by",
         "stderr_bytes",
         "stdout_bytes",
     )
@@ -140,6 +142,7 @@ class HostAttempt:
         """
         self.stdout_bytes = 0
         self.stderr_bytes = 0
+        self.closed_by: ClosedBy | None = None
         self.close_seconds: float | None = None
         self._host = host
         self._number = number
@@ -242,7 +245,9 @@ class HostAttempt:
         if self._closing is None:
             raise AssertionError(f"{self._host.name}: the attempt has not ended")
         try:
-            self._closing.set_result(None if self._connection is None else await self._connection.closed())
+            if self._connection is not None:
+                self.closed_by = await self._connection.closed()
+            self._closing.set_result(self.closed_by)
         except MemoryError:
             relieve()
             self._closing.set_result(None)

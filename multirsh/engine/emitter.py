@@ -313,6 +313,7 @@ class EventEmitter:
         self,
         result: HostResult,
         *,
+        closed_by: ClosedBy | None = None,
         stdout_bytes: int = 0,
         stderr_bytes: int = 0,
         close_seconds: float | None = None,
@@ -321,6 +322,7 @@ class EventEmitter:
 
         Args:
             result: The host's result, which ``result`` has passed on before.
+            closed_by: The end that closed the connection first; ``None`` if there was none.
             stdout_bytes: The bytes of standard output of its last attempt.
             stderr_bytes: The bytes of standard error of its last attempt.
             close_seconds: Seconds from the result to the end of the connection.
@@ -335,11 +337,11 @@ class EventEmitter:
                 signal=result.signal,
                 error=result.error,
                 attempts=result.attempts,
-                closed_by=result.closed_by,
+                closed_by=closed_by,
                 local_port=result.local_port,
                 stdout_bytes=stdout_bytes,
                 stderr_bytes=stderr_bytes,
-                seconds=replace(result.seconds, close=close_seconds if result.closed_by else None),
+                seconds=replace(result.seconds, close=close_seconds if closed_by else None),
             )
         )
         self._counts[result.status] += 1  # last: without memory for the event, it is emitted once more

@@ -23,12 +23,11 @@ from multirsh.commands import prepare
 from multirsh.commands.command import Command
 from multirsh.commands.sudo.options import Sudo
 from multirsh.engine.attempt import Work, no_password
-from multirsh.engine.hooks import NO_HOOKS, RunHooks, RunWork
 from multirsh.engine.options import DEFAULT_OPTIONS, RunOptions, updated
 from multirsh.engine.pool import ConnectionPool, PooledConnection, transport_of
 from multirsh.engine.resources import PROCESS
 from multirsh.engine.results import Results
-from multirsh.engine.run import FleetResources, Run
+from multirsh.engine.run import NO_HOOKS, FleetResources, Run, RunHooks, RunWork
 from multirsh.engine.spool import Given
 from multirsh.errors import UsageError
 from multirsh.inventory import fold

@@ -1,27 +1,70 @@
 """The options of a run: one shape, from the command line through the library to the engine and the journal.
 
 Each default stands here, or in the class of a part, and nowhere else: the command line's declarations read it
-from the field. What is not a value (a gate, a prompt, a journal) is in ``multirsh.engine.hooks``.
+from the field. What is not a value (a gate, a prompt, a journal) is in ``multirsh.engine.run.RunHooks``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 from multirsh.arguments import check_argument, check_fields, field_hints
 from multirsh.commands.sudo.options import Sudo
-from multirsh.engine.pace import AUTO, StartRate
-from multirsh.engine.retry import NO_RETRIES, RetryPolicy
-from multirsh.engine.rolling import RollingPlan
 from multirsh.errors import UsageError
 from multirsh.exit_code import ExitRule
 from multirsh.ports.ledger import EVERY_PORT, PortBudget
 
 Fields = TypeVar("Fields")
+
+
+@dataclass(frozen=True, slots=True)
+class StartRate:
+    """How many new connections a run makes (``--start-rate``).
+
+    Attributes:
+        per_second: Connections per second over the whole run; ``None`` for ``auto``: as many as each server
+            accepts (``engine.schedule.governor``).
+
+    Raises:
+        UsageError: The rate is not above 0, or not finite.
+    """
+
+    per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.per_second is not None and not (self.per_second > 0 and math.isfinite(self.per_second)):
+            raise UsageError(
+                f"a start rate of {self.per_second:g} would start nothing", hint=_START_RATE_HINT
+            )
+
+    def __str__(self) -> str:
+        return "auto" if self.per_second is None else f"{self.per_second:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> StartRate:
+        """Parse ``N`` or ``auto``; N may have decimals.
+
+        Raises:
+            UsageError: The text is neither.
+        """
+        if text == "auto":
+            return AUTO
+        whole, _, decimals = text.partition(".")
+        if not (text.isascii() and whole.isdigit() and (decimals or "0").isdigit()):
+            raise UsageError(f"{text!r} is not a start rate", hint=_START_RATE_HINT)
+        return cls(float(text))
+
+
+_START_RATE_HINT: Final = "give connections a second, such as 20 or 0.5, or auto"
+
+AUTO: Final = StartRate()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +127,189 @@ class Timeouts:
             if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
                 what = name.replace("_", " ")
                 raise UsageError(f"a {what} timeout of {seconds} seconds is invalid", hint="give more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a host is tried again.
+
+    Attributes:
+        retries: The largest number of attempts after the first.
+        delay: Seconds. The first pause is drawn from 0 to this, and the range doubles with each attempt.
+        repeat_command: Whether a command that may have run may run again (``--retry-command``).
+
+    Raises:
+        UsageError: A number is negative or not finite.
+    """
+
+    retries: int = 0
+    delay: float = 1.0
+    repeat_command: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.retries < 0:
+            raise UsageError(f"{self.retries} retries cannot be made", hint="give 0 or more")
+        if not (self.delay >= 0 and math.isfinite(self.delay)):
+            raise UsageError(f"a retry delay of {self.delay} seconds cannot be kept", hint="give 0 or more")
+
+
+NO_RETRIES: Final = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number of hosts, or a share of all hosts.
+
+    Attributes:
+        count: The number of hosts, 1 or more; ``None`` for a share.
+        share: The share of all hosts, above 0 and up to 1; exact, since 29 % of 100 has to be 29.
+    """
+
+    count: int | None = None
+    share: Fraction = Fraction(1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def parse(cls, text: str, *, what: str, hint: str) -> Quantity:
+        """Parse ``N`` or ``P%``; P may have decimals.
+
+        Args:
+            text: The text from the command line; blanks around it are ignored.
+            what: The name of the quantity, for error messages.
+            hint: The hint of error messages.
+
+        Raises:
+            UsageError: The text is neither, or it is 0, or more than 100 %.
+        """
+        found = _QUANTITY.fullmatch(text.strip())
+        if found is None:
+            raise UsageError(f"{text.strip()!r} is not a {what}", hint=hint)
+        figure = Fraction(found["figure"])
+        if not figure:
+            raise UsageError(f"a {what} of {text.strip()} is none at all", hint=hint)
+        if not found["percent"]:
+            return cls(count=int(figure))
+        if figure > _WHOLE:
+            raise UsageError(f"a {what} of {text.strip()} is more than all hosts", hint=hint)
+        return cls(share=figure / _WHOLE)
+
+    def of(self, total: int) -> int:
+        """Return the number of hosts out of ``total``; a share is rounded down, but to 1 at least."""
+        return self.count if self.count is not None else max(1, int(self.share * total))
+
+    def __str__(self) -> str:
+        return str(self.count) if self.count is not None else f"{float(self.share * _WHOLE):g}%"
+
+
+_QUANTITY: Final = re.compile(r"(?P<figure>[0-9]{1,9}|[0-9]{1,9}\.[0-9]{1,9}(?=%))(?P<percent>%?)")
+_WHOLE: Final = 100
+_BATCH_HINT: Final = "give numbers and shares of all hosts, such as 1,10%,100%"
+_MAX_FAIL_HINT: Final = "give a number of hosts, such as 3, or a share of them, such as 10%"
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """How the hosts are divided into batches (``--batch``).
+
+    Attributes:
+        sizes: The sizes of the batches, at least one; the last one holds for all further batches.
+    """
+
+    sizes: tuple[Quantity, ...] = (Quantity(),)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Batches:
+        """Parse text such as ``1,10%,100%``.
+
+        Raises:
+            UsageError: A part of it is not a number of hosts.
+        """
+        return cls(
+            tuple(Quantity.parse(part, what="batch size", hint=_BATCH_HINT) for part in text.split(","))
+        )
+
+    def size(self, number: int, *, total: int, left: int) -> int:
+        """Return how many hosts a batch has.
+
+        Args:
+            number: The number of the batch, from 0.
+            total: The number of hosts of the run.
+            left: The number of hosts that are in no batch yet.
+        """
+        return min(left, self.sizes[min(number, len(self.sizes) - 1)].of(total))
+
+    def split(self, total: int) -> list[int]:
+        """Return the sizes of all batches; their sum is ``total``."""
+        split: list[int] = []
+        left = total
+        while left:
+            split.append(self.size(len(split), total=total, left=left))
+            left -= split[-1]
+        return split
+
+
+ALL_AT_ONCE: Final = Batches()
+
+
+@dataclass(frozen=True, slots=True)
+class MaxFail:
+    """How many hosts must fail before no more are started (``--max-fail``).
+
+    Attributes:
+        limit: The number of failures at which the run stops.
+    """
+
+    limit: Quantity
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def parse(cls, text: str) -> MaxFail:
+        """Parse ``N`` or ``P%``.
+
+        Raises:
+            UsageError: The text is neither.
+        """
+        return cls(Quantity.parse(text, what="number of failures", hint=_MAX_FAIL_HINT))
+
+    def tolerates(self, failures: int, total: int) -> bool:
+        """Return whether the run continues.
+
+        Args:
+            failures: The number of hosts of the run that have failed so far.
+            total: The number of hosts of the run.
+        """
+        return failures < self.limit.of(total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollingPlan:
+    """The options of a rolling run.
+
+    Attributes:
+        batches: How the hosts are divided into batches; ``None`` for one batch of all hosts.
+        max_fail: How many failures stop the run; ``None`` if failures do not.
+        delay: Seconds to wait before each batch but the first (``--batch-delay``).
+
+    Raises:
+        UsageError: The delay is negative or not finite.
+    """
+
+    batches: Batches | None = None
+    max_fail: MaxFail | None = None
+    delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not (self.delay >= 0 and math.isfinite(self.delay)):
+            raise UsageError(f"a batch delay of {self.delay} seconds cannot be kept", hint="give 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,21 +15,20 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
-from multirsh.engine.admission import Start
-from multirsh.engine.attempt import Ending, HostAttempt, StopSwitch
-from multirsh.engine.emitter import EventEmitter, Item, durable
-from multirsh.engine.hooks import RunHooks, RunWork
+from multirsh.arguments import check_fields
+from multirsh.engine.attempt import Ending, HostAttempt, StopSwitch, Work, no_password
+from multirsh.engine.emitter import NO_RECORD, EventEmitter, Item, Record, durable
 from multirsh.engine.options import RunOptions
 from multirsh.engine.pool import ConnectionPool, Connectors, PooledConnectors
 from multirsh.engine.resources import Descriptors, RunResources
 from multirsh.engine.results import HostResult, Results
-from multirsh.engine.rolling import Step, StopReason
-from multirsh.engine.run_machine import (
+from multirsh.engine.schedule.admission import Start
+from multirsh.engine.schedule.interface import (
     AbandonAttempts,
     AbandonRequested,
     Answered,
@@ -53,13 +52,14 @@ from multirsh.engine.run_machine import (
     ReportResult,
     RunBegun,
     RunGate,
-    RunMachine,
     ShowMessage,
     SocketClosed,
     StopAttempts,
     StopRequested,
     Tick,
 )
+from multirsh.engine.schedule.rolling import Answer, GateOutcome, Step, StopReason
+from multirsh.engine.schedule.run_machine import RunMachine
 from multirsh.errors import MultirshError, UsageError
 from multirsh.events import Event, HostStarted, Output
 from multirsh.model import Assignment, Host, Phase, Status
@@ -68,6 +68,7 @@ from multirsh.ports.tally import PortStatistics, Tally
 from multirsh.shortage import check_room, no_memory, relieve, with_reserve
 from multirsh.transports.base import Connection, Stream, Transport, Warn
 from multirsh.transports.dialling import Dialler
+from multirsh.transports.passwords import Password
 from multirsh.waits import NO_WAITS, Awaited, Wait, Waits
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,49 @@ HOST_BYTES: Final = 2 * 1024 * 1024
 reader. Where there is less, the host is not begun, so that those in flight go on."""
 
 _STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
+
+
+Gate: TypeAlias = Callable[[int, Sequence[str]], Awaitable[GateOutcome]]
+"""Decides whether the next batch may start, given the number of the last batch and the names of its hosts."""
+
+Prompt: TypeAlias = Callable[[str], Awaitable[Answer]]
+"""Asks the user a question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHooks:
+    """The user's functions that a run calls.
+
+    Attributes:
+        gate: Called after each batch but the last; ``None`` for no gate.
+        prompt: Called after each batch but the last, when the gate has passed; ``None`` for no question.
+        journal: Keeps the run's events, such as a ``multirsh.journal.Recorder`` made for this run.
+    """
+
+    gate: Gate | None = None
+    prompt: Prompt | None = None
+    journal: Record = NO_RECORD
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+NO_HOOKS: Final = RunHooks()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunWork:
+    """What a run does on each host.
+
+    Attributes:
+        title: What events and the journal show; of a command, the text that ssh would be given.
+        work_for: Returns a host's work; called once for each attempt.
+        sudo_password: Returns the password that ends commands which run by sudo; called each time.
+    """
+
+    title: str
+    work_for: Callable[[Assignment], Work]
+    sudo_password: Callable[[], Password | None] = no_password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -427,6 +471,7 @@ class Run:
                 ended = self._ended[host.name]
                 self._emitter.host_finished(
                     ended.result,
+                    closed_by=ended.closed_by,
                     stdout_bytes=ended.stdout_bytes,
                     stderr_bytes=ended.stderr_bytes,
                     close_seconds=ended.close_seconds,

@@ -19,9 +19,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from multirsh.engine.admission import Admission
-from multirsh.engine.governor import Governor
-from multirsh.engine.pace import Pace
+from multirsh.engine.schedule.admission import Admission
+from multirsh.engine.schedule.governor import Governor, Pace
 from multirsh.model import Host
 
 HOSTS: Final = 100_000

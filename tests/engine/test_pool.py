@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.options import Limits, Timeouts
+from multirsh.engine.options import Limits, RetryPolicy, Timeouts
 from multirsh.engine.resources import Descriptors
-from multirsh.engine.retry import RetryPolicy
 from multirsh.events import Event, HostFinished, HostStarted, Output, RunFinished
 from multirsh.files.options import CopyOptions
 from multirsh.model import ClosedBy, Host, HostKeyPolicy, Status

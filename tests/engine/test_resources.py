@@ -8,11 +8,10 @@ import contextlib
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.options import Limits
-from multirsh.engine.pace import StartRate
+from multirsh.engine.options import Limits, StartRate
 from multirsh.engine.resources import Descriptors, DescriptorUse, RunResources
 from multirsh.engine.run import Run
-from multirsh.engine.run_machine import PREFETCH_HOSTS
+from multirsh.engine.schedule.run_machine import PREFETCH_HOSTS
 from multirsh.errors import UsageError
 from multirsh.model import Host, Status, TransportName
 from multirsh.testing import Behaviour, FakeTransport

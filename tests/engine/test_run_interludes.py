@@ -10,16 +10,8 @@ from typing import Self
 import pytest
 
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.options import Timeouts
-from multirsh.engine.rolling import (
-    ON_REQUEST,
-    Answer,
-    Batches,
-    Cause,
-    GateOutcome,
-    RollingPlan,
-    StopReason,
-)
+from multirsh.engine.options import Batches, RollingPlan, Timeouts
+from multirsh.engine.schedule.rolling import ON_REQUEST, Answer, Cause, GateOutcome, StopReason
 from multirsh.errors import UsageError
 from multirsh.events import HostFinished, HostStarted
 from multirsh.model import Exited, Host, Outcome, Status, TransportName

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from multirsh.engine import governor
 from multirsh.engine.fleet import Fleet
-from multirsh.engine.options import Limits, Timeouts
-from multirsh.engine.pace import StartRate
+from multirsh.engine.options import Limits, StartRate, Timeouts
+from multirsh.engine.schedule import governor
 from multirsh.events import Event, HostFinished, Output
 from multirsh.model import ClosedBy, ErrorKind, Host, HostKeyPolicy, Phase, Settings, Status
 from tests.conftest import StartHooked, StartScripted, StartServer

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from multirsh.engine.admission import LOOKS, Admission, Start
-from multirsh.engine.governor import Governor
+from multirsh.engine.schedule.admission import LOOKS, Admission, Start
+from multirsh.engine.schedule.governor import Governor
 from multirsh.model import Host
 from multirsh.transports.base import Congestion
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.rolling import ALL_AT_ONCE, NO_FAILURE, Batches, MaxFail
+from multirsh.engine.options import ALL_AT_ONCE, Batches, MaxFail
+from multirsh.engine.schedule.rolling import NO_FAILURE
 from multirsh.errors import UsageError
 from multirsh.model import Status
 

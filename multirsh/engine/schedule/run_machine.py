@@ -8,7 +8,7 @@ around it (``engine.run``) performs the commands and feeds the events::
     RunBegun ─▶ Start ─▶ HopPassed, LoggedIn ─▶ AttemptEnded ─▶ ReportResult ─▶ SocketClosed ─▶ FinishHost
 
 Two tables hold every move there is: the steps of the run in
-``engine.rolling`` (batches, gate, question, delay, draining), and the states of
+``engine.schedule.rolling`` (batches, gate, question, delay, draining), and the states of
 a host here. What counts is asked of parts that count: ``Admission`` (which
 host may start), ``retry.decide`` (which one is tried again), ``Rolling`` (how
 many have failed), ``Barrier`` (how many are ready).
@@ -18,23 +18,49 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
-from multirsh.engine.admission import Admission, Start
-from multirsh.engine.barrier import Barrier
-from multirsh.engine.governor import Governor
-from multirsh.engine.options import RunOptions
-from multirsh.engine.pace import AUTO, Pace
-from multirsh.engine.retry import decide
-from multirsh.engine.rolling import (
+from multirsh.engine.options import AUTO, RunOptions
+from multirsh.engine.schedule.admission import Admission, Start
+from multirsh.engine.schedule.barrier import Barrier
+from multirsh.engine.schedule.governor import Governor, Pace
+from multirsh.engine.schedule.interface import (
+    AbandonAttempts,
+    AbandonRequested,
+    Answered,
+    AskUser,
+    AttemptEnded,
+    BarrierLeft,
+    BarrierReached,
+    CancelInterlude,
+    DrainRequested,
+    FinishHost,
+    GateEnded,
+    HopPassed,
+    InterludeFailed,
+    LoggedIn,
+    MachineCommand,
+    MachineEvent,
+    NoteInternalError,
+    Prefetch,
+    ReleaseBarrier,
+    ReportNotRun,
+    ReportResult,
+    RunBegun,
+    RunGate,
+    ShowMessage,
+    SocketClosed,
+    StopAttempts,
+    StopRequested,
+    Tick,
+)
+from multirsh.engine.schedule.retry import decide
+from multirsh.engine.schedule.rolling import (
     NO_FAILURE,
     ON_REQUEST,
-    Answer,
     Cause,
-    GateOutcome,
     Rolling,
     Step,
     StopReason,
@@ -49,252 +75,6 @@ PREFETCH_HOSTS: Final = 128
 
 STOPPED: Final = Failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped")
 """Why hosts in flight end when the run is stopped; the phase is each host's own."""
-
-
-# Events, in the order in which they may come.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunBegun:
-    """The run begins, with these resources.
-
-    Attributes:
-        fanout: The largest number of hosts in flight at once.
-        open_at_most: The largest number of hosts in flight and of sockets that drain, together; ``None`` for
-            no limit.
-        is_connected: Whether all hosts have an open connection, so that the start rate limits nothing.
-        hop_of: As of ``Admission``.
-    """
-
-    fanout: int
-    open_at_most: int | None = None
-    is_connected: bool = False
-    hop_of: Callable[[Host], Hashable | None] = lambda _host: None
-
-
-@dataclass(frozen=True, slots=True)
-class HopPassed:
-    """A jump host has let ``host`` through."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """The login on ``host`` is done."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class BarrierReached:
-    """``host`` is ready for the command, and waits for its release."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class BarrierLeft:
-    """``host``, which waited at the barrier, starts its command."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
-    """An attempt has its ending; its socket may drain.
-
-    Attributes:
-        host: The host.
-        status: Its status.
-        failure: Why the command has no ending of its own; ``None`` if it has.
-        is_stale: Whether the connection was an idle one that had died before the command was sent.
-    """
-
-    host: Host
-    status: Status
-    failure: Failure | None = None
-    is_stale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SocketClosed:
-    """The socket of an attempt that has ended is closed.
-
-    Attributes:
-        host: The host.
-        attempt: The number of the attempt, from 1: the next one may be under way.
-    """
-
-    host: Host
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class GateEnded:
-    """The gate has decided."""
-
-    outcome: GateOutcome
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The user has answered."""
-
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class InterludeFailed:
-    """The gate or the question failed by itself, or was cancelled; ``reason`` is for people."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The time that ``next_at`` returned has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrainRequested:
-    """No further host is to be started."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequested:
-    """The hosts in flight are to be stopped, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class AbandonRequested:
-    """Nothing is to be waited for."""
-
-
-MachineEvent: TypeAlias = (
-    RunBegun
-    | HopPassed
-    | LoggedIn
-    | BarrierReached
-    | BarrierLeft
-    | AttemptEnded
-    | SocketClosed
-    | GateEnded
-    | Answered
-    | InterludeFailed
-    | Tick
-    | DrainRequested
-    | StopRequested
-    | AbandonRequested
-)
-
-
-# Commands; ``Start``, of ``engine.admission``, is one, too.
-
-
-@dataclass(frozen=True, slots=True)
-class Prefetch:
-    """Look up the names of hosts that are started soon."""
-
-    hosts: tuple[Host, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReportResult:
-    """The last attempt at ``host`` is the host's result: report it."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class FinishHost:
-    """``host`` has its result, and its socket is closed: report that nothing more comes of it."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class ReportNotRun:
-    """``host`` was never started, and will not be: report that as its result and its end."""
-
-    host: Host
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseBarrier:
-    """Let all hosts that wait at the barrier start the command."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunGate:
-    """Run the gate after a batch.
-
-    Attributes:
-        batch: The number of the batch, from 1.
-        hosts: The names of its hosts.
-    """
-
-    batch: int
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AskUser:
-    """Ask the user whether the run goes on."""
-
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelInterlude:
-    """Cancel the gate or the question. It may clean up; a second cancellation tells it to hurry."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopAttempts:
-    """End every attempt that goes on, and its remote command, with this status and failure.
-
-    Attributes:
-        status: The status of the hosts.
-        failure: Why; its phase is each host's own.
-    """
-
-    status: Status
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class AbandonAttempts:
-    """Wait no longer for remote commands to end, nor for remotes to close."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShowMessage:
-    """Show ``text`` to people."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoteInternalError:
-    """Something of multirsh or of its caller failed: the exit code is to show that."""
-
-
-MachineCommand: TypeAlias = (
-    Start
-    | Prefetch
-    | ReportResult
-    | FinishHost
-    | ReportNotRun
-    | ReleaseBarrier
-    | RunGate
-    | AskUser
-    | CancelInterlude
-    | StopAttempts
-    | AbandonAttempts
-    | ShowMessage
-    | NoteInternalError
-)
 
 
 # The states of a host.
@@ -588,19 +368,21 @@ class RunMachine:
             raise IllegalTransition(f"{host.name}: an attempt ended, and none is under way")
         record.status = event.status
         congestion = again_at = None
-        if not self._is_stopping:
+        if event.failure is not None and not self._is_stopping:
             congestion = congestion_of(event.status, event.failure)
-            again_at = self._retry_at(record, event, now)
+            again_at = self._retry_at(record, event, event.failure, now)
         comes_again = self._begun().ended(host, now, congestion=congestion, again_at=again_at)
         self._move(host, HostMove.RETRIED if comes_again else HostMove.ENDED)
 
-    def _retry_at(self, record: _HostRecord, event: AttemptEnded, now: float) -> float | None:
+    def _retry_at(
+        self, record: _HostRecord, event: AttemptEnded, failure: Failure, now: float
+    ) -> float | None:
         """When to try a host again at the earliest; ``None`` for never."""
         if event.is_stale:  # that was no attempt at the host, but at what was left of a connection
             record.stale += 1
             return now
         counted = record.start.attempt - record.start.drops - record.stale
-        pause = decide(self._options.retry, event.status, event.failure, tried=counted, rng=self._rng)
+        pause = decide(self._options.retry, event.status, failure, tried=counted, rng=self._rng)
         return None if pause is None else now + pause
 
     def _socket_closed(self, host: Host, attempt: int) -> None:

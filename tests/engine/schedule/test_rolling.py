@@ -9,16 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from multirsh.engine.rolling import (
+from multirsh.engine.options import Batches, MaxFail, RollingPlan
+from multirsh.engine.schedule.rolling import (
     TRANSITIONS,
     Answer,
-    Batches,
     Cause,
     GateOutcome,
-    MaxFail,
     Rolling,
     RollingEvent,
-    RollingPlan,
     Step,
     StopReason,
 )
@@ -41,7 +39,7 @@ def end(rolling: Rolling, count: int, status: Status = Status.OK) -> None:
 @pytest.mark.parametrize(("step", "event"), list(itertools.product(Step, RollingEvent)), ids=str)
 def test_every_step_moves_or_refuses_and_changes_nothing(step: Step, event: RollingEvent) -> None:
     rolling = full(9)
-    rolling._step = step
+    rolling.step = step
     if event in TRANSITIONS[step]:
         rolling._receive(event)
         assert rolling.step is TRANSITIONS[step][event]

@@ -9,47 +9,17 @@ is spent.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from multirsh.arguments import check_fields
-from multirsh.errors import UsageError
+from multirsh.engine.options import RetryPolicy
 from multirsh.model import ErrorKind, Failure, Phase, Status
 
 LONGEST_DELAY: Final = 60.0
 """The longest pause between two attempts, in seconds, unless ``--retry-delay`` is longer."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often a host is tried again.
-
-    Attributes:
-        retries: The largest number of attempts after the first.
-        delay: Seconds. The first pause is drawn from 0 to this, and the range doubles with each attempt.
-        repeat_command: Whether a command that may have run may run again (``--retry-command``).
-
-    Raises:
-        UsageError: A number is negative or not finite.
-    """
-
-    retries: int = 0
-    delay: float = 1.0
-    repeat_command: bool = False
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.retries < 0:
-            raise UsageError(f"{self.retries} retries cannot be made", hint="give 0 or more")
-        if not (self.delay >= 0 and math.isfinite(self.delay)):
-            raise UsageError(f"a retry delay of {self.delay} seconds cannot be kept", hint="give 0 or more")
-
-
-NO_RETRIES: Final = RetryPolicy()
 
 PASSING: Final[Mapping[Phase, frozenset[ErrorKind]]] = MappingProxyType(
     {

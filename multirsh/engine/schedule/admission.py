@@ -17,8 +17,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, NamedTuple
 
-from multirsh.engine.governor import MOST_DROPS, Governor, Lanes, Login, Waiting
-from multirsh.engine.pace import Pace
+from multirsh.engine.schedule.governor import MOST_DROPS, Governor, Lanes, Login, Pace, Waiting
 from multirsh.model import Host
 from multirsh.transports.base import Congestion
 from multirsh.waits import Awaited, Wait

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.pace import AUTO, Pace, StartRate
+from multirsh.engine.options import AUTO, StartRate
+from multirsh.engine.schedule.governor import Pace
 from multirsh.errors import UsageError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multirsh.engine.barrier import MISSING_CHARACTERS, Barrier
+from multirsh.engine.schedule.barrier import MISSING_CHARACTERS, Barrier
 
 
 def test_it_releases_the_command_when_the_last_host_is_ready() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from multirsh.engine.governor import FIRST_WINDOW, PATIENCE, Governor, Login
+from multirsh.engine.schedule.governor import FIRST_WINDOW, PATIENCE, Governor, Login
 from multirsh.transports.base import Congestion
-from tests.engine.busy_server import BusyServer, simulate
+from tests.engine.schedule.busy_server import BusyServer, simulate
 
 RNG = random.Random(1)
 HOP = ("bastion", 22)

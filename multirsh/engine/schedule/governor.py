@@ -368,3 +368,45 @@ class Lanes:
     def _open_lane(self, lane: _Lane) -> None:
         lane.is_listed = True
         heapq.heappush(self._open, (lane.waiting[0], lane))
+
+
+BURST_SECONDS: Final = 0.1
+"""Seconds of starts that may be made up for after a late wake-up: logins keep the loop busy for longer than a
+short interval."""
+
+
+class Pace:
+    """A token bucket, stored as one time: when the next start is due (GCRA, ITU-T I.371).
+
+    In any ``t`` seconds it allows ``rate * t`` starts and at most ``burst`` more.
+    """
+
+    __slots__ = ("_due", "_interval", "_slack")
+
+    def __init__(self, rate: float) -> None:
+        """Begin with a full bucket.
+
+        Args:
+            rate: Starts per second, above 0.
+
+        Raises:
+            ValueError: The rate is not above 0.
+        """
+        if not rate > 0:
+            raise ValueError(f"rate {rate} <= 0")
+        self._interval = 1.0 / rate
+        self._slack = max(0.0, BURST_SECONDS - self._interval)
+        self._due = -math.inf
+
+    @property
+    def burst(self) -> float:
+        """The largest number of starts at once after a rest: those of a tenth of a second, and at least 1."""
+        return 1.0 + self._slack / self._interval
+
+    def next_at(self) -> float:
+        """Return when one more may start; a time in the past means now."""
+        return self._due - self._slack
+
+    def took(self, now: float) -> None:
+        """Note a start at ``now``."""
+        self._due = max(self._due, now) + self._interval

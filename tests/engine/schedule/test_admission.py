@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from multirsh.engine.admission import DETOUR, LOOKS, Admission, Start
-from multirsh.engine.governor import FIRST_WINDOW, MOST_DROPS, Governor
-from multirsh.engine.pace import Pace
+from multirsh.engine.schedule.admission import DETOUR, LOOKS, Admission, Start
+from multirsh.engine.schedule.governor import FIRST_WINDOW, MOST_DROPS, Governor, Pace
 from multirsh.model import Host
 from multirsh.transports.base import Congestion
 

@@ -10,23 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.admission import Start
-from multirsh.engine.options import Limits, RunOptions, Timeouts
-from multirsh.engine.pace import AUTO, StartRate
-from multirsh.engine.retry import RetryPolicy
-from multirsh.engine.rolling import (
-    ON_REQUEST,
-    Answer,
+from multirsh.engine.options import (
+    AUTO,
     Batches,
-    Cause,
-    GateOutcome,
+    Limits,
     MaxFail,
+    RetryPolicy,
     RollingPlan,
-    Step,
-    StopReason,
+    RunOptions,
+    StartRate,
+    Timeouts,
 )
-from multirsh.engine.run_machine import (
-    HOST_TRANSITIONS,
+from multirsh.engine.schedule.admission import Start
+from multirsh.engine.schedule.interface import (
     AbandonRequested,
     Answered,
     AttemptEnded,
@@ -36,24 +32,23 @@ from multirsh.engine.run_machine import (
     FinishHost,
     GateEnded,
     HopPassed,
-    HostMove,
-    HostState,
     InterludeFailed,
     LoggedIn,
     MachineEvent,
     ReportNotRun,
     ReportResult,
     RunBegun,
-    RunMachine,
     SocketClosed,
     StopAttempts,
     StopRequested,
     Tick,
 )
+from multirsh.engine.schedule.rolling import ON_REQUEST, Answer, Cause, GateOutcome, Step, StopReason
+from multirsh.engine.schedule.run_machine import HOST_TRANSITIONS, HostMove, HostState, RunMachine
 from multirsh.errors import IllegalTransition
 from multirsh.model import ErrorKind, Failure, Host, Phase, Status
 from multirsh.waits import Awaited, Wait
-from tests.engine.simulated_run import REFUSED, Course, SimulatedRun
+from tests.engine.schedule.simulated_run import REFUSED, Course, SimulatedRun
 
 PASSED = GateOutcome(passed=True)
 A = Host("a")
@@ -452,6 +447,7 @@ class TestBarrier:
         )
         run.run()
         assert run.shown[0] == "barrier: 2 of 2 hosts are ready"
+        assert run.attempts == {"a": 2, "b": 1}
 
     def test_its_waits_are_shown(self) -> None:
         machine = RunMachine([A, Host("b")], RunOptions(barrier=True))

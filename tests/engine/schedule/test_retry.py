@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.retry import LONGEST_DELAY, PASSING, RetryPolicy, decide
+from multirsh.engine.options import RetryPolicy
+from multirsh.engine.schedule.retry import LONGEST_DELAY, PASSING, decide
 from multirsh.errors import UsageError
 from multirsh.model import ErrorKind, Failure, Phase, Status
 

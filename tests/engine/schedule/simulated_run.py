@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from multirsh.engine.admission import Start
 from multirsh.engine.options import RunOptions
-from multirsh.engine.rolling import Answer, GateOutcome
-from multirsh.engine.run_machine import (
+from multirsh.engine.schedule.admission import Start
+from multirsh.engine.schedule.interface import (
     AbandonAttempts,
     Answered,
     AskUser,
@@ -34,15 +33,17 @@ from multirsh.engine.run_machine import (
     ReportResult,
     RunBegun,
     RunGate,
-    RunMachine,
     ShowMessage,
     SocketClosed,
     StopAttempts,
     Tick,
 )
+from multirsh.engine.schedule.rolling import Answer, GateOutcome
+from multirsh.engine.schedule.run_machine import RunMachine
 from multirsh.model import ErrorKind, Failure, Host, Phase, Status
 
 REFUSED = Failure(ErrorKind.REFUSED, Phase.CONNECT, "connection refused")
+LOST = Failure(ErrorKind.RESET, Phase.RUN, "connection reset")
 
 
 @dataclass(frozen=True, slots=True)
