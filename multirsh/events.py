@@ -22,14 +22,14 @@ JsonObject: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The run begins.
+    """The run has begun.
 
     Attributes:
         run: The run's identifier, the same in all its events.
         t: Seconds since the run began, monotonic.
         command: The command as sent to every host.
         hosts: Names of all hosts of the run, in the selection's order.
-        fanout: Hosts in flight at once, at the most.
+        fanout: The most hosts in flight at once.
         version: multirsh's version.
     """
 
@@ -53,13 +53,13 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStarted:
-    """A host's attempt begins.
+    """An attempt at a host has begun.
 
     Attributes:
         run: The run's identifier.
         t: Seconds since the run began.
         host: The host's name.
-        attempt: From 1.
+        attempt: The number of the attempt, from 1.
     """
 
     name: ClassVar[Literal["host_started"]] = "host_started"
@@ -77,14 +77,14 @@ class HostStarted:
 class Output:
     """Bytes that a host's command wrote.
 
-    A chunk is what arrived together: it may hold several lines, or part of one.
+    The bytes arrived together: they may be several lines, or a part of one.
 
     Attributes:
         run: The run's identifier.
         t: Seconds since the run began.
         host: The host's name.
-        stream: Which of the two.
-        data: The bytes, exactly.
+        stream: The stream that they were written to.
+        data: The bytes, unchanged.
     """
 
     run: str
@@ -99,7 +99,7 @@ class Output:
         return self.stream
 
     def to_dict(self) -> JsonObject:
-        """The event as the contract's JSON object: ``data``, or ``data_b64`` where it is not UTF-8."""
+        """The event as the contract's JSON object: with ``data``, or ``data_b64`` if it is not UTF-8."""
         try:
             return _head(self) | {"host": self.host, "data": self.data.decode()}
         except UnicodeDecodeError:
@@ -108,19 +108,19 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """A file was copied, or why it was not; only of ``push`` and ``pull``, and not of folders that went well.
+    """A file was copied, or could not be. Only ``push`` and ``pull`` have it; a directory only on an error.
 
     Attributes:
         run: The run's identifier.
         t: Seconds since the run began.
         host: The host's name.
-        path: On the host; bytes that are no UTF-8 are surrogates (PEP 383).
+        path: The path on the host; bytes that are not UTF-8 are surrogates (PEP 383).
         size: Bytes that were sent or received for it.
-        via: How: ``sftp`` or ``scp``.
-        skipped: Why it was left out, such as ``unchanged``; ``None`` if it was not.
+        via: The protocol: ``sftp`` or ``scp``.
+        skipped: Why it was skipped, such as ``unchanged``; ``None`` if it was not.
         error: Why it could not be copied; ``None`` if it could.
-        note: What of it could not be kept, such as the owner of a file that is overwritten; ``None`` for
-            nothing.
+        note: What could not be kept of it, such as the owner of a file that is overwritten; ``None`` if
+            everything was.
     """
 
     name: ClassVar[Literal["copied"]] = "copied"
@@ -149,7 +149,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFinished:
-    """A host's one ending.
+    """A host has ended; there is one such event for each host.
 
     Attributes:
         run: The run's identifier.
@@ -159,12 +159,12 @@ class HostFinished:
         exit_status: 0-255 where the command exited, else ``None``.
         signal: Name without ``SIG`` where a signal ended the command, else ``None``.
         error: Why there is neither, or ``None``.
-        attempts: How many were made; 0 for ``not_run``.
-        closed_by: Who closed the TCP connection first; ``None`` where there was none of our own.
-        local_port: The local port it left from, or ``None``.
-        stdout_bytes: Bytes received.
-        stderr_bytes: Bytes received.
-        seconds: Where the time went.
+        attempts: How many attempts were made; 0 for ``not_run``.
+        closed_by: The end that closed the TCP connection first; ``None`` if multirsh made no connection.
+        local_port: The local port of the connection, or ``None``.
+        stdout_bytes: Bytes of stdout that were received.
+        stderr_bytes: Bytes of stderr that were received.
+        seconds: The durations of the phases.
     """
 
     name: ClassVar[Literal["host_finished"]] = "host_finished"
@@ -208,15 +208,15 @@ class HostFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortUse:
-    """What the run did to this machine's local ports.
+    """How a run used this machine's local ports.
 
     Attributes:
         peak: The most connections that held a local port at once.
-        closed_by: How many connections each end closed first; jump hosts' own included.
-        time_wait_left: Sockets of this run in TIME_WAIT here, as the kernel says; ``None`` where it
-            cannot be asked.
-        waited: Connections that had to wait for a local port; not in the contract's object.
-        longest_wait: Seconds that the slowest of them waited; the same.
+        closed_by: How many connections each end closed first, including those to jump hosts.
+        time_wait_left: Sockets of this run that the kernel has in TIME_WAIT; ``None`` if its table cannot
+            be read.
+        waited: Connections that had to wait for a local port; it is not in the JSON object.
+        longest_wait: The longest of these waits, in seconds; it is not in the JSON object.
     """
 
     peak: int
@@ -226,7 +226,7 @@ class PortUse:
     longest_wait: float = 0.0
 
     def to_dict(self) -> JsonObject:
-        """The object under ``ports``."""
+        """Return the JSON object under ``ports``."""
         return {
             "peak": self.peak,
             "closed_by": {who.value: self.closed_by.get(who, 0) for who in ClosedBy},
@@ -236,15 +236,15 @@ class PortUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """The run is over; nothing of it is open any more.
+    """The run has ended, and all its connections are closed.
 
     Attributes:
         run: The run's identifier.
         t: Seconds since the run began.
-        counts: Hosts of each status; a status nobody has is absent.
-        exit_code: By the contract.
-        seconds: The whole run's time.
-        ports: What it did to the local ports.
+        counts: Hosts of each status; a status that no host has is absent.
+        exit_code: The exit code of the process, by the contract.
+        seconds: The duration of the whole run.
+        ports: How the run used the local ports.
     """
 
     name: ClassVar[Literal["run_finished"]] = "run_finished"
@@ -271,15 +271,15 @@ Event: TypeAlias = RunStarted | HostStarted | Output | Copied | HostFinished | R
 def from_dict(row: Mapping[str, Any]) -> Event:
     """Make the event whose ``to_dict`` gave ``row``.
 
-    What a row does not say is not in the event: times are as fine as microseconds, ``PortUse.waited`` and
-    ``longest_wait`` are 0, a failure has no ``of_jump``. Keys of nobody's are passed over.
+    What a row does not contain is not in the event: times are rounded to microseconds, ``PortUse.waited`` and
+    ``longest_wait`` are 0, and a failure has no ``of_jump``. Unknown keys are ignored.
 
     Args:
-        row: An object of the contract, as JSON's reader gives it.
+        row: An object of the contract, as ``json`` parses it.
 
     Raises:
-        ValueError: Not one of the contract's events: another ``event``, a key that is absent or of another
-            type, a word that is not the contract's.
+        ValueError: It is not one of the contract's events: an unknown ``event``, a key that is missing or of
+            another type, or a word that is not in the contract.
     """
     name = row.get("event")
     make = _MAKERS.get(name) if isinstance(name, str) else None
@@ -297,7 +297,7 @@ _Value = TypeVar("_Value")
 
 
 def _is(row: Mapping[str, Any], key: str, *kinds: type[_Value]) -> _Value:
-    """What stands under ``key``, which is to be of one of ``kinds``; a bool is no number."""
+    """Return the value of ``key``, which must be of one of ``kinds``; a bool is not a number here."""
     value = row[key]
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise TypeError(f"{key!r} is {value!r}")
@@ -439,7 +439,7 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Event]]] = {
 
 
 def _failure(failure: Failure) -> JsonObject:
-    """As the contract has it; and the fate, where a command was given up on."""
+    """Return the contract's object, with the fate of a command that was abandoned."""
     plain = {"kind": failure.kind.value, "phase": failure.phase.value, "message": failure.message}
     return plain if failure.fate is None else plain | {"fate": failure.fate.value}
 
@@ -449,5 +449,5 @@ def _head(event: Event) -> JsonObject:
 
 
 def _rounded(seconds: float | None) -> float | None:
-    """Microseconds are as fine as anyone reads; it keeps lines short."""
+    """Round to microseconds, which keeps the lines short."""
     return None if seconds is None else round(seconds, 6)

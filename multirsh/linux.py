@@ -1,9 +1,9 @@
-"""The one door to what Linux has and other systems may be without.
+"""All use of features that Linux has and other systems may lack.
 
-Every name of Linux alone that multirsh uses is used here, so the rest of it
-runs anywhere: each function says what happens where the system is without,
-and ``missing`` lists what that is. mypy holds the rest to this, as it reads
-the code for macOS too (``mypy --platform darwin``).
+No other module uses such a feature directly, so they run on any system. Each
+function says what it does if the system lacks the feature, and ``missing``
+lists what is lacking. mypy enforces this: it also checks the code for macOS
+(``mypy --platform darwin``).
 
 Sources: fdatasync(2), pidfd_open(2), waitid(2), signal(7), ip(7), netdevice(7), netlink(7), mallopt(3),
 proc(5).
@@ -26,7 +26,7 @@ from typing import Final
 IS_LINUX: Final = sys.platform == "linux"
 
 PROC: Final = Path("/proc")
-"""proc(5): on Linux, where it is mounted. All readers of it expect that there is none."""
+"""proc(5), on Linux and if it is mounted. All its readers allow for its absence."""
 
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 """include/uapi/linux/in.h; Python's socket module has it from 3.12 on."""
@@ -35,23 +35,23 @@ _IP_LOCAL_PORT_RANGE: Final = 51
 """include/uapi/linux/in.h, Linux 6.3: the last port in the upper half, the first in the lower."""
 
 _M_ARENA_MAX: Final = -8
-"""glibc's malloc.h: how many arenas malloc(3) makes, each of 64 MiB of addresses."""
+"""glibc's malloc.h: the most arenas that malloc(3) makes, each of 64 MiB of address space."""
 
 _SIOCGIFFLAGS: Final = 0x8913
-"""include/uapi/linux/sockios.h; other systems number their requests otherwise."""
+"""include/uapi/linux/sockios.h; other systems have other numbers."""
 
 
 def missing() -> tuple[str, ...]:
-    """What this system is without, and what multirsh does instead: a line each, for people."""
+    """Return what this system lacks, and what multirsh does instead: a line for each, for the user."""
     has_processes = (PROC / "self" / "stat").exists()
     has_sockets = hasattr(socket, "AF_NETLINK") or (PROC / "net" / "tcp").exists()
     lines = (
         (hasattr(os, "fdatasync"), "fdatasync(2): records are synchronized by fsync(2), which takes longer"),
         (hasattr(os, "pidfd_open"), "pidfd_open(2): each local program takes a thread"),
-        (hasattr(os, "waitid"), "waitid(2): what a local program left behind when it ended is not ended"),
-        (has_processes, "processes in /proc: the fate of a local command that was given up on is unknown"),
-        (has_processes, "/proc/self/statm: what ulimit -v leaves is unknown, and output is not fitted to it"),
-        (has_sockets, "netlink(7), /proc/net/tcp: who holds a port, and what is in TIME_WAIT, is unknown"),
+        (hasattr(os, "waitid"), "waitid(2): processes that a local program leaves behind are not ended"),
+        (has_processes, "processes in /proc: whether an abandoned local command has ended is unknown"),
+        (has_processes, "/proc/self/statm: output is not limited to the memory that ulimit -v leaves"),
+        (has_sockets, "netlink(7), /proc/net/tcp: holders of ports and TIME_WAIT are unknown"),
         (IS_LINUX, "IP_BIND_ADDRESS_NO_PORT: with --bind a port serves one destination at a time"),
         (IS_LINUX, "IP_LOCAL_PORT_RANGE: --ports bounds how many ports are used, but not which"),
     )
@@ -59,10 +59,10 @@ def missing() -> tuple[str, ...]:
 
 
 def sync_data(descriptor: int) -> None:
-    """Wait until what was written to a file is on disk: fdatasync(2), else fsync(2), which syncs more.
+    """Wait until the data of a file is on disk: by fdatasync(2), else by fsync(2), which syncs more.
 
     Raises:
-        OSError: It is not.
+        OSError: It could not be written.
     """
     if hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
@@ -71,7 +71,7 @@ def sync_data(descriptor: int) -> None:
 
 
 def address_bytes() -> int | None:
-    """Read how many bytes of addresses this process uses (proc_pid_statm(5)); ``None`` where none tells."""
+    """Read the size of this process's address space, in bytes (proc_pid_statm(5)); ``None`` if unknown."""
     try:
         pages = int((PROC / "self" / "statm").read_text("ascii").split()[0])
     except (OSError, ValueError, IndexError):
@@ -80,9 +80,9 @@ def address_bytes() -> int | None:
 
 
 def use_one_arena() -> None:
-    """Have malloc(3) take the addresses of one arena and not of one for each thread (mallopt(3)).
+    """Make malloc(3) use one arena instead of one for each thread (mallopt(3)).
 
-    Only glibc's makes several.
+    Only glibc has several.
     """
     if not IS_LINUX:
         return
@@ -96,8 +96,8 @@ def open_process(pid: int) -> int | None:
     """Open a descriptor that can be read when process ``pid`` has ended, whether it is reaped or not.
 
     Returns:
-        It, to be closed by the caller; ``None`` where the system or a sandbox has none (before Linux 5.3), or
-        no descriptor is left.
+        The descriptor, which the caller closes; ``None`` if the system or a sandbox has no pidfd_open(2)
+        (Linux has it from 5.3 on), or no descriptor is left.
     """
     if hasattr(os, "pidfd_open"):
         try:
@@ -113,17 +113,17 @@ CAN_LEAVE_UNREAPED: Final = hasattr(os, "waitid")
 
 
 def exit_status(pid: int, *, wait: bool) -> int | None:
-    """Read how a child has ended, and leave it unreaped, so that its number stays its own.
+    """Read how a child has ended, without reaping it, so that its process id is not reused.
 
     Args:
-        pid: The child. ``CAN_LEAVE_UNREAPED`` holds.
+        pid: The child; ``CAN_LEAVE_UNREAPED`` has to be true.
         wait: Whether to wait until it has ended.
 
     Returns:
-        Its exit status; the number of a signal, below 0; ``None`` where it has not ended.
+        Its exit status; the negated number of the signal that ended it; ``None`` if it has not ended.
 
     Raises:
-        ChildProcessError: It was reaped by other code of this process.
+        ChildProcessError: Other code of this process has reaped it.
     """
     if not hasattr(os, "waitid"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -134,7 +134,7 @@ def exit_status(pid: int, *, wait: bool) -> int | None:
 
 
 def signal_name(number: int) -> str:
-    """A signal's name without ``SIG``; ``RTMIN+N`` for a real-time one; its number where it has none."""
+    """Return a signal's name without ``SIG``; ``RTMIN+N`` for a real-time signal; its number if unnamed."""
     try:
         return signal.Signals(number).name.removeprefix("SIG")
     except ValueError:  # of the real-time signals, only the first and the last have names
@@ -142,19 +142,19 @@ def signal_name(number: int) -> str:
 
 
 def bind_no_port(sock: socket.socket) -> None:
-    """Have bind(2) to port 0 leave the choice of a port to connect(2) (Linux 4.2).
+    """Make bind(2) to port 0 leave the choice of the port to connect(2) (Linux 4.2).
 
-    Elsewhere bind(2) takes a port for this socket alone, whatever its destination.
+    On other systems bind(2) takes a port for this socket alone, whatever its destination.
     """
     if IS_LINUX:
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
 
 
 def choose_port_from(sock: socket.socket, window: range) -> None:
-    """Narrow the kernel's choice of a local port (Linux 6.3); elsewhere it stays as it is.
+    """Restrict the kernel's choice of a local port (Linux 6.3); other systems ignore it.
 
     Args:
-        sock: Not bound yet.
+        sock: A socket that is not bound yet.
         window: The ports, without gaps.
     """
     if not IS_LINUX:
@@ -168,17 +168,17 @@ def choose_port_from(sock: socket.socket, window: range) -> None:
 
 
 def keep_alive(sock: socket.socket, *, idle: int, interval: int, probes: int) -> None:
-    """Have the kernel probe a peer that is silent (tcp(7)), as soon and as often as the system can be told.
+    """Make the kernel probe a silent peer (tcp(7)), as soon and as often as the system lets it be set.
 
     Args:
         sock: A TCP socket.
-        idle: Seconds of silence until the first probe; where it cannot be set, the system's own, often two
-            hours.
+        idle: Seconds of silence until the first probe; the system's default, often two hours, if it cannot
+            be set.
         interval: Seconds between probes.
-        probes: The connection is reset after so many without an answer.
+        probes: The connection is reset after this number of probes without an answer.
 
     Raises:
-        OSError: Of setsockopt(2), as for a socket that was reset on some systems.
+        OSError: setsockopt(2) failed, as on some systems for a socket that was reset.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # macOS calls the first of them TCP_KEEPALIVE.
@@ -190,7 +190,7 @@ def keep_alive(sock: socket.socket, *, idle: int, interval: int, probes: int) ->
 
 
 def interface_flags(name: str) -> int | None:
-    """Read the flags of a network interface (netdevice(7)); ``None`` where there is none of that name."""
+    """Read the flags of a network interface (netdevice(7)); ``None`` if it does not exist."""
     if not IS_LINUX:
         return None
     request = struct.pack("16sH22x", name.encode(), 0)
@@ -205,7 +205,7 @@ def netlink_socket(protocol: int) -> socket.socket:
     """Open a socket to the kernel (netlink(7)).
 
     Raises:
-        OSError: EAFNOSUPPORT beyond Linux; of socket(2) in a sandbox.
+        OSError: EAFNOSUPPORT on other systems; an error of socket(2) in a sandbox.
     """
     if not hasattr(socket, "AF_NETLINK"):
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 Scalar: TypeAlias = str | int | float | bool | None
-"""What a host's variable may be."""
+"""The values that a host's variable can have."""
 
 NO_VARS: Final[Mapping[str, Scalar]] = MappingProxyType({})
 
 
 class TransportName(enum.StrEnum):
-    """The ways to reach a host that are multirsh's own (``-R``); others may be installed beside them."""
+    """The transports that are part of multirsh (``-R``); others may be installed."""
 
     SSH = "ssh"
     RSH = "rsh"
@@ -38,9 +38,9 @@ class TransportName(enum.StrEnum):
 
 
 class HostKeyPolicy(enum.StrEnum):
-    """What is done with a host key that is not in any known_hosts file.
+    """What to do with a host key that is in no known_hosts file.
 
-    A key that *contradicts* the files is refused under the first two.
+    The first two refuse a key that *contradicts* the files.
     """
 
     STRICT = "strict"
@@ -49,7 +49,7 @@ class HostKeyPolicy(enum.StrEnum):
 
 
 class SourcePort(enum.StrEnum):
-    """Which local ports a host's connection may leave from."""
+    """Which local ports a host's connection may use."""
 
     EPHEMERAL = "ephemeral"
     RESERVED = "reserved"
@@ -57,11 +57,11 @@ class SourcePort(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to connect to a host; ``None`` says "not said here".
+    """How to connect to a host; ``None`` for what is not set.
 
-    Hosts that were given the same settings share one object, so a fleet of
-    100,000 costs one ``Settings`` for each distinct combination, and a
-    transport can key its prepared options by it.
+    Hosts with the same settings share one object, so a fleet of 100,000 hosts
+    needs one ``Settings`` for each distinct combination, and a transport can
+    key its prepared options by it.
 
     Attributes:
         user: Login name on the remote.
@@ -69,12 +69,12 @@ class Settings:
         identity: Path of a private key, as written (``~`` not expanded).
         jump: Hosts to hop through, in ssh's ``[user@]host[:port][,...]``; ``"none"`` for no jump.
         transport: Which transport reaches the host: a ``TransportName``, or the name of an installed one.
-        source_port: Which local ports to leave from.
+        source_port: Which local ports the connection may use.
         host_keys: Policy for unknown host keys.
 
     Raises:
-        UsageError: The user, the port or a jump host cannot be one (``multirsh.names``).
-        TypeError: One of them is of another type.
+        UsageError: The user, the port or a jump host is invalid (``multirsh.names``).
+        TypeError: A value is of another type.
     """
 
     user: str | None = None
@@ -94,11 +94,11 @@ class Settings:
             if self.jump is not None:
                 check_jump(self.jump)
         except (TypeError, AttributeError):
-            check_fields(self)  # which says what is of the wrong type
+            check_fields(self)  # its error names the value
             raise
 
     def or_else(self, fallback: Settings) -> Settings:
-        """Fill what is not said here from ``fallback``; what is said stays."""
+        """Return these settings, with what is not set taken from ``fallback``."""
         return Settings(
             user=fallback.user if self.user is None else self.user,
             port=fallback.port if self.port is None else self.port,
@@ -118,14 +118,14 @@ class Host:
     """One machine to run on.
 
     Attributes:
-        name: What people call it: in output, in events, in selections. Unique in a run.
-        address: Where to connect: a name or an IP literal (no brackets, no port); ``None`` means ``name``.
+        name: The name in output, in events and in selections; unique in a run.
+        address: The name or IP literal to connect to, without brackets and port; ``None`` means ``name``.
         settings: How to connect; shared between hosts.
-        vars: The user's variables; shared between hosts, never changed.
+        vars: The user's variables; shared between hosts, and never changed.
 
     Raises:
-        UsageError: The name or the address cannot be a host's (``multirsh.names``).
-        TypeError: One of them is of another type.
+        UsageError: The name or the address is invalid (``multirsh.names``).
+        TypeError: A value is of another type.
     """
 
     name: str
@@ -139,7 +139,7 @@ class Host:
             if self.address is not None:
                 check_host(self.address, f"the address of {self.name}")
         except (TypeError, AttributeError):
-            check_fields(self)  # which says what is of the wrong type
+            check_fields(self)  # its error names the value
             raise
 
     @property
@@ -152,9 +152,9 @@ class Assignment(NamedTuple):
     """One host's part of a run.
 
     Attributes:
-        host: Whose.
+        host: The host.
         place: Its index among the run's hosts, from 0.
-        run: The run's id.
+        run: The id of the run.
     """
 
     host: Host
@@ -163,7 +163,7 @@ class Assignment(NamedTuple):
 
 
 class Status(enum.StrEnum):
-    """How a host ended; one for each host, exactly once."""
+    """How a host ended; each host has exactly one."""
 
     OK = "ok"
     FAILED = "failed"
@@ -179,12 +179,12 @@ class Status(enum.StrEnum):
 
 
 class Phase(enum.StrEnum):
-    """Where a host was when something happened to it."""
+    """The phases of a host's attempt, in order."""
 
     RESOLVE = "resolve"
     """Looking up its name."""
     PORT = "port"
-    """Waiting for a local port that is free."""
+    """Waiting for a free local port."""
     CONNECT = "connect"
     """TCP's three-way handshake."""
     HANDSHAKE = "handshake"
@@ -194,24 +194,24 @@ class Phase(enum.StrEnum):
     SESSION = "session"
     """Opening the channel and asking for the command (RFC 4254)."""
     SUDO = "sudo"
-    """sudo decides whether the command may run."""
+    """sudo, doas or su decides whether the command may run."""
     RUN = "run"
     """The command runs."""
 
 
 class ClosedBy(enum.StrEnum):
-    """Which end's FIN came first, as the socket saw it."""
+    """Which end's FIN came first, as the socket observed it."""
 
     REMOTE = "remote"
-    """The remote's: TIME_WAIT, if any, is theirs."""
+    """The remote closed first: TIME_WAIT, if any, is at its end."""
     LOCAL = "local"
-    """Ours: the port is in TIME_WAIT here for a minute."""
+    """multirsh closed first: the local port is in TIME_WAIT for a minute."""
     RESET = "reset"
-    """Nobody's: one end sent RST, and no state is left at either."""
+    """One end sent RST, and neither end keeps any state."""
 
 
 class ErrorKind(enum.StrEnum):
-    """What went wrong, for programs; finer than a status, and stable."""
+    """What went wrong, for programs: more precise than a status, and stable."""
 
     NAME = "name"
     REFUSED = "refused"
@@ -246,26 +246,26 @@ class ErrorKind(enum.StrEnum):
 
 
 class Fate(enum.StrEnum):
-    """What has become of a remote command that was given up on: whether it has really ended."""
+    """Whether a remote command that was abandoned has really ended."""
 
     DEAD = "dead"
-    """Nothing that it started is left, as far as the remote shows its processes."""
+    """None of its processes is left, as far as the remote shows them."""
     ALIVE = "alive"
-    """Something that it started is still there: it has gone its own way, or could not be ended."""
+    """A process of it is still there: it has left the process group, or could not be ended."""
     UNKNOWN = "unknown"
-    """It cannot be told."""
+    """It is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a host has no ``ok`` or ``failed``.
+    """Why a host is neither ``ok`` nor ``failed``.
 
     Attributes:
-        kind: For programs.
-        phase: Where the host was.
-        message: One line for people; no host name in it, no secret, no control bytes.
-        fate: What has become of a command that was given up on; ``None`` where there was none.
-        of_jump: Where ``kind`` is ``jump`` because a jump host could not be entered: why it could not.
+        kind: What went wrong, for programs.
+        phase: The phase that the host was in.
+        message: One line for the user, without host names, secrets and control bytes.
+        fate: Whether an abandoned command has really ended; ``None`` if no command was abandoned.
+        of_jump: If ``kind`` is ``jump``, the failure of the jump host, if it is known.
     """
 
     kind: ErrorKind
@@ -277,7 +277,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The remote command ended by itself.
+    """The remote command exited.
 
     Attributes:
         status: 0-255.
@@ -298,19 +298,19 @@ class Signalled:
 
 
 Outcome: TypeAlias = Exited | Signalled
-"""What the remote said of its command."""
+"""How the command ended, by the remote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Where a host's time went, in seconds; ``None`` for what was not reached.
+    """How long each phase of a host took, in seconds; ``None`` for phases that were not reached.
 
     Attributes:
-        connect: From the start of the attempt to an open TCP connection, name look-up included.
-        auth: From there to logged in, key exchange included.
-        run: From there to the command's end.
+        connect: From the start of the attempt to an open TCP connection, including the name look-up.
+        auth: From there to the completed login, including the key exchange.
+        run: From there to the end of the command.
         close: From there to the remote's FIN, or the reset.
-        total: From the start of the attempt to the result; ``close`` not included.
+        total: From the start of the attempt to the result, without ``close``.
     """
 
     connect: float | None = None
@@ -370,7 +370,7 @@ def digest(program: str) -> str:
 
 
 TRANSPORTS: Final = "multirsh.transports"
-"""The group of entry points whose names are transports, and whose objects are ``base.TransportFactory``."""
+"""The group of entry points for transports; each object is a ``base.TransportFactory``."""
 
 
 @cache

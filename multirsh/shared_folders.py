@@ -1,10 +1,10 @@
-"""What may be used of that which is there already, in a folder where other users may leave something.
+"""Checks of existing files in folders that other users may write to.
 
-The kernel has such a rule for folders that all may write to and that are sticky,
-such as /tmp (``fs.protected_regular``, ``fs.protected_symlinks`` and
-``fs.protected_hardlinks`` of proc_sys_fs(5)). Here it holds for every folder that output of hosts goes to:
-what is there belongs to the user, or to the owner of the folder, who may do
-with the user's files there as they like anyway.
+The kernel has such checks for sticky folders that all users may write to, such
+as /tmp (``fs.protected_regular``, ``fs.protected_symlinks`` and
+``fs.protected_hardlinks`` of proc_sys_fs(5)). Here they hold for every folder
+that receives output of hosts: an existing file must belong to the user, or to
+the owner of the folder, who could replace the user's files anyway.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import stat
 
 
 def check_owner(found: os.stat_result, folder: os.stat_result) -> None:
-    """Check that something in a folder may be used.
+    """Check that an existing entry of a folder may be used.
 
     Args:
-        found: What is there.
-        folder: The folder.
+        found: The status of the entry.
+        folder: The status of the folder.
 
     Raises:
-        PermissionError: Another user has left it there.
+        PermissionError: It belongs to another user.
     """
     if found.st_uid not in {os.geteuid(), folder.st_uid}:
         raise PermissionError(errno.EPERM, f"another user has left it there (id {found.st_uid})")
 
 
 def check_file(found: os.stat_result, folder: os.stat_result) -> None:
-    """Check that a file in a folder may be written to; as ``check_owner``.
+    """Check that an existing file of a folder may be written to; the arguments are those of ``check_owner``.
 
-    A file of the user's that has another name, too, may be any: where the kernel does not forbid it, all who
-    may write to the folder can make a hard link there.
+    A file of the user that has a second name may be any of the user's files: unless the kernel forbids it,
+    every user who can write to the folder can make a hard link there.
 
     Raises:
-        PermissionError: Another user has left it there, or may have.
+        PermissionError: It belongs to another user, or another user may have linked it there.
     """
     check_owner(found, folder)
     is_shared = folder.st_uid != os.geteuid() or folder.st_mode & stat.S_IWOTH

@@ -1,8 +1,8 @@
-"""What is done when this process gets no more memory or no thread (``ulimit -v``, ``ulimit -u``).
+"""Shortage of memory or threads in this process (``ulimit -v``, ``ulimit -u``).
 
-Memory that cannot be had fails the host that it was for, as ``local``, and
-nothing else. But to say so takes some memory, too. So a program may keep a
-reserve, which the first shortage sets free.
+A lack of memory fails only the host that needed it, as ``local``. Reporting
+that takes some memory, too, so a program can keep a reserve, which the first
+shortage releases.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import resource
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVarTuple
 
 from multirsh import linux
 from multirsh.model import ErrorKind, Failure, Phase
+
+Arguments = TypeVarTuple("Arguments")
 
 RESERVE_BYTES: Final = 8 * 1024 * 1024
 
@@ -27,7 +30,7 @@ class NoThreadError(OSError):
     """No thread can be started.
 
     Attributes:
-        strerror: The message for people.
+        strerror: The message for the user.
     """
 
     strerror: str
@@ -37,17 +40,26 @@ class NoThreadError(OSError):
 
 
 def keep_reserve() -> None:
-    """Set memory aside for the first shortage; as much as there is, where that is less.
+    """Reserve memory for the first shortage, if there is enough.
 
-    It is not touched, so that it takes room among the addresses and none in the machine's memory.
+    It is never written to, so it takes address space and none of the machine's memory.
     """
     with contextlib.suppress(MemoryError):
         _reserve.append(bytearray(RESERVE_BYTES))
 
 
 def relieve() -> None:
-    """Memory was short: set the reserve free. Idempotent."""
+    """Release the reserve, since memory is short. Idempotent."""
     _reserve.clear()
+
+
+def with_reserve(action: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
+    """Call ``action``; if there is no memory for it, set the reserve free and call it once more."""
+    try:
+        action(*arguments)
+    except MemoryError:
+        relieve()
+        action(*arguments)
 
 
 def no_memory(phase: Phase) -> Failure:
@@ -56,30 +68,35 @@ def no_memory(phase: Phase) -> Failure:
 
 
 def is_limited() -> bool:
-    """Whether this process may use only so many addresses (getrlimit(2), RLIMIT_AS)."""
+    """Whether the address space of this process is limited (getrlimit(2), RLIMIT_AS)."""
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def part_of_room(wanted: int, part: int, *, least: int = 0) -> int:
-    """Fit a bound on memory to what there is.
+    """Reduce an amount of memory to a share of what is left.
 
     Args:
-        wanted: Bytes, where there is room.
-        part: One part in so many of the room may be used where there is little.
-        least: Bytes below which nothing would work.
+        wanted: The amount if enough is left, in bytes.
+        part: The divisor of the share: at most 1/``part`` of what is left is used.
+        least: The least amount that is useful, in bytes; it is returned even if less is left.
     """
     room = room_bytes()
     return wanted if room is None else min(wanted, max(least, room // part))
 
 
-def has_room(count: int) -> bool:
-    """Whether ``count`` more bytes can be had, as far as is known."""
+def check_room(count: int) -> None:
+    """Check that ``count`` more bytes can be had, as far as is known.
+
+    Raises:
+        MemoryError: They cannot.
+    """
     room = room_bytes()
-    return room is None or room >= count
+    if room is not None and room < count:
+        raise MemoryError
 
 
 def room_bytes() -> int | None:
-    """How many more bytes of addresses this process may use; ``None`` if there is no limit, or none tells."""
+    """Return how many bytes of address space are left; ``None`` if there is no limit, or it is unknown."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None

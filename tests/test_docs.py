@@ -387,8 +387,8 @@ def test_the_wire_test_of_the_contributors_page_is_the_real_one() -> None:
     assert example in (ROOT / "tests" / "servers" / "test_daemon.py").read_text(encoding="utf-8")
 
 
-def test_every_module_has_its_room_on_the_map() -> None:
-    rooms = {row[0] for row in rows(ROOT / "docs" / "architecture.md", "The rooms")}
+def test_the_map_names_every_package_and_module() -> None:
+    rooms = {row[0] for row in rows(ROOT / "docs" / "architecture.md", "The packages")}
     named = {name for room in rooms for name in CODE.findall(room)}
     there = {
         f"{path.name}/" if path.is_dir() else path.name

@@ -33,6 +33,7 @@ OTHERS: Final = {
     "test_hosts_example.py": "hosts.example.yaml",
     "test_mirror.py": "the shape of tests/",
     "test_public_names.py": "multirsh/__init__.py: the names that programs may import",
+    "test_source.py": "the names and the prose of the whole package",
     "transports/ssh/test_asyncssh_facts.py": "what multirsh relies on in asyncssh",
 }
 """Test files that are named after no module, and what they test."""

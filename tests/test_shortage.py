@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from multirsh.engine import host_attempts
+from multirsh import shortage
 from multirsh.engine.emitter import EventEmitter
 from multirsh.engine.fleet import Fleet
+from multirsh.engine.run import HOST_BYTES
 from multirsh.events import Event, HostFinished, RunFinished
 from multirsh.model import ErrorKind, Fate, Host, Status, TransportName
 from multirsh.shortage import NO_MEMORY, NoThreadError
@@ -111,7 +112,7 @@ async def test_output_that_there_is_no_memory_for_ends_its_host_alone(
 
 async def test_a_host_is_not_begun_where_there_is_no_room_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     transport = FakeTransport()
-    monkeypatch.setattr(host_attempts, "has_room", lambda count: count < host_attempts.HOST_BYTES)
+    monkeypatch.setattr(shortage, "room_bytes", lambda: HOST_BYTES - 1)
     ended = endings(await events_of(transport))
     assert {event.status for event in ended.values()} == {Status.LOCAL}
     assert not transport.connections

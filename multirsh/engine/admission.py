@@ -65,6 +65,9 @@ class Admission:
     A host is in flight from its admission to its result. Its socket may drain
     for longer; that takes no place in the fanout, but it takes a descriptor,
     and descriptors may be scarce.
+
+    Attributes:
+        draining: The number of sockets that drain.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class Admission:
             raise ValueError(f"open_at_most {open_at_most} < 1")
         self._hosts = tuple(hosts)
         self._open_at_most = open_at_most
-        self._draining = 0
+        self.draining = 0
         self._announced = 0
         self._fanout = fanout
         self._handshakes = fanout if handshakes is None else handshakes
@@ -250,7 +253,7 @@ class Admission:
         flight = self._flights.pop(host.name, None)
         if flight is None:
             raise ValueError(f"{host.name} is not in flight")
-        self._draining += 1
+        self.draining += 1
         is_to_come_back = self._left_login(flight, now, congestion)
         turn, place, attempts, drops = flight.waited_as
         if self._is_stopped:
@@ -269,9 +272,9 @@ class Admission:
         Raises:
             ValueError: No socket drains.
         """
-        if not self._draining:
+        if not self.draining:
             raise ValueError("no host's socket drains")
-        self._draining -= 1
+        self.draining -= 1
 
     def upcoming(self, count: int) -> tuple[Host, ...]:
         """Return those of the next ``count`` hosts that no earlier call has returned."""
@@ -321,7 +324,7 @@ class Admission:
         )
 
     def _has_few_descriptors(self) -> bool:
-        return self._open_at_most is not None and self.in_flight + self._draining >= self._open_at_most
+        return self._open_at_most is not None and self.in_flight + self.draining >= self._open_at_most
 
     def _nearest(self, now: float) -> tuple[Waiting | None, Hashable | None]:
         """Remove the host nearest to the front whose hop is not known to accept no login.

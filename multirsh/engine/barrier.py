@@ -1,89 +1,90 @@
-"""A barrier: all hosts are logged in to and wait; then the command is released to all of them at once."""
+"""A barrier: all hosts log in and wait, and then the command is released to all of them at once. Pure."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from multirsh.inventory import fold
 
-NAMES_TOLD: Final = 400
-"""The largest number of characters of the missing hosts' names in a line for people."""
+MISSING_CHARACTERS: Final = 400
+"""The length to which the names of missing hosts are cut in a message."""
 
 
 class Barrier:
-    """Holds the hosts of one run until all of them are ready or have failed."""
+    """The hosts of one run that are waited for.
 
-    def __init__(self, hosts: Sequence[str], say: Callable[[str], None]) -> None:
-        """Close the barrier.
+    Attributes:
+        is_released: Whether the command was released.
+        is_called_off: Whether the command will never be released.
+    """
 
-        Args:
-            hosts: The names of all hosts of the run.
-            say: Called with lines for people: which hosts are missing, and how far apart the starts were.
-        """
+    def __init__(self, hosts: Iterable[str]) -> None:
+        """Wait for ``hosts``, given by name."""
+        self.is_released = False
+        self.is_called_off = False
         self._awaited = dict.fromkeys(hosts)
-        self._total = len(hosts)
+        self._total = len(self._awaited)
         self._missing: list[str] = []
-        self._say = say
-        self._released = asyncio.Event()
-        self._is_off = False
-        self._waiting = 0
+        self._ready = 0
         self._first_start: float | None = None
-        self._last_start: float | None = None
-
-    async def arrive(self, host: str) -> None:
-        """Note that ``host`` is logged in, and wait until every other host is or has failed."""
-        if self._released.is_set():
-            return  # the command was released before, and the host is tried again
-        self._waiting += 1
-        self._settle(host)
-        await self._released.wait()
-        now = asyncio.get_running_loop().time()
-        self._first_start = now if self._first_start is None else self._first_start
-        self._last_start = now
-
-    def fail(self, host: str) -> None:
-        """Note that ``host`` has ended; if it has not arrived, it is missing."""
-        if host in self._awaited:
-            self._missing.append(host)
-            self._settle(host)
-
-    def call_off(self) -> None:
-        """Never release the command; the run gives up the hosts that wait."""
-        if not (self.is_released or self._is_off):
-            self._is_off = True
-            self._say(f"barrier: called off; {self._waiting} of {self._total} hosts were ready")
-
-    @property
-    def is_released(self) -> bool:
-        """Whether the command was released."""
-        return self._released.is_set()
+        self._last_start = 0.0
 
     @property
     def waiting(self) -> int:
         """The number of hosts that are logged in and wait for the others."""
-        return 0 if self.is_released or self._is_off else self._waiting
+        return 0 if self.is_released or self.is_called_off else self._ready
 
     @property
     def skew(self) -> float | None:
-        """Seconds between the first and the last start of the command; ``None`` before the first one."""
-        if self._first_start is None or self._last_start is None:
+        """Seconds between the first start of the command and the last; ``None`` before the first."""
+        return None if self._first_start is None else self._last_start - self._first_start
+
+    def reached(self, host: str) -> str | None:
+        """Note that ``host`` is logged in.
+
+        Returns:
+            A message for people if this releases the command; else ``None``.
+        """
+        self._ready += 1
+        return self._release_if_complete(host)
+
+    def ended(self, host: str) -> str | None:
+        """Note that ``host`` has its result; a host that has not reached the barrier will not.
+
+        Returns:
+            As of ``reached``.
+        """
+        if host not in self._awaited:
             return None
-        return self._last_start - self._first_start
+        self._missing.append(host)
+        return self._release_if_complete(host)
 
-    def report_skew(self) -> None:
-        """Report how far apart the starts of the command were, if there were any."""
-        if self.skew is not None:
-            self._say(f"barrier: the command was sent to all within {self.skew * 1000:.1f} ms")
+    def left(self, now: float) -> None:
+        """Note that a host starts its command at ``now``."""
+        if self._first_start is None:
+            self._first_start = now
+        self._last_start = now
 
-    def _settle(self, host: str) -> None:
+    def call_off(self) -> str | None:
+        """Never release the command.
+
+        Returns:
+            A message for people; ``None`` if the command was released or called off before.
+        """
+        if self.is_released or self.is_called_off:
+            return None
+        self.is_called_off = True
+        return f"barrier: called off; {self._ready} of {self._total} hosts were ready"
+
+    def _release_if_complete(self, host: str) -> str | None:
         self._awaited.pop(host, None)
-        if self._awaited or self._is_off or self.is_released:
-            return
+        if self._awaited or self.is_called_off or self.is_released:
+            return None
+        self.is_released = True
         missing = ""
         if self._missing:
             names = fold(self._missing)
-            missing = f"; missing: {names if len(names) <= NAMES_TOLD else names[:NAMES_TOLD] + '...'}"
-        self._say(f"barrier: {self._waiting} of {self._total} hosts are ready{missing}")
-        self._released.set()
+            cut = names if len(names) <= MISSING_CHARACTERS else f"{names[:MISSING_CHARACTERS]}..."
+            missing = f"; missing: {cut}"
+        return f"barrier: {self._ready} of {self._total} hosts are ready{missing}"

@@ -285,12 +285,12 @@ class EventEmitter:
         self._put(HostStarted(run=self._run, t=self._now(), host=host.name, attempt=attempt))
         return self.recorded
 
-    def output(self, host: Host, stream: Stream, data: bytes, connection: Connection) -> None:
+    def output(self, host: Host, stream: Stream, data: bytes, connection: Connection | None) -> None:
         """Emit output, and hold the host back if the reader is behind."""
         event = Output(run=self._run, t=self._now(), host=host.name, stream=stream, data=data)
         self._put(event, weight=len(data) + EVENT_BYTES, source=connection)
 
-    def copied(self, host: Host, copy: FileResult, connection: Connection) -> None:
+    def copied(self, host: Host, copy: FileResult, connection: Connection | None) -> None:
         """Emit that a file was copied, and hold the host back if the reader is behind."""
         event = Copied(
             run=self._run,
@@ -325,10 +325,6 @@ class EventEmitter:
             stderr_bytes: The bytes of standard error of its last attempt.
             close_seconds: Seconds from the result to the end of the connection.
         """
-        self._counts[result.status] += 1
-        self._largest_status = max(self._largest_status, remote_status(result.status, result.exit_status))
-        if result.error is not None and result.error.kind is ErrorKind.INTERNAL:
-            self.internal_error()
         self._put(
             HostFinished(
                 run=self._run,
@@ -346,6 +342,10 @@ class EventEmitter:
                 seconds=replace(result.seconds, close=close_seconds if result.closed_by else None),
             )
         )
+        self._counts[result.status] += 1  # last: without memory for the event, it is emitted once more
+        self._largest_status = max(self._largest_status, remote_status(result.status, result.exit_status))
+        if result.error is not None and result.error.kind is ErrorKind.INTERNAL:
+            self.internal_error()
 
     def hurry(self, seconds: float = LAST_S) -> None:
         """Give a record that does not answer up soon, because the run is to end.

@@ -192,6 +192,8 @@ class Step(enum.Enum):
     """The user is asked whether to continue."""
     PAUSING = "delay"
     """The run waits for the delay to pass."""
+    CANCELLING = "cancelling"
+    """The gate or the question was cancelled, and the run waits for it to clean up."""
     DRAINING = "draining"
     """No host is started any more; those in flight continue to their ends."""
     DONE = "done"
@@ -213,12 +215,14 @@ class RollingEvent(enum.Enum):
     YES = "yes"
     NO = "no"
     DELAY_OVER = "delay over"
+    BROKE = "broke"
+    """The gate or the question failed by itself."""
     STOP = "stop"
     """The run is to end, as by a signal or the deadline."""
     DRAINED = "no host in flight"
 
 
-_STOP: Final = {RollingEvent.STOP: Step.STOPPED}
+_CANCELLED: Final = {RollingEvent.BROKE: Step.STOPPED, RollingEvent.STOP: Step.CANCELLING}
 
 TRANSITIONS: Final[Mapping[Step, Mapping[RollingEvent, Step]]] = MappingProxyType(
     {
@@ -228,9 +232,21 @@ TRANSITIONS: Final[Mapping[Step, Mapping[RollingEvent, Step]]] = MappingProxyTyp
             RollingEvent.TOO_MANY_FAILED: Step.DRAINING,
             RollingEvent.STOP: Step.DRAINING,
         },
-        Step.GATING: {RollingEvent.GATE_PASSED: Step.ASKING, RollingEvent.GATE_FAILED: Step.STOPPED, **_STOP},
-        Step.ASKING: {RollingEvent.YES: Step.PAUSING, RollingEvent.NO: Step.STOPPED, **_STOP},
-        Step.PAUSING: {RollingEvent.DELAY_OVER: Step.RUNNING, **_STOP},
+        Step.GATING: {
+            RollingEvent.GATE_PASSED: Step.ASKING,
+            RollingEvent.GATE_FAILED: Step.STOPPED,
+            **_CANCELLED,
+        },
+        Step.ASKING: {RollingEvent.YES: Step.PAUSING, RollingEvent.NO: Step.STOPPED, **_CANCELLED},
+        Step.PAUSING: {RollingEvent.DELAY_OVER: Step.RUNNING, RollingEvent.STOP: Step.STOPPED},
+        Step.CANCELLING: {
+            # Whatever it says now, the run ends.
+            RollingEvent.GATE_PASSED: Step.STOPPED,
+            RollingEvent.GATE_FAILED: Step.STOPPED,
+            RollingEvent.YES: Step.STOPPED,
+            RollingEvent.NO: Step.STOPPED,
+            **_CANCELLED,
+        },
         Step.DRAINING: {
             RollingEvent.ALL_ENDED: Step.DONE,
             RollingEvent.DRAINED: Step.STOPPED,
@@ -403,9 +419,8 @@ class Rolling:
         Args:
             reason: The reason, for people.
         """
-        self.stop(
-            StopReason(Cause.ERROR, f"the {self._step.value} after batch {self._number} failed: {reason}")
-        )
+        self._stop_for(Cause.ERROR, f"the {self._step.value} after batch {self._number} failed: {reason}")
+        self._receive(RollingEvent.BROKE)
 
     def stop(self, stop_reason: StopReason = ON_REQUEST) -> None:
         """Stop the run; hosts in flight continue. It may be called at any time and more than once.

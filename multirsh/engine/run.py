@@ -1,42 +1,85 @@
-"""One run of one command on the hosts.
+"""One run of one work over the hosts: the shell around ``RunMachine``.
 
-It is the shell around ``Admission``, the transports and the stream. It
-guarantees one ``HostFinished`` for each host, whatever happens to the host,
-and that nothing of the run is open when ``RunFinished`` is emitted.
+It performs the machine's commands and feeds it the events: one loop for the
+time, and one task for each attempt. It guarantees one ``HostFinished`` for
+each host, whatever happens to it, and that nothing of the run is open when
+``RunFinished`` is emitted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, assert_never
 
-from multirsh.engine.admission import Admission
-from multirsh.engine.attempt import Ending, Stop
-from multirsh.engine.barrier import Barrier
-from multirsh.engine.conductor import Conductor
+from multirsh.engine.admission import Start
+from multirsh.engine.attempt import Ending, HostAttempt, StopSwitch
 from multirsh.engine.emitter import EventEmitter, Item, durable
-from multirsh.engine.governor import Governor
 from multirsh.engine.hooks import RunHooks, RunWork
-from multirsh.engine.host_attempts import HostAttempts
 from multirsh.engine.options import RunOptions
-from multirsh.engine.pace import AUTO, Pace
 from multirsh.engine.pool import ConnectionPool, Connectors, PooledConnectors
 from multirsh.engine.resources import Descriptors, RunResources
 from multirsh.engine.results import HostResult, Results
-from multirsh.engine.rolling import NO_FAILURE, ON_REQUEST, Cause, StopReason
-from multirsh.errors import UsageError
+from multirsh.engine.rolling import Step, StopReason
+from multirsh.engine.run_machine import (
+    AbandonAttempts,
+    AbandonRequested,
+    Answered,
+    AskUser,
+    AttemptEnded,
+    BarrierLeft,
+    BarrierReached,
+    CancelInterlude,
+    DrainRequested,
+    FinishHost,
+    GateEnded,
+    HopPassed,
+    InterludeFailed,
+    LoggedIn,
+    MachineCommand,
+    MachineEvent,
+    NoteInternalError,
+    Prefetch,
+    ReleaseBarrier,
+    ReportNotRun,
+    ReportResult,
+    RunBegun,
+    RunGate,
+    RunMachine,
+    ShowMessage,
+    SocketClosed,
+    StopAttempts,
+    StopRequested,
+    Tick,
+)
+from multirsh.errors import MultirshError, UsageError
 from multirsh.events import Event, HostStarted, Output
-from multirsh.model import Assignment, ErrorKind, Failure, Host, Phase, Status
+from multirsh.model import Assignment, Host, Phase, Status
 from multirsh.ports.allocator import PortAllocator
 from multirsh.ports.tally import PortStatistics, Tally
-from multirsh.transports.base import Stream, Transport, Warn
+from multirsh.shortage import check_room, no_memory, relieve, with_reserve
+from multirsh.transports.base import Connection, Stream, Transport, Warn
 from multirsh.transports.dialling import Dialler
 from multirsh.waits import NO_WAITS, Awaited, Wait, Waits
+
+logger = logging.getLogger(__name__)
+
+READER_PATIENCE_S: Final = 1.0
+"""Seconds for which a gate or a question waits for a slow reader."""
+
+HOST_BYTES: Final = 2 * 1024 * 1024
+"""The memory that a host may take while it is connected: its connection, and the output that waits for the
+reader. Where there is less, the host is not begun, so that those in flight go on."""
+
+_STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,29 +103,17 @@ class FleetResources:
     pool: ConnectionPool | None = None
 
 
-STOPPED: Final = Ending(
-    status=Status.CANCELLED, failure=Failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped")
-)
-"""How hosts in flight end if a run is stopped, each with the phase that it was in."""
-
-_STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """The parts of a run that goes on.
+class _Claims:
+    """What a run holds from its first reading to its end.
 
     Attributes:
-        resources: Its share of this machine's resources.
-        connectors: Make its connections.
-        attempts: Makes the attempts at its hosts.
-        conductor: Starts the hosts.
+        resources: Its part of this machine.
+        connectors: Its way to each host.
     """
 
     resources: RunResources
     connectors: Connectors
-    attempts: HostAttempts
-    conductor: Conductor
 
 
 class Run:
@@ -109,14 +140,26 @@ class Run:
         self._options = options
         self._hooks = hooks
         self._tally = Tally()
-        self._barrier = Barrier([host.name for host in self._hosts], shared.warn) if options.barrier else None
-        self._stop = Stop()
         self._emitter = EventEmitter(self.id, tally=self._tally, rule=options.exit_rule, record=hooks.journal)
-        self._parts: _Parts | None = None
-        self._stopped_before: StopReason | None = None
+        self._machine = RunMachine(
+            self._hosts, options, has_gate=hooks.gate is not None, has_prompt=hooks.prompt is not None
+        )
+        self._stop = StopSwitch()
+        self._stop_signal: int | None = None
+        self._claims: _Claims | None = None
         self._is_refused = False
         self._driver: asyncio.Task[None] | None = None
-        self._stop_signal: int | None = None
+        # While it goes on.
+        self._commands: deque[MachineCommand] = deque()
+        self._is_performing = False
+        self._wake = asyncio.Event()
+        self._wakes_at: float | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._context: contextvars.Context | None = None
+        self._places: dict[str, int] = {}
+        self._ended: dict[str, HostAttempt] = {}
+        self._released = asyncio.Event()
+        self._interlude: asyncio.Task[Any] | None = None
 
     # Reading.
 
@@ -163,10 +206,7 @@ class Run:
             signal: The number of the signal that caused this, for the exit code.
         """
         self._stop_signal = self._stop_signal or signal
-        if self._parts is None:
-            self._stopped_before = ON_REQUEST
-        else:
-            self._parts.conductor.stop(ON_REQUEST)
+        self._feed(DrainRequested())
 
     def stop(self, *, signal: int | None = None) -> None:
         """Start no more hosts, give up those in flight, and close what is open, in order.
@@ -175,23 +215,19 @@ class Run:
         started as ``not_run``; the reader gets all of them, and then the end.
 
         Args:
-            signal: The number of the signal that caused this, for the exit code.
+            signal: As of ``drain``.
         """
-        self.drain(signal=signal)
-        self._give_up_all(STOPPED)
+        self._stop_signal = self._stop_signal or signal
+        self._feed(StopRequested())
 
     def abandon(self, *, signal: int | None = None) -> None:
         """Stop, and wait neither for remote commands to end nor for remote ends to close.
 
         Args:
-            signal: The number of the signal that caused this, for the exit code.
+            signal: As of ``drain``.
         """
-        self.stop(signal=signal)
-        self._emitter.hurry(0.0)
-        self._stop.turn_final()
-        if self._parts is not None:
-            self._parts.conductor.abandon()
-            self._parts.connectors.abandon()
+        self._stop_signal = self._stop_signal or signal
+        self._feed(AbandonRequested())
 
     def statistics(self) -> PortStatistics:
         """Return the use of local ports by the run's connections, and which ends closed them."""
@@ -199,26 +235,24 @@ class Run:
 
     def waits(self) -> Waits:
         """Return what the run waits for now, besides its commands; nothing before it is read."""
-        if self._parts is None:
+        if self._claims is None:
             return NO_WAITS
         now = asyncio.get_running_loop().time()
+        waits = self._machine.waits(now)
         ports = self._tally.statistics()
-        names = self._parts.resources.resolver.slow(now)
-        waits = self._parts.conductor.waits(now)
         if ports.waiting:
             waits.append(Wait(Awaited.PORT, ports.waiting, ports.next_free))
+        names = self._claims.resources.resolver.slow(now)
         if names:
             waits.append(Wait(Awaited.NAME, names))
-        if self._barrier is not None and self._barrier.waiting:
-            waits.append(Wait(Awaited.BARRIER, self._barrier.waiting))
         order = list(Awaited)
         waits.sort(key=lambda wait: order.index(wait.what))
-        return Waits(waits=tuple(waits), again=self._parts.attempts.again)
+        return Waits(waits=tuple(waits), again=self._machine.between_attempts())
 
     @property
     def stop_reason(self) -> StopReason | None:
         """Why no more hosts were started, although some were left; ``None`` if nothing stopped the run."""
-        return self._stopped_before if self._parts is None else self._parts.conductor.stop_reason
+        return self._machine.stop_reason
 
     @property
     def is_over(self) -> bool:
@@ -236,25 +270,59 @@ class Run:
         Raises:
             UsageError: There are fewer descriptors than hosts of a barrier.
         """
-        if self._parts is not None:
-            return
-        resources = self._claim_resources()
-        try:
-            self._parts = self._make_parts(resources)
-        except BaseException:
-            resources.release()
-            raise
-        if self._stopped_before is not None:
-            self._parts.conductor.stop(self._stopped_before)
+        self._claimed()
 
-    # Driving.
+    def _claimed(self) -> _Claims:
+        if self._claims is None:
+            resources = self._claim_resources()
+            try:
+                self._claims = _Claims(resources=resources, connectors=self._make_connectors(resources))
+            except BaseException:
+                resources.release()
+                raise
+        return self._claims
+
+    def _claim_resources(self) -> RunResources:
+        is_barrier = self._options.barrier
+        resources = RunResources(
+            self._shared.descriptors,
+            hosts=len(self._hosts),
+            fanout=max(1, len(self._hosts)) if is_barrier else self._options.limits.fanout,
+            per_host=max((each.descriptors_per_host for each in self._shared.transports.values()), default=1),
+            warn=self._shared.warn,
+        )
+        if is_barrier and resources.fanout < len(self._hosts):
+            resources.release()
+            raise UsageError(
+                f"a barrier holds all {len(self._hosts)} hosts at once, and there are file descriptors for"
+                f" {resources.fanout}",
+                hint="raise 'ulimit -n', or take fewer hosts",
+            )
+        return resources
+
+    def _make_connectors(self, resources: RunResources) -> Connectors:
+        shared, pool = self._shared, self._shared.pool
+        dialler = Dialler(
+            ports=shared.ports,
+            tally=self._tally if pool is None else pool.tally,
+            close_timeout=self._options.timeouts.close,
+            bind_address=shared.bind_address,
+            warn=shared.warn,
+            resolver=resources.resolver,
+            spare=resources.spare,
+            on_address=resources.note,
+        )
+        if pool is None:
+            return Connectors(shared.transports, dialler, self._tally)
+        return PooledConnectors(pool, shared.transports, dialler, self._tally)
+
+    # From the first reading to the end.
 
     async def _items(self) -> AsyncGenerator[list[Item], None]:
         if self._driver is not None:
             raise RuntimeError("a run is read once; start another with fleet.run()")
         if self._is_refused:
             raise RuntimeError("the run's fleet was left before the run was read")
-        self.claim()
         self._driver = asyncio.create_task(self._drive(self._claimed()))  # noqa: TID251 - owned by this generator, and awaited below
         try:
             async for batch in self._emitter.stream.batches():
@@ -271,8 +339,8 @@ class Run:
         driver = self._driver
         if driver is None:
             self._is_refused = True
-            if self._parts is not None:
-                self._parts.resources.release()
+            if self._claims is not None:
+                self._claims.resources.release()
         if driver is None or driver.done():
             return
         self._emitter.stream.close()
@@ -284,164 +352,209 @@ class Run:
             await driver
             raise
 
-    async def _drive(self, parts: _Parts) -> None:
+    async def _drive(self, claims: _Claims) -> None:
         failure: Exception | None = None
-        resources, connectors = parts.resources, parts.connectors
         try:
             self._emitter.begin(
                 command=self._work.title,
                 hosts=tuple(host.name for host in self._hosts),
-                fanout=resources.fanout,
+                fanout=claims.resources.fanout,
             )
             try:
-                connectors.begin(self._hosts)
-                resources.check(connectors.connector_for(host).destination(host) for host in self._hosts)
-                await self._run_hosts(parts.conductor)
+                await self._perform_run(claims)
             finally:
-                await connectors.settle()
-            if self._barrier is not None:
-                self._barrier.report_skew()
+                await claims.connectors.settle()
             self._emitter.run_finished(signal=self._stop_signal)
         except Exception as error:  # noqa: BLE001 - it is not lost: the reader gets it
             failure = error
         finally:
-            resources.release()
+            claims.resources.release()
             try:
                 await durable(self._hooks.journal.close(), self._hooks.journal)
             finally:
                 self._emitter.stream.close(failure)
 
-    def _claimed(self) -> _Parts:
-        if self._parts is None:
-            raise AssertionError("a run that goes on has claimed its parts")
-        return self._parts
-
-    def _claim_resources(self) -> RunResources:
-        """Claim the run's share of this machine's resources.
-
-        Raises:
-            UsageError: There are fewer descriptors than hosts of a barrier.
-        """
-        is_barred = self._options.barrier
-        resources = RunResources(
-            self._shared.descriptors,
-            hosts=len(self._hosts),
-            fanout=max(1, len(self._hosts)) if is_barred else self._options.limits.fanout,
-            per_host=max((each.descriptors_per_host for each in self._shared.transports.values()), default=1),
-            warn=self._shared.warn,
-        )
-        if is_barred and resources.fanout < len(self._hosts):
-            resources.release()
-            raise UsageError(
-                f"a barrier holds all {len(self._hosts)} hosts at once, and there are file descriptors for"
-                f" {resources.fanout}",
-                hint="raise 'ulimit -n', or take fewer hosts",
-            )
-        return resources
-
-    def _make_parts(self, resources: RunResources) -> _Parts:
-        """Make the parts of the run, which depend on its share of the machine's resources."""
-        shared, pool, options = self._shared, self._shared.pool, self._options
-        dialler = Dialler(
-            ports=shared.ports,
-            tally=self._tally if pool is None else pool.tally,
-            close_timeout=options.timeouts.close,
-            bind_address=shared.bind_address,
-            warn=shared.warn,
-            resolver=resources.resolver,
-            spare=resources.spare,
-            on_address=resources.note,
-        )
-        connectors = (
-            Connectors(shared.transports, dialler, self._tally)
-            if pool is None
-            else PooledConnectors(pool, shared.transports, dialler, self._tally)
-        )
-        admission = self._queue(resources, connectors)
-        attempts = HostAttempts(
-            self._work,
-            options,
-            self._hooks.journal,
-            {host.name: Assignment(host, place, self.id) for place, host in enumerate(self._hosts)},
-            stop=self._stop,
-            emitter=self._emitter,
-            admission=admission,
-            barrier=self._barrier,
-            connectors=connectors,
-            ended=self._ended,
-            wake=self._wake,
-        )
-        conductor = Conductor(
-            admission,
-            options.rolling,
-            self._hooks,
-            len(self._hosts),
-            start=attempts.run,
-            give_up=attempts.give_up,
-            upcoming=connectors.prefetch,
-            on_stopped=self._on_stopped,
-            read_up=self._emitter.stream.read_up,
-        )
-        return _Parts(resources=resources, connectors=connectors, attempts=attempts, conductor=conductor)
-
-    def _queue(self, resources: RunResources, connectors: Connectors) -> Admission:
-        limits = self._options.limits
-        # The start rate limits new connections only.
-        rate = None if connectors.are_open(self._hosts) else limits.start_rate.per_second
-        return Admission(
-            self._hosts,
+    async def _perform_run(self, claims: _Claims) -> None:
+        """Feed the machine until the run is over."""
+        resources, connectors = claims.resources, claims.connectors
+        is_connected = connectors.are_open(self._hosts)
+        connectors.begin(self._hosts)
+        resources.check(connectors.connector_for(host).destination(host) for host in self._hosts)
+        self._places = {host.name: place for place, host in enumerate(self._hosts)}
+        self._context = contextvars.copy_context()
+        begun = RunBegun(
             fanout=resources.fanout,
-            handshakes=limits.handshakes,
-            pace=None if rate is None else Pace(rate),
-            governor=Governor() if limits.start_rate == AUTO else None,
-            hop_of=lambda host: connectors.connector_for(host).hop(host),
-            allowed=0,
             open_at_most=resources.open_at_most,
+            is_connected=is_connected,
+            hop_of=lambda host: connectors.connector_for(host).hop(host),
         )
+        async with asyncio.TaskGroup() as self._tasks:
+            self._feed(begun)
+            while True:
+                self._wake.clear()
+                if self._machine.is_over:
+                    break
+                self._wakes_at = self._machine.next_at(_now())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._wakes_at):
+                        await self._wake.wait()
+                self._feed(Tick())
 
-    async def _run_hosts(self, conductor: Conductor) -> None:
-        """Run all hosts, within the deadline of the run."""
-        loop = asyncio.get_running_loop()
-        deadline = self._options.timeouts.run
-        timer = None if deadline is None else loop.call_later(deadline, self._deadline_passed)
+    def _feed(self, event: MachineEvent) -> None:
+        """Feed the machine an event, and perform what it commands."""
+        now = _now()
+        self._commands.extend(self._machine.receive(event, now))
+        if self._is_performing:
+            return  # a command that is being performed has led to this event: its others come first
+        self._is_performing = True
         try:
-            async with asyncio.TaskGroup() as group:
-                await conductor.conduct(group)
+            while self._commands:
+                with_reserve(self._perform, self._commands.popleft())
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._is_performing = False
+        at = self._machine.next_at(now)
+        is_sooner = at is not None and (self._wakes_at is None or at < self._wakes_at)
+        if is_sooner or self._machine.is_over:
+            self._wake.set()
 
-    def _deadline_passed(self) -> None:
-        words = f"the run's deadline of {self._options.timeouts.run:g} s has passed"
-        self._claimed().conductor.stop(StopReason(Cause.DEADLINE, words))
-        self._give_up_all(Ending(status=Status.TIMEOUT, failure=Failure(ErrorKind.TIMEOUT, Phase.RUN, words)))
+    def _perform(self, command: MachineCommand) -> None:  # noqa: C901, PLR0912 - one case for each command
+        match command:
+            case Start():
+                self._start_task(self._attempt(command), name=command.host.name)
+            case ReportResult(host):
+                self._emitter.result(self._ended[host.name].result)
+            case FinishHost(host):
+                ended = self._ended[host.name]
+                self._emitter.host_finished(
+                    ended.result,
+                    stdout_bytes=ended.stdout_bytes,
+                    stderr_bytes=ended.stderr_bytes,
+                    close_seconds=ended.close_seconds,
+                )
+                del self._ended[host.name]
+            case Prefetch(hosts):
+                for host in hosts:
+                    self._claimed().connectors.prefetch(host)
+            case ReportNotRun(host):
+                never = HostResult(host=host, status=Status.NOT_RUN, attempts=0)
+                self._emitter.result(never)
+                self._emitter.host_finished(never)
+            case ReleaseBarrier():
+                self._released.set()
+            case RunGate() | AskUser():
+                self._start_task(self._decide(command), name="between batches")
+            case CancelInterlude():
+                self._cancel_interlude()
+            case StopAttempts(status, failure):
+                self._stop.turn_on(Ending(status=status, failure=failure))
+                self._emitter.hurry()
+            case AbandonAttempts():
+                self._emitter.hurry(0.0)
+                self._stop.turn_final()
+                if self._claims is not None:
+                    self._claims.connectors.abandon()
+            case ShowMessage(text):
+                self._shared.warn(text)
+            case NoteInternalError():
+                self._emitter.internal_error()
+            case _:
+                assert_never(command)
 
-    def _give_up_all(self, ending: Ending) -> None:
-        """Give up the hosts in flight, and any that would still be started."""
-        if self._barrier is not None:
-            self._barrier.call_off()
-        self._stop.turn_on(ending)
-        self._emitter.hurry()
+    def _start_task(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Start a task of the run; what the task sets in its context, no other task sees."""
+        if self._tasks is None or self._context is None:
+            raise AssertionError("the run has not begun")
+        return self._tasks.create_task(coroutine, name=f"multirsh {name}", context=self._context.copy())
 
-    def _on_stopped(self, stop_reason: StopReason) -> None:
-        """Act on the fact that no more hosts are started."""
-        if stop_reason.cause is not Cause.STOP:  # the user or program that stopped the run knows
-            self._shared.warn(stop_reason.message)
-        if stop_reason.cause is Cause.ERROR:
-            self._emitter.internal_error()
-        if self._barrier is not None and not self._barrier.is_released:
-            # The command is for all hosts that can be reached, or for none.
-            self._give_up_all(STOPPED)
+    async def _attempt(self, start: Start) -> None:
+        """Make one attempt at a host: open, run, close. Each step is an event for the machine."""
+        host = start.host
+        attempt = HostAttempt(host, start.attempt, self._emitter)
+        connectors = self._claimed().connectors
+        connection: Connection | None = None
+        try:
+            check_room(HOST_BYTES)
+            connection = connectors.connector_for(host).connection(host)
+            recorded = self._emitter.host_started(host, start.attempt)
+            ending = await attempt.run(
+                connection,
+                self._work.work_for(Assignment(host, self._places[host.name], self.id)),
+                timeouts=self._options.timeouts,
+                stop=self._stop,
+                hop_passed=lambda: self._feed(HopPassed(host)),
+                logged_in=lambda: self._logged_in(host, recorded),
+                sudo_password=self._work.sudo_password,
+            )
+        except MemoryError:
+            relieve()
+            ending = Ending(status=Status.LOCAL, failure=no_memory(Phase.RUN))
+        finally:
+            if connection is not None:
+                with_reserve(connection.close)
+                self._emitter.stream.forget(connection)
+        with_reserve(attempt.end, ending)
+        self._ended[host.name] = attempt
+        is_stale = (
+            connection is not None and not self._machine.is_stopping and connectors.is_stale(connection)
+        )
+        self._feed(AttemptEnded(host, ending.status, ending.failure, is_stale))
+        await attempt.closed()
+        self._feed(SocketClosed(host, start.attempt))
 
-    def _ended(self, result: HostResult) -> None:
-        """Act on a host's result: the barrier, fail-fast and the batch may depend on it."""
-        conductor = self._claimed().conductor
-        if self._barrier is not None:
-            self._barrier.fail(result.host.name)
-        if self._options.fail_fast and result.status not in NO_FAILURE:
-            conductor.stop(StopReason(Cause.FAIL_FAST, f"{result.host.name} has failed (--fail-fast)"))
-            self._give_up_all(STOPPED)
-        conductor.ended(result.status)
+    async def _logged_in(self, host: Host, recorded: Future[None] | None) -> None:
+        """A login is done: hold the host until its command may be sent."""
+        self._feed(LoggedIn(host))
+        # No record forgets a host that may have run its command.
+        await durable(recorded, self._hooks.journal)
+        if self._machine.is_barrier_closed:
+            self._feed(BarrierReached(host))
+            await self._released.wait()
+            self._feed(BarrierLeft(host))
 
-    def _wake(self) -> None:
-        self._claimed().conductor.wake()
+    async def _decide(self, command: RunGate | AskUser) -> None:
+        """Have the gate, or the user, decide whether the run goes on."""
+        event: MachineEvent = InterludeFailed("it was cancelled")
+        self._interlude = task = asyncio.current_task()
+        try:
+            if self._machine.step is not Step.CANCELLING:
+                event = await self._decision(command)
+        except asyncio.CancelledError:
+            is_cancelled = task is not None and task.cancelling() > 0
+            if is_cancelled and self._machine.step is not Step.CANCELLING:
+                raise  # the whole run is cancelled
+        except (MultirshError, OSError) as error:
+            event = InterludeFailed(str(error))
+        except Exception as error:
+            logger.exception("between batches: %s", type(command).__name__)
+            event = InterludeFailed(f"{type(error).__name__}: {error}")
+        self._interlude = None
+        self._feed(event)
+
+    def _cancel_interlude(self) -> None:
+        """Cancel the gate or the question, once more if it was cancelled before."""
+        interlude = self._interlude
+        if interlude is None:
+            return
+        if interlude.cancelling():
+            # Later, since a task that is cancelled twice at once notices it once.
+            asyncio.get_running_loop().call_soon(interlude.cancel)
+        else:
+            interlude.cancel()
+
+    async def _decision(self, command: RunGate | AskUser) -> GateEnded | Answered:
+        # What a batch has written stands above the question whether the next may start.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READER_PATIENCE_S):
+                await self._emitter.stream.read_up()
+        gate, prompt = self._hooks.gate, self._hooks.prompt
+        match command:
+            case RunGate(batch, hosts) if gate is not None:
+                return GateEnded(await gate(batch, hosts))
+            case AskUser(question) if prompt is not None:
+                return Answered(await prompt(question))
+            case _:
+                raise AssertionError(f"there is nothing to perform {command} with")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from multirsh.model import ClosedBy, SourcePort
 from multirsh.ports.ledger import EVERY_PORT, Ledger, PortBudget
-from multirsh.ports.reserved import ANYBODY, RESERVED_PORTS, parse_blacklist
+from multirsh.ports.reserved import ANYWHERE, RESERVED_PORTS, parse_blacklist
 from multirsh.ports.socket_table import read_table
 from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket
 from multirsh.ports.sysctls import KernelPorts, read_kernel_ports
@@ -31,7 +31,7 @@ LONGEST_POLL_SECONDS: Final = 1.0
 programs release ports without notice. The time doubles after each reading in vain."""
 
 BETWEEN_READS_SECONDS: Final = 0.02
-"""A route's sockets, or the reserved ports', are not read again sooner."""
+"""The sockets of a route, or of the reserved ports, are not read again sooner."""
 
 READS_REST: Final = 10
 """The table is not read again until this many times the duration of the last reading has passed."""
@@ -45,7 +45,7 @@ class ReadTable(Protocol):
     def __call__(
         self, *, towards: Collection[Endpoint] | None = None, local_ports: range | None = None
     ) -> Sequence[TcpSocket] | None:
-        """All sockets, or only some; ``None`` where they are not known."""
+        """Return all sockets, or those selected; ``None`` if they are not known."""
 
 
 @dataclass(slots=True, order=True)
@@ -54,12 +54,12 @@ class _Waiter:
 
     Attributes:
         turn: Its place in the order of requests; lower is earlier.
-        told: Called when it begins to wait, and at the head of the line with each estimate.
+        on_estimate: Called when it begins to wait, and with each new estimate when it is first in line.
         lease: The lease that it waits for; cancelled if it has given up and not yet left the line.
     """
 
     turn: int
-    told: Callable[[float | None], None] = field(compare=False)
+    on_estimate: Callable[[float | None], None] = field(compare=False)
     lease: asyncio.Future[Lease] = field(compare=False)
 
 
@@ -92,7 +92,7 @@ class PortAllocator:
             budget: How many ports may be used towards one destination.
             blacklist: The file of reserved ports that are not to be taken.
             kernel: This network namespace's settings; ``None`` to read them now.
-            read_table: How the kernel is asked for its sockets.
+            read_table: Reads the kernel's sockets.
         """
         self._ledger = Ledger(
             kernel or read_kernel_ports(), budget=budget, reserved=lambda: _reserved_ports(blacklist)
@@ -120,8 +120,8 @@ class PortAllocator:
         """Lease a port now, if one is free and no earlier request waits for one like it.
 
         Args:
-            route: From where to where; to ``ANYBODY`` for a listener.
-            source_port: From which pool.
+            route: The source and the destination, which is ``ANYWHERE`` for a listener.
+            source_port: The pool of the port.
             turn: The place of the request; a request that was refused is repeated with the same one.
         """
         pool = _Pool(route, source_port)
@@ -131,25 +131,25 @@ class PortAllocator:
         return answer if isinstance(answer, Lease) else None
 
     async def wait_for_lease(
-        self, route: Route, source_port: SourcePort, *, turn: int, told: Callable[[float | None], None]
+        self, route: Route, source_port: SourcePort, *, turn: int, on_estimate: Callable[[float | None], None]
     ) -> Lease:
         """Wait for a port, in turn.
 
         Args:
-            route: From where to where.
-            source_port: From which pool.
-            turn: As for ``lease``, which had none.
-            told: Called where there is none at once, and with later estimates: when there will be one, on
-                the loop's clock; ``None`` where that is not known.
+            route: The source and the destination.
+            source_port: The pool of the port.
+            turn: The turn that was given to ``lease``, which returned ``None``.
+            on_estimate: Called if no port is free at once, and with each later estimate of when one will be
+                free, on the loop's clock; ``None`` if that is not known.
         """
         pool = _Pool(route, source_port)
-        waiter = _Waiter(turn, told, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(turn, on_estimate, asyncio.get_running_loop().create_future())
         line = self._lines.setdefault(pool, _Line())
         bisect.insort(line.waiters, waiter)
         self._serve(self._rivals(pool))
         try:
             if not waiter.lease.done() and line.head is not waiter:
-                told(line.until)
+                on_estimate(line.until)
             return await waiter.lease
         except asyncio.CancelledError:
             if waiter.lease.done() and not waiter.lease.cancelled():
@@ -166,7 +166,7 @@ class PortAllocator:
         """Note that a connection is open, and the port it has got."""
         self._ledger.connected(lease, port)
         if lease.port is None:
-            self._serve(self._rivals(_pool_of(lease)))  # after a refusal one has tried, and the others waited
+            self._serve(self._rivals(_pool_of(lease)))  # one tried after a refusal, the others waited
 
     def give_back(self, lease: Lease, closed_by: ClosedBy | None) -> None:
         """Note that the socket is closed, and which end closed first; ``None`` if there was no connection."""
@@ -184,7 +184,7 @@ class PortAllocator:
         if self._at_start and (rows := self._at_start.pop(_subject(pool), None)):
             self._ledger.correct(pool.route, pool.source_port, rows, self._started_at)
         if pool.source_port is SourcePort.EPHEMERAL and self._ledger.is_low(pool.route, _now()):
-            # Not after the lease: while that has no socket, it would be taken for one of the rows.
+            # Not after the lease: as long as that has no socket, one of the rows would be taken for it.
             self._correct([pool])
         answer = self._request(pool)
         if isinstance(answer, Busy) and self._correct([pool]):
@@ -192,7 +192,7 @@ class PortAllocator:
         return answer
 
     def _request(self, pool: _Pool) -> Lease | Busy:
-        if pool.route.remote == ANYBODY:
+        if pool.route.remote == ANYWHERE:
             return self._ledger.request_listener(pool.route.source, _now())
         return self._ledger.request(pool.route, pool.source_port, _now())
 
@@ -227,7 +227,7 @@ class PortAllocator:
                 answer = self._request(pool)
                 if isinstance(answer, Busy):
                     line.until = answer.until
-                    first.told(answer.until)
+                    first.on_estimate(answer.until)
                     self._wake_at(answer.until)
                     continue
                 self._poll_seconds = FIRST_POLL_SECONDS
@@ -237,7 +237,7 @@ class PortAllocator:
                 heapq.heappush(heads, (line.head.turn, pool))
 
     def _wake_at(self, when: float | None) -> None:
-        """Look again at ``when``, and in any case soon: what other programs hold ends unannounced."""
+        """Read the table again at ``when``, or sooner: other programs release ports without notice."""
         loop = asyncio.get_running_loop()
         soonest = loop.time() + self._poll_seconds
         if when is not None:
@@ -254,7 +254,7 @@ class PortAllocator:
         self._correct(self._lines)
         self._serve(list(self._lines))
 
-    # Asking the kernel.
+    # Reading the kernel's table.
 
     def _look_once(self) -> None:
         """Read the whole table before the first lease."""
@@ -268,9 +268,9 @@ class PortAllocator:
                 self._at_start.setdefault(_NOWHERE, []).append(row)
 
     def _correct(self, pools: Iterable[_Pool]) -> bool:
-        """Believe the kernel's table of ``pools``, as far as it was not read just now.
+        """Correct ``pools`` by the kernel's table, unless it was read just now.
 
-        One reading does for all routes, and one for the reserved ports.
+        One reading serves all routes, and one the reserved ports.
 
         Returns:
             Whether it was read.
@@ -311,7 +311,7 @@ class PortAllocator:
 
 
 class _Pool(NamedTuple):
-    """What a waiter waits for: a port of one kind, for one route."""
+    """A kind of port on one route, for which connections wait."""
 
     route: Route
     source_port: SourcePort
@@ -330,12 +330,12 @@ def _pool_of(lease: Lease) -> _Pool:
 
 
 def _subject(pool: _Pool) -> Route:
-    """What is corrected for ``pool``."""
+    """Return the route under which ``pool`` is corrected."""
     return _NOWHERE if pool.source_port is SourcePort.RESERVED else pool.route
 
 
 def _reserved_ports(blacklist: Path) -> list[int]:
-    """Return the reserved ports that the file of ports to spare, where there is one, does not name."""
+    """Return the reserved ports that are not in the blacklist, if there is one."""
     try:
         spared = parse_blacklist(blacklist.read_text(encoding="utf-8", errors="replace"))
     except OSError:

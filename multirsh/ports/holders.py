@@ -1,11 +1,10 @@
-"""Who holds a TCP socket: from its inode to the processes with a descriptor of it.
+"""Finds the processes that hold TCP sockets, by the inodes of the sockets.
 
-One pass over ``/proc/PID/fd`` for any number of sockets. What we may not look
-into, and what is hidden from us, is told, so that "nobody holds it" is only
-said where it is known. Not to be found in any case are sockets that the
-kernel holds itself (NFS, for one), that travel in a message between
-processes, or whose holder is in a container whose processes are not ours to
-see.
+One pass over ``/proc/PID/fd`` serves any number of sockets. The result says
+which processes could not be read and whether others are hidden, so a socket is
+only called unheld if that is certain. Three kinds of sockets are never found:
+those that the kernel holds itself (NFS, for one), those in a message between
+processes, and those of processes in a container that is not visible from here.
 
 Sources: proc(5) (``/proc/PID/fd``, ``hidepid``), net/ipv4/inet_diag.c.
 """
@@ -25,10 +24,10 @@ class Process:
     """A process that holds a socket.
 
     Attributes:
-        pid: As we see it.
-        program: The kernel's short name of it, 15 bytes at the most (``/proc/PID/comm``).
-        argv: Its command line, as it may have changed it; empty where there is none to be seen.
-        user: The name of the user it acts as, or the number where there is no name; empty where unknown.
+        pid: The process id in this process's namespace.
+        program: The kernel's short name of the program, 15 bytes at most (``/proc/PID/comm``).
+        argv: The command line, which the process may have changed; empty if it cannot be read.
+        user: The name of its effective user, or the number if there is no name; empty if it is unknown.
     """
 
     pid: int
@@ -39,15 +38,15 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """What one pass over the processes found.
+    """The result of one pass over the processes.
 
     Attributes:
-        by_inode: The processes by the socket's inode, in the order of pids. An inode that no process we
-            can see holds is not in it.
-        unseen: Processes whose descriptors we may not read: those of others, unless we are root with all
-            of root's capabilities (a container's root may not have them).
-        are_others_hidden: Whether /proc does not even show all processes (mounted with hidepid), or is
-            not there.
+        by_inode: The processes by the inode of the socket, in the order of their ids. An inode that no
+            visible process holds is absent.
+        unseen: The number of processes whose descriptors this user may not read. Only root with all its
+            capabilities may read those of other users; root of a container may lack them.
+        are_others_hidden: Whether /proc does not show all processes (it is mounted with hidepid), or is
+            absent.
     """
 
     by_inode: Mapping[int, Sequence[Process]]
@@ -56,16 +55,16 @@ class Holders:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every process was looked into: then what has no holder here has none."""
+        """Whether every process was read: if so, a socket without a holder here has none."""
         return not self.unseen and not self.are_others_hidden
 
 
 def find_holders(inodes: Collection[int], proc: Path = PROC) -> Holders:
-    """Look for the processes that hold these sockets.
+    """Find the processes that hold some sockets.
 
     Args:
-        inodes: Of the sockets, as ``TcpSocket.inode`` has them; 0, which is nobody's, is passed over.
-        proc: Where procfs is mounted.
+        inodes: The inodes of the sockets, as in ``TcpSocket.inode``; 0, which means no process, is ignored.
+        proc: The mount point of procfs.
     """
     links = {f"socket:[{inode}]": inode for inode in inodes if inode}
     found: dict[int, list[Process]] = {}
@@ -93,10 +92,10 @@ def _pids(proc: Path) -> Iterator[int]:
 
 
 def _links(folder: Path) -> Iterable[str]:
-    """Where a process's descriptors lead; those that close meanwhile, and the process that ends, are none.
+    """Yield the targets of a process's descriptors, without those that are closed meanwhile.
 
     Raises:
-        PermissionError: They are not ours to see.
+        PermissionError: This user may not read them.
     """
     try:
         descriptors = list(folder.iterdir())
@@ -110,7 +109,7 @@ def _links(folder: Path) -> Iterable[str]:
 
 
 def _describe(proc: Path, pid: int) -> Process:
-    """Name a process; one that ends meanwhile keeps its number."""
+    """Describe a process; of one that ends meanwhile, only the id is known."""
     folder = proc / str(pid)
     words = _read(folder / "cmdline").split("\0")
     return Process(
@@ -129,7 +128,7 @@ def _read(path: Path) -> str:
 
 
 def _user(status: str) -> str:
-    """The effective user of ``/proc/PID/status``: ``Uid:`` real, effective, saved, file system."""
+    """Return the effective user, the second of four in the line ``Uid:`` of ``/proc/PID/status``."""
     for line in status.splitlines():
         if line.startswith("Uid:"):
             uid = int(line.split()[2])

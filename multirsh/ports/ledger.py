@@ -1,10 +1,10 @@
 """The ledger of local ports: which are held, which the kernel still keeps and until when, which are free.
 
-It *predicts*, from which end closed first; ``correct`` replaces the prediction by the kernel's table. It has
-two pools with the same verbs. Reserved ports are chosen here (``ports.reserved``). Ephemeral ports are chosen
-by the kernel when a connection is made, and a port is unique to a 4-tuple: what can run out is the ports of
-*one route*, a source address and a destination. So they are counted by route, and 30,000 hosts do not need
-30,000 ports.
+It *predicts* that from which end closed first; ``correct`` replaces the prediction by the kernel's table. It
+has two pools with the same methods. Reserved ports are chosen here (``ports.reserved``). Ephemeral ports are
+chosen by the kernel when a connection is made, and a port is unique to a 4-tuple: what can run out is the
+ports of *one route*, a source address and a destination. So they are counted by route, and 30,000 hosts do
+not need 30,000 ports.
 
 Pure: no socket, no clock. ``ports.allocator`` is the shell around it.
 """
@@ -33,10 +33,10 @@ TIME_WAIT_SECONDS: Final = 60.0
 
 FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 1.0
-"""When to try again where nothing says when a port will be free; each refusal doubles it."""
+"""Bounds of the time before the next attempt if it is unknown when a port will be free; it doubles."""
 
 FORGOTTEN_SECONDS: Final = 60.0
-"""Seconds after which a route that no request has named is forgotten; the kernel's table still has it."""
+"""Seconds after which an unused route is forgotten; the kernel's table still has it."""
 
 LOW_SHARE: Final = 0.1
 """A route with less than this share of its ports left is running low."""
@@ -49,11 +49,11 @@ class PortBudget:
     The rest is left to other programs.
 
     Attributes:
-        count: Ports, 1 or more; ``None`` for no such bound.
-        share: Of the pool, above 0 and up to 1.
+        count: The number of ports, 1 or more; ``None`` for no such limit.
+        share: The share of the pool, above 0 and up to 1.
 
     Raises:
-        UsageError: A figure that cannot be meant.
+        UsageError: A value is out of range.
     """
 
     count: int | None = None
@@ -62,7 +62,7 @@ class PortBudget:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.count is not None and self.count < 1:
-            raise UsageError(f"a budget of {self.count} local ports would connect to nothing", hint=_HINT)
+            raise UsageError(f"a budget of {self.count} local ports allows no connection", hint=_HINT)
         if not 0 < self.share <= 1:
             raise UsageError(f"{self.share:.0%} of the local ports cannot be used", hint=_HINT)
 
@@ -75,16 +75,16 @@ class PortBudget:
         """
         digits = text.removesuffix("%")
         if not _DIGITS.fullmatch(digits):
-            raise UsageError(f"{text!r} is no number of local ports", hint=_HINT)
+            raise UsageError(f"{text!r} is not a number of local ports", hint=_HINT)
         return cls(count=int(digits)) if digits == text else cls(share=int(digits) / 100)
 
     def __str__(self) -> str:
         return f"{self.share:.0%}" if self.count is None else str(self.count)
 
     def of(self, pool: int) -> int:
-        """How many of ``pool`` ports may be used: at least one, if there is one."""
+        """Return how many of ``pool`` ports may be used: at least one, unless there is none."""
         allowed = pool if self.count is None else min(pool, self.count)
-        # Rounded before it is cut off: 100 times 0.29 is 28.999999999999996.
+        # It is rounded before it is truncated: 100 times 0.29 is 28.999999999999996.
         return min(allowed, max(1, int(round(pool * self.share, 6))))
 
 
@@ -127,10 +127,10 @@ class Ledger:
 
     @property
     def window(self) -> range | None:
-        """The part of the ephemeral range that is ours to use; ``None`` for the whole of it.
+        """The part of the ephemeral range that may be used; ``None`` for the whole range.
 
-        A part and not only a number: several runs at once with the same budget then use the same part, and
-        the rest stays free for others.
+        It is a fixed part and not only a number, so that several runs at once with the same budget use the
+        same part, and the rest stays free for other programs.
         """
         return None if len(self._window) == len(self._kernel.ephemeral) else self._window
 
@@ -138,12 +138,12 @@ class Ledger:
         """Request a port.
 
         Args:
-            route: From where to where.
-            source_port: From which pool.
-            now: Monotonic time, in seconds; so in all calls.
+            route: The source and the destination.
+            source_port: The pool of the port.
+            now: The monotonic time, in seconds, as in all calls.
 
         Returns:
-            A lease, which must be given back or reported refused; or when to ask again.
+            A lease, which must be given back or reported as refused; or when to request again.
         """
         if source_port is SourcePort.RESERVED:
             return self._reserved.request(route, now)
@@ -167,16 +167,16 @@ class Ledger:
     def give_back(self, lease: Lease, closed_by: ClosedBy | None, now: float) -> None:
         """Note that the local socket is closed.
 
-        A port whose connection the remote closed first is free as soon as our own FIN is acknowledged; a
-        reset leaves nothing; but what we closed first stays in TIME_WAIT.
+        If the remote closed first, the port is free as soon as the FIN of this end is acknowledged. A reset
+        leaves nothing. A connection that this end closed first stays in TIME_WAIT.
 
         Args:
-            lease: As it was handed out; once only.
+            lease: The lease; it can be given back once.
             closed_by: The end whose FIN came first; ``None`` if there was no connection.
-            now: Monotonic time, in seconds.
+            now: The monotonic time, in seconds.
 
         Raises:
-            KeyError: The lease is not out: a bug, which would spoil every later count.
+            KeyError: The lease is not in use, which is a bug: every later count would be wrong.
         """
         is_kept = closed_by is ClosedBy.LOCAL
         if lease.port is None:
@@ -190,8 +190,8 @@ class Ledger:
         """Take back a lease that the kernel did not grant.
 
         Args:
-            lease: As it was handed out.
-            now: Monotonic time, in seconds.
+            lease: The lease.
+            now: The monotonic time, in seconds.
             four_tuple: Whether connect(2) refused it, and not bind(2).
         """
         if lease.port is None:
@@ -200,12 +200,12 @@ class Ledger:
             self._reserved.refused(lease, now, four_tuple=four_tuple)
 
     def correct(self, route: Route, source_port: SourcePort, rows: Iterable[TcpSocket], now: float) -> None:
-        """Believe the kernel.
+        """Replace the prediction by the kernel's table.
 
         Args:
-            route: Whose ephemeral ports are corrected; reserved ports are corrected all together.
-            source_port: Which pool.
-            rows: The kernel's table: at least the route's sockets, or those with a reserved local port.
+            route: The route whose ephemeral ports are corrected; reserved ports are corrected all together.
+            source_port: The pool.
+            rows: The kernel's table: at least the sockets of the route, or those with a reserved local port.
             now: When it was read.
         """
         if source_port is SourcePort.RESERVED:
@@ -229,13 +229,14 @@ class Ledger:
         return self._ephemeral.is_low(route, now)
 
     def routes(self) -> int:
-        """How many routes something is known of."""
+        """Return the number of routes in the ledger."""
         return self._ephemeral.routes() + self._reserved.routes()
 
     def _time_wait(self, route: Route) -> float:
-        """After how many seconds connect(2) may choose a port that is in TIME_WAIT.
+        """Return after how many seconds connect(2) may choose a port that is in TIME_WAIT.
 
-        Of ephemeral ports only: bind(2) of a certain port, as of a reserved one, heeds no tcp_tw_reuse.
+        This holds for ephemeral ports only: bind(2) to a certain port, such as a reserved one, ignores
+        tcp_tw_reuse.
 
         Source: ``tcp_twsk_unique`` in net/ipv4/tcp_ipv4.c; ``tcp_tw_reuse`` in ip-sysctl.rst.
         """
@@ -250,7 +251,7 @@ _REUSE_ON_LOOPBACK: Final = 2
 
 
 def _window(kernel: KernelPorts, budget: PortBudget) -> range:
-    """The end of the ephemeral range that holds as many usable ports as the budget allows."""
+    """Return the end of the ephemeral range that has as many usable ports as the budget allows."""
     whole = kernel.ephemeral
     usable = [port for port in whole if port not in kernel.reserved_by_admin]
     wanted = budget.of(len(usable))
@@ -270,17 +271,17 @@ def _is_loopback(address: str) -> bool:
 
 @dataclass(slots=True)
 class _RouteUse:
-    """What is known of one route.
+    """The known use of one route.
 
     Attributes:
-        held: Leases that are out, with their ports as far as the kernel has chosen them.
-        kept: Ports that the kernel keeps and no lease holds, with the end of it; ``None`` where
-            that is not known, as of another program's connection.
-        ends: The known ends, soonest first; entries that ``kept`` contradicts are dead.
-        retry_at: After a refusal that the counts do not explain: when to believe them again.
-        retry_seconds: How long that takes next time.
-        corrected_at: When the kernel's table was last believed.
-        is_queued: Whether it will be looked at for what is to be forgotten.
+        held: The leases in use, with their ports as far as the kernel has chosen them.
+        kept: The ports that the kernel keeps and no lease holds, with the time when it releases them;
+            ``None`` if that is not known, as for a connection of another program.
+        ends: The known times of release, soonest first; entries that ``kept`` contradicts are outdated.
+        retry_at: After a refusal that the counts do not explain: when to trust them again.
+        retry_seconds: How long to wait after the next such refusal.
+        corrected_at: When the route was last corrected by the kernel's table.
+        is_queued: Whether the route is queued to have outdated entries removed.
     """
 
     held: dict[Lease, int | None] = field(default_factory=dict)
@@ -303,7 +304,7 @@ class _RouteUse:
                 del self.kept[end[1]]
 
     def forget(self, now: float) -> None:
-        """Drop what is over, or so old that it says nothing any more."""
+        """Drop entries that are outdated, or too old to be reliable."""
         self.expire(now)
         if self.corrected_at <= now - FORGOTTEN_SECONDS:
             self.kept = {port: until for port, until in self.kept.items() if until is not None}
@@ -315,7 +316,7 @@ class _RouteUse:
 
     @property
     def has_memories(self) -> bool:
-        """Whether anything is known but the leases that are out."""
+        """Whether anything but the leases in use is known."""
         return bool(self.kept) or self.retry_at is not None
 
 
@@ -326,7 +327,7 @@ class EphemeralPool:
         """Begin with nothing in use.
 
         Args:
-            ports: How many there are to choose from, for each route.
+            ports: How many ports the kernel can choose from, for each route.
         """
         self._ports = ports
         self._uses: dict[Route, _RouteUse] = {}
@@ -352,10 +353,10 @@ class EphemeralPool:
         return lease
 
     def connected(self, lease: Lease, port: int) -> None:
-        """Note which port the kernel chose: the counts are right, or right again.
+        """Note which port the kernel chose, which shows that the counts are right.
 
         Raises:
-            KeyError: It is not out.
+            KeyError: The lease is not in use.
         """
         use = self._uses[lease.route]
         if lease not in use.held:
@@ -365,15 +366,15 @@ class EphemeralPool:
         use.retry_at, use.retry_seconds = None, FIRST_RETRY_SECONDS
 
     def give_back(self, lease: Lease, now: float, *, until: float | None) -> None:
-        """Note that a lease is over.
+        """Note that a lease has ended.
 
         Args:
-            lease: One that is out.
+            lease: A lease in use.
             now: The time.
-            until: When the kernel lets go of the port, where it still keeps it; ``None`` where it does not.
+            until: When the kernel releases the port; ``None`` if it has done so.
 
         Raises:
-            KeyError: It is not out.
+            KeyError: The lease is not in use.
         """
         use = self._uses[lease.route]
         port = use.held.pop(lease)
@@ -385,7 +386,7 @@ class EphemeralPool:
         """Take back a lease for which the kernel had no port, whatever the counts say.
 
         Raises:
-            KeyError: It is not out.
+            KeyError: The lease is not in use.
         """
         use = self._uses[lease.route]
         del use.held[lease]
@@ -394,19 +395,19 @@ class EphemeralPool:
         self._file(lease.route, use, now)
 
     def correct(self, route: Route, rows: Iterable[TcpSocket], now: float) -> None:
-        """Believe the kernel.
+        """Replace the prediction of a route by the kernel's table.
 
         Args:
-            route: Which route.
-            rows: All of its sockets with a port of this pool.
+            route: The route.
+            rows: All sockets of the route with a port of this pool.
             now: When they were read.
         """
         use = self._uses.get(route) or _RouteUse()
         ours = set(use.held.values())
-        # Some leases are in the kernel's hands and have no port that we know of: a row may be theirs.
+        # Some leases are connecting, and their ports are not known yet: a row may be theirs.
         unknown = sum(port is None for port in use.held.values())
-        # The kernel's timer may be late: a row whose time is over counts once more only for as long as we
-        # would have waited anyway. From each reading anew, it would never be over.
+        # The kernel's timer may be late: a row whose time is over counts only until the time of the next
+        # retry. If it counted anew with each reading, it would never end.
         not_before = now if use.retry_at is None else max(now, use.retry_at)
         use.kept.clear()
         use.ends.clear()
@@ -433,14 +434,14 @@ class EphemeralPool:
         return self._free(use) <= LOW_SHARE * self._ports
 
     def routes(self) -> int:
-        """How many routes something is known of; for tests."""
+        """Return the number of routes in the pool; for tests."""
         return len(self._uses)
 
     def _free(self, use: _RouteUse) -> int:
         return self._ports - len(use.held) - len(use.kept)
 
     def _file(self, route: Route, use: _RouteUse, now: float) -> None:
-        """Keep what is known of ``route``, if anything is, and see to it that it is forgotten in time."""
+        """Store the use of ``route`` unless it is empty, and queue it to be cleaned up in time."""
         if use.held or use.has_memories or use.is_queued:
             self._uses[route] = use
         else:
@@ -450,7 +451,7 @@ class EphemeralPool:
             self._queue.append((now + FORGOTTEN_SECONDS, route))
 
     def _forget(self, now: float) -> None:
-        """Drop what is over, so that a fleet kept open for days stays small."""
+        """Drop outdated entries, so that the memory of a fleet that is open for days stays small."""
         while self._queue and self._queue[0][0] <= now:
             _, route = self._queue.popleft()
             use = self._uses[route]

@@ -1,17 +1,18 @@
 """Reserved ports, 512-1023: which one to bind for which destination.
 
-Here we choose the port ourselves (rresvport(3)), from 1023 down and round
-again, so that each rests as long as can be. Two ways to bind:
+The kernel does not choose them, so this module does (rresvport(3)): from 1023
+down and round again, so that each port rests as long as possible. There are
+two ways to bind:
 
-* *shared*, with SO_REUSEADDR: sockets that all have it may use one port
+* *shared*, with SO_REUSEADDR: sockets that all have it can use one port
   towards different destinations, so that 512 ports serve thousands of hosts
-  at once. But with it, and TCP timestamps, the kernel lets a 4-tuple be
-  reused that it still keeps (``tcp_twsk_unique``, net/ipv4/tcp_ipv4.c);
-* *alone*, without: bind(2) then refuses a port on which anything is left
+  at once. But with it, and with TCP timestamps, the kernel allows the reuse of
+  a 4-tuple that it still keeps (``tcp_twsk_unique``, net/ipv4/tcp_ipv4.c);
+* *alone*, without it: bind(2) then refuses a port that any socket still has
   (``inet_bind_conflict``, net/ipv4/inet_connection_sock.c).
 
-So a port is shared towards a destination it has not just been to, and bound
-alone towards one it has.
+So a port is bound alone towards a destination that it was used for lately, and
+shared towards any other.
 
 Pure: no socket, no clock.
 """
@@ -28,29 +29,29 @@ from typing import Final, NamedTuple
 from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket, TcpState
 
 RESERVED_PORTS: Final = range(1023, 511, -1)
-"""IPPORT_RESERVED - 1 down to IPPORT_RESERVED / 2: what rshd(8) takes for a client's port (RFC 1282)."""
+"""IPPORT_RESERVED - 1 down to IPPORT_RESERVED / 2: the ports that rshd(8) accepts clients from (RFC 1282)."""
 
 REST_SECONDS: Final = 67.5
-"""How long a port is bound alone after it was somewhere: TIME_WAIT's minute, and the eighth of it by which
-the kernel's timers may be late (kernel/time/timer.c)."""
+"""How long a port is bound alone after its use: the minute of TIME_WAIT, and the eighth of it by which the
+kernel's timers may be late (kernel/time/timer.c)."""
 
 FIRST_RETRY_SECONDS: Final = 0.05
 LONGEST_RETRY_SECONDS: Final = 1.0
 """Bounds of the time before a port that was refused for an unknown reason is tried again; it doubles."""
 
-ANYBODY: Final = Endpoint("", 0)
-"""The far end of a listener's route."""
+ANYWHERE: Final = Endpoint("", 0)
+"""The destination of a listener's route."""
 
 _LONG_AGO: Final = -math.inf
 _NOT_KNOWN: Final = math.inf
 
 
 class _Visit(NamedTuple):
-    """A port was towards a destination.
+    """A past use of a port towards a destination.
 
     Attributes:
-        kept_until: The kernel is known to keep the 4-tuple until then.
-        rest_until: It may keep it until then: by a late timer, or because TIME_WAIT was yet to begin.
+        kept_until: Until when the kernel is known to keep the 4-tuple.
+        rest_until: Until when the kernel may keep it: its timer may be late, or TIME_WAIT began later.
     """
 
     kept_until: float
@@ -59,13 +60,13 @@ class _Visit(NamedTuple):
 
 @dataclass(slots=True)
 class _ReservedUse:
-    """What is known of one route.
+    """The known use of one route.
 
     Attributes:
-        held: The ports of leases that are out, with their number: a peer that resets and comes back to our
-            listener may be there twice for a moment.
-        visits: Where its ports have been before.
-        is_queued: Whether it will be looked at for visits that are over.
+        held: The number of leases in use by port: a peer that resets and connects to the listener again may
+            have two for a moment.
+        visits: The past uses by port.
+        is_queued: Whether the route is queued to have outdated visits removed.
     """
 
     held: dict[int, int] = field(default_factory=dict)
@@ -82,13 +83,13 @@ class _Port:
     """One port of the pool.
 
     Attributes:
-        held: By how many leases of connections.
-        alone: Whether the one that holds it does so without SO_REUSEADDR.
-        is_ours_to_listen: Whether a listener of ours holds it.
+        held: The number of leases of connections that hold it.
+        alone: Whether the connection that holds it has no SO_REUSEADDR.
+        is_ours_to_listen: Whether a listener of this pool holds it.
         is_listened_on: Whether another program listens on it, by the kernel's table.
-        blocked_until: The kernel has refused to bind it, even to be shared, and is not asked before.
-        left_until: Something is left on it: the kernel would refuse to bind it alone before.
-        retry_seconds: How long it is left alone after the next refusal.
+        blocked_until: Until when it is not tried, because the kernel refused to bind even a shared socket.
+        left_until: Until when the kernel would refuse to bind it alone, because a socket still has it.
+        retry_seconds: How long it is not tried after the next refusal.
     """
 
     held: int = 0
@@ -100,12 +101,12 @@ class _Port:
     retry_seconds: float = FIRST_RETRY_SECONDS
 
     def shared_at(self) -> float:
-        """When a socket with SO_REUSEADDR may have it, as far as is known."""
+        """Return when a socket with SO_REUSEADDR can bind it, as far as is known."""
         is_taken = self.alone or self.is_ours_to_listen or self.is_listened_on
         return _NOT_KNOWN if is_taken else self.blocked_until
 
     def free_at(self, visit: _Visit | None) -> float:
-        """When it may be had, one way or the other, towards a destination it has paid ``visit``."""
+        """Return when it can be bound, in either way, towards a destination with the past use ``visit``."""
         shared = self.shared_at()
         if visit is None:
             return shared
@@ -113,7 +114,7 @@ class _Port:
         return min(max(shared, visit.rest_until), alone)
 
     def refused(self, now: float, *, shared: bool) -> None:
-        """Leave it for a while. What was refused alone may still be had to be shared."""
+        """Do not try it for a while. A port that was refused alone may still be shared."""
         until = now + self.retry_seconds
         self.retry_seconds = min(2 * self.retry_seconds, LONGEST_RETRY_SECONDS)
         if shared:
@@ -122,22 +123,22 @@ class _Port:
             self.left_until = max(self.left_until, until)
 
     def unlearn(self, now: float) -> None:
-        """Forget what the kernel's table will tell anew."""
+        """Drop what the kernel's table will show again."""
         self.is_listened_on = False
         self.left_until = _LONG_AGO
         self.blocked_until = min(self.blocked_until, now + LONGEST_RETRY_SECONDS)
 
 
 class ReservedPool:
-    """The reserved ports of this machine, as far as they are ours to use."""
+    """The reserved ports of this machine that the fleet may use."""
 
     def __init__(self, ports: Sequence[int] = RESERVED_PORTS, *, limit: int | None = None) -> None:
         """Begin with nothing in use.
 
         Args:
-            ports: Which, in the order to take them.
-            limit: Only so many of them are touched: a port that we hold is lost to other programs,
-                whatever the destination.
+            ports: The ports, in the order to use them.
+            limit: How many of them may be used: no other program can use a port that is held here, whatever
+                its destination.
         """
         self._order = tuple(ports)[:limit]
         self._ports = {port: _Port() for port in self._order}
@@ -169,12 +170,12 @@ class ReservedPool:
         return _busy(free)
 
     def request_listener(self, source: str, now: float) -> Lease | Busy:
-        """Choose a port to listen on at the address ``source``: one that no lease holds."""
+        """Choose a port that no lease holds, to listen on at the address ``source``."""
         self._forget(now)
         for number in self._in_turn():
             port = self._ports[number]
             if not port.held and port.shared_at() <= now:
-                return self._lease(Route(source, ANYBODY), number, shared=True)
+                return self._lease(Route(source, ANYWHERE), number, shared=True)
         return _busy(port.shared_at() for port in self._ports.values() if not port.held)
 
     def adopt(self, route: Route, number: int) -> Lease:
@@ -184,22 +185,22 @@ class ReservedPool:
         return lease
 
     def granted(self, lease: Lease) -> None:
-        """Note that the kernel has let the port be bound."""
+        """Note that the kernel has bound the port."""
         port = self._ports.get(_number(lease))
         if port is not None:
             port.blocked_until, port.retry_seconds = _LONG_AGO, FIRST_RETRY_SECONDS
 
     def give_back(self, lease: Lease, now: float, *, was_open: bool, until: float | None) -> None:
-        """Note that a lease is over.
+        """Note that a lease has ended.
 
         Args:
-            lease: One that is out.
+            lease: A lease in use.
             now: The time.
             was_open: Whether there was a connection.
-            until: When the kernel lets go of the port, where it is known to keep it.
+            until: When the kernel releases the port; ``None`` if it is not known to keep it.
 
         Raises:
-            KeyError: It is not out.
+            KeyError: The lease is not in use.
         """
         number = self._release(lease)
         if not was_open:
@@ -216,13 +217,13 @@ class ReservedPool:
         """Take back a lease that the kernel did not grant.
 
         Args:
-            lease: One that is out.
+            lease: A lease in use.
             now: The time.
             four_tuple: Whether only this destination was refused (EADDRNOTAVAIL of connect(2)), and not the
                 port as such (EADDRINUSE of bind(2)).
 
         Raises:
-            KeyError: It is not out.
+            KeyError: The lease is not in use.
         """
         number = self._release(lease)
         port = self._ports.get(number)
@@ -233,10 +234,10 @@ class ReservedPool:
             port.refused(now, shared=lease.shared)
 
     def correct(self, rows: Iterable[TcpSocket], now: float) -> None:
-        """Believe the kernel.
+        """Replace what is known by the kernel's table.
 
         Args:
-            rows: All sockets of this machine whose local port is one of the pool's.
+            rows: All sockets of this machine whose local port is in the pool.
             now: When they were read.
         """
         for use in self._uses.values():
@@ -253,7 +254,7 @@ class ReservedPool:
                 self._queue.append((now + REST_SECONDS, route))
 
     def routes(self) -> int:
-        """How many routes something is known of; for tests."""
+        """Return the number of routes in the pool; for tests."""
         return len(self._uses)
 
     def _see(self, row: TcpSocket, now: float) -> None:
@@ -267,22 +268,22 @@ class ReservedPool:
         route = Route(row.local.address, row.remote)
         use = self._uses.get(route)
         is_ours = use is not None and number in use.held
-        if is_ours or row.remote.port == 0:  # the latter is merely bound
+        if is_ours or row.remote.port == 0:  # a socket without a remote port is merely bound
             return
-        # The kernel's timer may be late: not sooner than we would have asked again anyway. And what has no
-        # timer may come to TIME_WAIT yet.
+        # The kernel's timer may be late, so the port is kept at least until the next retry. A socket without
+        # a timer may still enter TIME_WAIT.
         left, rest = row.seconds_left, REST_SECONDS
         if left is None:
             left, rest = LONGEST_RETRY_SECONDS, 2 * REST_SECONDS
         end = now + max(left, port.retry_seconds)
         port.left_until = max(port.left_until, end)
         if row.seconds_left is not None and port.blocked_until > _LONG_AGO:
-            # It was refused, and not granted since: this is why.
+            # It was refused and not granted since, and this socket is the reason.
             port.blocked_until = max(port.blocked_until, end)
         self._note(route, number, _Visit(end, end + rest), now)
 
     def _in_turn(self) -> Iterator[int]:
-        """Every port, beginning where the last search ended."""
+        """Yield every port, beginning where the last search ended."""
         for place in range(self._next_place, self._next_place + len(self._order)):
             yield self._order[place % len(self._order)]
 
@@ -290,7 +291,7 @@ class ReservedPool:
         self._next_place = (self._places[number] + 1) % len(self._order)
         lease = Lease(route, port=number, shared=shared)
         port = self._ports[number]
-        if route.remote == ANYBODY:
+        if route.remote == ANYWHERE:
             port.is_ours_to_listen = True
             self._out.add(lease)
         else:
@@ -306,15 +307,15 @@ class ReservedPool:
             self._ports[number].held += 1
 
     def _release(self, lease: Lease) -> int:
-        """Take a lease back, whatever became of it.
+        """Take a lease back, and return its port.
 
         Raises:
-            KeyError: It is not out.
+            KeyError: The lease is not in use.
         """
         self._out.remove(lease)
         number = _number(lease)
         port = self._ports.get(number)
-        if lease.route.remote == ANYBODY:
+        if lease.route.remote == ANYWHERE:
             if port is not None:
                 port.is_ours_to_listen = False
             return number
@@ -337,7 +338,7 @@ class ReservedPool:
             self._queue.append((now + REST_SECONDS, route))
 
     def _forget(self, now: float) -> None:
-        """Drop what is over, so that a fleet kept open for days stays small."""
+        """Drop outdated entries, so that the memory of a fleet that is open for days stays small."""
         while self._queue and self._queue[0][0] <= now:
             _, route = self._queue.popleft()
             use = self._uses.get(route)
@@ -352,7 +353,7 @@ class ReservedPool:
 
 
 def parse_blacklist(text: str) -> frozenset[int]:
-    """Read /etc/bindresvport.blacklist: a port a line, ``#`` begins a comment; other lines mean nothing.
+    """Parse /etc/bindresvport.blacklist: one port a line; ``#`` begins a comment; other lines are ignored.
 
     Source: bindresvport.blacklist(5) of libtirpc and glibc's sunrpc.
     """
@@ -364,7 +365,7 @@ _PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 def _busy(free_at: Iterable[float]) -> Busy:
-    """Of ports that may be had then and then."""
+    """Return the time when the first port is free, from the times of all."""
     soonest = min(free_at, default=_NOT_KNOWN)
     return Busy(None if soonest == _NOT_KNOWN else soonest)
 

@@ -54,16 +54,16 @@ that first part, and the end itself is not known (``tcp_rcv_state_process``).
 
 BOUND_ONLY: Final = 1 << 13
 """Asks for sockets that are bound and neither listen nor connect (TCP_BOUND_INACTIVE, Linux 6.8); they are
-told as CLOSE."""
+reported as CLOSE."""
 
 MAX_FILTER: Final = 32
-"""Destinations that the kernel is asked to filter by, one comparison each; more are filtered here."""
+"""The most destinations that the kernel filters by, one comparison each; more are filtered here."""
 
 RECEIVE_BYTES: Final = 1 << 16
-"""Room for one datagram: the kernel fills 32 KiB at a time if there is room (net/netlink/af_netlink.c)."""
+"""The buffer for one datagram: the kernel fills up to 32 KiB at a time (net/netlink/af_netlink.c)."""
 
 TIMEOUT_S: Final = 5.0
-"""Seconds without an answer: the kernel's comes at once, that of a sandbox perhaps never."""
+"""Seconds to wait for an answer: the kernel answers at once, a sandbox perhaps never."""
 
 _MAX_ERRNO: Final = 4095
 _ALIGNMENT: Final = 4
@@ -75,7 +75,7 @@ _OPERATION: Final = struct.Struct("=BBH")
 _CONDITION: Final = struct.Struct("=BBxxi")
 _STATUS: Final = struct.Struct("=i")
 _ROW: Final = struct.Struct("=IH10x xBBxHH16s16s12xI8xII")
-"""A header's size and type; state, timer, ports, addresses, expiry, uid and inode of inet_diag_msg."""
+"""The size and type of a header; state, timer, ports, addresses, expiry, uid and inode of inet_diag_msg."""
 _HEADER_BYTES: Final = _HEADER.size
 _ROW_BYTES: Final = _ROW.size
 
@@ -115,8 +115,8 @@ def read_table(
             ``towards``, not beside it.
 
     Returns:
-        Those of IPv4, then those of IPv6; ``None`` where they are not known here: neither netlink nor
-        /proc tells them (not Linux, or a sandbox that has closed both).
+        Those of IPv4, then those of IPv6; ``None`` if neither netlink nor /proc shows them (another system,
+        or a sandbox without both).
     """
     for read in (dump, read_proc):
         try:
@@ -127,11 +127,11 @@ def read_table(
 
 
 class Replies(NamedTuple):
-    """What one datagram held.
+    """The content of one datagram.
 
     Attributes:
-        sockets: In the kernel's order.
-        is_last: Whether the dump ends with it.
+        sockets: The sockets, in the kernel's order.
+        is_last: Whether the dump ends with this datagram.
     """
 
     sockets: list[TcpSocket]
@@ -144,7 +144,7 @@ def dump(
     towards: Collection[Endpoint] | None = None,
     local_ports: range | None = None,
 ) -> list[TcpSocket]:
-    """Ask the kernel for the TCP sockets of this thread's network namespace.
+    """Read the TCP sockets of this thread's network namespace by netlink.
 
     Args:
         states: Only these; ``None`` for all, listeners and sockets that are merely bound included.
@@ -156,8 +156,8 @@ def dump(
         Those of IPv4, then those of IPv6.
 
     Raises:
-        OSError: The kernel does not answer, or not us: EPROTONOSUPPORT or ENOENT without its modules,
-            EAFNOSUPPORT beyond Linux, EPERM in a sandbox, TimeoutError, EBADMSG for nonsense.
+        OSError: The kernel does not answer this process: EPROTONOSUPPORT or ENOENT without its modules,
+            EAFNOSUPPORT on other systems, EPERM in a sandbox, TimeoutError, EBADMSG for an invalid message.
     """
     packed = [(pack(remote.address), remote.port) for remote in towards or ()]
     families = [socket.AF_INET, socket.AF_INET6]
@@ -192,9 +192,9 @@ def build_request(
     Args:
         family: AF_INET or AF_INET6.
         states: Only these; ``None`` for all.
-        towards: Packed addresses and ports of remotes, to be filtered by; with none, and with more than
-            MAX_FILTER, the kernel is asked for all.
-        local_ports: Without gaps; to be filtered by where ``towards`` is not.
+        towards: Packed addresses and ports of remotes to filter by. With none, and with more than
+            MAX_FILTER, the kernel returns all sockets.
+        local_ports: Local ports to filter by, without gaps, if ``towards`` does not filter.
     """
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _state_bits(states))
     program = b""
@@ -209,12 +209,12 @@ def build_request(
 
 
 def remote_filter(towards: Iterable[tuple[bytes, int]]) -> bytes:
-    """Write the program by which the kernel keeps sockets whose remote end is one of these.
+    """Build the program by which the kernel selects sockets by their remote ends.
 
-    A condition that holds goes on to a jump to the program's end, which keeps the socket; one that does
-    not goes on to the next condition. The last condition has no jump: it ends at the end, or one
-    operation beyond it, which drops the socket. A condition on an IPv4 address holds for an IPv6 socket
-    that uses it, too (``inet_diag_bc_run``).
+    A condition that holds continues with a jump to the end of the program, which selects the socket; one
+    that does not hold continues with the next condition. The last condition has no jump: it leads to the
+    end, or one operation beyond it, which drops the socket. A condition on an IPv4 address also holds for
+    an IPv6 socket that uses the address (``inet_diag_bc_run``).
 
     Args:
         towards: Packed addresses, of 4 or 16 bytes, and ports.
@@ -231,10 +231,10 @@ def remote_filter(towards: Iterable[tuple[bytes, int]]) -> bytes:
 
 
 def local_filter(ports: range) -> bytes:
-    """Write the program by which the kernel keeps sockets whose local port is in ``ports``.
+    """Build the program by which the kernel selects sockets whose local port is in ``ports``.
 
-    A comparison is two operations long, the second of which holds the port; where it fails, it goes on
-    beyond the end, which drops the socket (``inet_diag_bc_run``).
+    A comparison is two operations long, the second of which contains the port. If it fails, it leads beyond
+    the end, which drops the socket (``inet_diag_bc_run``).
     """
     bounds = ((INET_DIAG_BC_S_GE, min(ports)), (INET_DIAG_BC_S_LE, max(ports)))
     size = 2 * _OPERATION.size
@@ -246,17 +246,17 @@ def local_filter(ports: range) -> bytes:
 
 
 def parse_replies(datagram: bytes, family: int) -> Replies:
-    """Parse what one read gave.
+    """Parse one datagram.
 
     Args:
         datagram: Netlink messages, each with a header.
-        family: Of the request: AF_INET or AF_INET6. It says what the addresses are.
+        family: AF_INET or AF_INET6, as in the request; it determines the kind of the addresses.
 
     Raises:
-        OSError: The kernel's error, or EBADMSG where these are not messages. The dump is then over.
+        OSError: The kernel reported an error, or the messages are invalid (EBADMSG). The dump is then over.
     """
     sockets: list[TcpSocket] = []
-    # By tuple's own constructor, which takes half the time of theirs; and many rows share a remote end.
+    # tuple.__new__ takes half the time of the classes' own constructors, and many rows share a remote end.
     make, port_of, states = tuple.__new__, socket.ntohs, _STATES
     addresses = Memo(word_ipv4 if family == socket.AF_INET else word_ipv6)
     remotes: Memo[tuple[bytes, int], Endpoint] = Memo(
@@ -284,7 +284,7 @@ def parse_replies(datagram: bytes, family: int) -> Replies:
 
 
 def _state_bits(states: Collection[TcpState] | None) -> int:
-    # NEW_SYN_RECV comes with SYN_RECV, and as SYN_RECV; asked for by itself it would, too.
+    # The kernel reports NEW_SYN_RECV as SYN_RECV, even if only the former is requested.
     wanted = set(TcpState if states is None else states) - {TcpState.NEW_SYN_RECV}
     return sum(1 << state for state in wanted) | (BOUND_ONLY if TcpState.CLOSE in wanted else 0)
 
@@ -297,10 +297,10 @@ def _receive(kernel: socket.socket) -> bytes:
 
 
 def _is_end(kind: int, payload: bytes) -> bool:
-    """Whether a message that is no socket ends the dump.
+    """Whether a message that is not a socket ends the dump.
 
     Raises:
-        OSError: It tells an error: as one, or as the result of a dump that failed half-way.
+        OSError: It reports an error, or that the dump has failed half-way.
     """
     if kind not in {NLMSG_ERROR, NLMSG_DONE}:
         return False
@@ -327,10 +327,10 @@ def read_proc(
     """Read the TCP sockets of this thread's network namespace.
 
     Args:
-        states: Only these; ``None`` for all there are.
+        states: Only these; ``None`` for all.
         towards: Only those whose remote end is one of these; ``None`` for any.
         local_ports: Only those whose local port is one of these; ``None`` for any.
-        tables: The files. One that is absent (no IPv6) is passed over.
+        tables: The files; one that is absent (no IPv6) is skipped.
 
     Returns:
         Those of IPv4, then those of IPv6.
@@ -359,11 +359,11 @@ def read_proc(
 
 
 def parse_table(text: str, *, ticks_a_second: int | None = None) -> list[TcpSocket]:
-    """Parse the text of /proc/net/tcp or tcp6; a row that is not one is passed over.
+    """Parse the text of /proc/net/tcp or tcp6; lines that are not rows are skipped.
 
     Args:
-        text: With its line of headings.
-        ticks_a_second: USER_HZ; ``None`` for this machine's.
+        text: The text, including the line of headings.
+        ticks_a_second: USER_HZ; ``None`` for that of this machine.
     """
     ticks = ticks_a_second or os.sysconf("SC_CLK_TCK")
     addresses = Memo(_word_proc)
@@ -395,7 +395,7 @@ def _word_proc(text: str) -> str:
 
 
 class Memo(dict[_Key, _Value]):
-    """What a function makes of each key, made when it is first looked up, and kept.
+    """The results of a function by its argument, computed when first looked up.
 
     Args:
         make: The function.
@@ -411,24 +411,24 @@ class Memo(dict[_Key, _Value]):
 
 
 def word_ipv4(packed: bytes) -> str:
-    """Word the first four bytes, network order."""
+    """Format the first four bytes, in network order, as an IPv4 address."""
     return socket.inet_ntop(socket.AF_INET, packed[:IPV4_BYTES])
 
 
 @lru_cache(maxsize=4096)
 def word_ipv6(packed: bytes) -> str:
-    """Word sixteen bytes, network order; an IPv4 address within (RFC 4291, section 2.5.5.2) as IPv4.
+    """Format sixteen bytes, in network order; a mapped IPv4 address (RFC 4291, section 2.5.5.2) as IPv4.
 
-    By ``ipaddress``, since C libraries differ in where they write ``::`` and dots.
+    It uses ``ipaddress``, since C libraries differ in where they write ``::`` and dots.
     """
     address = ipaddress.IPv6Address(packed)
     return str(address.ipv4_mapped or address)
 
 
 def pack(address: str) -> bytes:
-    """Pack an address into four or sixteen bytes, network order.
+    """Pack an address into four or sixteen bytes, in network order.
 
     Raises:
-        ValueError: It is not an address as ``Endpoint`` has it.
+        ValueError: It is not an address as in ``Endpoint``.
     """
     return ipaddress.ip_address(address).packed

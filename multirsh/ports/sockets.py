@@ -1,7 +1,7 @@
 """The values of this package: ends of connections, TCP's states, sockets, routes and leases.
 
-What a table is made of is a tuple and not a dataclass: a table may hold tens of thousands of rows, and a
-tuple is made several times faster.
+The rows of a table are tuples and not dataclasses: a table may have tens of thousands of rows, and a tuple is
+created several times faster.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class Endpoint(NamedTuple):
     """One end of a TCP connection.
 
     Attributes:
-        address: Numeric IP address as ``ipaddress`` words it, without brackets or zone; an IPv4 address
-            that an IPv6 socket uses is worded as IPv4.
-        port: 1-65535; 0 stands for none, as at the far end of a listener.
+        address: Numeric IP address as ``ipaddress`` formats it, without brackets or zone; an IPv4 address
+            that an IPv6 socket uses is formatted as IPv4.
+        port: 1-65535; 0 for no port, as in the remote end of a listener.
     """
 
     address: str
@@ -45,13 +45,13 @@ class TcpSocket(NamedTuple):
     """One row of the kernel's table.
 
     Attributes:
-        state: Where in TCP's life it is.
-        local: This machine's end.
+        state: The TCP state.
+        local: The end on this machine.
         remote: The other end; address ``0.0.0.0`` or ``::`` and port 0 for a listener.
-        seconds_left: Until the kernel lets go of it by itself, where a timer says so (TIME_WAIT, and
-            FIN_WAIT2 that no process holds); else ``None``.
-        inode: Of the socket, by which ``/proc/PID/fd`` names its holders; 0 where no process holds it.
-        uid: Of the user who made it; 0 also where no process holds it.
+        seconds_left: Seconds until a timer of the kernel releases it (TIME_WAIT, and FIN_WAIT2 that no
+            process holds); ``None`` if there is no such timer.
+        inode: The inode of the socket, as in ``/proc/PID/fd`` of its holders; 0 if no process holds it.
+        uid: The id of the user who made it; also 0 if no process holds it.
     """
 
     state: TcpState
@@ -63,10 +63,10 @@ class TcpSocket(NamedTuple):
 
 
 class Route(NamedTuple):
-    """From where to where: what a local port is unique to.
+    """A source address and a destination: a local port is used once on each route.
 
     Attributes:
-        source: The local address, numeric, as ``Endpoint.address``.
+        source: The local address, numeric, as in ``Endpoint.address``.
         remote: The destination.
     """
 
@@ -79,10 +79,10 @@ class Lease:
     """The use of one local port on one route; each lease is only equal to itself.
 
     Attributes:
-        route: From where to where.
+        route: The source and the destination.
         port: The port to bind; ``None`` leaves the choice to the kernel.
-        shared: Whether to bind with SO_REUSEADDR, so that others may use the port towards other
-            destinations; without it the kernel refuses a port on which anything is left.
+        shared: Whether to bind with SO_REUSEADDR, so that others can use the port towards other
+            destinations; without it the kernel refuses a port that any socket still has.
     """
 
     route: Route
@@ -92,11 +92,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """There is no port now.
+    """No port is free now.
 
     Attributes:
-        until: When there may be one, on the clock of the question; ``None`` where it is not known, as
-            when all are held.
+        until: When one may be free, on the clock of the request; ``None`` if that is not known, as when all
+            are held.
     """
 
     until: float | None

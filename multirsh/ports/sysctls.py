@@ -1,10 +1,10 @@
-"""What the kernel's settings say of local ports: ranges, reservations, TIME_WAIT.
+"""The kernel's settings for local ports: ranges, reservations, TIME_WAIT.
 
-Read, never written. The files are those of the network namespace of the
-thread that opens them.
+They are read and never written. The files belong to the network namespace of
+the thread that opens them.
 
-Source: Documentation/networking/ip-sysctl.rst; defaults of what it does not
-state are from net/ipv4/tcp_ipv4.c (``tcp_sk_init``).
+Source: Documentation/networking/ip-sysctl.rst; defaults that it does not state
+are from net/ipv4/tcp_ipv4.c (``tcp_sk_init``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SYSCTLS: Final = PROC / "sys" / "net" / "ipv4"
 LARGEST_PORT: Final = 65535
 
 _ENOUGH_BYTES: Final = 1 << 19
-"""More than 65,536 ports and commas: the kernel words the list of reserved ports for the first read only."""
+"""More than 65,536 ports and commas take: only the first read of the reserved ports returns anything."""
 
 _Value = TypeVar("_Value")
 
@@ -33,8 +33,8 @@ class KernelPorts:
 
     Attributes:
         ephemeral: Ports that the kernel chooses from (ip_local_port_range), the last one included.
-        reserved_by_admin: Ports that it never chooses (ip_local_reserved_ports); asking for one by its
-            number works.
+        reserved_by_admin: Ports that it never chooses (ip_local_reserved_ports); a program can still bind
+            one by its number.
         unprivileged_start: The first port that binding needs no CAP_NET_BIND_SERVICE for
             (ip_unprivileged_port_start).
         tw_reuse: Whether a connect may take over a port in TIME_WAIT (tcp_tw_reuse): 0 never, 1 yes, 2 on
@@ -42,11 +42,11 @@ class KernelPorts:
         tw_reuse_delay: Seconds in TIME_WAIT before that (tcp_tw_reuse_delay; older kernels have no such
             file, and a fixed second).
         fin_timeout: Seconds in FIN_WAIT2 of a connection that no process holds (tcp_fin_timeout).
-        max_tw_buckets: Sockets in TIME_WAIT at once; more are dropped at once, with a line in the
-            kernel's log (tcp_max_tw_buckets). The default is that of a machine with much memory.
+        max_tw_buckets: The most sockets in TIME_WAIT (tcp_max_tw_buckets); more are dropped at once, with a
+            line in the kernel's log. The default is that of a machine with much memory.
         timestamps: Whether connections have TCP timestamps (tcp_timestamps, RFC 7323).
-        unread: Names of the settings that could not be read, so that what stands here is the default:
-            an old kernel, not Linux, /proc not mounted.
+        unread: Names of the settings that could not be read, and so have the default: an old kernel,
+            another system, or /proc is not mounted.
     """
 
     ephemeral: range = range(32768, 61000)
@@ -61,15 +61,15 @@ class KernelPorts:
 
     @property
     def ephemeral_ports(self) -> int:
-        """How many ports the kernel really chooses from: those of the range that are not reserved."""
+        """The number of ports that the kernel chooses from: those of the range that are not reserved."""
         return len(self.ephemeral) - sum(port in self.ephemeral for port in self.reserved_by_admin)
 
 
 def read_kernel_ports(folder: Path = SYSCTLS) -> KernelPorts:
-    """Read the settings; what cannot be read is the default, and named in ``unread``.
+    """Read the settings; those that cannot be read have the default, and are named in ``unread``.
 
     Args:
-        folder: Where the files of net.ipv4 are.
+        folder: The folder with the files of net.ipv4.
     """
     default = KernelPorts()
     unread: list[str] = []
@@ -130,7 +130,7 @@ def _is_on(text: str) -> bool:
 
 
 def _reuse_delay(folder: Path, otherwise: float) -> float:
-    """Seconds; the file is newer than all the others, and its absence leaves nothing unknown."""
+    """Read the delay, in seconds; older kernels, which have the default delay, lack the file."""
     try:
         return int(_text(folder / "tcp_tw_reuse_delay")) / 1000
     except (OSError, ValueError):
@@ -138,7 +138,7 @@ def _reuse_delay(folder: Path, otherwise: float) -> float:
 
 
 def _text(path: Path) -> str:
-    """Read a setting by one read(2): a second one would find the end, however much was not yet told."""
+    """Read a setting by one read(2): a second one would return end of file, even if data is left."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, _ENOUGH_BYTES).decode("ascii")

@@ -18,11 +18,11 @@ class PortStatistics:
     Attributes:
         held: Ports held now.
         peak: The most that were held at once.
-        closed_by: Connections that have ended, by who closed first.
+        closed_by: The number of ended connections, by the end that closed first.
         waiting: Connections that wait for a port now.
-        next_free: When the first of them may have one, on the loop's clock; ``None`` where it is not known.
-        waited: Connections that have waited, or do.
-        longest_wait: Seconds, of those that have.
+        next_free: When the first of them may get one, on the loop's clock; ``None`` if that is not known.
+        waited: Connections that have waited, or still do.
+        longest_wait: The longest completed wait, in seconds.
     """
 
     held: int = 0
@@ -61,19 +61,19 @@ class Tally:
         self._returned.append((now, local, remote))
         self._forget(now)
 
-    def waits(self, who: object, until: float | None) -> None:
-        """Note that ``who`` waits for a port, with the estimate of its end; later calls update it."""
-        self._waited += who not in self._waiting
-        self._waiting[who] = until
+    def waits(self, waiter: object, until: float | None) -> None:
+        """Note that a connection waits for a port until about ``until``; later calls update the estimate."""
+        self._waited += waiter not in self._waiting
+        self._waiting[waiter] = until
 
-    def waits_no_more(self, who: object, seconds: float) -> None:
-        """Note that ``who`` waits no more, after so many seconds; ignored if it has not waited."""
-        if who in self._waiting:
-            del self._waiting[who]
+    def waits_no_more(self, waiter: object, seconds: float) -> None:
+        """Note that a connection has waited ``seconds``; ignored if it has not waited."""
+        if waiter in self._waiting:
+            del self._waiting[waiter]
             self._longest_wait = max(self._longest_wait, seconds)
 
     def recent(self, now: float) -> frozenset[tuple[Endpoint, Endpoint]]:
-        """The (local, remote) pairs closed so lately that the kernel may still keep them.
+        """Return the (local, remote) pairs closed so lately that the kernel may still keep them.
 
         It includes every pair, whichever end closed first; the kernel's table shows which are really kept.
         """
@@ -81,7 +81,7 @@ class Tally:
         return frozenset((local, remote) for _, local, remote in self._returned)
 
     def statistics(self) -> PortStatistics:
-        """A snapshot of the counts."""
+        """Return a snapshot of the counts."""
         return PortStatistics(
             held=self._held,
             peak=self._peak,
@@ -93,11 +93,11 @@ class Tally:
         )
 
     def begin_with(self, held: int) -> None:
-        """Count as held what was so before."""
+        """Begin with the number of ports that are held already."""
         self._held = self._peak = held
 
     def _forget(self, now: float) -> None:
-        """Drop what no kernel table can hold any more, so that a fleet kept open for days stays small."""
+        """Drop pairs that the kernel cannot keep any more, so that a fleet can stay open for days."""
         while self._returned and self._returned[0][0] < now - REST_SECONDS:
             self._returned.popleft()
 
@@ -105,8 +105,8 @@ class Tally:
 class SharedTally(Tally):
     """The tally of connections that outlive runs; it forwards every event to the tallies of the current runs.
 
-    So a run's own figures are of all that happened while it went on. Ports that were held before are among
-    those it held at once; who closed a connection counts for the run in whose time that was.
+    So the figures of a run include all that happened during it. Ports that were held before count as held at
+    once; the end of a connection counts for the run during which it was closed.
     """
 
     def __init__(self, on_wait: Callable[[], None]) -> None:
@@ -147,15 +147,15 @@ class SharedTally(Tally):
         for tally in self._listeners:
             tally.closed(local, remote, closed_by, now)
 
-    def waits(self, who: object, until: float | None) -> None:
+    def waits(self, waiter: object, until: float | None) -> None:
         """As in ``Tally``."""
-        super().waits(who, until)
+        super().waits(waiter, until)
         for tally in self._listeners:
-            tally.waits(who, until)
+            tally.waits(waiter, until)
         self._on_wait()
 
-    def waits_no_more(self, who: object, seconds: float) -> None:
+    def waits_no_more(self, waiter: object, seconds: float) -> None:
         """As in ``Tally``."""
-        super().waits_no_more(who, seconds)
+        super().waits_no_more(waiter, seconds)
         for tally in self._listeners:
-            tally.waits_no_more(who, seconds)
+            tally.waits_no_more(waiter, seconds)

@@ -58,7 +58,7 @@ class Event(enum.Enum):
     """The process is exiting and has no time left to wait."""
 
 
-class Command(enum.Enum):
+class CloseStep(enum.Enum):
     """What the transport around the state machine must do."""
 
     NOTHING = "nothing"
@@ -70,27 +70,27 @@ class Command(enum.Enum):
     """Set SO_LINGER to zero seconds, then call close(2): RST is sent at once, and no state is left."""
 
 
-_ENDINGS: Final[Mapping[Event, tuple[State, Command]]] = {
-    Event.PEER_FIN: (State.CLOSED_BY_REMOTE, Command.CLOSE_SOCKET),
-    Event.PEER_RESET: (State.RESET, Command.CLOSE_SOCKET),
-    Event.ABANDONED: (State.RESET, Command.RESET_SOCKET),
+_ENDINGS: Final[Mapping[Event, tuple[State, CloseStep]]] = {
+    Event.PEER_FIN: (State.CLOSED_BY_REMOTE, CloseStep.CLOSE_SOCKET),
+    Event.PEER_RESET: (State.RESET, CloseStep.CLOSE_SOCKET),
+    Event.ABANDONED: (State.RESET, CloseStep.RESET_SOCKET),
 }
 
-TRANSITIONS: Final[Mapping[State, Mapping[Event, tuple[State, Command]]]] = MappingProxyType(
+TRANSITIONS: Final[Mapping[State, Mapping[Event, tuple[State, CloseStep]]]] = MappingProxyType(
     {
         State.OPEN: {
-            Event.CLOSE_WANTED: (State.FLUSHING, Command.FLUSH_UNTIL_DEADLINE),
+            Event.CLOSE_WANTED: (State.FLUSHING, CloseStep.FLUSH_UNTIL_DEADLINE),
             **_ENDINGS,
         },
         State.FLUSHING: {
-            Event.CLOSE_WANTED: (State.FLUSHING, Command.NOTHING),
-            Event.FLUSHED: (State.AWAITING_PEER, Command.NOTHING),
-            Event.DEADLINE: (State.RESET, Command.RESET_SOCKET),
+            Event.CLOSE_WANTED: (State.FLUSHING, CloseStep.NOTHING),
+            Event.FLUSHED: (State.AWAITING_PEER, CloseStep.NOTHING),
+            Event.DEADLINE: (State.RESET, CloseStep.RESET_SOCKET),
             **_ENDINGS,
         },
         State.AWAITING_PEER: {
-            Event.CLOSE_WANTED: (State.AWAITING_PEER, Command.NOTHING),
-            Event.DEADLINE: (State.RESET, Command.RESET_SOCKET),
+            Event.CLOSE_WANTED: (State.AWAITING_PEER, CloseStep.NOTHING),
+            Event.DEADLINE: (State.RESET, CloseStep.RESET_SOCKET),
             **_ENDINGS,
         },
         State.CLOSED_BY_REMOTE: {},
@@ -120,7 +120,7 @@ class CloseOrder:
         self.state = State.OPEN
         self.closed_by: ClosedBy | None = None
 
-    def receive(self, event: Event) -> Command:
+    def receive(self, event: Event) -> CloseStep:
         """Change the state as the table says.
 
         Returns:
@@ -142,7 +142,7 @@ def diagram() -> str:
     lines = ["stateDiagram-v2", "    direction LR", f"    [*] --> {State.OPEN.name}"]
     for state, row in TRANSITIONS.items():
         for event, (target, command) in row.items():
-            does = "" if command is Command.NOTHING else f" / {command.value}"
+            does = "" if command is CloseStep.NOTHING else f" / {command.value}"
             lines.append(f"    {state.name} --> {target.name}: {event.value}{does}")
         if not row:
             lines.append(f"    {state.name} --> [*]")

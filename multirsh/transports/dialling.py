@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from multirsh.model import ClosedBy, ErrorKind, Failure, Phase, SourcePort, Status
 from multirsh.ports.allocator import PortAllocator
-from multirsh.ports.reserved import ANYBODY
+from multirsh.ports.reserved import ANYWHERE
 from multirsh.ports.sockets import Lease, Route
 from multirsh.ports.tally import Tally
 from multirsh.transports.login_deadline import LoginDeadline, PortWaitOver
@@ -217,7 +217,7 @@ class Dialler:
             DialError: No port was free within the time that ``login_deadline`` allows, or this user may not
                 bind it.
         """
-        route, turn, waiting = Route("", ANYBODY), self._ports.turn(), object()
+        route, turn, waiting = Route("", ANYWHERE), self._ports.turn(), object()
         loop = asyncio.get_running_loop()
         began, has_waited = loop.time(), False
         try:
@@ -253,7 +253,7 @@ class Dialler:
         Raises:
             DialError: No such port is free now, or this user may not bind it.
         """
-        route, turn = Route(source, ANYBODY), self._ports.turn()
+        route, turn = Route(source, ANYWHERE), self._ports.turn()
         lease = None
         if reserved is not None:
             reserved.sock.close()
@@ -414,7 +414,7 @@ class Dialler:
         loop = asyncio.get_running_loop()
         began = loop.time() if began is None else began
         self._tally.waits(who, None)  # only the first in the queue gets an estimate, but all are waiting
-        is_listener = route.remote == ANYBODY
+        is_listener = route.remote == ANYWHERE
         what = "reserved port" if source_port is SourcePort.RESERVED else "local port"
         where = (
             " to listen on" if is_listener else f" towards {route.remote.address} port {route.remote.port}"
@@ -434,7 +434,7 @@ class Dialler:
 
         try:
             async with login_deadline.for_a_port():
-                return await self._ports.wait_for_lease(route, source_port, turn=turn, told=told)
+                return await self._ports.wait_for_lease(route, source_port, turn=turn, on_estimate=told)
         except PortWaitOver:
             message = f"no {what} was free{where} for {loop.time() - began:.0f} s"
             raise local_error(ErrorKind.PORTS, message, Phase.PORT) from None

@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from multirsh.model import ClosedBy
 from multirsh.shortage import relieve
-from multirsh.transports.close_order import CloseOrder, Command, Event, State
+from multirsh.transports.close_order import CloseOrder, CloseStep, Event, State
 from multirsh.transports.tcp import BY_FIN, BY_RESET
 
 BUDGET_S: Final = 0.02
@@ -329,12 +329,12 @@ class RemoteFirstTransport(asyncio.Transport):
     def _receive(self, event: Event, error: OSError | MemoryError | None = None) -> None:
         was_open = self._order.state is State.OPEN
         command = self._order.receive(event)
-        if command is Command.FLUSH_UNTIL_DEADLINE:
+        if command is CloseStep.FLUSH_UNTIL_DEADLINE:
             self._deadline = self._loop.call_later(self._close_timeout, self._receive, Event.DEADLINE)
             self._watch_reader()  # even if reading was paused: the FIN comes after data that is discarded
             self._flush()
-        elif command in {Command.CLOSE_SOCKET, Command.RESET_SOCKET}:
-            self._release(reset=command is Command.RESET_SOCKET or self._spares_peer)
+        elif command in {CloseStep.CLOSE_SOCKET, CloseStep.RESET_SOCKET}:
+            self._release(reset=command is CloseStep.RESET_SOCKET or self._spares_peer)
             if self._protocol is not None:
                 self._loop.call_soon(self._protocol.connection_lost, error if was_open else None)
 

@@ -210,7 +210,7 @@ class NameNotFound(Exception):  # noqa: N818 - what it means the dialler says
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _PendingLookup:
     """A look-up that at least one host waits for.
 
     Attributes:
@@ -254,7 +254,7 @@ class Resolver:
         self._look_up = look_up
         self._lookups = Lookups(at_once=at_once)
         self._answers = Answers()
-        self._awaited: dict[Name, _Asked] = {}
+        self._awaited: dict[Name, _PendingLookup] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def prefetch(self, host: str, family: int = socket.AF_UNSPEC) -> None:
@@ -304,7 +304,7 @@ class Resolver:
         self._lookups.ask(name)
         try:
             loop = asyncio.get_running_loop()
-            asked = self._awaited.setdefault(name, _Asked(loop.create_future(), loop.time()))
+            asked = self._awaited.setdefault(name, _PendingLookup(loop.create_future(), loop.time()))
             self._begin()
             return await asyncio.shield(asked.answer)
         finally:

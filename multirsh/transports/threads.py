@@ -33,7 +33,7 @@ def daemon_thread(call: Callable[[], Answer], *, name: str, or_here: bool = Fals
     Raises:
         NoThreadError: No thread can be started.
     """
-    asked = _Asked(call)
+    asked = _ThreadCall(call)
     try:
         threading.Thread(target=asked.work, name=name, daemon=True).start()
     except (RuntimeError, MemoryError):  # RuntimeError is what Python makes of pthread_create(3)'s EAGAIN
@@ -44,7 +44,7 @@ def daemon_thread(call: Callable[[], Answer], *, name: str, or_here: bool = Fals
     return asked.answer
 
 
-class _Asked(Generic[Answer]):
+class _ThreadCall(Generic[Answer]):
     """A call and the future of its result."""
 
     def __init__(self, call: Callable[[], Answer]) -> None:

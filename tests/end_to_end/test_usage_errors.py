@@ -104,11 +104,11 @@ WRONG = {
     ("-w", "a", "--password-command", "exit 3", "x"): "the password command failed with exit status 3",
     ("-w", "a", "--ask-pass", "--password-file", "open", "x"): "--ask-pass, --password-file and "
     "--password-command exclude each other; use one of them",
-    ("-w", "a", "--ports", "0", "x"): "--ports: a budget of 0 local ports would connect to nothing; "
+    ("-w", "a", "--ports", "0", "x"): "--ports: a budget of 0 local ports allows no connection; "
     "give a number such as 500, or a share such as 50%",
     ("-w", "a", "--ports", "101%", "x"): "--ports: 101% of the local ports cannot be used; "
     "give a number such as 500, or a share such as 50%",
-    ("-w", "a", "--ports", "many", "x"): "--ports: 'many' is no number of local ports; "
+    ("-w", "a", "--ports", "many", "x"): "--ports: 'many' is not a number of local ports; "
     "give a number such as 500, or a share such as 50%",
     ("-w", "a", "--port-wait", "-1", "x"): "--port-wait: '-1' is not a number of seconds above 0",
     ("-w", "a", "--bind", "eth0", "x"): "'eth0' is not an IP address to leave from; "

@@ -1,112 +1,74 @@
-"""The barrier: which hosts it waits for, when it releases the command, and what it reports."""
+"""The barrier: which hosts it waits for, when it releases the command, and its messages."""
 
 from __future__ import annotations
 
-import asyncio
-
-from multirsh.engine.barrier import NAMES_TOLD, Barrier
-from tests.virtual_time import idle, in_virtual_time, virtual_loop
+from multirsh.engine.barrier import MISSING_CHARACTERS, Barrier
 
 
-@in_virtual_time
-async def test_it_is_released_when_the_last_host_has_arrived() -> None:
-    said: list[str] = []
-    barrier = Barrier(["a", "b"], said.append)
-    async with asyncio.TaskGroup() as group:
-        first = group.create_task(barrier.arrive("a"))
-        await idle(5)
-        assert not first.done()
-        assert not barrier.is_released
-        group.create_task(barrier.arrive("b"))
+def test_it_releases_the_command_when_the_last_host_is_ready() -> None:
+    barrier = Barrier(["a", "b"])
+    assert barrier.reached("a") is None
+    assert not barrier.is_released
+    assert barrier.waiting == 1
+    assert barrier.reached("b") == "barrier: 2 of 2 hosts are ready"
     assert barrier.is_released
-    assert said == ["barrier: 2 of 2 hosts are ready"]
+    assert barrier.waiting == 0
 
 
-@in_virtual_time
-async def test_a_failed_host_is_not_waited_for_but_named() -> None:
-    said: list[str] = []
-    barrier = Barrier([f"web{number}" for number in range(1, 6)], said.append)
-    async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(barrier.arrive(name)) for name in ("web1", "web5")]
-        await idle()
-        for name in ("web2", "web3", "web4"):
-            assert not waiting[0].done()
-            barrier.fail(name)
-    assert said == ["barrier: 2 of 5 hosts are ready; missing: web[2-4]"]
+def test_a_host_that_has_failed_is_not_waited_for_and_named() -> None:
+    barrier = Barrier(f"web{number}" for number in range(1, 6))
+    messages = [barrier.reached("web1"), barrier.reached("web5")]
+    messages += [barrier.ended(name) for name in ("web2", "web3")]
+    assert messages == [None] * 4
+    assert barrier.ended("web4") == "barrier: 2 of 5 hosts are ready; missing: web[2-4]"
 
 
-@in_virtual_time
-async def test_a_host_that_ends_after_its_arrival_is_not_missing() -> None:
-    said: list[str] = []
-    barrier = Barrier(["a"], said.append)
-    await barrier.arrive("a")
-    barrier.fail("a")
-    await barrier.arrive("a")  # tried again: it is not held again
-    barrier.report_skew()
-    assert said == [
-        "barrier: 1 of 1 hosts are ready",
-        "barrier: the command was sent to all within 0.0 ms",
-    ]
+def test_a_host_that_ends_after_it_was_ready_is_not_missing() -> None:
+    barrier = Barrier(["a"])
+    assert barrier.reached("a") == "barrier: 1 of 1 hosts are ready"
+    barrier.left(5.0)
+    assert barrier.ended("a") is None
+    assert barrier.skew == 0.0
 
 
-def test_if_all_hosts_have_failed_the_command_is_sent_to_none() -> None:
-    said: list[str] = []
-    barrier = Barrier(["a", "b"], said.append)
-    barrier.fail("a")
-    barrier.fail("b")
-    barrier.report_skew()
+def test_where_all_have_failed_nothing_was_sent() -> None:
+    barrier = Barrier(["a", "b"])
+    assert barrier.ended("a") is None
+    assert barrier.ended("b") == "barrier: 0 of 2 hosts are ready; missing: a,b"
     assert barrier.skew is None
-    assert said == ["barrier: 0 of 2 hosts are ready; missing: a,b"]
 
 
-def test_a_long_list_of_the_missing_is_cut() -> None:
-    said: list[str] = []
+def test_a_long_list_of_missing_hosts_is_cut() -> None:
     names = [f"{number:x}a{'b' * number}" for number in range(100)]
-    barrier = Barrier(names, said.append)
-    for name in names:
-        barrier.fail(name)
-    (line,) = said
+    barrier = Barrier(names)
+    *earlier, line = [barrier.ended(name) for name in names]
+    assert earlier == [None] * 99
+    assert line is not None
     assert line.endswith("...")
-    assert len(line) < NAMES_TOLD + 60
+    assert len(line) < MISSING_CHARACTERS + 60
 
 
-@in_virtual_time
-async def test_the_skew_is_from_the_first_start_to_the_last() -> None:
-    said: list[str] = []
-    barrier = Barrier(["a", "b"], said.append)
-
-    async def last() -> None:
-        await barrier.arrive("b")
-        virtual_loop().spend(0.25)  # before the loop gets to the other one
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(barrier.arrive("a"))
-        group.create_task(last())
-    barrier.report_skew()
+def test_the_skew_is_from_the_first_start_to_the_last() -> None:
+    barrier = Barrier(["a", "b"])
+    barrier.reached("a")
+    barrier.reached("b")
+    barrier.left(7.0)
+    barrier.left(7.25)
     assert barrier.skew == 0.25
-    assert said[-1] == "barrier: the command was sent to all within 250.0 ms"
 
 
-@in_virtual_time
-async def test_a_barrier_that_is_called_off_releases_no_host_and_says_so_once() -> None:
-    said: list[str] = []
-    barrier = Barrier(["a", "b"], said.append)
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(barrier.arrive("a"))
-        await idle()
-        barrier.call_off()
-        barrier.call_off()
-        barrier.fail("b")
-        await idle()
-        assert not waiting.done()
-        waiting.cancel()
-    assert said == ["barrier: called off; 1 of 2 hosts were ready"]
+def test_called_off_it_releases_nothing_and_says_so_once() -> None:
+    barrier = Barrier(["a", "b"])
+    barrier.reached("a")
+    assert barrier.call_off() == "barrier: called off; 1 of 2 hosts were ready"
+    assert barrier.call_off() is None
+    assert barrier.ended("b") is None
+    assert not barrier.is_released
+    assert barrier.waiting == 0
 
 
-@in_virtual_time
-async def test_a_released_barrier_cannot_be_called_off() -> None:
-    said: list[str] = []
-    barrier = Barrier(["a"], said.append)
-    await barrier.arrive("a")
-    barrier.call_off()
-    assert len(said) == 1
+def test_once_released_it_cannot_be_called_off() -> None:
+    barrier = Barrier(["a"])
+    barrier.reached("a")
+    assert barrier.call_off() is None
+    assert not barrier.is_called_off

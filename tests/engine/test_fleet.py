@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multirsh.engine.conductor import READER_PATIENCE_S
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Limits, Timeouts
 from multirsh.engine.pace import AUTO, StartRate
 from multirsh.engine.retry import RetryPolicy
 from multirsh.engine.rolling import Batches, Cause, GateOutcome, MaxFail, RollingPlan
+from multirsh.engine.run import READER_PATIENCE_S
 from multirsh.errors import UsageError
 from multirsh.events import Event, Output
 from multirsh.model import ClosedBy, ErrorKind, Exited, Fate, Host, Phase, Status, TransportName

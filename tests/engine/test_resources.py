@@ -7,12 +7,12 @@ import contextlib
 
 import pytest
 
-from multirsh.engine.conductor import AHEAD
 from multirsh.engine.fleet import Fleet
 from multirsh.engine.options import Limits
 from multirsh.engine.pace import StartRate
 from multirsh.engine.resources import Descriptors, DescriptorUse, RunResources
 from multirsh.engine.run import Run
+from multirsh.engine.run_machine import PREFETCH_HOSTS
 from multirsh.errors import UsageError
 from multirsh.model import Host, Status, TransportName
 from multirsh.testing import Behaviour, FakeTransport
@@ -40,7 +40,7 @@ class Signposted(FakeTransport):
 async def test_names_are_looked_up_ahead_but_not_too_far_and_once_each() -> None:
     gate = asyncio.Event()
     transport = Signposted(default=Behaviour(ends_after=gate))
-    hosts = [Host(f"h{number}") for number in range(3 * AHEAD)]
+    hosts = [Host(f"h{number}") for number in range(3 * PREFETCH_HOSTS)]
     async with (
         Fleet(
             hosts, limits=Limits(fanout=2, start_rate=ANY), transports={TransportName.SSH: transport}
@@ -50,7 +50,7 @@ async def test_names_are_looked_up_ahead_but_not_too_far_and_once_each() -> None
         running = group.create_task(fleet.run("true").gather())
         while len(transport.connections) < 2:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0)
-        assert transport.asked == [host.name for host in hosts[2 : 2 + AHEAD]]
+        assert transport.asked == [host.name for host in hosts[2 : 2 + PREFETCH_HOSTS]]
         gate.set()
     assert len(running.result()) == len(hosts)
     assert transport.asked == [host.name for host in hosts[2:]]

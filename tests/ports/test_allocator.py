@@ -11,7 +11,7 @@ import pytest
 from multirsh.model import ClosedBy, SourcePort
 from multirsh.ports.allocator import LONGEST_POLL_SECONDS, PortAllocator
 from multirsh.ports.ledger import PortBudget
-from multirsh.ports.reserved import ANYBODY
+from multirsh.ports.reserved import ANYWHERE
 from multirsh.ports.sockets import Endpoint, Lease, Route, TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 from tests.virtual_time import idle, in_virtual_time, virtual_loop
@@ -85,7 +85,7 @@ class Ports:
     ) -> Lease:
         told = self.told.setdefault(name, [])
         lease = await self.allocator.wait_for_lease(
-            route, kind, turn=self.allocator.turn() if turn is None else turn, told=told.append
+            route, kind, turn=self.allocator.turn() if turn is None else turn, on_estimate=told.append
         )
         self.served.append(name)
         self.leases[name] = lease
@@ -198,7 +198,7 @@ async def test_a_listener_that_finds_no_port_asks_the_kernel() -> None:
     ports = Ports(
         Table(TcpSocket(TcpState.LISTEN, Endpoint("0.0.0.0", 1023), Endpoint("0.0.0.0", 0))), ports=1
     )
-    listening = Route(SOURCE, ANYBODY)
+    listening = Route(SOURCE, ANYWHERE)
     assert ports.allocator.lease(listening, SourcePort.RESERVED, turn=0) is None
     ports.table.rows = []
     await asyncio.sleep(1)

@@ -8,7 +8,7 @@ import pytest
 
 from multirsh.model import ClosedBy, SourcePort
 from multirsh.ports.ledger import EVERY_PORT, TIME_WAIT_SECONDS, Ledger, PortBudget
-from multirsh.ports.reserved import ANYBODY
+from multirsh.ports.reserved import ANYWHERE
 from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpSocket, TcpState
 from multirsh.ports.sysctls import KernelPorts
 
@@ -162,7 +162,7 @@ def test_a_listener_and_what_it_accepts_have_leases_of_reserved_ports() -> None:
     ledger = Ledger(KernelPorts(), reserved=lambda: [1023])
     listener = ledger.request_listener(HOST.source, 0.0)
     assert isinstance(listener, Lease)
-    assert listener.route.remote == ANYBODY
+    assert listener.route.remote == ANYWHERE
     accepted = ledger.adopt(Route(HOST.source, Endpoint("10.1.0.1", 1000)), 1023)
     ledger.give_back(listener, None, 0.0)
     ledger.give_back(accepted, ClosedBy.REMOTE, 0.0)

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from multirsh.model import ClosedBy, SourcePort
 from multirsh.ports.ledger import EVERY_PORT, Ledger, PortBudget
-from multirsh.ports.reserved import ANYBODY
+from multirsh.ports.reserved import ANYWHERE
 from multirsh.ports.sockets import Busy, Endpoint, Lease, Route, TcpState
 from multirsh.ports.sysctls import KernelPorts
 from tests.ports.kernel_model import ANY_ADDRESS, LATEST, KernelModel, Socket
@@ -363,7 +363,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.would_bind(route, port)
             for port in self.reserved_ports
             if not any(lease.port == port and (lease.route == route or not lease.shared) for lease in leased)
-            and not any(lease.port == port and lease.route.remote == ANYBODY for lease in leased)
+            and not any(lease.port == port and lease.route.remote == ANYWHERE for lease in leased)
         )
 
     def would_bind(self, route: Route, port: int) -> bool:

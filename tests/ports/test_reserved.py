@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multirsh.ports.reserved import (
-    ANYBODY,
+    ANYWHERE,
     LONGEST_RETRY_SECONDS,
     RESERVED_PORTS,
     REST_SECONDS,
@@ -199,7 +199,7 @@ def test_a_listener_has_its_port_to_itself_whatever_the_address() -> None:
     listener = pool.request_listener(SOURCE, 0.0)
     assert listener != Busy(None)
     assert isinstance(listener, Lease)
-    assert (listener.port, listener.shared, listener.route) == (1022, True, Route(SOURCE, ANYBODY))
+    assert (listener.port, listener.shared, listener.route) == (1022, True, Route(SOURCE, ANYWHERE))
     assert pool.request_listener("10.0.0.2", 0.0) == Busy(None)
     assert lease(pool, OTHER).port == 1023
     assert isinstance(pool.request(OTHER, 0.0), Busy)

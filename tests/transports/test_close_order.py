@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from multirsh.errors import IllegalTransition
 from multirsh.model import ClosedBy
-from multirsh.transports.close_order import TRANSITIONS, CloseOrder, Command, Event, State, diagram
+from multirsh.transports.close_order import TRANSITIONS, CloseOrder, CloseStep, Event, State, diagram
 
 DIAGRAM_PAGE = Path(__file__).parents[2] / "docs" / "close-order.md"
 
@@ -54,9 +54,9 @@ def test_every_state_has_a_row() -> None:
 @pytest.mark.parametrize("state", [state for state in State if state not in FINAL])
 def test_a_connection_that_lives_can_be_ended_by_the_peer_and_by_us_in_a_hurry(state: State) -> None:
     row = TRANSITIONS[state]
-    assert row[Event.PEER_FIN] == (State.CLOSED_BY_REMOTE, Command.CLOSE_SOCKET)
-    assert row[Event.PEER_RESET] == (State.RESET, Command.CLOSE_SOCKET)
-    assert row[Event.ABANDONED] == (State.RESET, Command.RESET_SOCKET)
+    assert row[Event.PEER_FIN] == (State.CLOSED_BY_REMOTE, CloseStep.CLOSE_SOCKET)
+    assert row[Event.PEER_RESET] == (State.RESET, CloseStep.CLOSE_SOCKET)
+    assert row[Event.ABANDONED] == (State.RESET, CloseStep.RESET_SOCKET)
     assert Event.CLOSE_WANTED in row, "close() may be called again"
 
 
@@ -67,7 +67,7 @@ def test_a_socket_is_closed_plainly_only_after_the_peer_ended_it(events: list[Ev
         if event not in TRANSITIONS[machine.state]:
             continue
         command = machine.receive(event)
-        if command is Command.CLOSE_SOCKET:
+        if command is CloseStep.CLOSE_SOCKET:
             assert event in {Event.PEER_FIN, Event.PEER_RESET}
         if event is Event.PEER_FIN:
             assert machine.closed_by is ClosedBy.REMOTE
@@ -82,7 +82,7 @@ def test_the_deadline_always_ends_it_once_the_close_was_wanted(events: list[Even
         if event in TRANSITIONS[machine.state]:
             machine.receive(event)
     if machine.state in {State.FLUSHING, State.AWAITING_PEER}:
-        assert machine.receive(Event.DEADLINE) is Command.RESET_SOCKET
+        assert machine.receive(Event.DEADLINE) is CloseStep.RESET_SOCKET
         assert machine.closed_by is ClosedBy.RESET
 
 

@@ -1,22 +1,23 @@
-"""The connections that rsh servers make back to us, for stderr: who is let in, and whom it belongs to.
+"""The connections that rsh servers make back to this machine for stderr, and the hosts that they belong to.
 
-One listener serves many hosts at once: what comes in is known by the address
-it comes from. Only towards an address from which every listener already
-awaits one is another listener opened. So a handful of reserved ports is
-enough for thousands of hosts. A server could only be told apart by the port
-it was given, so an address has one handshake at a time on each listener.
+One listener serves many hosts at once: a connection is assigned to a host by
+the address that it comes from. A further listener is opened only if every
+open one already expects a connection from that address. So a few reserved
+ports are enough for thousands of hosts. Two servers at one address differ
+only in the port that they connect to, so an address has one handshake at a
+time on each listener.
 
-Anything that knows a port may connect to it. A connection must come from a
-reserved port, as of a privileged process (rshd(8), step 3), and from an
-address that is awaited; all others are reset at once. A host is awaited at
-the address that was dialled and at all others of its name. A server behind a
-virtual address, or with addresses that its name does not have, comes from one
-that nothing tells. It is taken where the port is the host's own, so that no
-other host can be meant: one handshake alone awaits a connection there, and
-none that was given up on may still come. That is what rcmd(3) does, which
-looks at the port alone. What is taken so is not yet believed: the command is
-sent only when the script on the host has written its key, which was told to
-that host alone, on both connections (``conversation``).
+Any program that knows a port can connect to it. A connection must come from a
+reserved port, which only a privileged process can bind (rshd(8), step 3), and
+from an expected address; all others are reset at once. A host is expected at
+the address that was dialled and at every other address of its name. A server
+behind a virtual address may connect from an address that is not known before.
+Such a connection is accepted only if one handshake alone expects a connection
+on that port, and no abandoned one may still arrive there: it cannot then
+belong to another host. rcmd(3), which checks the port alone, does the same.
+It is not trusted yet: the command is sent only when the script on the host
+has written its key, which was sent to that host alone, on both connections
+(``conversation``).
 """
 
 from __future__ import annotations
@@ -40,33 +41,33 @@ from multirsh.transports.rsh.rcmd import RESERVED
 from multirsh.transports.tcp import DialError, reset
 
 LISTENERS_AT_MOST: Final = 16
-"""Listeners on one local address, so handshakes at once with one remote address; others wait their turn."""
+"""The most listeners on one local address, and so the most handshakes at once with one remote address."""
 
 BACKLOG: Final = 1024
-"""Connections that may wait to be accepted while the loop is busy; the kernel has a bound of its own."""
+"""The most connections that wait to be accepted while the loop is busy; the kernel has a limit of its own."""
 
 LOOK_AGAIN_S: Final = 0.1
-"""Seconds until a listener is asked again after the process had no descriptor left."""
+"""Seconds until a listener is read again after the process had no descriptor left."""
 
 
 class CallbackVerdict(enum.Enum):
-    """What is done with a connection that came in."""
+    """What is done with an incoming connection."""
 
     LET_IN = "let in"
     WRONG_PORT = "wrong port"
-    """From an address that is awaited, but not from a reserved port."""
+    """It comes from an expected address, but not from a reserved port."""
     STRANGER = "stranger"
-    """From an address that is not awaited."""
+    """It comes from an address that is not expected."""
 
 
 def judge(address: str, port: int, awaited: Collection[str], *, is_own: bool = False) -> CallbackVerdict:
-    """Decide about a connection that came in.
+    """Decide whether to accept an incoming connection.
 
     Args:
-        address: Where it comes from, numeric, as ``plain`` gives it.
-        port: And from which port.
-        awaited: Addresses whose connection is awaited.
-        is_own: Whether the port that it came to is one host's own, so that it can only be that host's.
+        address: The numeric address that it comes from, as ``plain`` returns it.
+        port: The port that it comes from.
+        awaited: The addresses from which a connection is expected.
+        is_own: Whether one host alone uses the listener, so that the connection cannot belong to another.
     """
     if is_own and port in RESERVED:
         return CallbackVerdict.LET_IN
@@ -76,7 +77,7 @@ def judge(address: str, port: int, awaited: Collection[str], *, is_own: bool = F
 
 
 def plain(address: str) -> str:
-    """One spelling for one address: without a zone, and IPv4 as such even where IPv6 carries it."""
+    """Return the one spelling of an address: without a zone, and mapped IPv4 as IPv4."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
@@ -84,10 +85,10 @@ def plain(address: str) -> str:
 
 
 class NoStderr(Exception):  # noqa: N818 - the host's failure says what is wrong
-    """There will be no connection for stderr.
+    """The connection for stderr cannot be made.
 
     Attributes:
-        reason: What the host's result will be.
+        reason: The status and the failure of the host.
     """
 
     def __init__(self, reason: Reason) -> None:
@@ -96,25 +97,25 @@ class NoStderr(Exception):  # noqa: N818 - the host's failure says what is wrong
 
 
 class Listening(Protocol):
-    """What is asked of the dialler."""
+    """The part of the dialler that this module uses."""
 
     async def reserve_listener(self, login_deadline: LoginDeadline) -> ReservedPort:
-        """A reserved port to listen on, waited for."""
+        """Wait for a reserved port to listen on, and return it."""
 
     def listen_reserved(
         self, source: str, *, backlog: int, reserved: ReservedPort | None = None
     ) -> tuple[socket.socket, Lease]:
-        """A listener on a reserved port, and its lease."""
+        """Listen on a reserved port; return the socket and the port's lease."""
 
     def unlisten(self, listener: socket.socket, lease: Lease) -> None:
-        """Close it."""
+        """Close a listener, and give its lease back."""
 
     def adopt(self, sock: socket.socket, *, spares_peer: bool = False) -> RemoteFirstTransport:
-        """Take over what it has accepted."""
+        """Take over a socket that a listener has accepted."""
 
 
 class Expectation:
-    """One host's place at a listener, from before it is told the port until its connection is there."""
+    """One host's place at a listener, from before the port is sent to it until its connection is there."""
 
     def __init__(self, listener: _Listener, addresses: frozenset[str]) -> None:
         self._listener = listener
@@ -124,43 +125,43 @@ class Expectation:
 
     @property
     def port(self) -> int:
-        """What the server is told."""
+        """The port that is sent to the server."""
         return self._listener.port
 
     async def connection(self) -> RemoteFirstTransport:
         """Wait for the connection.
 
         Raises:
-            NoStderr: There will be none.
+            NoStderr: It cannot be made.
         """
         transport = await self._arrival
         self._is_settled = True
         return transport
 
     def arrived(self, transport: RemoteFirstTransport) -> None:
-        """It is there."""
-        if self._arrival.done():  # given up on in this very turn of the loop
+        """Deliver the connection."""
+        if self._arrival.done():  # it was abandoned in this very turn of the loop
             transport.abandon()
         else:
             self._arrival.set_result(transport)
 
     def fail(self, reason: Reason, *, may_still_come: bool = False) -> None:
-        """None is waited for any more.
+        """Stop waiting for the connection.
 
         Args:
-            reason: Why not.
-            may_still_come: Whether the server may make it nevertheless; nobody else may take it then.
+            reason: The status and the failure of the host.
+            may_still_come: Whether the server may still make it; no other host may then take it.
         """
         self._is_settled = not may_still_come
         if not self._arrival.done():
             self._arrival.set_exception(NoStderr(reason))
 
     def main_ended(self, error: OSError | None) -> None:
-        """The main connection is gone, and so is who would make this one."""
+        """Stop waiting, because the main connection has ended, and with it the server that would connect."""
         self.fail(failures.no_stderr(error))
 
     def leave(self) -> None:
-        """Give up the place, and what has come to it without being taken."""
+        """Leave the place, and abandon a connection that has arrived and was not taken."""
         if self._arrival.done() and not self._arrival.cancelled() and self._arrival.exception() is None:
             if not self._is_settled:
                 self._arrival.result().abandon()
@@ -170,10 +171,10 @@ class Expectation:
 
 
 class _Listener:
-    """One listening port, and who awaits a connection to it.
+    """One listening port, and the hosts that expect a connection to it.
 
     Attributes:
-        port: Its number.
+        port: The number of the port.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class _Listener:
         on_place_free: Callable[[], None],
         reserved: ReservedPort | None,
     ) -> None:
-        """Listen, on the port that is ``reserved`` if there is one.
+        """Listen, on the port ``reserved`` if one is given.
 
         Raises:
             DialError: There is no port to listen on.
@@ -193,29 +194,29 @@ class _Listener:
         self._sock, self._lease = dialler.listen_reserved(source, backlog=BACKLOG, reserved=reserved)
         self.port: int = self._sock.getsockname()[1]
         self._awaited: dict[str, Expectation] = {}
-        # Connections that were given up on and may still come, each from one of several addresses: they must
-        # not be taken for another's.
+        # Abandoned connections that may still arrive, each from one of several addresses: they must not be
+        # mistaken for those of other hosts.
         self._spoilt: dict[str, frozenset[str]] = {}
         self._loop = asyncio.get_running_loop()
         self._watch()
 
     def is_free_for(self, address: str) -> bool:
-        """Whether a connection from ``address`` could only be the one that is awaited next."""
+        """Whether a connection from ``address`` could only be the one that is expected next."""
         return address not in self._awaited and not self.is_spoilt_for(address)
 
     def is_spoilt_for(self, address: str) -> bool:
-        """Whether a connection from ``address`` could be one that somebody has given up on."""
+        """Whether a connection from ``address`` could be one that was abandoned."""
         return address in self._spoilt
 
     def expect(self, address: str, others: Iterable[str]) -> Expectation:
-        """Await a connection from ``address``, or from any of ``others`` that is not another host's, too."""
+        """Expect a connection from ``address``, or from any of ``others`` that no other host uses."""
         addresses = frozenset({address, *(other for other in others if self.is_free_for(other))})
         expectation = Expectation(self, addresses)
         self._awaited.update(dict.fromkeys(addresses, expectation))
         return expectation
 
     def leave(self, addresses: frozenset[str], *, is_spoilt: bool) -> None:
-        """No longer await one from ``addresses``."""
+        """Stop expecting a connection from ``addresses``."""
         for address in addresses:
             del self._awaited[address]
         if is_spoilt:
@@ -223,7 +224,7 @@ class _Listener:
         self._on_place_free()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._loop.remove_reader(self._sock)
         self._dialler.unlisten(self._sock, self._lease)
 
@@ -245,7 +246,7 @@ class _Listener:
     def _take(self, sock: socket.socket, address: str, port: int) -> None:
         is_late = self.is_spoilt_for(address) and address not in self._awaited
         if is_late and port in RESERVED:
-            for same in self._spoilt[address]:  # the one that was given up on; another will not come
+            for same in self._spoilt[address]:  # the abandoned one; it comes only once
                 self._spoilt.pop(same, None)
             self._on_place_free()
         awaited = set(self._awaited.values())
@@ -253,7 +254,7 @@ class _Listener:
         verdict = judge(address, port, self._awaited, is_own=is_own)
         if verdict is CallbackVerdict.LET_IN:
             expectation = self._awaited.get(address) or awaited.pop()
-            with suppress(OSError):  # come and gone; its server will say so on the main connection
+            with suppress(OSError):  # it has ended already; its server will say why on the main connection
                 # in.rshd binds one of its 512 reserved ports for this, without SO_REUSEADDR: its TIME_WAIT
                 # would stop it at 512 commands a minute.
                 transport = self._dialler.adopt(sock, spares_peer=True)
@@ -267,7 +268,7 @@ class _Listener:
             awaited.pop().fail(failures.stderr_from_elsewhere(expected, address), may_still_come=True)
 
     def _cannot_accept(self, error: OSError) -> None:
-        """No descriptor or memory is left: say so to those who wait, and look again a little later."""
+        """Fail the waiting hosts, since no descriptor or memory is left, and accept again a little later."""
         for expectation in list(self._awaited.values()):
             expectation.fail(failures.cannot_accept(error), may_still_come=True)
         self._loop.remove_reader(self._sock)
@@ -278,10 +279,10 @@ class BackChannels:
     """The listeners of one run."""
 
     def __init__(self, dialler: Listening) -> None:
-        """Begin without any.
+        """Begin without listeners.
 
         Args:
-            dialler: Opens the listeners, and takes over what they accept.
+            dialler: Opens the listeners, and takes over the sockets that they accept.
         """
         self._dialler = dialler
         self._listeners: dict[str, list[_Listener]] = {}
@@ -291,22 +292,22 @@ class BackChannels:
         self._reserving: set[asyncio.Timeout] = set()
 
     async def make_ready(self, login_deadline: LoginDeadline) -> None:
-        """See to it that there is a port to listen on, before one is taken to connect from.
+        """Make sure that there is a port to listen on, before one is taken to connect from.
 
-        Whoever held one and waited for the other could wait for others that do the same.
+        Hosts that each held one port and waited for a second would wait for each other.
 
         Raises:
-            DialError: There was none for as long as ``login_deadline`` has for a port.
+            DialError: No port was free within the time that ``login_deadline`` allows for one.
         """
         if not any(self._listeners.values()):
             await self._reserve(login_deadline)
 
     @asynccontextmanager
     async def turn(self, address: str, login_deadline: LoginDeadline) -> AsyncGenerator[None, None]:
-        """Await one of the turns towards ``address``, as many as there may be listeners; then have it inside.
+        """Wait for a turn towards ``address``, and hold it inside; there are as many as listeners at most.
 
-        The deadlines stand still meanwhile: a host is not slow because others of its address are before it.
-        They are bounded by deadlines of their own, so this is, too.
+        The deadline is suspended meanwhile: a host is not slow because others at its address come first.
+        Each of those has a deadline of its own, so the wait is bounded.
         """
         turns = self._turns.setdefault(plain(address), asyncio.Semaphore(LISTENERS_AT_MOST))
         login_deadline.stop()
@@ -322,17 +323,17 @@ class BackChannels:
     async def expect(
         self, source: str, address: str, login_deadline: LoginDeadline, *, others: Iterable[str] = ()
     ) -> Expectation:
-        """Take a place at a listener, and ``leave`` it in the end.
+        """Take a place at a listener, which the caller has to ``leave`` in the end.
 
         Args:
-            source: Our address towards the host: where it will connect to.
-            address: The host's, where it will connect from.
-            others: More addresses of the host, where it may connect from.
-            login_deadline: Bounds the wait for a port, where ``address`` gets no listener at ``source``.
+            source: The local address towards the host, to which it will connect.
+            address: The address of the host, from which it will connect.
+            others: Further addresses of the host, from which it may connect.
+            login_deadline: Bounds the wait for a port, if a further listener is needed.
 
         Raises:
-            DialError: No port could be had to listen on.
-            NoStderr: So many connections from that address never came that there is no place left.
+            DialError: There is no port to listen on.
+            NoStderr: No place is left, since too many connections from that address never arrived.
         """
         source, address = plain(source), plain(address)
         listeners = self._listeners.setdefault(source, [])
@@ -351,12 +352,12 @@ class BackChannels:
                 raise NoStderr(failures.no_way_for_stderr(len(listeners)))
 
     async def _reserve(self, login_deadline: LoginDeadline) -> None:
-        """Wait until there is a spare port, or was one.
+        """Wait until there is, or was, a spare port.
 
-        All that need it queue for a port, each with a deadline of its own; the first gets it for all.
+        All hosts that need one wait for it, each with a deadline of its own; the first gets it for all.
 
         Raises:
-            DialError: There was none for as long as ``login_deadline`` allows, or we may not have one.
+            DialError: No port was free within ``login_deadline``, or this user may not bind one.
         """
         if self._spare is not None:
             return
@@ -380,10 +381,10 @@ class BackChannels:
             self._reserving.pop().reschedule(0)
 
     def _opened(self, source: str, listeners: list[_Listener]) -> bool:
-        """Open one more, if there is a port; the places of those that are open become free in their time.
+        """Open one more listener, and return whether there was a port for it.
 
         Raises:
-            DialError: We may not have any.
+            DialError: This user may not bind a reserved port.
         """
         spare, self._spare = self._spare, None
         try:

@@ -1,4 +1,4 @@
-"""One host by rsh: dialled from a reserved port, connected back from, run on, left in order."""
+"""One rsh connection: it dials from a reserved port, accepts the connection for stderr, runs and closes."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from multirsh.transports.rsh.rcmd import request_command, request_stderr
 from multirsh.transports.tcp import DialError
 
 OTHER_STREAM_S: Final = 1.0
-"""Seconds that one connection may still speak after the other one died: then no status will come."""
+"""Seconds that one connection is still read after the other has died; no status can come after that."""
 
 SAY_SO_S: Final = 0.02
-"""Seconds before the connect timeout at which the stderr connection is given up, to say what is missing."""
+"""Seconds before the connect timeout at which the wait for stderr ends, so that the error can name it."""
 
 LAST_S: Final = 1.0
 """Seconds that the remote may take to close after KILL."""
 
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 15, 5, 3
-"""A remote that is gone without a word is found out within 30 s.
+"""Keepalive probes, in seconds and in number: a remote that has vanished is detected within 30 s.
 
-No TCP_USER_TIMEOUT: it would also end connections whose remote lives and does not read its input for a while.
+TCP_USER_TIMEOUT is not set: it would also end connections whose remote lives but does not read for a while.
 """
 
 _ASKED: Final = frozenset({Phase.AUTH, Phase.SESSION, Phase.RUN})
-"""The phases in which the server has been sent our request."""
+"""The phases in which the request has been sent to the server."""
 
 
 class Around(Protocol):
-    """What a connection needs of its run: the connector."""
+    """The part of the connector that a connection uses."""
 
     dialler: Dialler
     back_channels: BackChannels
@@ -75,12 +75,12 @@ class RshConnection:
     """A ``Connection`` (``transports.base``) by rcmd."""
 
     def __init__(self, around: Around, host: Host, *, plan: Callable[[], RshPlan]) -> None:
-        """Make a connection, not yet begun.
+        """Make a connection that is not open yet.
 
         Args:
-            around: Dials, and knows the listeners for stderr.
-            host: To whom.
-            plan: Says how to reach it.
+            around: Dials, and has the listeners for stderr.
+            host: The host to connect to.
+            plan: Returns how to reach the host.
         """
         self._around = around
         self._host = host
@@ -103,37 +103,37 @@ class RshConnection:
 
     @property
     def phase(self) -> Phase:
-        """Where it is, or was when something went wrong."""
+        """The phase that the connection is in, or was in when it failed."""
         return self._phase
 
     @property
     def local_port(self) -> int | None:
-        """The reserved port it left from."""
+        """The reserved local port that it uses."""
         return None if self._main is None else self._main.get_extra_info("sockname")[1]
 
     @property
     def user(self) -> str | None:
-        """Whom the command runs as, once that is tried."""
+        """The user that the command runs as; ``None`` before ``open``."""
         return self._user
 
     @property
     def connected_at(self) -> float | None:
-        """When the TCP connection was open."""
+        """When the TCP connection was open, on the loop's clock."""
         return self._connected_at
 
     @property
     def authenticated_at(self) -> float | None:
-        """When the script on the remote had begun."""
+        """When the script on the remote had begun, on the loop's clock."""
         return self._authenticated_at
 
     async def open(self, login_deadline: LoginDeadline) -> None:
-        """Connect, be connected back to, be let in, and see our script begin.
+        """Connect, accept the connection for stderr, log in, and wait until the script begins.
 
         Args:
             login_deadline: Bounds the wait for a reserved port.
 
         Raises:
-            HostError: Any of it failed.
+            HostError: Any of these steps failed.
         """
         loop = asyncio.get_running_loop()
         plan = self._plan()
@@ -175,11 +175,11 @@ class RshConnection:
         """Run ``command``, once.
 
         Args:
-            command: As the user gave it.
+            command: The command, as the user gave it.
             sink: Takes all output before this returns.
-            stdin: What the command reads, then end of file; it is begun once its size is known. The command
-                need not read it: its result does not wait.
-            tty: There is none to be had.
+            stdin: What the command reads, up to end of file; it is sent once its size is known. The command
+                need not read all of it, and its result does not wait for that.
+            tty: Must be false, as rsh has no terminals.
 
         Raises:
             HostError: The command cannot be sent, the input cannot be read, or the connection died.
@@ -208,10 +208,10 @@ class RshConnection:
         return conversation.outcome
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - it would go in clear
-        """Have the server signal the command's process group (rshd(8)); what comes of it, nobody says."""
+        """Have the server signal the command's process group (rshd(8)), which reports no result."""
         conversation = self._conversation
         if conversation is None or self._phase is not Phase.RUN:
-            return Fate.DEAD  # it was never asked for
+            return Fate.DEAD  # it was never sent
         if conversation.stage is Stage.OVER:
             return Fate.UNKNOWN if conversation.outcome is None else Fate.DEAD
         if self._stderr is not None:
@@ -224,22 +224,22 @@ class RshConnection:
         return Fate.UNKNOWN
 
     def pause_output(self) -> None:
-        """Read neither connection; the remote's writes block once TCP's windows are full."""
+        """Stop reading both connections; the remote's writes block once TCP's windows are full."""
         for transport in self._transports():
             transport.pause_reading()
 
     def resume_output(self) -> None:
-        """Read again."""
+        """Read both connections again."""
         for transport in self._transports():
             transport.resume_reading()
 
     def close(self) -> None:
-        """Have the remote end what it runs, and so close; leave the sockets to drain."""
+        """Make the remote end its command, and so close first; the sockets are left to drain."""
         if self._giving_up is not None:
             self._giving_up.cancel()
         self._say_goodbye()
         if self._main is not None and self._has_unwanted_input:
-            # The script reads all of it before it exits; the close timeout bounds how long we send.
+            # The script reads all input before it exits; the close timeout bounds how long it is sent.
             loop = asyncio.get_running_loop()
             self._draining = loop.call_later(self._around.dialler.close_timeout, self._main.abandon)
             self._feed()
@@ -248,13 +248,13 @@ class RshConnection:
         if self._stderr is not None:
             self._stderr.close()
         if self._main is not None and self._phase is Phase.HANDSHAKE and not self._is_refused:
-            self._main.abandon()  # the server awaits names; there is no word yet that would make it close
+            self._main.abandon()  # the server waits for names, and nothing can be sent to make it close
 
     async def closed(self) -> ClosedBy | None:
-        """Wait for the end of both sockets.
+        """Wait until both sockets are closed.
 
         Returns:
-            ``REMOTE`` only where the remote closed both first.
+            ``REMOTE`` only if the remote closed both first.
         """
         ends = [await asyncio.shield(transport.closed) for transport in self._transports()]
         if not ends:
@@ -263,11 +263,11 @@ class RshConnection:
 
     @property
     def _is_refused(self) -> bool:
-        """Whether the server has said no, and so is about to close."""
+        """Whether the server has refused the request, and so is about to close."""
         return self._conversation is not None and self._conversation.reason is not None
 
     def _say_goodbye(self) -> None:
-        """Whatever makes the remote close, at this stage; not before it was asked for anything."""
+        """Send what makes the remote close at this stage; nothing before the request was sent."""
         main, conversation = self._main, self._conversation
         if main is None or conversation is None or self._phase not in _ASKED:
             return
@@ -292,11 +292,11 @@ class RshConnection:
     async def _connected_back(
         self, main: RemoteFirstTransport, login_deadline: LoginDeadline
     ) -> RemoteFirstTransport:
-        """Tell the server where we listen, and wait for its connection.
+        """Send the port of a listener to the server, and wait for its connection.
 
         Raises:
             DialError: There is no port to listen on.
-            NoStderr: None came.
+            NoStderr: The server did not connect.
         """
         source, remote = main.get_extra_info("sockname")[0], main.get_extra_info("peername")[0]
         channels = self._around.back_channels
@@ -310,8 +310,8 @@ class RshConnection:
                     )
                     try:
                         main.write(request_stderr(expectation.port))
-                        self._tell_expectation()
-                        if main.is_closing():  # while a place was waited for
+                        self._fail_expectation()
+                        if main.is_closing():  # it was closed during the wait for a place
                             expectation.main_ended(None)
                         return await expectation.connection()
                     finally:
@@ -321,7 +321,7 @@ class RshConnection:
                 raise NoStderr(failures.no_stderr_in_time()) from None
 
     async def _until(self, stage: Stage) -> None:
-        """Wait until the conversation has come to ``stage``, or is over."""
+        """Wait until the conversation has reached ``stage``, or is over."""
         while self._conversation is not None and self._conversation.stage not in {stage, Stage.OVER}:
             self._changed.clear()
             await self._changed.wait()
@@ -340,15 +340,15 @@ class RshConnection:
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
 
-    # What the two connections tell.
+    # Called by the two connections.
 
     def received(self, stream: Stream, data: bytes) -> None:
-        """Something came."""
+        """Take bytes that one of the connections received."""
         if self._conversation is not None:
             self._pass_on(stream, self._conversation.receive(stream, data))
 
     def ended(self, stream: Stream, error: OSError | None) -> None:
-        """One of them is closed."""
+        """Note that one of the connections is closed."""
         if stream == "stdout" and self._draining is not None:
             self._draining.cancel()
         conversation = self._conversation
@@ -361,7 +361,7 @@ class RshConnection:
             self._giving_up = asyncio.get_running_loop().call_later(OTHER_STREAM_S, self._give_up)
 
     def may_write(self, *, now: bool) -> None:
-        """Whether the main connection takes more input."""
+        """Note whether the main connection takes more input now."""
         self._is_writable = now
         self._feed()
 
@@ -369,10 +369,10 @@ class RshConnection:
         if output and self._sink is not None:
             self._sink.write(stream, output)
         self._changed.set()
-        self._tell_expectation()
+        self._fail_expectation()
 
-    def _tell_expectation(self) -> None:
-        """A server that refuses makes no connection for stderr."""
+    def _fail_expectation(self) -> None:
+        """Fail the wait for stderr if the server has refused: it does not connect then."""
         reason = None if self._conversation is None else self._conversation.reason
         if self._expectation is not None and reason is not None:
             self._expectation.fail(reason)
@@ -383,7 +383,7 @@ class RshConnection:
         self._changed.set()
 
     def _feed(self) -> None:
-        """Write input for as long as the socket takes it."""
+        """Write input as long as the socket takes it."""
         while self._is_writable and self._stdin is not None and self._stdin_left and self._main is not None:
             self._write_some(self._main, self._stdin)
         if self._draining is not None and self._main is not None and not self._stdin_left:
@@ -391,7 +391,7 @@ class RshConnection:
             self._main.close()
 
     def _write_some(self, main: RemoteFirstTransport, stdin: Stdin) -> None:
-        """Write a part of the input; a file that has shrunk since it was measured ends the conversation."""
+        """Write a part of the input; if the file has shrunk since it was measured, end the conversation."""
         left, shrunk = self._stdin_left, OSError(errno.EIO, "it has become shorter")
         try:
             data, error = stdin.at(left.start)[: len(left)], shrunk
@@ -409,34 +409,34 @@ class RshConnection:
 
 
 class _StreamProtocol(asyncio.Protocol):
-    """One of a host's two connections, as the loop sees it."""
+    """The protocol of one of a host's two TCP connections."""
 
     def __init__(self, connection: RshConnection, stream: Stream) -> None:
         self._connection = connection
         self._stream = stream
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what came."""
+        """Pass on received bytes."""
         self._connection.received(self._stream, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell of the end."""
+        """Report that the connection is closed."""
         if isinstance(exc, MemoryError):
             exc = OSError(errno.ENOMEM, NO_MEMORY)
         self._connection.ended(self._stream, exc if isinstance(exc, OSError) else None)
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full."""
+        """Stop writing, since the socket's buffer is full."""
         if self._stream == "stdout":
             self._connection.may_write(now=False)
 
     def resume_writing(self) -> None:
-        """It has room again."""
+        """Write again."""
         if self._stream == "stdout":
             self._connection.may_write(now=True)
 
 
 def _keep_alive(sock: socket.socket) -> None:
-    """Have the kernel find out that the remote is gone; rsh itself has nothing for that."""
-    with suppress(OSError):  # some systems have no options for a socket that was reset; the reader finds out
+    """Have the kernel detect that the remote is gone, since rsh has no message for it."""
+    with suppress(OSError):  # some systems refuse options of a socket that was reset; reading reports it
         keep_alive(sock, idle=KEEPALIVE_IDLE_S, interval=KEEPALIVE_INTERVAL_S, probes=KEEPALIVE_PROBES)

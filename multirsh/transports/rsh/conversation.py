@@ -1,8 +1,9 @@
-"""One host's conversation, from the request to the command's end: bytes in, output and an ending out.
+"""What passes between multirsh and one rsh server, from the request to the end of the command.
 
-Pure: no socket, no loop, no clock. Two streams feed it, or one where stderr
-was not parted from stdout; whatever pieces they come in, and however the two
-are interleaved, the same comes out of each.
+Pure: bytes go in, output and an outcome come out, without a socket, a loop or
+a clock. It reads two streams, or one if stderr is merged into stdout. The
+result does not depend on how the streams are cut into pieces, nor on how the
+two are interleaved.
 """
 
 from __future__ import annotations
@@ -18,35 +19,35 @@ from multirsh.transports.rsh.wrapper import LONGEST_PRELUDE, MarkerFinder, Part
 
 
 class Stage(enum.Enum):
-    """How far it is."""
+    """The stages of a conversation."""
 
     ASKED = "asked"
-    """The request is out; the server has not replied."""
+    """The request was sent, and the server has not replied."""
     ACCEPTED = "accepted"
-    """It said yes; our script has not begun."""
+    """The server has accepted the request, and the script has not begun."""
     READY = "ready"
-    """The script waits for its command: we are logged in."""
+    """The script waits for its command: the login is complete."""
     RUNNING = "running"
-    """It has the command."""
+    """The command was sent."""
     OVER = "over"
-    """The command has ended, or nothing can come of it any more."""
+    """The command has ended, or its outcome cannot arrive any more."""
 
 
 class Conversation:
-    """What two streams of bytes mean.
+    """Interprets the streams of one connection.
 
     Attributes:
-        stage: How far it is.
-        outcome: How the command ended; ``None`` if it did not, or not yet.
-        reason: Why there will be no outcome; ``None`` if there is one, or may be.
+        stage: The stage that was reached.
+        outcome: How the command ended; ``None`` if it has not.
+        reason: Why there cannot be an outcome; ``None`` if there is one, or may be.
     """
 
     def __init__(self, key: bytes, *, is_merged: bool) -> None:
-        """Begin with the request.
+        """Begin when the request is sent.
 
         Args:
-            key: The script's.
-            is_merged: Whether stderr comes on the main connection.
+            key: The key of the script, as given to ``wrapper.line``.
+            is_merged: Whether stderr arrives on the main connection.
         """
         self._reply: ReplyParser | None = ReplyParser()
         self._finders: dict[Stream, MarkerFinder] = (
@@ -62,26 +63,26 @@ class Conversation:
 
     @property
     def is_broken(self) -> bool:
-        """Whether a stream has ended too early: the other one may still say something, but not for long."""
+        """Whether a stream has ended too early. The other may still say why, but only for a short time."""
         return self.stage is not Stage.OVER and any(
             self._finders[stream].part is not Part.AFTER for stream in self._ended
         )
 
     def order(self) -> None:
-        """The command was sent.
+        """Note that the command was sent.
 
         Raises:
-            RuntimeError: The script does not wait for one.
+            RuntimeError: The script does not wait for a command.
         """
         if self.stage is not Stage.READY:
-            raise RuntimeError(f"no command is waited for: {self.stage.value}")
+            raise RuntimeError(f"the script does not wait for a command: {self.stage.value}")
         self.stage = Stage.RUNNING
 
     def receive(self, stream: Stream, data: bytes) -> bytes:
-        """Take what came on a stream.
+        """Take bytes that a stream received.
 
         Returns:
-            The command's output in it.
+            The output of the command in them.
         """
         if self.stage is Stage.OVER:
             return b""
@@ -105,14 +106,14 @@ class Conversation:
         return output
 
     def end(self, stream: Stream, error: OSError | None) -> bytes:
-        """A stream has ended.
+        """Note that a stream has ended.
 
         Args:
-            stream: Which.
-            error: Why, if not by the remote's FIN.
+            stream: The stream.
+            error: The error that ended it; ``None`` for the remote's FIN.
 
         Returns:
-            Output of the command that was held back, as it could have been a marker.
+            Output of the command that was held back because it could have been part of a marker.
         """
         if self.stage is Stage.OVER:
             return b""
@@ -129,7 +130,7 @@ class Conversation:
         return output
 
     def give_up(self) -> None:
-        """No more is waited for: it is over, without an outcome."""
+        """End the conversation without an outcome, and say why by its stage."""
         match self.stage:
             case Stage.ASKED:
                 self.fail(failures.no_answer(self._error))
@@ -155,7 +156,7 @@ class Conversation:
                 self.fail(failures.ended_unasked())
 
     def fail(self, reason: Reason) -> None:
-        """It is over, and this is why; the first to say so is right."""
+        """End the conversation for ``reason``; the first reason counts."""
         if self.stage is Stage.OVER:
             return
         self.stage = Stage.OVER

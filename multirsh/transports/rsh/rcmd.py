@@ -1,4 +1,4 @@
-r"""The bytes of the rcmd protocol: what is asked, and how the server answers. No socket here.
+r"""The bytes of the rcmd protocol: the request and the server's reply. Pure: there is no socket here.
 
 ::
 
@@ -11,7 +11,7 @@ r"""The bytes of the rcmd protocol: what is asked, and how the server answers. N
     then the command's stdin and stdout       and on the second connection: stderr, and signals, a byte each
 
 Sources: RFC 1282, section 2, and rshd(8) for the exchange; in.rshd of
-netkit 0.17 and of rsh-redone 85 for what servers really do.
+netkit 0.17 and of rsh-redone 85 for the behaviour of servers.
 """
 
 from __future__ import annotations
@@ -24,58 +24,58 @@ DEFAULT_PORT: Final = 514
 """``shell`` in services(5)."""
 
 LONGEST_NAME: Final = 16
-"""Bytes of a user's name, by rshd(8); some servers take one less, and say so."""
+"""Bytes of a user's name at most, by rshd(8); some servers take one less, and say so."""
 
 LONGEST_REFUSAL: Final = 4096
-"""Bytes of a refusal that are kept; a good one is one line."""
+"""Bytes of a refusal that are kept; a refusal is normally one line."""
 
 RESERVED: Final = range(512, 1024)
-"""The ports that only a privileged process may use, as far as servers of this protocol trust them."""
+"""The privileged ports that servers of this protocol accept connections from."""
 
 
 class NameTooLong(ValueError):  # noqa: N818 - it names what is wrong with the name
-    """A user's name that the protocol cannot carry."""
+    """A user's name is longer than the protocol allows."""
 
 
 def request_stderr(port: int | None) -> bytes:
-    """Word the first thing that is sent: where we listen for the stderr connection.
+    """Build the first part of the request: the port that listens for the connection of stderr.
 
     Args:
-        port: 512-1023; ``None`` leaves stderr on the main connection.
+        port: 512-1023; ``None`` to leave stderr on the main connection.
     """
     return b"\0" if port is None else b"%d\0" % port
 
 
 def request_command(local_user: bytes, remote_user: bytes, command: bytes) -> bytes:
-    """Word the rest of the request.
+    """Build the rest of the request.
 
     Args:
         local_user: The user name to send as the local one.
         remote_user: The user to run the command as.
-        command: For the remote user's login shell.
+        command: The command for the remote user's login shell.
 
     Raises:
         NameTooLong: A name has more than ``LONGEST_NAME`` bytes.
-        ValueError: A name is empty, or something holds a NUL.
+        ValueError: A name is empty, or a name or the command contains a NUL byte.
     """
     for name in (local_user, remote_user):
         check_name(name)
     if b"\0" in command:
-        raise ValueError("a command cannot hold a NUL byte")
+        raise ValueError("a command cannot contain a NUL byte")
     return b"%b\0%b\0%b\0" % (local_user, remote_user, command)
 
 
 def check_name(name: bytes) -> None:
-    """See to it that a user's name can be sent.
+    """Check that a user's name can be sent.
 
     Raises:
         NameTooLong: It has more than ``LONGEST_NAME`` bytes.
-        ValueError: It is empty or holds a NUL.
+        ValueError: It is empty or contains a NUL byte.
     """
     if not name or b"\0" in name:
-        raise ValueError("a user's name cannot be empty or hold a NUL byte")
+        raise ValueError("a user's name cannot be empty or contain a NUL byte")
     if len(name) > LONGEST_NAME:
-        raise NameTooLong(f"rsh carries names of {LONGEST_NAME} bytes at the most")
+        raise NameTooLong(f"rsh allows at most {LONGEST_NAME} bytes for a user's name")
 
 
 class ReplyKind(enum.Enum):
@@ -94,9 +94,9 @@ class Reply:
     """A server's reply, complete.
 
     Attributes:
-        answer: What it is.
-        text: Why it was refused, or how the other protocol began; bounded; the remote's bytes.
-        rest: What came after it: the beginning of the command's output.
+        answer: The kind of reply.
+        text: The reason for the refusal, or the beginning of the other protocol, of bounded length.
+        rest: The bytes after the reply: the beginning of the command's output.
     """
 
     answer: ReplyKind
@@ -111,7 +111,7 @@ class ReplyParser:
         self._held = b""
 
     def feed(self, data: bytes) -> Reply | None:
-        """Take more of what came; the reply once it is complete. Not to be fed after that."""
+        """Take more received bytes; return the reply once it is complete. Do not call it after that."""
         self._held += data
         if not self._held:
             return None
@@ -126,5 +126,5 @@ class ReplyParser:
         return None
 
     def end(self) -> Reply | None:
-        """The server has closed: a refusal that lacks its line feed is one nevertheless."""
+        """Note that the server has closed; return a refusal even if its line feed is missing."""
         return Reply(ReplyKind.REFUSED, text=self._held[1:]) if self._held[:1] == b"\1" else None

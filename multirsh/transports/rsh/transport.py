@@ -1,4 +1,4 @@
-"""The rsh transport of a fleet: settings made sure of, and one warning."""
+"""The rsh transport of a fleet: it checks the settings of the hosts, and warns once."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from multirsh.transports.rsh.rcmd import DEFAULT_PORT, LONGEST_NAME, check_name
 
 WARNING: Final = (
     "rsh sends everything in clear text and trusts addresses; "
-    "it is for networks where nobody can listen or lie (docs/rsh.md)"
+    "use it only in networks that you trust (docs/rsh.md)"
 )
-"""Said once for a fleet."""
+"""Printed once for each fleet."""
 
 
 class RshTransport:
     """A ``Transport`` (``transports.base``) by rcmd."""
 
     def __init__(self, options: RshOptions, warn: Warn) -> None:
-        """Take what was said.
+        """Make the transport of a fleet.
 
         Args:
-            options: What is said for all hosts.
-            warn: Takes warnings for people.
+            options: The options for all hosts.
+            warn: Takes warnings for the user.
         """
         self._options = options
         self._warn = warn
@@ -41,29 +41,29 @@ class RshTransport:
 
     @property
     def descriptors_per_host(self) -> int:
-        """Its socket; for stderr another one and, at the worst, a listener of its own that it comes to."""
+        """One socket; for stderr a second one and, at worst, a listener that no other host uses."""
         return 1 if self._options.stderr is RshStderr.MERGED else 3
 
     @property
     def converses(self) -> bool:
-        """The remote has to be told how long the input is before it begins."""
+        """False: the length of the input is sent before the input itself."""
         return False
 
     @property
     def is_private(self) -> bool:
-        """Whoever sees the packets reads it."""
+        """False: everything is sent in clear text."""
         return False
 
     @property
     def has_terminals(self) -> bool:
-        """rshd(8) has none."""
+        """False: rshd(8) has no terminals."""
         return False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """See to it that all of ``hosts`` can be meant, and warn.
+        """Check the settings of all ``hosts``, and warn.
 
         Raises:
-            UsageError: A setting that rsh cannot follow, or a user's name that it cannot carry.
+            UsageError: rsh cannot follow a setting, or cannot send the name of a user.
         """
         self._local_user = _carried(_local_user(), "the local user")
         for settings, name in _distinct(hosts):
@@ -71,14 +71,14 @@ class RshTransport:
         self._warn(WARNING)
 
     def connector(self, dialler: Dialler) -> RshConnector:
-        """Begin a run."""
+        """Return the connector of a run."""
         return RshConnector(self.plan, dialler)
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: the transport holds no resources."""
 
     def plan(self, host: Host) -> RshPlan:
-        """How to reach ``host``."""
+        """Return how to reach ``host``."""
         settings = self._options.settings.or_else(host.settings)
         return RshPlan(
             address=host.target,
@@ -89,7 +89,7 @@ class RshTransport:
         )
 
     def route(self, host: Host) -> HostRoute:
-        """Where ``host`` is and how it is entered."""
+        """Return how ``host`` is reached, for the journal."""
         settings = self._options.settings.or_else(host.settings)
         plan = self.plan(host)
         user = plan.remote_user.decode("utf-8", "surrogateescape")
@@ -101,12 +101,12 @@ class RshTransport:
         if settings.jump not in {None, "none"}:
             raise UsageError(
                 f"{name}: rsh cannot go through a jump host ({settings.jump})",
-                hint="say 'jump: none' for it, or leave it out with -x",
+                hint="set 'jump: none' for it, or exclude it with -x",
             )
         if settings.source_port is SourcePort.EPHEMERAL:
             raise UsageError(
-                f"{name}: rsh needs a reserved port, and 'source_port: ephemeral' is said",
-                hint="drop that line for rsh hosts",
+                f"{name}: rsh needs a reserved port, but 'source_port: ephemeral' is set",
+                hint="remove that line for rsh hosts",
             )
         if settings.user is not None:
             _carried(settings.user, f"{name}: the user")
@@ -117,14 +117,14 @@ class RshConnector:
 
     Attributes:
         dialler: Makes TCP connections.
-        back_channels: Takes those that the hosts make.
+        back_channels: Accepts the connections that the servers make for stderr.
     """
 
     def __init__(self, plan: Callable[[Host], RshPlan], dialler: Dialler) -> None:
-        """Begin a run.
+        """Make the connector of a run.
 
         Args:
-            plan: Says how to reach a host.
+            plan: Returns how to reach a host.
             dialler: Makes TCP connections.
         """
         self.dialler = dialler
@@ -132,16 +132,16 @@ class RshConnector:
         self._plan = plan
 
     def destination(self, host: Host) -> Destination:
-        """Where the connection to ``host`` will go to."""
+        """Return the address and the port of ``host``."""
         plan = self._plan(host)
         return Destination(plan.address, plan.port, socket.AF_UNSPEC)
 
     def hop(self, host: Host) -> Destination:
-        """The host's server."""
+        """Return the destination itself, since rsh has no jump hosts."""
         return self.destination(host)
 
     def connection(self, host: Host) -> RshConnection:
-        """A connection to ``host``, not yet begun."""
+        """Return a connection to ``host`` that is not open yet."""
         return RshConnection(self, host, plan=lambda: self._plan(host))
 
     async def release(self) -> None:
@@ -150,22 +150,22 @@ class RshConnector:
 
 
 def _distinct(hosts: Iterable[Host]) -> Iterable[tuple[Settings, str]]:
-    """Each of the hosts' settings once, with the name of one that has them."""
+    """Return each distinct settings of the hosts once, with the name of a host that has them."""
     return {host.settings: host.name for host in reversed(list(hosts))}.items()
 
 
 def _local_user() -> str:
-    """Who runs this, by the user database: what the environment says is no more than a wish.
+    """Return the current user's name by the user database, since the environment may claim any other.
 
     Raises:
-        UsageError: The database does not know.
+        UsageError: The user id has no name there.
     """
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         raise UsageError(
-            f"rsh tells servers the local user's name, and user id {os.getuid()} has none",
-            hint="run multirsh as a user of this machine",
+            f"rsh sends the name of the local user, but user id {os.getuid()} has no name",
+            hint="run multirsh as a user that this machine has a name for",
         ) from None
 
 

@@ -1,13 +1,13 @@
-r"""What is really run on the remote: a shell that waits for the command, runs it, and tells how it ended.
+r"""The script that runs on the remote: it waits for the command, runs it, and reports how it ended.
 
-rsh brings no exit status, ends standard input only by a half-close (which
-would make us the first to close), and has servers that cut a command off at
-1 kB. So the command that in.rshd is given is always the same line: it makes
-the user's login shell become /bin/sh with the script below. What passes then
-on the connections::
+rsh has no exit status, it ends standard input only by a half-close (which
+would make this end the first to close), and some servers cut a command off at
+1 kB. So in.rshd is always sent the same command, but for the key: it replaces
+the user's login shell by /bin/sh with the script below. Then the connections
+carry::
 
-    we                                   the script
-    ◀─────────────────────────────────── KEY[              on stdout and on stderr: it is there, and reads
+    multirsh                             the script
+    ◀─────────────────────────────────── KEY[              on stdout and on stderr: it has begun, and reads
     12\n                                 how many bytes of input there will be
     echo hello; exit 3\n ──────────────▶ the command, escaped so that it is one line
     12 bytes of input ─────────────────▶ by head(1) into a pipe; for 0, /dev/null is the input
@@ -15,18 +15,18 @@ on the connections::
     ◀─────────────────────────────────── KEY]3;            on stdout and on stderr: it has ended, with 3
                                          reads what is left of the input, and exits: the remote's FIN
 
-KEY is made anew for each connection, so output cannot look like a marker by
-chance. Since the ending is on both streams, all output of the command has
-come once both have been seen, and nothing has to be waited for by the clock.
-All input is read, as a socket that is closed with input unread sends a reset.
-An empty command is a goodbye: the script exits without running anything.
+KEY is random for each connection, so output cannot look like a marker by
+chance. Because the end is marked on both streams, all output of the command
+has arrived once both markers have, and no timeout is needed. The script reads
+all input, because a socket that is closed with unread input sends a reset. An
+empty command makes the script exit without running anything.
 
-The line that in.rshd gives to the login shell holds nothing that sh, csh,
-fish and their kin read differently: no quote within the quotes, no backslash,
-no exclamation mark, no line feed, nothing but ASCII. Within the script: $0 is
-KEY; descriptor 3 is the stderr that the command gets, while the script's own
-is /dev/null, so that no shell tells there of a child that a signal ended; and
-"read" takes one byte at a time from a socket (POSIX: no more than the line).
+The line for the login shell contains nothing that sh, csh, fish and their
+relatives read differently: no quote within the quotes, no backslash, no
+exclamation mark, no line feed, only ASCII. Within the script, $0 is KEY, and
+descriptor 3 is the stderr of the command; the script's own stderr is
+/dev/null, so that no shell reports there that a signal ended a child. "read"
+takes one byte at a time from a socket (POSIX: no more than the line).
 """
 
 from __future__ import annotations
@@ -54,71 +54,71 @@ _PARTS: Final = (
 )
 
 SCRIPT: Final = ";".join(_PARTS)
-"""Run by /bin/sh with KEY as its $0."""
+"""The script, which /bin/sh runs with KEY as its $0."""
 
 GOODBYE: Final = b"\n\n"
-"""What ends a script that waits for its command; nothing is run."""
+"""Makes a script that waits for its command exit without running anything."""
 
 LONGEST_PRELUDE: Final = 64 * 1024
-"""Bytes that may come before the script begins; more than that is no shell's start-up."""
+"""Bytes at most before the script begins; the start-up of a shell does not write more."""
 
 _ENDING: Final = re.compile(rb"\]([0-9]{1,5});")
 _LONGEST_ENDING: Final = len(b"]00000;")
 
 
 def make_key() -> bytes:
-    """A key that no output holds by chance: 64 random bits, in hexadecimal."""
+    """Return 64 random bits in hexadecimal, which no output contains by chance."""
     return secrets.token_hex(8).encode()
 
 
 def line(key: bytes) -> bytes:
-    """The command for in.rshd: whatever the user's login shell is, it becomes the script."""
+    """Return the command for in.rshd, which replaces any login shell by the script."""
     return b"exec /bin/sh -c '%b' %b" % (SCRIPT.encode("ascii"), key)
 
 
 def order(command: bytes, input_bytes: int) -> bytes:
-    """Word what the script reads before the input itself.
+    """Build what the script reads before the input itself.
 
     Args:
-        command: Any bytes but NUL; not empty.
-        input_bytes: How much input will follow.
+        command: The command, which is not empty and contains no NUL byte.
+        input_bytes: The length of the input that will follow.
 
     Raises:
-        ValueError: It is empty, holds a NUL, or has more than ``LONGEST_ARGUMENT`` bytes.
+        ValueError: It is empty, contains a NUL byte, or has more than ``LONGEST_ARGUMENT`` bytes.
     """
     if not command or b"\0" in command:
-        raise ValueError("a command cannot be empty or hold a NUL byte")
+        raise ValueError("a command cannot be empty or contain a NUL byte")
     if len(command) > LONGEST_ARGUMENT:
-        raise ValueError(f"a shell takes a command of {LONGEST_ARGUMENT} bytes at the most")
+        raise ValueError(f"a command can have at most {LONGEST_ARGUMENT} bytes")
     return b"%d\n%b\n" % (input_bytes, escaped(command))
 
 
 class Part(enum.Enum):
-    """Where in a stream we are."""
+    """The parts of a stream."""
 
     BEFORE = "before"
-    """The script has not begun: what comes is of in.rshd, or of the login shell's start-up files."""
+    """The script has not begun: bytes are of in.rshd, or of the login shell's start-up files."""
     INSIDE = "inside"
-    """The script has begun: what comes is the command's."""
+    """The script has begun: bytes are the command's output."""
     AFTER = "after"
-    """The command has ended: what comes is of something that it left running."""
+    """The command has ended: bytes are of processes that it left running."""
 
 
 class MarkerFinder:
     """Finds the command's own output in one stream, however it is cut into pieces.
 
     Attributes:
-        part: Where in the stream we are.
-        prelude: What came before the script began: nobody's output, but the reason if it never begins.
+        part: The current part of the stream.
+        prelude: The bytes before the script began: not output, but the reason if it never begins.
         outcome: How the command ended; ``None`` until ``part`` is ``AFTER``.
     """
 
     def __init__(self, key: bytes, *, beginnings: int = 1) -> None:
-        """Begin.
+        """Begin before the first byte of a stream.
 
         Args:
-            key: As given to ``line``.
-            beginnings: How many markers begin the stream: 2 where stdout and stderr are one.
+            key: The key, as given to ``line``.
+            beginnings: How many markers begin the stream: 2 if stdout and stderr are one.
         """
         self._beginning = (key + b"[") * beginnings
         self._key = key
@@ -128,9 +128,9 @@ class MarkerFinder:
         self.outcome: Exited | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take more of what came; the output of the command in it.
+        """Take more received bytes; return the output of the command in them.
 
-        Only what may be the beginning of a marker is held back: fewer bytes than a marker has.
+        Only bytes that may be the beginning of a marker are held back, fewer than a marker has.
         """
         if self.part is Part.BEFORE:
             data = self._begin(data)
@@ -139,12 +139,12 @@ class MarkerFinder:
         return b""
 
     def end(self) -> bytes:
-        """The stream has ended: what was held back was no marker."""
+        """Note that the stream has ended; return what was held back, since it was not a marker."""
         held, self._held = self._held, b""
         return held if self.part is Part.INSIDE else b""
 
     def _begin(self, data: bytes) -> bytes:
-        """Collect the prelude; what comes after the beginning, once it is there."""
+        """Collect the prelude; return the bytes after the beginning, once that has arrived."""
         # The search starts where the marker may have been cut.
         start = max(0, len(self.prelude) - len(self._beginning) + 1)
         came = self.prelude + data
@@ -183,7 +183,7 @@ def _may_become_ending(text: bytes) -> bool:
 
 
 def _cut_key(text: bytes, key: bytes) -> int:
-    """How many bytes at the end of ``text`` are the beginning of ``key``."""
+    """Return how many bytes at the end of ``text`` are the beginning of ``key``."""
     for length in range(min(len(key) - 1, len(text)), 0, -1):
         if text.endswith(key[:length]):
             return length
@@ -191,5 +191,5 @@ def _cut_key(text: bytes, key: bytes) -> int:
 
 
 def _outcome(status: int) -> Exited:
-    """A shell's ``$?`` as an exit status: 128+N for signal N. ksh93 says 256+N, and that is made the same."""
+    """Return a shell's ``$?`` as an exit status: 128+N for signal N, also for 256+N of ksh93."""
     return Exited(status if status < 256 else 128 + status % 128)  # noqa: PLR2004 - exit statuses are a byte

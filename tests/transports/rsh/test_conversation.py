@@ -181,7 +181,7 @@ def test_an_ending_that_nobody_asked_for() -> None:
 
 def test_there_is_one_command() -> None:
     talk = running()
-    with pytest.raises(RuntimeError, match="no command is waited for"):
+    with pytest.raises(RuntimeError, match="does not wait for a command"):
         talk.order()
 
 

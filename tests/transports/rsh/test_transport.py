@@ -82,7 +82,7 @@ async def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    with pytest.raises(UsageError, match="has none"):
+    with pytest.raises(UsageError, match="has no name"):
         await prepared(host())
 
 

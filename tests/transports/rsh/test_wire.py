@@ -250,7 +250,7 @@ class TestInput:
     ) -> None:
         async with open_rsh() as talk:
             await talk.run("true")
-            with pytest.raises(RuntimeError, match="no command is waited for"):
+            with pytest.raises(RuntimeError, match="does not wait for a command"):
                 await talk.run("true")
 
 
