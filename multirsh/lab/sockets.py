@@ -77,7 +77,7 @@ def open_listeners(count: int, *, addressing: Addressing, port: int | None) -> l
     wanted = "any free port" if port == 0 else f"port {port}"
     raise UsageError(
         f"a lab of {count} cannot listen on {wanted}: it is in use or not allowed",
-        hint="choose another port, or none at all",
+        hint="choose another port, or none to have a free one chosen",
     )
 
 

@@ -13,7 +13,7 @@ from tests.program import MULTIRSH, Program
 from tests.servers.requirement import require_root
 from tests.waiting import HANG_GUARD_S
 
-LAB = ("lab", "--lab-port", "7853", "-g", "web")
+LAB = ("lab", "-g", "web")
 
 
 def test_equals_stand_together_and_stderr_comes_live(multirsh: Program) -> None:
@@ -123,7 +123,7 @@ class TestFolders:
     ) -> None:
         multirsh.environ["TMPDIR"] = str(small_disk)
         command = "yes $MULTIRSH_LAB_HOST | head -c 400000"
-        ended = multirsh("lab", "--lab-port", "7853", "-g", "web", "-b", "-N", "--output-mem", "64K", command)
+        ended = multirsh(*LAB, "-b", "-N", "--output-mem", "64K", command)
         assert ended.code == 0
         assert ended.err.count("output is kept in memory, since it cannot be on disk: No space left") == 1
         assert len(ended.out) >= 6 * 400_000
