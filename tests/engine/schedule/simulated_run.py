@@ -202,7 +202,8 @@ class SimulatedRun:
         assert not self.machine.between_attempts()
         for name in self._names:
             assert (self.statuses[name] is Status.NOT_RUN) == (not self.attempts[name])
-        assert self.machine.receive(Tick(), self.now) == []
+        late = self.machine.receive(Tick(), self.now + 1e6)
+        assert all(isinstance(command, StopAttempts) for command in late), "at most the deadline passes"
 
     # What the shell does.
 
@@ -318,8 +319,10 @@ class SimulatedRun:
         course = attempt.course
         if self._options.barrier:
             assert self._is_released, "no command is sent before the barrier is released"
+        failure = None if course.status in {Status.OK, Status.FAILED} else LOST
         self.at(
-            self.now + course.command, lambda: self._end(attempt, course.status, is_stale=course.is_stale)
+            self.now + course.command,
+            lambda: self._end(attempt, course.status, failure, is_stale=course.is_stale),
         )
 
     def _end(
