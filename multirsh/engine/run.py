@@ -438,7 +438,7 @@ class Run:
                 self._wake.clear()
                 if self._machine.is_over:
                     break
-                self._wakes_at = self._machine.next_at(_now())
+                self._wakes_at = self._machine.tick_at
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(self._wakes_at):
                         await self._wake.wait()
@@ -446,17 +446,21 @@ class Run:
 
     def _feed(self, event: MachineEvent) -> None:
         """Feed the machine an event, and perform what it commands."""
-        now = _now()
-        self._commands.extend(self._machine.receive(event, now))
+        self._commands.extend(self._machine.receive(event, _now()))
         if self._is_performing:
             return  # a command that is being performed has led to this event: its others come first
         self._is_performing = True
         try:
             while self._commands:
-                with_reserve(self._perform, self._commands.popleft())
+                command = self._commands.popleft()
+                try:
+                    self._perform(command)
+                except MemoryError:
+                    relieve()
+                    self._perform(command)
         finally:
             self._is_performing = False
-        at = self._machine.next_at(now)
+        at = self._machine.tick_at
         is_sooner = at is not None and (self._wakes_at is None or at < self._wakes_at)
         if is_sooner or self._machine.is_over:
             self._wake.set()

@@ -153,6 +153,14 @@ class Admission:
         """Let ``count`` more hosts start: those of the next batch."""
         self._allowed = min(self._allowed + count, len(self._hosts))
 
+    def has_place(self) -> bool:
+        """Return whether one more host may be in flight and log in, if there is one that may start."""
+        return (
+            len(self._flights) < self._fanout
+            and self._logging_in < self._handshakes
+            and (self._open_at_most is None or len(self._flights) + self.draining < self._open_at_most)
+        )
+
     def admit(self, now: float) -> list[Start]:
         """Return the hosts that may start, in order; each is now in flight and logging in.
 
@@ -164,7 +172,7 @@ class Admission:
         self._lanes.open(now)
         starts: list[Start] = []
         looks = LOOKS
-        while looks and self._has_place() and (self._pace is None or self._pace.next_at() <= now):
+        while looks and self.has_place() and (self._pace is None or self._pace.next_at() <= now):
             waiting, hop = self._nearest(now)
             if waiting is None:
                 break
@@ -181,7 +189,7 @@ class Admission:
         Returns:
             The time; ``None`` if only an ending, a login or a batch can let another host start.
         """
-        if not self._has_place():
+        if not self.has_place():
             return None
         if self._again or self._fresh < self._allowed:
             at = now
@@ -315,15 +323,8 @@ class Admission:
 
     # Who is next.
 
-    def _has_place(self) -> bool:
-        return (
-            len(self._flights) < self._fanout
-            and self._logging_in < self._handshakes
-            and not self._has_few_descriptors()
-        )
-
     def _has_few_descriptors(self) -> bool:
-        return self._open_at_most is not None and self.in_flight + self.draining >= self._open_at_most
+        return self._open_at_most is not None and len(self._flights) + self.draining >= self._open_at_most
 
     def _nearest(self, now: float) -> tuple[Waiting | None, Hashable | None]:
         """Remove the host nearest to the front whose hop is not known to accept no login.

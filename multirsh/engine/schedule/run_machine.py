@@ -83,6 +83,8 @@ STOPPED: Final = Failure(ErrorKind.STOPPED, Phase.RUN, "the run was stopped")
 class HostState(enum.Enum):
     """Where a host is."""
 
+    __hash__ = object.__hash__  # Enum's own is a call in Python, of which there would be eight a host
+
     WAITING = "waiting"
     """It was not started. No record is kept of such hosts."""
     CONNECTING = "connecting"
@@ -103,6 +105,8 @@ class HostState(enum.Enum):
 
 class HostMove(enum.Enum):
     """What moves a host."""
+
+    __hash__ = object.__hash__  # as of HostState
 
     STARTED = "started"
     HOP_PASSED = "hop passed"
@@ -176,7 +180,13 @@ class _HostRecord:
 
 
 class RunMachine:
-    """One run. The shell feeds it every event, in order, with a time that never goes backwards."""
+    """One run. The shell feeds it every event, in order, with a time that never goes backwards.
+
+    Attributes:
+        tick_at: When to feed a ``Tick`` if nothing else happens; ``None`` for never.
+        is_over: Whether every host has finished and every socket is closed.
+        is_stopping: Whether attempts that go on are being ended, so that none is made again.
+    """
 
     def __init__(
         self,
@@ -196,6 +206,9 @@ class RunMachine:
             has_prompt: Whether the user is asked after each batch but the last.
             rng: Draws the pauses before retries and of the governor.
         """
+        self.tick_at: float | None = None
+        self.is_over = False
+        self.is_stopping = False
         self._hosts = hosts
         self._options = options
         self._rng = rng or random.Random()  # noqa: S311 - it only spreads load
@@ -209,7 +222,6 @@ class RunMachine:
         self._entered: Step | None = None
         self._allowed = 0
         self._batch_hosts: list[str] = []
-        self._is_stopping = False
         self._gave_up_waiting = False
 
     @property
@@ -223,36 +235,9 @@ class RunMachine:
         return self._rolling.stop_reason
 
     @property
-    def is_over(self) -> bool:
-        """Whether every host has finished and every socket is closed."""
-        return (
-            self._rolling.step in _LAST_STEPS
-            and self._admission is not None
-            and not self._admission.draining
-            and not self._records
-        )
-
-    @property
     def is_barrier_closed(self) -> bool:
         """Whether a host that is logged in has to wait for the others before its command is sent."""
         return self._barrier is not None and not self._barrier.is_released
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether attempts that go on are being ended, so that none is made again."""
-        return self._is_stopping
-
-    def next_at(self, now: float) -> float | None:
-        """When to feed a ``Tick`` if nothing else happens; ``None`` for never."""
-        at = None
-        step = self._rolling.step
-        if step is Step.RUNNING and self._admission is not None:
-            at = self._admission.next_at(now)
-        elif step is Step.PAUSING:
-            at = self._delay_ends
-        if self._deadline is not None and (at is None or self._deadline < at):
-            return self._deadline
-        return at
 
     def waits(self, now: float) -> list[Wait]:
         """What keeps hosts from being started, or their commands from being sent."""
@@ -368,7 +353,7 @@ class RunMachine:
             raise IllegalTransition(f"{host.name}: an attempt ended, and none is under way")
         record.status = event.status
         congestion = again_at = None
-        if event.failure is not None and not self._is_stopping:
+        if event.failure is not None and not self.is_stopping:
             congestion = congestion_of(event.status, event.failure)
             again_at = self._retry_at(record, event, event.failure, now)
         comes_again = self._begun().ended(host, now, congestion=congestion, again_at=again_at)
@@ -411,23 +396,30 @@ class RunMachine:
     def _settle(self, admission: Admission, now: float) -> None:
         """Do what the run's step says, until only an event can change it."""
         rolling = self._rolling
+        at: float | None = None
         while True:
             step = rolling.step
             if step is Step.RUNNING:
-                self._admit(admission, now)
-                self._entered = step
-                return
-            if step in _STOPS_STARTING:
+                at = self._admit(admission, now)
+                break
+            if step is Step.DRAINING or step is Step.DONE or step is Step.STOPPED:
                 self._give_up_waiting(admission)
                 if rolling.step is not step:
                     continue  # hosts that waited to be tried again were the last
-                if step is Step.DRAINING and not admission.in_flight:
+                if step is not Step.DRAINING:
+                    self.is_over = not (self._records or admission.draining)
+                elif not admission.in_flight:
                     rolling.drained()
                     continue
             if step is not self._entered:
-                self._entered = step
                 self._enter(step, now)
-            return
+            if step is Step.PAUSING:
+                at = self._delay_ends
+            break
+        self._entered = step
+        self.tick_at = (
+            at if self._deadline is None or (at is not None and at < self._deadline) else self._deadline
+        )
 
     def _enter(self, step: Step, now: float) -> None:
         batch = self._rolling.batch
@@ -446,12 +438,16 @@ class RunMachine:
             case _:
                 pass
 
-    def _admit(self, admission: Admission, now: float) -> None:
+    def _admit(self, admission: Admission, now: float) -> float | None:
+        """Start the hosts that may start; return when to try again."""
         if self._rolling.allowed > self._allowed:  # another batch has begun
             self._batch_hosts.clear()
             admission.allow(self._rolling.allowed - self._allowed)
             self._allowed = self._rolling.allowed
-        for start in admission.admit(now):
+        if not admission.has_place():
+            return None
+        starts = admission.admit(now)
+        for start in starts:
             record = self._records.get(start.host.name)
             if record is None:
                 self._batch_hosts.append(start.host.name)
@@ -459,9 +455,11 @@ class RunMachine:
             record.start = start
             self._move(start.host, HostMove.STARTED)
             self._commands.append(start)
-        upcoming = admission.upcoming(PREFETCH_HOSTS)
-        if upcoming:
-            self._commands.append(Prefetch(upcoming))
+        if starts or self._entered is not Step.RUNNING:
+            upcoming = admission.upcoming(PREFETCH_HOSTS)
+            if upcoming:
+                self._commands.append(Prefetch(upcoming))
+        return admission.next_at(now)
 
     def _give_up_waiting(self, admission: Admission) -> None:
         """No more hosts are started: give up those that wait."""
@@ -489,10 +487,10 @@ class RunMachine:
         """
         record = self._records.get(host.name)
         state = HostState.WAITING if record is None else record.state
-        row = HOST_TRANSITIONS[state].get(move)
-        if row is None:
+        row = HOST_TRANSITIONS[state]
+        if move not in row:
             raise IllegalTransition(f"{host.name}: {move.name} in {state.name}")
-        state, commands = row
+        state, commands = row[move]
         if record is not None:
             record.state = state
             if state is HostState.FINISHED:
@@ -523,7 +521,7 @@ class RunMachine:
             message = self._barrier.call_off()
             if message is not None:
                 self._show(message)
-        self._is_stopping = True
+        self.is_stopping = True
         self._commands.append(StopAttempts(status, failure))
 
     def _show(self, text: str) -> None:
@@ -533,7 +531,3 @@ class RunMachine:
         if self._admission is None:
             raise IllegalTransition("run: it has not begun")
         return self._admission
-
-
-_LAST_STEPS: Final = frozenset({Step.DONE, Step.STOPPED})
-_STOPS_STARTING: Final = frozenset({Step.DRAINING, Step.DONE, Step.STOPPED})

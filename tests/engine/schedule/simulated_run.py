@@ -185,7 +185,7 @@ class SimulatedRun:
 
     def step(self) -> None:
         """Go on to what comes next: something of the agenda, or the machine's own time."""
-        tick_at = self.machine.next_at(self.now)
+        tick_at = self.machine.tick_at
         if self._agenda and (tick_at is None or self._agenda[0][0] <= tick_at):
             self.now, _, action = heapq.heappop(self._agenda)
             action()
