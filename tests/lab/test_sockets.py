@@ -81,7 +81,7 @@ def test_a_lab_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         reserve_descriptors(4000)
 
 
-def test_with_no_hard_limit_as_on_macos_the_soft_limit_is_what_is_needed(
+def test_without_a_hard_limit_the_soft_limit_is_what_is_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[int, int]] = []
