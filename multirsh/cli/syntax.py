@@ -100,7 +100,7 @@ _SHORT: Final = re.compile(r"[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Whom to run again.
+    """Read which hosts to run on again.
 
     Attributes:
         which: Those that ended so.
@@ -115,7 +115,7 @@ def rerun(value: str | Rerun) -> Rerun:
     """Read ``WHICH`` or ``WHICH RUN``.
 
     Raises:
-        click.BadParameter: Nobody ends so.
+        click.BadParameter: No host ends in such a way.
     """
     if isinstance(value, Rerun):
         return value

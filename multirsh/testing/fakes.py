@@ -117,7 +117,7 @@ class FakeConnection:
             await self.behaviour.opens_after.wait()
         if self.behaviour.fails is not None:
             raise self.behaviour.fails
-        self.user = self.host.settings.user or "somebody"
+        self.user = self.host.settings.user or "user"
         self.connected_at = self.authenticated_at = asyncio.get_running_loop().time()
 
     async def run(
