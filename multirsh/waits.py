@@ -1,4 +1,4 @@
-"""What a run waits for besides its commands, as values: the engine knows, the output tells."""
+"""What a run waits for besides its commands: the engine makes these values, and the output shows them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Final
 
 
 class Awaited(enum.Enum):
-    """What may be waited for, in the order of telling."""
+    """What may be waited for, in the order in which it is shown."""
 
     GATE = "gate"
-    """It decides whether the next batch may start."""
+    """The command that decides whether the next batch may start."""
     ANSWER = "answer"
-    """A person is asked the same."""
+    """The user's answer, which decides the same."""
     BATCH_DELAY = "batch delay"
     """The pause before the next batch."""
     PORT = "port"
-    """A local port that is free."""
+    """A free local port."""
     START_RATE = "start rate"
-    """No more connections are started a second."""
+    """The limit of new connections per second."""
     HANDSHAKES = "handshakes"
-    """No more logins are begun at once."""
+    """The limit of logins at the same time."""
     SERVER = "server"
-    """A server, or bastion, that takes no more logins for now."""
+    """A server or jump host that accepts no more logins for now."""
     RETRY = "retry"
     """The next attempt at a host."""
     NAME = "name"
-    """A name that is looked up for longer than usual."""
+    """A name lookup that takes longer than usual."""
     BARRIER = "barrier"
-    """Everybody else, to be logged in, too."""
+    """The logins of all other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Wait:
     """One thing that is waited for.
 
     Attributes:
-        what: Which.
-        hosts: How many wait for it; 0 where it is the run as a whole.
-        until: When the first of them goes on, on the loop's clock; ``None`` where nobody knows.
+        what: What is waited for.
+        hosts: The number of hosts that wait for it; 0 if the run as a whole waits.
+        until: When the first of them continues, in seconds of the loop's clock; ``None`` if it is not known.
     """
 
     what: Awaited
@@ -49,11 +49,11 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """All that a run waits for at one moment.
+    """Everything that a run waits for at one moment.
 
     Attributes:
         waits: Each thing once, in the order of ``Awaited``.
-        again: The hosts that are between two attempts, and so not in flight.
+        again: The hosts that are between two attempts, and therefore not in flight.
     """
 
     waits: tuple[Wait, ...] = ()

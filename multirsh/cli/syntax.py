@@ -100,11 +100,11 @@ _SHORT: Final = re.compile(r"[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """Whom to run again.
+    """The hosts to run on again.
 
     Attributes:
-        which: Those that ended so.
-        run: In which run, as it was written.
+        which: Which of the hosts, by how they ended.
+        run: The run, as the user wrote it.
     """
 
     which: str
@@ -115,7 +115,7 @@ def rerun(value: str | Rerun) -> Rerun:
     """Read ``WHICH`` or ``WHICH RUN``.
 
     Raises:
-        click.BadParameter: Nobody ends so.
+        click.BadParameter: No host ends in such a way.
     """
     if isinstance(value, Rerun):
         return value

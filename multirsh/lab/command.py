@@ -1,19 +1,19 @@
-"""One command as a child process: its pipes, its process group, its end.
+"""One command as a child process: its pipes, its process group and its end.
 
-Knows no SSH: a ``Receiver`` takes the output and is told when input must wait.
+This module does not know SSH: a ``Receiver`` takes the output, and pauses and
+resumes the input.
 
-The child leads a session and a process group of its own, so that all it starts
-can be ended with it. A group is only ever signalled while its leader is not yet
-reaped: until then the kernel gives its number to nobody else. So the order at
-the end is always
+The child leads its own session and process group, so that everything it starts
+can be ended with it. The group is only signalled until its leader is reaped:
+until then, the kernel does not reuse its number. So the order at the end is always
 
 ::
 
     leader exits and outputs close ──▶ KILL what is left of the group ──▶ reap
 
-and, when nobody waits for the command any more, TERM and a time of grace
-before that. A process that leaves the group on purpose (``setsid``, or a shell
-with ``set -m``) is not followed.
+and, when the client has gone away, TERM and a grace period before that. A
+process that leaves the group on purpose (``setsid``, or a shell with ``set -m``)
+is not followed.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from typing import Final, Protocol
 from multirsh.linux import open_process
 
 POLL_SECONDS: Final = 0.02
-"""How often a child is looked at where the kernel has no descriptor for a process's end."""
+"""Seconds between two looks at a child where the kernel has no descriptor for the end of a process."""
 
 
 class Stream(enum.Enum):
-    """Where a command wrote."""
+    """An output stream of a command."""
 
     STDOUT = enum.auto()
     STDERR = enum.auto()
 
 
 class Receiver(Protocol):
-    """Who hears from a command; called from the loop, never after ``end`` has returned."""
+    """The owner of a command; called from the event loop, never after ``end`` has returned."""
 
     def output_received(self, stream: Stream, data: bytes) -> None:
-        """The command wrote ``data``."""
+        """Take ``data``, which the command wrote."""
 
     def input_must_wait(self) -> None:
-        """The command reads too slowly: give no more input for now."""
+        """Pause the input, since the command reads too slowly."""
 
     def input_may_resume(self) -> None:
-        """There is room for input again, or nobody left who would read it."""
+        """Resume the input, since its buffer has space again, or the command no longer reads it."""
 
 
 class _Output(asyncio.Protocol):
@@ -64,7 +64,7 @@ class _Output(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._receiver.output_received(self._stream, data)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - either way nothing more comes
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - no more data comes in either case
         self.closed.set()
 
 
@@ -78,16 +78,16 @@ class _Input(asyncio.BaseProtocol):
         self._receiver.input_must_wait()
 
     def resume_writing(self) -> None:
-        # Not from within: a pipe transport that is given its last input while it announces room closes
-        # without writing it (asyncio, unix_events.py, _write_ready; seen with Python 3.11).
+        # Not directly: a pipe transport that is given its last input within this call is closed without
+        # writing it (asyncio, unix_events.py, _write_ready; seen with Python 3.11).
         asyncio.get_running_loop().call_soon(self._receiver.input_may_resume)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a command need not read it all
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a command need not read all input
         self._receiver.input_may_resume()
 
 
 class LabCommand:
-    """A running command; made by ``spawn``, and to be ended by ``end`` whatever happens."""
+    """A running command, started by ``spawn``; the caller must ``end`` it whatever happens."""
 
     def __init__(self, process: subprocess.Popen[bytes], receiver: Receiver) -> None:
         self._process = process
@@ -103,16 +103,16 @@ class LabCommand:
     def spawn(
         cls, words: Sequence[str], *, environment: Mapping[str, str], folder: str, receiver: Receiver
     ) -> LabCommand:
-        """Start a command; signals reach it from now on, and ``connect`` is what to do next.
+        """Start a command, which receives signals from now on; call ``connect`` next.
 
         Args:
-            words: The program's path and its arguments.
-            environment: All of its environment.
-            folder: Where it starts.
-            receiver: Who hears from it.
+            words: The path of the program, and its arguments.
+            environment: The whole environment of the command.
+            folder: The working directory of the command.
+            receiver: The owner of the command, which takes its output.
 
         Raises:
-            OSError: It could not be started.
+            OSError: The command cannot be started.
             ValueError: A word or a variable holds a NUL.
         """
         process = subprocess.Popen(  # noqa: S603 - running what clients send is the point of a lab
@@ -128,9 +128,9 @@ class LabCommand:
         return cls(process, receiver)
 
     async def connect(self) -> None:
-        """Begin to take output; input may be given once this has returned.
+        """Start to read output; input may be written once this has returned.
 
-        Output, and with it the other side's answers, may come before that.
+        Output may arrive before that.
         """
         loop = asyncio.get_running_loop()
         process = self._process
@@ -147,38 +147,38 @@ class LabCommand:
             self.pause_output()
 
     def write(self, data: bytes) -> None:
-        """Give the command input; what it does not want to read any more is dropped."""
+        """Write input for the command; it is dropped if the command no longer reads it."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(data)
 
     def end_input(self) -> None:
-        """Let the command see end of file after what it was given."""
+        """Give the command end of file after the input so far."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write_eof()
 
     def pause_output(self) -> None:
-        """Take no more output: the command blocks once its pipes are full."""
+        """Stop reading output: the command blocks once its pipes are full."""
         self._is_output_paused = True
         for reader in self._readers:
             if not reader.is_closing():
                 reader.pause_reading()
 
     def resume_output(self) -> None:
-        """Take output again."""
+        """Read output again."""
         self._is_output_paused = False
         for reader in self._readers:
             if not reader.is_closing():
                 reader.resume_reading()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the command and to all that it started; to nobody once it has been reaped."""
+        """Send a signal to the command and everything that it started; do nothing once it has been reaped."""
         if self._process.returncode is None:
             self._signal_group(number)
 
     async def finished(self) -> None:
-        """Wait until the command has exited, and all that its outputs held has been received.
+        """Wait until the command has exited and all its output has been received.
 
-        A background process that holds an output open is waited for, as sshd does.
+        As in sshd, this includes background processes that hold an output open.
         """
         for output in self._outputs.values():
             await output.closed.wait()
@@ -186,18 +186,18 @@ class LabCommand:
         self._is_finished = True
 
     async def end(self, *, grace: float) -> int:
-        """End the command, if it has not finished, and everything of it that still runs.
+        """End the command, if it has not finished, and all its processes that still run.
 
         Args:
             grace: Seconds from TERM to KILL for a command that has not finished.
 
         Returns:
-            Exit status, or the number of the signal that ended it, negated.
+            The exit status, or the negated number of the signal that ended it.
         """
         try:
             if not (self._is_finished or self._is_reaped):
                 self.send_signal(signal.SIGTERM)
-                self.resume_output()  # so that a full pipe does not keep it from leaving
+                self.resume_output()  # so that a full pipe does not keep it from exiting
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(grace):
                         await self.finished()
@@ -206,7 +206,7 @@ class LabCommand:
         return self._process.returncode
 
     def _kill(self) -> None:
-        """Kill the group, reap its leader, let go of the pipes: in one step, with nothing between."""
+        """Kill the group, reap its leader and close the pipes, without awaiting anything in between."""
         if self._is_reaped:
             return
         process = self._process
@@ -215,7 +215,7 @@ class LabCommand:
         self._is_reaped = True
         for reader in self._readers:
             reader.close()
-        # Once a write pipe is closing with nothing left to write, asyncio must not be asked again.
+        # A write pipe that is closing with nothing left to write must not be aborted.
         if self._writer is not None and (
             not self._writer.is_closing() or self._writer.get_write_buffer_size()
         ):
@@ -225,17 +225,17 @@ class LabCommand:
                 pipe.close()
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # macOS answers EPERM where Linux is content: for a group that holds nothing but zombies.
+        # Unlike Linux, macOS answers EPERM for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
 
 async def _exited(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a child's exit, leaving it unreaped where the kernel gives a descriptor for it (Linux 5.3).
+    """Wait for a child's exit, and leave it unreaped where the kernel has a descriptor for it (Linux 5.3).
 
-    asyncio's own way would need a thread for each child on Python 3.11.
-    Elsewhere the child is polled and reaped: the caller must go on to kill the
-    group without awaiting anything else.
+    asyncio itself would need a thread for each child on Python 3.11. On other
+    systems the child is polled and reaped: the caller must then kill the group
+    without awaiting anything else.
     """
     descriptor = open_process(process.pid)
     if descriptor is not None:

@@ -1,6 +1,6 @@
-"""A lab from its first key to its last process: ``async with Lab(LabOptions(hosts=10)) as lab``.
+"""A running lab: ``async with Lab(LabOptions(hosts=10)) as lab``.
 
-What is opened is closed in the reverse order, whatever happens in between:
+Its resources are opened in this order, and closed in the reverse order whatever happens:
 
 ::
 
@@ -43,8 +43,8 @@ from multirsh.lab.sockets import (
     endpoint_of,
     has_loopback_range,
     is_executable,
-    make_room,
     open_listeners,
+    reserve_descriptors,
 )
 from multirsh.lab.texts import hosts_yaml, known_hosts, ssh_config
 from multirsh.ports.sockets import Endpoint
@@ -52,25 +52,27 @@ from multirsh.ports.sockets import Endpoint
 KEY_ALGORITHM: Final = "ssh-ed25519"
 
 LOGIN_SECONDS: Final = 30
-"""How long a client may take to log in; sshd's 120 is for networks, and this is none."""
+"""Seconds that a client may take to log in; the 120 of sshd are meant for networks."""
 
 KEEPALIVE_SECONDS: Final = 30
-"""Quiet time after which a client is asked whether it still lives; after three questions it is dropped."""
+"""Seconds of silence after which a client is sent a keepalive; three unanswered ones drop it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
-    """How a lab is to be.
+    """The options of a lab.
 
     Attributes:
-        hosts: How many.
-        port: Where they listen, or the first of their ports where ports tell them apart; 0 for any free;
-            ``None`` for 7722, or any free where that is taken.
-        user: The login name that gets in; ``None`` for the current user's. Commands run as the current
-            user either way.
-        addressing: How hosts are told apart; ``None`` for what this machine can do.
-        kill_after: Seconds from TERM to KILL for a command whose connection went away.
-        parent: The folder in which the private one is made; ``None`` for the usual temporary one.
+        hosts: The number of hosts.
+        port: The port of all hosts, or the first of their ports if each has its own; 0 for any free port;
+            ``None`` for 7722, or any free port if that is taken.
+        user: The login name that is accepted; ``None`` for the current user's. Commands run as the current
+            user in any case.
+        addressing: Whether the hosts differ by address or by port; ``None`` for addresses if the machine
+            supports them.
+        kill_after: Seconds from TERM to KILL for a command whose connection was lost.
+        parent: The directory in which the lab's private one is created; ``None`` for the default temporary
+            directory.
 
     Raises:
         UsageError: A number is out of range.
@@ -91,18 +93,18 @@ class LabOptions:
 
 
 class Lab:
-    """A fleet of SSH servers on loopback, running while the ``async with`` block does.
+    """A fleet of SSH servers on loopback, which run during the ``async with`` block.
 
-    Everything below is there inside the block only; the files are gone after it.
+    The attributes are set inside the block only; the files are removed at its end.
 
     Attributes:
-        folder: A private folder, mode 0700, with the files that follow.
-        hosts_file: The fleet as multirsh reads it.
-        ssh_config: The fleet as ssh reads it: ``ssh -F FILE web01``.
-        known_hosts: The hosts' keys.
-        client_key: The private key that gets in, without a passphrase.
-        names: The hosts' names, in order.
-        user: The login name that gets in.
+        folder: A private directory, mode 0700, with the files below.
+        hosts_file: The hosts file of the fleet, for multirsh.
+        ssh_config: The configuration file of the fleet, for ssh: ``ssh -F FILE web01``.
+        known_hosts: The host keys.
+        client_key: The private key that is accepted, without a passphrase.
+        names: The names of the hosts, in order.
+        user: The login name that is accepted.
     """
 
     folder: Path
@@ -123,8 +125,8 @@ class Lab:
         """Start the fleet.
 
         Raises:
-            UsageError: The port, or room for so many hosts, cannot be had.
-            OSError: The machine refuses for another reason.
+            UsageError: The port is taken, or the process may not open enough files for so many hosts.
+            OSError: The sockets or files cannot be created for another reason.
         """
         async with contextlib.AsyncExitStack() as opened:
             await self._open(opened)
@@ -137,11 +139,11 @@ class Lab:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it: connections, commands, listeners, files."""
+        """End the connections, commands and listeners, and remove the files."""
         await self._stack.__aexit__(exc_type, exc_value, traceback)
 
     def address_of(self, name: str) -> Endpoint:
-        """Where a host listens.
+        """Return the address and port of a host.
 
         Raises:
             KeyError: The lab has no host of that name.
@@ -150,21 +152,21 @@ class Lab:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The options with which multirsh, in any terminal, sees this fleet and nothing else."""
+        """The command-line options with which multirsh uses this fleet and nothing else."""
         return ("-F", str(self.ssh_config), "-f", str(self.hosts_file))
 
     @property
     def connections(self) -> int:
-        """TCP connections that are open now."""
+        """The number of open TCP connections."""
         return len(self._census.connections)
 
     def statistics(self) -> LabStatistics:
-        """What the lab has seen so far."""
+        """Return the counts of the lab so far."""
         return self._census.statistics()
 
     async def _open(self, opened: contextlib.AsyncExitStack) -> None:
         options = self.options
-        make_room(options.hosts)
+        reserve_descriptors(options.hosts)
         roster = plan_roster(options.hosts)
         addressing = choose_addressing(forced=options.addressing, has_range=has_loopback_range())
         account = _current_user()
@@ -206,12 +208,12 @@ class Lab:
         client_key: asyncssh.SSHKey,
         host_keys: Mapping[str, asyncssh.SSHKey],
     ) -> None:
-        """Write down what clients need; the hosts' private keys stay in memory."""
+        """Write the files that clients need; the hosts' private keys stay in memory."""
         self.client_key = self.folder / "client_key"
         self.known_hosts = self.folder / "known_hosts"
         self.ssh_config = self.folder / "ssh_config"
         self.hosts_file = self.folder / "hosts.yaml"
-        # Made with its mode, for a key that others can read even for a moment is refused by ssh.
+        # Created with its mode, so that others can never read the key.
         self.client_key.touch(mode=0o600, exist_ok=False)
         self.client_key.write_bytes(client_key.export_private_key())
         public_keys = {
@@ -226,7 +228,7 @@ class Lab:
 
 @contextlib.contextmanager
 def _private_folder(parent: Path | None) -> Iterator[Path]:
-    """A folder for this user's eyes, removed at the end whatever happened."""
+    """Create a directory that only this user can read, and remove it at the end whatever happens."""
     folder = Path(tempfile.mkdtemp(prefix="multirsh-lab-", dir=parent))
     try:
         yield folder
@@ -236,7 +238,7 @@ def _private_folder(parent: Path | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _quiet_asyncssh() -> Iterator[None]:
-    """Keep asyncssh's notes on every connection out of the log, unless the program wants them."""
+    """Keep asyncssh's messages about every connection out of the log, unless the program has set a level."""
     logger = logging.getLogger("asyncssh")
     if logger.level != logging.NOTSET:
         yield
@@ -250,9 +252,9 @@ def _quiet_asyncssh() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def _owned_tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that waits for its tasks, and leaves an error of the block's own as it is.
+    """Make a task group that waits for its tasks even if the block raises an error.
 
-    A plain TaskGroup would cancel them all at once and wrap the error in a group.
+    A plain TaskGroup would cancel all tasks then, and wrap the error in a group.
     """
     failure: BaseException | None = None
     async with asyncio.TaskGroup() as tasks:
@@ -268,11 +270,11 @@ async def _owned_tasks() -> AsyncIterator[asyncio.TaskGroup]:
 async def _open_doors(
     doors: Sequence[tuple[str, socket.socket, asyncssh.SSHKey]], *, service: Service
 ) -> AsyncIterator[None]:
-    """Let clients in while the block runs; then send everyone home.
+    """Accept clients during the block, and disconnect them all at its end.
 
-    Listeners close before connections do, so that nobody comes in behind; and
-    connections before listeners are waited for, since Python 3.12 a listener
-    is not closed while one of its connections is open.
+    Listeners are closed before connections, so that no new connection is
+    accepted. Connections are waited for before listeners, because since Python
+    3.12 a listener is not closed while one of its connections is open.
     """
     acceptors: list[asyncssh.SSHAcceptor] = []
     try:
@@ -297,9 +299,9 @@ async def _open_door(
 ) -> asyncssh.SSHAcceptor:
     """Serve one host.
 
-    Each option that is set keeps asyncssh from something: ``gss_host=None``
-    from looking this machine's name up, ``encoding=None`` from decoding,
-    ``line_editor`` and ``allow_pty`` from playing a terminal.
+    The options turn features of asyncssh off: ``gss_host=None`` the lookup of
+    this machine's name, ``encoding=None`` decoding, ``line_editor`` and
+    ``allow_pty`` terminals.
     """
     return await asyncssh.listen(
         sock=listener,
@@ -324,14 +326,14 @@ async def _open_door(
 
 
 def _current_user() -> str:
-    """The current user's name by the password database, whatever the environment says."""
+    """Return the current user's name from the password database, regardless of the environment."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's number without a name
+    except KeyError:  # in a container, a user ID may have no name
         return str(os.getuid())
 
 
 def _start_folder() -> str:
-    """Where commands start: the home folder, or ``/`` where there is none, as in sshd."""
+    """Return the working directory of commands: the home directory, or ``/`` if there is none, as in sshd."""
     home = Path(os.environ.get("HOME", "/"))
     return str(home) if home.is_dir() and os.access(home, os.X_OK) else "/"

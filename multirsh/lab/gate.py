@@ -12,9 +12,9 @@ from multirsh.ports.sockets import Endpoint
 class Gate(asyncssh.SSHServer):
     """The policy of one lab host, for one connection.
 
-    One user with one key; sessions; and forwarding to other hosts of the same
-    lab, so that any of them can play the bastion (``ssh -J``). All else that
-    SSH offers is refused, which is asyncssh's default for what has no method here.
+    It accepts one user with one key, sessions, and forwarding to other hosts of
+    the same lab, so that any host can be a jump host (``ssh -J``). Everything
+    else is refused, which is asyncssh's default for requests without a method here.
     """
 
     def __init__(self, *, host: str, service: Service) -> None:
@@ -24,10 +24,10 @@ class Gate(asyncssh.SSHServer):
         self._ends = ""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Count a connection; one that was on its way when the lab closed goes no further."""
+        """Count a connection; abort it if the lab is closing."""
         census = self._service.census
         self._connection = conn
-        # Now, for asyncssh forgets them as soon as the connection is lost.
+        # Read now, since asyncssh forgets the addresses as soon as the connection is lost.
         client, server = conn.get_extra_info("peername"), conn.get_extra_info("sockname")
         self._ends = f"{client[0]} {client[1]} {server[0]} {server[1]}"
         census.connections.add(conn)
@@ -35,12 +35,12 @@ class Gate(asyncssh.SSHServer):
         if census.is_closing:
             conn.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended is the client's story
-        """Forget a connection."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
+        """Count a connection as closed."""
         if self._connection is not None:
             self._service.census.connections.discard(self._connection)
 
-    def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - judged with the key, so that nothing tells them apart
+    def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - checked with the key, so that user names cannot be probed
         """Require authentication of every user."""
         return True
 
@@ -49,15 +49,15 @@ class Gate(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """Whether this is the lab's user with the lab's key; asyncssh then checks that they hold it."""
+        """Accept the lab's user with the lab's key; asyncssh then verifies the signature."""
         return username == self._service.user and key.public_data == self._service.client_key
 
     def session_requested(self) -> LabSession:
-        """A session for each that is asked for; one connection may have several."""
+        """Return a new session; one connection may have several."""
         return LabSession(host=self._host, ends=self._ends, service=self._service)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:  # noqa: ARG002
-        """Forward to the lab's own hosts and nowhere else.
+        """Allow forwarding to the lab's own hosts only.
 
         Raises:
             asyncssh.ChannelOpenError: The destination is not in the lab.

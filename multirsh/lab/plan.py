@@ -1,8 +1,7 @@
-"""What a lab fleet looks like: its hosts' names, its groups, and where each host listens.
+"""The plan of a lab: the names of its hosts, its groups, and the addresses of its servers. Pure.
 
-Pure: nothing here binds, asks the machine, or knows SSH. ``sockets`` says
-what the machine can do and which ports it really gave; ``texts`` writes a
-plan down for the programs that read one.
+``sockets`` finds out what the machine supports and which ports are free;
+``texts`` writes a plan as files.
 """
 
 from __future__ import annotations
@@ -15,39 +14,39 @@ from typing import Final
 from multirsh.ports.sockets import Endpoint
 
 DEFAULT_PORT: Final = 7722
-"""Where a lab listens unless told otherwise: unregistered with IANA, and below the usual ephemeral ranges."""
+"""The default port: not registered with IANA, and below the usual ephemeral ranges."""
 
 ONE_ADDRESS: Final = "127.0.0.1"
-"""The only loopback address of systems that give 127.0.0.0/8 no other."""
+"""The only loopback address that every system has."""
 
 HOSTS_PER_BLOCK: Final = 254
-"""127.77.x.1 to 127.77.x.254: the two ends are left out, for they look like network and broadcast."""
+"""127.77.x.1 to 127.77.x.254: .0 and .255 look like network and broadcast addresses."""
 
 MAX_HOSTS: Final = 256 * HOSTS_PER_BLOCK
-"""How many hosts 127.77.0.0/16 has room for."""
+"""The number of hosts that fit in 127.77.0.0/16."""
 
 MAX_PORT: Final = 65535
 
 BASTION_FROM: Final = 4
-"""Hosts from which one of them is a bastion: with fewer, it would take too large a part."""
+"""The smallest number of hosts with a bastion among them."""
 
 
 class Addressing(enum.StrEnum):
-    """How the hosts of a lab are told apart."""
+    """Whether the hosts of a lab differ by address or by port."""
 
     ADDRESSES = "addresses"
-    """An address of 127.77.0.0/16 for each, all on one port: as a real fleet looks (Linux)."""
+    """Each host has an address in 127.77.0.0/16, and all have the same port, like a real fleet (Linux)."""
     PORTS = "ports"
-    """A port for each, all on 127.0.0.1 (macOS, where no other loopback address is up)."""
+    """Each host has a port on 127.0.0.1 (macOS, where no other loopback address is up)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterGroup:
-    """A named group of hosts: of hosts themselves, or of other groups.
+    """A named group of hosts or of other groups.
 
     Attributes:
         hosts: A node-set expression, such as ``web[01-06]``; empty for a group of groups.
-        groups: Names of the groups that it is made of.
+        groups: The names of its groups; empty for a group of hosts.
     """
 
     hosts: str = ""
@@ -56,11 +55,11 @@ class RosterGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
-    """A fleet before it has addresses.
+    """The names of a fleet, before it has addresses.
 
     Attributes:
-        names: Host names, each once, in the fleet's order.
-        groups: Groups by name; together they name every host.
+        names: The host names, each once, in order.
+        groups: The groups by name; together they contain every host.
     """
 
     names: tuple[str, ...]
@@ -68,14 +67,14 @@ class Roster:
 
 
 def plan_roster(count: int) -> Roster:
-    """Name the hosts of a small company: mostly web servers, some databases, a cache, a bastion.
+    """Name the hosts like those of a small company: web servers, databases, caches and a bastion.
 
     Ten hosts are ``web[01-06]``, ``db[1-2]``, ``cache1`` and ``bastion1``;
-    other sizes keep these proportions. The bastion stays outside ``prod``, as
-    the one that the others may be reached through.
+    other sizes keep these proportions. The bastion is not in ``prod``, since the
+    other hosts may be reached through it.
 
     Args:
-        count: Hosts, 1 to ``MAX_HOSTS``.
+        count: The number of hosts, 1 to ``MAX_HOSTS``.
 
     Returns:
         ``count`` names, and the groups that are not empty.
@@ -97,7 +96,7 @@ def plan_roster(count: int) -> Roster:
             continue
         width = len(str(size))
         if role == "web":
-            width = max(width, 2)  # a fleet that can grow is padded from the start
+            width = max(width, 2)  # web servers are the hosts whose number usually grows
         first, last = f"{1:0{width}}", f"{size:0{width}}"
         names += [f"{role}{number:0{width}}" for number in range(1, size + 1)]
         groups[role] = RosterGroup(hosts=f"{role}{first}" if size == 1 else f"{role}[{first}-{last}]")
@@ -106,39 +105,39 @@ def plan_roster(count: int) -> Roster:
 
 
 def choose_addressing(*, forced: Addressing | None, has_range: bool) -> Addressing:
-    """Decide how the hosts are told apart.
+    """Choose whether the hosts differ by address or by port.
 
     Args:
-        forced: What was asked for; it is not second-guessed.
-        has_range: Whether the machine lets 127.77.0.0/16 be bound.
+        forced: The choice of the user; ``None`` for none.
+        has_range: Whether addresses of 127.77.0.0/16 can be bound on this machine.
     """
     if forced is not None:
         return forced
     return Addressing.ADDRESSES if has_range else Addressing.PORTS
 
 
-def choose_ports(asked: int | None) -> tuple[int, ...]:
-    """Order the first ports to try: the default may be taken and is then let go, what was asked for may not.
+def choose_ports(port: int | None) -> tuple[int, ...]:
+    """Return the ports to try, in order. Only the default port is replaced by a free one if it is taken.
 
     Args:
-        asked: 0-65535, where 0 is any free one; ``None`` where nobody asked.
+        port: The port that the user has chosen, where 0 is any free port; ``None`` for the default.
     """
-    return (DEFAULT_PORT, 0) if asked is None else (asked,)
+    return (DEFAULT_PORT, 0) if port is None else (port,)
 
 
 def plan_endpoints(count: int, *, addressing: Addressing, port: int) -> tuple[Endpoint, ...]:
-    """Say where each host wishes to listen.
+    """Return the address and port on which each host should listen.
 
     Args:
-        count: Hosts, 1 to ``MAX_HOSTS``.
-        addressing: How they are told apart.
-        port: Everybody's port, or the first of ``count`` where ports tell them apart; 0 for any free ones.
+        count: The number of hosts, 1 to ``MAX_HOSTS``.
+        addressing: Whether they differ by address or by port.
+        port: The port of all hosts, or the first of ``count`` ports; 0 for any free ports.
 
     Returns:
-        One wish a host, in order; no two alike unless the port is 0.
+        One endpoint per host, in order; they are distinct unless the port is 0.
 
     Raises:
-        ValueError: The ports would run past 65535.
+        ValueError: A port would be larger than 65535.
     """
     if addressing is Addressing.ADDRESSES:
         return tuple(Endpoint(_address_of(index), port) for index in range(count))
@@ -156,16 +155,16 @@ def _address_of(index: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabPlan:
-    """A fleet with its addresses.
+    """The names and addresses of a fleet.
 
     Attributes:
-        roster: Names and groups.
-        endpoints: Where each host listens, in the order of the names.
+        roster: The names and groups.
+        endpoints: The address and port of each host, in the order of the names.
     """
 
     roster: Roster
     endpoints: tuple[Endpoint, ...]
 
     def pairs(self) -> Iterator[tuple[str, Endpoint]]:
-        """Each host's name with its place."""
+        """Return each host's name with its address and port."""
         return zip(self.roster.names, self.endpoints, strict=True)

@@ -1,4 +1,4 @@
-"""What all hosts of one lab share, and what they count together."""
+"""What the hosts of one lab have in common, and their counters."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from multirsh.ports.sockets import Endpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabStatistics:
-    """A snapshot of what a lab has seen.
+    """A snapshot of the counters of a lab.
 
     Attributes:
-        connections_open: TCP connections that are open now.
-        connections_total: Those, and all that were.
-        commands_running: Commands that run now.
-        commands_total: Those, and all that ran.
+        connections_open: The open TCP connections.
+        connections_total: All connections so far.
+        commands_running: The running commands.
+        commands_total: All commands so far.
     """
 
     connections_open: int
@@ -44,7 +44,7 @@ class Census:
     is_closing: bool = False
 
     def statistics(self) -> LabStatistics:
-        """Count everything, now."""
+        """Return a snapshot."""
         return LabStatistics(
             connections_open=len(self.connections),
             connections_total=self.connections_total,
@@ -55,19 +55,19 @@ class Census:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What a host of the lab works with.
+    """What every host of the lab uses.
 
     Attributes:
-        user: The one login name that gets in.
-        account: Name of the user that commands run as.
-        client_key: The public half, in SSH's wire format, of the one key that gets in.
-        endpoints: Where the lab's hosts listen: the only places that connections are forwarded to.
-        environ: The lab's own environment, from which commands get theirs.
-        shell: Path of the shell that runs commands.
-        folder: Where commands start.
-        grace: Seconds from TERM to KILL for a command whose client is gone.
-        tasks: Owner of every command's task.
-        census: The counts of the lab.
+        user: The login name that is accepted.
+        account: The name of the user that commands run as.
+        client_key: The public key that is accepted, in SSH's wire format.
+        endpoints: The addresses of the lab's hosts, to which alone connections are forwarded.
+        environ: The environment of the lab, from which that of commands is made.
+        shell: The path of the shell that runs commands.
+        folder: The working directory of commands.
+        grace: Seconds from TERM to KILL for a command whose client has gone away.
+        tasks: The task group of all commands.
+        census: The counters of the lab.
     """
 
     user: str

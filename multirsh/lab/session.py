@@ -1,7 +1,7 @@
-"""One SSH session channel (RFC 4254, section 6) joined to one command.
+"""An SSH session channel (RFC 4254, section 6), connected to one command.
 
-Both directions push back: while the client's window is shut, the command's
-pipes are not read; while the command does not read, the channel is not.
+Both directions have flow control: while the client's window is closed, the
+command's pipes are not read; while the command does not read, the channel is not read.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from multirsh.lab.shell import command_environment, command_words, outcome_of, s
 from multirsh.model import Exited
 
 LOOK_SECONDS: Final = 0.5
-"""How often a channel whose input must wait is looked at."""
+"""Seconds between two looks at a channel that is not read."""
 
 CANNOT_EXECUTE: Final = 126
-"""What a shell exits with when it finds a command but cannot run it (POSIX, 2.8.2)."""
+"""The exit status of a shell that finds a command but cannot run it (POSIX, 2.8.2)."""
 
 
 class LabSession(asyncssh.SSHServerSession[bytes]):
-    """A session of one lab host: no terminal, no subsystem, one command or shell.
+    """A session of one lab host: one command or shell, without terminal and subsystems.
 
     Args:
-        host: The host's name.
-        ends: The connection's four numbers, as in sshd's ``SSH_CONNECTION``.
-        service: What all hosts of the lab share.
+        host: The name of the host.
+        ends: The addresses and ports of the connection, as in sshd's ``SSH_CONNECTION``.
+        service: What every host of the lab uses.
     """
 
     def __init__(self, *, host: str, ends: str, service: Service) -> None:
@@ -40,7 +40,7 @@ class LabSession(asyncssh.SSHServerSession[bytes]):
         self._requested: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._command: LabCommand | None = None
-        self._fed: LabCommand | None = None  # the same, from when it takes input
+        self._fed: LabCommand | None = None  # the command once it takes input
         self._early_input: list[bytes] = []
         self._has_input_ended = False
         self._look: asyncio.TimerHandle | None = None
@@ -48,7 +48,7 @@ class LabSession(asyncssh.SSHServerSession[bytes]):
     # From the channel
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """The channel is open."""
+        """Keep the channel."""
         self._channel = chan
 
     def pty_requested(
@@ -57,54 +57,54 @@ class LabSession(asyncssh.SSHServerSession[bytes]):
         term_size: tuple[int, int, int, int],  # noqa: ARG002
         term_modes: object,  # noqa: ARG002
     ) -> bool:
-        """There are no terminals here; ssh says so and goes on without one."""
+        """Refuse a terminal; ssh warns and continues without one."""
         return False
 
     def exec_requested(self, command: str) -> bool:
-        """A command is asked for."""
+        """Accept a command, unless the lab is closing."""
         self._requested = command
         return not self._service.census.is_closing
 
     def shell_requested(self) -> bool:
-        """A shell is asked for: it reads its commands from standard input."""
+        """Accept a shell that reads its commands from standard input, unless the lab is closing."""
         return not self._service.census.is_closing
 
     def session_started(self) -> None:
-        """The request was granted: begin."""
+        """Start the command."""
         self._task = self._service.tasks.create_task(self._serve(), name=f"lab command on {self._host}")
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002 - clients send one kind
-        """Input arrived; before the command can take it, it is kept, which the channel's window bounds."""
+        """Pass input on; keep it until the command can take it, which the channel's window limits."""
         if self._fed is None:
             self._early_input.append(data)
         else:
             self._fed.write(data)
 
     def eof_received(self) -> bool:
-        """Input ended; the channel stays open for output."""
+        """End the input; the channel stays open for output."""
         self._has_input_ended = True
         if self._fed is not None:
             self._fed.end_input()
         return True
 
     def pause_writing(self) -> None:
-        """The client does not take output."""
+        """Pause the output."""
         if self._command is not None:
             self._command.pause_output()
 
     def resume_writing(self) -> None:
-        """The client takes output again."""
+        """Resume the output."""
         if self._command is not None:
             self._command.resume_output()
 
     def signal_received(self, signal: str) -> None:
-        """Pass a signal on to the command's group; what SSH does not define is ignored, as in sshd."""
+        """Send the signal to the command's group; ignore signals that SSH does not define, as sshd does."""
         number = signal_by_name(signal)
         if self._command is not None and number is not None:
             self._command.send_signal(number)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - gone is gone
-        """The channel is gone: nobody waits for the command any more."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
+        """End the command, since the channel is gone."""
         self._channel = None
         self._forget_close()
         if self._task is not None:
@@ -113,25 +113,25 @@ class LabSession(asyncssh.SSHServerSession[bytes]):
     # From the command
 
     def output_received(self, stream: Stream, data: bytes) -> None:
-        """Send what the command wrote; what the channel cannot carry any more is dropped."""
+        """Send the command's output; drop it if the channel is closing."""
         channel = self._channel
         if channel is not None and not channel.is_closing():
             channel.write(data, None if stream is Stream.STDOUT else asyncssh.EXTENDED_DATA_STDERR)
 
     def input_must_wait(self) -> None:
-        """Let the client's window run out."""
+        """Stop reading the channel, so that the client's window closes."""
         if self._channel is not None:
             self._channel.pause_reading()
             self._expect_close(self._channel)
 
     def input_may_resume(self) -> None:
-        """Open the client's window again."""
+        """Read the channel again."""
         self._forget_close()
         if self._channel is not None:
             self._channel.resume_reading()
 
-    # While reading is paused, asyncssh keeps the news of a close behind the input that came before it
-    # (channel.py, _flush_recv_buf): it has to be looked for.
+    # While reading is paused, asyncssh does not report that the channel was closed until the input before it
+    # has been read (channel.py, _flush_recv_buf), so the channel is polled.
 
     def _expect_close(self, channel: asyncssh.SSHServerChannel[bytes]) -> None:
         self._forget_close()
@@ -148,10 +148,10 @@ class LabSession(asyncssh.SSHServerSession[bytes]):
             self._look.cancel()
             self._look = None
 
-    # The whole of it
+    # The task of the command
 
     async def _serve(self) -> None:
-        """Run the command and report its end; cancelled when the channel goes away."""
+        """Run the command and report its end; the task is cancelled when the channel is closed."""
         census = self._service.census
         census.commands_running += 1
         census.commands_total += 1

@@ -1,8 +1,7 @@
-"""What a lab host's shell is given, and how a command's ending is worded for SSH.
+"""The shell and environment of a lab's commands, and their results in SSH's terms. Pure.
 
-Pure: the caller passes the environment in and asks the file system itself.
-The model is OpenSSH's sshd: the user's shell with ``-c``, the user's home,
-and a small environment that holds nothing of the lab's own terminal or agent.
+The model is OpenSSH's sshd: the user's shell with ``-c``, the user's home
+directory, and a small environment without the lab's terminal and agent.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from multirsh.model import Exited, Outcome, Signalled
 FALLBACK_SHELL: Final = "/bin/sh"
 
 HOST_VARIABLE: Final = "MULTIRSH_LAB_HOST"
-"""Tells a command on which of the lab's hosts it runs; all else is the same machine."""
+"""The variable with the name of the lab's host, since all hosts are the same machine."""
 
 KEPT: Final = ("HOME", "LANG", "PATH", "TMPDIR", "TZ")
-"""Variables of the lab's own environment that its hosts have too, beside ``LC_*``."""
+"""The variables of the lab's environment that commands inherit, besides ``LC_*``."""
 
 RFC_SIGNALS: Final = frozenset(
     {"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
@@ -31,22 +30,22 @@ FOREIGN_SIGNAL: Final = "lab.invalid"
 
 
 def choose_shell(environ: Mapping[str, str], *, is_executable: Callable[[str], bool]) -> str:
-    """Pick the shell that runs commands: ``$SHELL`` where that is a program, else ``/bin/sh``.
+    """Return the shell that runs commands: ``$SHELL`` if that is a program, otherwise ``/bin/sh``.
 
     Args:
         environ: The lab's environment.
-        is_executable: Whether a path is a program that may be run.
+        is_executable: Returns whether a path is a program that may be run.
     """
     shell = environ.get("SHELL", "")
     return shell if shell.startswith("/") and is_executable(shell) else FALLBACK_SHELL
 
 
 def command_words(shell: str, command: str | None) -> tuple[str, ...]:
-    """The words to execute for a command, or for a shell that reads its commands from standard input.
+    """Return the words to execute for a command, or for a shell that reads commands from standard input.
 
     Args:
-        shell: Path of the shell.
-        command: As the client sent it; ``None`` where it asked for a shell.
+        shell: The path of the shell.
+        command: The command that the client sent; ``None`` for a shell.
     """
     return (shell,) if command is None else (shell, "-c", command)
 
@@ -65,11 +64,11 @@ def command_environment(
     Args:
         environ: The lab's environment.
         host: The lab host's name.
-        account: Name of the user as whom the command runs.
+        account: The name of the user that the command runs as.
         shell: The shell that will run.
-        requested: What the client asked to set (``SendEnv``); only ``LANG`` and ``LC_*`` are taken, which
-            is what Debian's sshd accepts.
-        connection: Client's address and port, server's address and port, as in sshd's ``SSH_CONNECTION``.
+        requested: The variables that the client sent (``SendEnv``); only ``LANG`` and ``LC_*`` are accepted,
+            as by Debian's sshd.
+        connection: The client's address and port and the server's, as in sshd's ``SSH_CONNECTION``.
     """
     made = {name: value for name, value in environ.items() if name in KEPT or name.startswith("LC_")}
     made |= {name: value for name, value in requested.items() if name == "LANG" or name.startswith("LC_")}
@@ -83,10 +82,10 @@ def command_environment(
 
 
 def outcome_of(returncode: int) -> Outcome:
-    """Read what ``subprocess`` says of a child that has ended.
+    """Return the outcome of a child that has ended.
 
     Args:
-        returncode: Exit status, or the signal's number negated.
+        returncode: The exit status or the negated number of a signal, as in ``subprocess``.
     """
     if returncode >= 0:
         return Exited(returncode)
@@ -94,7 +93,7 @@ def outcome_of(returncode: int) -> Outcome:
 
 
 def ssh_signal_name(number: int) -> str:
-    """Name a signal as SSH does: ``TERM``, or ``BUS@lab.invalid`` for one that the RFC has no name for."""
+    """Return SSH's name of a signal: ``TERM``, or ``BUS@lab.invalid`` for one that the RFC does not name."""
     try:
         name = signal.Signals(number).name.removeprefix("SIG")
     except ValueError:  # real-time signals have numbers only
@@ -103,5 +102,5 @@ def ssh_signal_name(number: int) -> str:
 
 
 def signal_by_name(name: str) -> signal.Signals | None:
-    """Find the signal that a client names; ``None`` for what SSH does not define."""
+    """Return the signal of a name that a client sent; ``None`` if SSH does not define it."""
     return signal.Signals[f"SIG{name}"] if name in RFC_SIGNALS else None

@@ -1,10 +1,10 @@
-"""The lab's listening sockets, and what this machine has room for.
+"""The listening sockets of a lab, and the limits of this machine.
 
-A lab that ends closes connections first, so its own ports are left in
-TIME_WAIT for a minute. ``SO_REUSEADDR``, set before ``bind``, lets the next
-lab listen there at once; it does not let two labs share a port, because the
-first one is listening (``man 7 socket``). Each socket is bound to one
-loopback address: nothing here can be reached from another machine.
+A lab that ends closes its connections first, so its own ports stay in TIME_WAIT
+for a minute. With ``SO_REUSEADDR``, set before ``bind``, the next lab can listen
+on them at once; two labs can still not share a port, since the first one is
+listening (``man 7 socket``). Each socket is bound to a loopback address, so it
+cannot be reached from another machine.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from multirsh.lab.plan import Addressing, choose_ports, plan_endpoints
 from multirsh.ports.sockets import Endpoint
 
 BACKLOG: Final = 512
-"""Connections the kernel holds for a host until the loop comes round; net.core.somaxconn may cut it."""
+"""Connections that the kernel holds for a host until the loop accepts them; net.core.somaxconn limits it."""
 
 PROBE: Final = Endpoint("127.77.0.1", 0)
 
 SHARED_PORT_TRIES: Final = 5
-"""A port that is free on one address may be taken on another; so often is a new one asked for."""
+"""The number of free ports to try, since a port that is free on one address may be taken on another."""
 
 DESCRIPTORS_PER_BUSY_HOST: Final = 8
-"""A listener, a connection at each end when the client is in this process too, and a command: three
-pipes, its process, and one to spare."""
+"""A listener, both ends of a connection if the client is in this process as well, and a command: three
+pipes, its process, and one in reserve."""
 
 DESCRIPTORS_BESIDE: Final = 256
-"""For everything else in the process."""
+"""Descriptors for everything else in the process."""
 
 
 def has_loopback_range() -> bool:
-    """Whether this machine lets loopback addresses other than 127.0.0.1 be bound."""
+    """Return whether loopback addresses other than 127.0.0.1 can be bound on this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind(PROBE)
@@ -48,29 +48,30 @@ def has_loopback_range() -> bool:
 
 
 def open_listeners(count: int, *, addressing: Addressing, port: int | None) -> list[socket.socket]:
-    """Listen for a whole fleet.
+    """Listen for all hosts of a lab.
 
     Args:
-        count: Hosts.
-        addressing: How they are told apart.
-        port: What was asked for, 0 for any free; ``None`` for the default, or any free where it is taken.
+        count: The number of hosts.
+        addressing: Whether they differ by address or by port.
+        port: The port of the user's choice, or 0 for any free port; ``None`` for the default port, or any
+            free port if that is taken.
 
     Returns:
-        Listening, non-blocking sockets, one a host, in order; the caller closes them.
+        Listening, non-blocking sockets, one per host, in order; the caller closes them.
 
     Raises:
-        UsageError: The port that was asked for cannot be had.
-        OSError: The machine refuses for another reason.
+        UsageError: The port is in use or not allowed.
+        OSError: The sockets cannot be opened for another reason.
     """
     choices = choose_ports(port)
     for choice in choices:
         try:
-            wishes = plan_endpoints(count, addressing=addressing, port=choice)
+            endpoints = plan_endpoints(count, addressing=addressing, port=choice)
         except ValueError as error:
             raise UsageError(str(error), hint="choose a smaller port") from error
         for _ in range(1 if choice else SHARED_PORT_TRIES):
             try:
-                return _listen_on(wishes, one_port=addressing is Addressing.ADDRESSES)
+                return _listen_on(endpoints, one_port=addressing is Addressing.ADDRESSES)
             except OSError as error:
                 if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
                     raise
@@ -81,17 +82,17 @@ def open_listeners(count: int, *, addressing: Addressing, port: int | None) -> l
     )
 
 
-def _listen_on(wishes: Sequence[Endpoint], *, one_port: bool) -> list[socket.socket]:
-    """Grant all wishes or none; with ``one_port``, the first free port found is everybody's."""
+def _listen_on(endpoints: Sequence[Endpoint], *, one_port: bool) -> list[socket.socket]:
+    """Listen on all endpoints or none; with ``one_port``, all have the first free port that is found."""
     shared = 0
     with contextlib.ExitStack() as opened:
         listeners: list[socket.socket] = []
-        for wish in wishes:
+        for endpoint in endpoints:
             listener = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((wish.address, wish.port or shared))
-            # At once, for two sockets may both be bound to a port that neither listens on yet.
+            listener.bind((endpoint.address, endpoint.port or shared))
+            # Listen at once, since two sockets can be bound to a port as long as neither listens on it.
             listener.listen(BACKLOG)
             if one_port and not shared:
                 shared = endpoint_of(listener).port
@@ -101,16 +102,16 @@ def _listen_on(wishes: Sequence[Endpoint], *, one_port: bool) -> list[socket.soc
 
 
 def endpoint_of(listener: socket.socket) -> Endpoint:
-    """Where a socket listens, the port being the one that it was really given."""
+    """Return the address and port on which a socket listens."""
     address, port = listener.getsockname()
     return Endpoint(address, port)
 
 
-def make_room(hosts: int) -> None:
-    """Raise this process's soft limit of descriptors to its hard one, if a lab of ``hosts`` may need it.
+def reserve_descriptors(hosts: int) -> None:
+    """Raise the soft limit of descriptors towards the hard limit if a lab of ``hosts`` may need it.
 
     Raises:
-        UsageError: Not even the listeners would fit under the hard limit.
+        UsageError: The hard limit is too low for the listeners alone.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hosts + DESCRIPTORS_BESIDE > hard:
@@ -121,12 +122,12 @@ def make_room(hosts: int) -> None:
     wanted = hosts * DESCRIPTORS_PER_BUSY_HOST + DESCRIPTORS_BESIDE
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
-    # macOS reports no hard limit and yet refuses a soft one without an end: ask for no more than is needed.
+    # macOS reports no hard limit, yet refuses an unlimited soft limit: set no more than is needed.
     target = wanted if hard == resource.RLIM_INFINITY else hard
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 def is_executable(path: str) -> bool:
-    """Whether ``path`` is a file that this user may run."""
+    """Return whether ``path`` is a file that this user may run."""
     return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - a str from the environment

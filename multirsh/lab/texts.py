@@ -1,7 +1,7 @@
-"""A lab's plan, written down for those who read one: multirsh, ssh, and both their host-key checks.
+"""The files of a lab: a hosts file for multirsh, and ssh_config and known_hosts. Pure.
 
-Pure: plan in, text out. Every path and user name is quoted for the format it
-goes into, since a temporary folder's name is not ours to choose.
+Paths and user names are quoted as each format requires, since the name of the
+temporary directory may hold any character.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SSH_PORT: Final = 22
 
 
 def hosts_yaml(plan: LabPlan, *, user: str, identity: Path) -> str:
-    """Write the hosts file of the contract.
+    """Return the text of the hosts file.
 
     Args:
         plan: The fleet.
-        user: The one login name that gets in.
-        identity: The one private key that gets in.
+        user: The login name that is accepted.
+        identity: The private key that is accepted.
     """
     ports = {endpoint.port for endpoint in plan.endpoints}
     shared_port = ports.pop() if len(ports) == 1 else None
@@ -50,17 +50,17 @@ def hosts_yaml(plan: LabPlan, *, user: str, identity: Path) -> str:
 
 
 def ssh_config(plan: LabPlan, *, user: str, identity: Path, known_hosts: Path) -> str:
-    """Write a configuration with which ``ssh -F FILE web01`` works as it is.
+    """Return the text of an ssh_config file with which ``ssh -F FILE web01`` works.
 
-    It asks no agent and no other file, so that what a user has set for real
-    hosts plays no part here (``man 5 ssh_config``: the first value found holds,
-    so ``Host *`` comes last).
+    It uses no agent and no other file, so that the user's settings for real
+    hosts do not apply. ``Host *`` comes last, since the first value found is
+    used (``man 5 ssh_config``).
 
     Args:
         plan: The fleet.
-        user: The one login name that gets in.
-        identity: The one private key that gets in.
-        known_hosts: Where the fleet's host keys are written down.
+        user: The login name that is accepted.
+        identity: The private key that is accepted.
+        known_hosts: The file with the host keys.
     """
     lines = ["# A lab's fleet: made by `multirsh lab`, gone when it ends."]
     for name, endpoint in plan.pairs():
@@ -81,27 +81,27 @@ def ssh_config(plan: LabPlan, *, user: str, identity: Path, known_hosts: Path) -
 
 
 def known_hosts(plan: LabPlan, *, keys: Mapping[str, str]) -> str:
-    """Write the known_hosts file: one line a host.
+    """Return the text of the known_hosts file, one line per host.
 
     Args:
         plan: The fleet.
-        keys: Each host's public key in OpenSSH's one-line form, without a comment.
+        keys: The public key of each host in OpenSSH's one-line form, without a comment.
     """
     return "".join(f"{_known_as(endpoint)} {keys[name]}\n" for name, endpoint in plan.pairs())
 
 
 def _known_as(endpoint: Endpoint) -> str:
-    """The pattern that ssh looks a host up by (``man 8 sshd``, SSH_KNOWN_HOSTS FILE FORMAT)."""
+    """Return the pattern that ssh looks a host up by (``man 8 sshd``, SSH_KNOWN_HOSTS FILE FORMAT)."""
     if endpoint.port == SSH_PORT:
         return endpoint.address
     return f"[{endpoint.address}]:{endpoint.port}"
 
 
 def _quoted(text: str) -> str:
-    """A JSON string, which is a YAML double-quoted scalar too (YAML 1.2, section 1.3)."""
+    """Return a JSON string, which is also a YAML double-quoted scalar (YAML 1.2, section 1.3)."""
     return json.dumps(text)
 
 
 def _ssh_path(path: Path) -> str:
-    """A path in double quotes, its percent signs kept from ssh's token expansion."""
+    """Return a path in double quotes, with its percent signs protected from ssh's token expansion."""
     return '"' + str(path).replace("%", "%%") + '"'

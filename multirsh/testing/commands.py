@@ -1,4 +1,4 @@
-"""What the conformance suite has hosts do, and what comes of it."""
+"""The commands that the conformance suite runs on hosts, and what they print."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ODD: Final = {
     "# nothing": b"",
     "printf %s '{}' \\{\\} '%c %h %%'": b"{}{}%c %h %%",
 }
-"""Commands that a careless transport would read itself, and what they print."""
+"""Commands that a careless transport would interpret itself, and what they print."""
 
 NO_TEXT: Final = "printf %s '\udcff\udcfe'"
 NO_TEXT_OUTPUT: Final = b"\xff\xfe"

@@ -1,19 +1,19 @@
-"""The tests that every transport passes: what ``transports.base`` says in words, as something that can fail.
+"""The tests that every transport passes: the rules that ``transports.base`` describes.
 
 ::
 
     class TestCarrierPigeon(TransportConformance):
-        capabilities = Capabilities(tells_fate=False)
+        capabilities = Capabilities(reports_fate=False)
 
         @asynccontextmanager
         async def reached(self) -> AsyncIterator[Reached]:
             yield Reached(PigeonTransport(), Host("coop"))
 
-pytest finds the tests in it; any other way of calling its methods does, too,
-for they are plain functions with loops of their own. Nothing here is skipped:
-what a transport cannot do is asserted as well, so that it is known.
+pytest finds the tests in such a class. They are plain methods, each with its own
+event loop, so they can also be called in another way. No test is skipped: what
+a transport cannot do is asserted as well.
 
-The host needs a login shell of sh's kind, awk, cat, head, ps and sleep.
+The host needs a POSIX login shell, awk, cat, head, ps and sleep.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from multirsh.transports.login_deadline import LoginDeadline
 __all__ = ["Capabilities", "Collected", "Input", "Reached", "TransportConformance", "Visit"]
 
 AT_ONCE: Final = 4
-"""Connections: dropbear takes 5 from one address that are not logged in."""
+"""The number of connections at once: dropbear accepts 5 per address that are not logged in."""
 
 
 class TransportConformance(GivingUp):
-    """The tests; make a subclass that says how to reach a host.
+    """The tests. A subclass defines how a host is reached.
 
     Attributes:
-        capabilities: What the transport can.
+        capabilities: What the transport can do.
     """
 
     # ------------------------------------------------------------ how commands end
 
     def test_the_exit_status_is_kept(self) -> None:
-        """Every status is told as it is."""
+        """The result is the command's exit status, whichever it is."""
 
         async def test(visit: Visit) -> None:
             for command, status in commands.EXITS.items():
@@ -61,19 +61,19 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_a_signal_is_told(self) -> None:
-        """By its name, where the transport can."""
+    def test_a_signal_is_reported(self) -> None:
+        """The result has the name of the signal if the transport learns it."""
 
         async def test(visit: Visit) -> None:
-            told = (
-                Signalled("KILL") if self.capabilities.tells_signals else Exited(128 + commands.KILL_NUMBER)
+            expected = (
+                Signalled("KILL") if self.capabilities.reports_signals else Exited(128 + commands.KILL_NUMBER)
             )
-            assert (await visit.run(commands.KILLED))[0] == told
+            assert (await visit.run(commands.KILLED))[0] == expected
 
         self.visit(test)
 
     def test_a_host_that_cannot_be_reached_is_a_host_error(self) -> None:
-        """It names the host, and says why on one line."""
+        """The error names the host, and gives the reason on one line."""
 
         async def test(visit: Visit) -> None:
             if (host := visit.reached.unreachable) is None:
@@ -100,7 +100,7 @@ class TransportConformance(GivingUp):
     # ------------------------------------------------------------ output
 
     def test_output_is_bytes_exactly(self) -> None:
-        """All 256 of them."""
+        """All 256 bytes arrive unchanged."""
 
         async def test(visit: Visit) -> None:
             outcome, sink = await visit.run(commands.EVERY_BYTE)
@@ -108,18 +108,18 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_stdout_and_stderr_are_told_apart(self) -> None:
-        """Or come together, where the transport says so."""
+    def test_stdout_and_stderr_are_separate(self) -> None:
+        """They are separate, or both on stdout if the transport cannot separate them."""
 
         async def test(visit: Visit) -> None:
             _, sink = await visit.run(commands.BOTH_STREAMS)
-            told = (b"out", b"err") if self.capabilities.separate_stderr else (b"outerr", b"")
-            assert (bytes(sink.stdout), bytes(sink.stderr)) == told
+            expected = (b"out", b"err") if self.capabilities.separate_stderr else (b"outerr", b"")
+            assert (bytes(sink.stdout), bytes(sink.stderr)) == expected
 
         self.visit(test)
 
     def test_a_megabyte_on_each_stream_is_complete_when_the_command_has_ended(self) -> None:
-        """Nothing comes after ``run`` has returned, and nothing is missing then."""
+        """When ``run`` returns, nothing is missing, and nothing arrives later."""
 
         async def test(visit: Visit) -> None:
             outcome, sink = await visit.run(commands.MEGABYTE_ON_EACH)
@@ -132,8 +132,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_a_host_whose_reader_waits_is_held_back(self) -> None:
-        """No more than some buffers comes while output is paused; and all of it comes afterwards."""
+    def test_paused_output_holds_the_host_back(self) -> None:
+        """While output is paused, only the contents of some buffers arrive; the rest follows afterwards."""
 
         async def test(visit: Visit) -> None:
             sink = Collected()
@@ -154,8 +154,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_output_that_waits_when_the_command_ends_is_not_lost(self) -> None:
-        """``run`` returns when the reader has had it."""
+    def test_output_that_is_paused_when_the_command_ends_is_not_lost(self) -> None:
+        """``run`` returns when the sink has received all output."""
 
         async def test(visit: Visit) -> None:
             sink = Collected()
@@ -172,8 +172,8 @@ class TransportConformance(GivingUp):
 
     # ------------------------------------------------------------ input
 
-    def test_input_comes_in_full_and_ends(self) -> None:
-        """Byte for byte, however much there is; and none at all is a given end, too."""
+    def test_input_arrives_in_full_and_ends(self) -> None:
+        """Every byte arrives, however many there are, also if there are none."""
 
         async def test(visit: Visit) -> None:
             for data in (b"", b"x", bytes(range(256)), os.urandom(3 * commands.MEBI + 1)):
@@ -183,8 +183,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_without_input_the_command_is_at_its_end_at_once(self) -> None:
-        """It never waits for some."""
+    def test_without_input_the_command_reads_end_of_file_at_once(self) -> None:
+        """The command never waits for input."""
 
         async def test(visit: Visit) -> None:
             assert (await visit.run(commands.ECHO))[0] == Exited(0)
@@ -192,7 +192,7 @@ class TransportConformance(GivingUp):
         self.visit(test)
 
     def test_input_that_is_not_read_changes_nothing(self) -> None:
-        """A command that stops to read, or never does, keeps its status."""
+        """A command that stops reading, or never reads, has its own exit status."""
 
         async def test(visit: Visit) -> None:
             stdin = Input(bytes(16 * commands.MEBI))
@@ -202,8 +202,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_input_that_somebody_types_is_not_waited_for(self) -> None:
-        """A command that has had enough ends, though there may be more to come."""
+    def test_a_command_that_ends_does_not_wait_for_more_input(self) -> None:
+        """A command that has read enough ends, even if more input may be typed."""
 
         async def test(visit: Visit) -> None:
             stdin = Input(b"12345", ends=asyncio.Event())
@@ -219,8 +219,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_input_that_cannot_be_read_ends_the_host_and_not_the_input(self) -> None:
-        """What was cut off must not look whole: the command sees no end of file."""
+    def test_input_that_cannot_be_read_fails_the_host(self) -> None:
+        """Truncated input must not look complete: the command reads no end of file."""
 
         async def test(visit: Visit) -> None:
             sink, status, failure = Collected(), None, None
@@ -241,7 +241,7 @@ class TransportConformance(GivingUp):
     # ------------------------------------------------------------ commands
 
     def test_odd_commands_reach_the_login_shell_as_they_are(self) -> None:
-        """With their quotes, line feeds and comments."""
+        """Quotes, line feeds and comments arrive unchanged."""
 
         async def test(visit: Visit) -> None:
             for command, output in commands.ODD.items():
@@ -251,7 +251,7 @@ class TransportConformance(GivingUp):
         self.visit(test)
 
     def test_a_command_may_be_long(self) -> None:
-        """As long as the transport says."""
+        """A command can have the length that the transport allows."""
 
         async def test(visit: Visit) -> None:
             word = "x" * (self.capabilities.longest_command - len(commands.LONG))
@@ -260,8 +260,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_a_command_may_hold_bytes_that_are_no_text(self) -> None:
-        """They come as surrogates (PEP 383), and go as the bytes they were; or the host says no."""
+    def test_a_command_may_hold_bytes_that_are_not_utf_8(self) -> None:
+        """Surrogates (PEP 383) are sent as the bytes that they stand for, or the host fails."""
 
         async def test(visit: Visit) -> None:
             try:
@@ -273,8 +273,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_hosts_do_not_get_into_each_others_way(self) -> None:
-        """Several connections at once, each with its own command, output and end."""
+    def test_hosts_do_not_affect_each_other(self) -> None:
+        """Connections at the same time have their own commands, outputs and results."""
 
         async def test(visit: Visit) -> None:
             async with asyncio.TaskGroup() as group:
@@ -288,10 +288,10 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    # ------------------------------------------------------------ what it tells of itself
+    # ------------------------------------------------------------ the attributes of a connection
 
-    def test_phases_and_times_are_told(self) -> None:
-        """In their order."""
+    def test_phases_and_times_are_recorded(self) -> None:
+        """The phases and times of a connection are set in their order."""
 
         async def test(visit: Visit) -> None:
             loop = asyncio.get_running_loop()
@@ -316,8 +316,8 @@ class TransportConformance(GivingUp):
 
         self.visit(test)
 
-    def test_closing_is_done_once_however_often_it_is_asked_for(self) -> None:
-        """Also before anything was opened."""
+    def test_a_connection_is_closed_once_however_often_close_is_called(self) -> None:
+        """``close`` may also be called before ``open``."""
 
         async def test(visit: Visit) -> None:
             connection = visit.connector.connection(visit.reached.host)

@@ -1,7 +1,6 @@
-"""Fake hosts.
+"""Fake hosts, which follow the rules of ``transports.base`` and record how they were used.
 
-They are no mocks: they keep the rules of ``transports.base``, pass the same
-tests as real transports, and what they were asked is theirs to tell.
+They pass the same conformance tests as real transports.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from multirsh.transports.passwords import Password
 SUCCESS: Final = Exited(0)
 
 PIECE_BYTES: Final = 64 * 1024
-"""Written at once."""
+"""The largest number of bytes written at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What one fake host does.
+    """The behaviour of one fake host.
 
     Attributes:
-        stdout: Written, in pieces of 64 KiB at the most, once the command runs.
-        stderr: Likewise.
-        outcome: How the command ends; an error is raised in its place.
-        fails: Raised by ``open``; ``None`` to let everybody in.
-        opens_after: Waited for before ``open`` ends; never set, it never ends.
-        ends_after: Waited for before the command ends.
-        closes_after: Waited for before the connection is closed.
-        closed_by: Who closes it.
-        fate: What becomes of the command when it is to be ended.
-        dies_after: Waited for before that is known; never set, it never is.
-        echoes: Whether the command writes what it reads, in place of ``stdout``.
-        commands: What the host does instead when it is asked to run one of these. How it is connected to,
-            ended and closed stays as it is here.
+        stdout: What the command writes to stdout, in pieces of at most 64 KiB.
+        stderr: What the command writes to stderr, in the same way.
+        outcome: The result of the command; an exception is raised.
+        fails: The exception that ``open`` raises; ``None`` to succeed.
+        opens_after: The event that ``open`` waits for.
+        ends_after: The event that the command waits for before it ends.
+        closes_after: The event that the connection waits for before it is closed.
+        closed_by: The end of the connection that closes it.
+        fate: The result of ``end_command``.
+        dies_after: The event that ``end_command`` waits for.
+        echoes: Whether the command writes its standard input to stdout, in place of ``stdout``.
+        commands: The behaviours of individual commands. Only what concerns the command itself is taken from
+            them, not how the host is connected to, ended and closed.
     """
 
     stdout: bytes = b""
@@ -64,11 +63,11 @@ class Behaviour:
 
 
 WELL = Behaviour()
-"""Let in, silent, exit status 0, closed by the remote."""
+"""The login succeeds; the command writes nothing and exits with 0; the remote closes the connection."""
 
 
 def refused(host: str) -> HostError:
-    """The failure of a host on whose port nobody listens."""
+    """Return the failure of a host that refuses connections."""
     failure = Failure(ErrorKind.REFUSED, Phase.CONNECT, "connection refused")
     return HostError(host, Status.UNREACHABLE, failure)
 
@@ -78,19 +77,19 @@ class FakeConnection:
     """A ``Connection`` that does what its ``Behaviour`` says.
 
     Attributes:
-        host: Whose.
-        behaviour: What it does.
-        phase: Where it is.
-        local_port: None: there is no socket.
-        user: Who is logged in, once somebody is.
-        connected_at: When it was open, on the loop's clock.
-        authenticated_at: The same.
-        commands: What it was asked to run.
-        terminals: For each of them, whether with a pseudo-terminal.
-        stdin: What came as standard input.
-        end_calls: The ``kill_after`` of each time that its command was to be ended.
-        close_calls: How often it was closed.
-        is_held_back: Whether its output is paused now.
+        host: The host.
+        behaviour: The behaviour of the host.
+        phase: The current phase.
+        local_port: ``None``, since there is no socket.
+        user: The user that is logged in; ``None`` before the login.
+        connected_at: When ``open`` succeeded, in seconds of the loop's clock.
+        authenticated_at: The same time.
+        commands: The commands that were run.
+        terminals: Whether each of them had a pseudo-terminal.
+        stdin: The standard input of the last command.
+        end_calls: The ``kill_after`` of each call of ``end_command``.
+        close_calls: The number of calls of ``close``.
+        is_held_back: Whether output is paused.
     """
 
     host: Host
@@ -113,18 +112,18 @@ class FakeConnection:
         self._goes_on.set()
 
     async def open(self, login_deadline: LoginDeadline) -> None:  # noqa: ARG002 - it takes no port
-        """Let in, or raise what the behaviour says."""
+        """Succeed, or raise the exception of the behaviour."""
         if self.behaviour.opens_after is not None:
             await self.behaviour.opens_after.wait()
         if self.behaviour.fails is not None:
             raise self.behaviour.fails
-        self.user = self.host.settings.user or "somebody"
+        self.user = self.host.settings.user or "user"
         self.connected_at = self.authenticated_at = asyncio.get_running_loop().time()
 
     async def run(
         self, command: str, sink: Sink, stdin: Stdin | None = None, *, tty: bool = False
     ) -> Outcome:
-        """Read all input, write the output, and end as the behaviour says."""
+        """Read all input, write the output, and return the outcome of the behaviour."""
         self.phase = Phase.RUN
         self.commands.append(command)
         self.terminals.append(tty)
@@ -146,15 +145,15 @@ class FakeConnection:
         return behaviour.outcome
 
     async def _write(self, sink: Sink, stream: Stream, data: bytes) -> None:
-        """Write ``data`` in pieces, as far as the reader wants."""
+        """Write ``data`` in pieces, and wait while output is paused."""
         for offset in range(0, len(data), PIECE_BYTES):
             if offset:
-                await asyncio.sleep(0)  # who reads has its turn
+                await asyncio.sleep(0)  # so that the reader can run
             await self._goes_on.wait()
             sink.write(stream, data[offset : offset + PIECE_BYTES])
 
     async def end_command(self, *, kill_after: float, password: Password | None = None) -> Fate:  # noqa: ARG002 - nothing runs
-        """Note it; tell the fate as the behaviour says."""
+        """Record the call, and return the fate of the behaviour."""
         self.end_calls.append(kill_after)
         if not self._is_running:
             return Fate.DEAD
@@ -163,39 +162,39 @@ class FakeConnection:
         return self.behaviour.fate
 
     def pause_output(self) -> None:
-        """Write no more."""
+        """Stop writing."""
         self.is_held_back = True
         self._goes_on.clear()
 
     def resume_output(self) -> None:
-        """Write again."""
+        """Continue writing."""
         self.is_held_back = False
         self._goes_on.set()
 
     def close(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.close_calls += 1
 
     async def closed(self) -> ClosedBy | None:
-        """Wait as the behaviour says."""
+        """Wait for the event of the behaviour, and return how the connection was closed."""
         if self.behaviour.closes_after is not None:
             await self.behaviour.closes_after.wait()
         return self.behaviour.closed_by
 
 
 class FakeTransport:
-    """A ``Transport`` whose hosts do what they are told; its own connector, for any number of runs.
+    """A ``Transport`` of fake hosts. It is also the ``Connector`` of each of its runs.
 
     Attributes:
-        connections: Every connection that was asked for, in order.
-        prepared: The names it was prepared for.
-        releases: How often ``release`` was called: once a run.
-        descriptors_per_host: What a run is to reckon with; nothing is really opened.
+        connections: All connections that were made, in order.
+        prepared: The names of the hosts that it was prepared for.
+        releases: The number of calls of ``release``, one per run.
+        descriptors_per_host: The descriptors that a run reserves for each host; none are opened.
         has_terminals: Whether commands can have a pseudo-terminal.
-        converses: Whether files may be copied. It is false, since these hosts read all input before they
-            write; hosts by the transport ``local`` really copy.
+        converses: Whether files can be copied. It is false, since these hosts read all input before they
+            write; hosts of the transport ``local`` can be used instead.
         is_private: Whether passwords may be sent.
-        is_closed: Whether the fleet has let go of it.
+        is_closed: Whether the fleet has closed it.
     """
 
     def __init__(
@@ -204,11 +203,12 @@ class FakeTransport:
         *,
         default: Behaviour = WELL,
     ) -> None:
-        """Make one.
+        """Create a transport.
 
         Args:
-            behaviours: By host name. Of several, one is for each connection in turn; the last one stays.
-            default: Of all other hosts.
+            behaviours: The behaviours by host name. In a sequence, each connection takes the next one, and
+                the last one stays.
+            default: The behaviour of all other hosts.
         """
         self._behaviours = {
             name: [behaviour] if isinstance(behaviour, Behaviour) else list(behaviour)
@@ -225,32 +225,32 @@ class FakeTransport:
         self.is_closed = False
 
     async def prepare(self, hosts: Sequence[Host]) -> None:
-        """Note whom for."""
+        """Record the names of the hosts."""
         self.prepared += [host.name for host in hosts]
 
     def connection(self, host: Host) -> FakeConnection:
-        """A connection that behaves as ``host`` was told to."""
+        """Return a connection with the behaviour of ``host``."""
         turns = self._behaviours.get(host.name) or [self._default]
         connection = FakeConnection(host, turns.pop(0) if len(turns) > 1 else turns[0])
         self.connections.append(connection)
         return connection
 
     def destination(self, host: Host) -> Destination | None:  # noqa: ARG002 - nothing is dialled
-        """Nowhere."""
+        """Return ``None``, since nothing is dialled."""
         return None
 
-    def hop(self, host: Host) -> Hashable | None:  # noqa: ARG002 - every host is by itself
-        """Nobody's."""
+    def hop(self, host: Host) -> Hashable | None:  # noqa: ARG002 - there are no jump hosts
+        """Return ``None``, since the hosts share no server."""
         return None
 
     async def release(self) -> None:
-        """Count it."""
+        """Count the call."""
         self.releases += 1
 
     def connector(self, dialler: Dialler) -> Self:  # noqa: ARG002 - there is nothing to dial
-        """Make connections for one more run."""
+        """Return itself."""
         return self
 
     async def close(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.is_closed = True

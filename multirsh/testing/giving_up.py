@@ -1,4 +1,4 @@
-"""The conformance suite's tests of giving up: nothing stays here, and over there it is ended."""
+"""The tests of the conformance suite for cancelled logins and commands: nothing may be left behind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from multirsh.transports.login_deadline import LoginDeadline
 
 
 class GivingUp(Suite):
-    """To be part of ``TransportConformance``."""
+    """A part of ``TransportConformance``."""
 
     def test_an_opening_that_is_cancelled_anywhere_leaves_nothing(self) -> None:
-        """After so many turns of the loop each time."""
+        """The login is cancelled after different numbers of turns of the event loop."""
 
         async def test(visit: Visit) -> None:
             for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233):
@@ -33,7 +33,7 @@ class GivingUp(Suite):
         self.visit(test)
 
     def test_a_command_that_is_given_up_on_leaves_nothing_here(self) -> None:
-        """Closing alone is enough for what is ours."""
+        """Closing the connection is enough to release our own resources."""
 
         async def test(visit: Visit) -> None:
             async with visit.begun(commands.BEGINS):
@@ -42,7 +42,7 @@ class GivingUp(Suite):
         self.visit(test)
 
     def test_a_command_is_ended_with_all_that_it_started(self) -> None:
-        """``end_command`` says so, and it is so."""
+        """``end_command`` reports it, and no process is left."""
 
         async def test(visit: Visit) -> None:
             async with visit.begun(commands.FAMILY) as (connection, sink):
@@ -58,8 +58,8 @@ class GivingUp(Suite):
 
         self.visit(test)
 
-    def test_what_resists_term_is_killed(self) -> None:
-        """After ``kill_after``, and not before."""
+    def test_a_command_that_ignores_term_is_killed(self) -> None:
+        """It is killed after ``kill_after`` seconds."""
 
         async def test(visit: Visit) -> None:
             async with visit.begun(commands.RESISTS) as (connection, _):
@@ -69,8 +69,8 @@ class GivingUp(Suite):
 
         self.visit(test)
 
-    def test_last_words_are_heard(self) -> None:
-        """What a command writes when it is told to end goes to the sink."""
+    def test_output_after_term_arrives(self) -> None:
+        """What a command writes when it receives TERM goes to the sink."""
 
         async def test(visit: Visit) -> None:
             async with visit.begun(commands.LAST_WORDS) as (connection, sink):
@@ -79,8 +79,8 @@ class GivingUp(Suite):
 
         self.visit(test)
 
-    def test_what_has_ended_or_was_never_asked_for_is_dead(self) -> None:
-        """And nothing is done about it."""
+    def test_a_command_that_has_ended_or_was_never_run_is_dead(self) -> None:
+        """``end_command`` does nothing then."""
 
         async def test(visit: Visit) -> None:
             async with visit.opened() as connection:

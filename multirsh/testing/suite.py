@@ -1,4 +1,4 @@
-"""What every test of the conformance suite is made in: a loop, a transport, a look at what is left."""
+"""What each test of the conformance suite runs in: an event loop, a transport, and a check for leaks."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from multirsh.testing.visit import Capabilities, Reached, Visit, belongings, lef
 from multirsh.transports.dialling import Dialler
 
 LIMIT_S: Final = 60.0
-"""Seconds until a test has failed: something waits for what nobody will do."""
+"""Seconds after which a test fails, since it waits for something that will not happen."""
 
 CLOSE_S: Final = 5.0
-"""The close timeout, and from TERM to KILL."""
+"""The close timeout, and the time from TERM to KILL, in seconds."""
 
 Test: TypeAlias = Callable[[Visit], Awaitable[None]]
 
 
 class Suite:
-    """A transport under test; a subclass says how to reach a host.
+    """A transport under test. A subclass defines how a host is reached.
 
     Attributes:
-        capabilities: What the transport can.
+        capabilities: What the transport can do.
     """
 
     capabilities: Capabilities = Capabilities()
 
     def reached(self) -> AbstractAsyncContextManager[Reached]:
-        """A fresh transport and a host that it reaches, for one test."""
+        """Return a new transport and a host that it reaches, for one test."""
         raise NotImplementedError
 
     @property
     def fate(self) -> Fate:
-        """That of a command which was ended."""
-        return Fate.DEAD if self.capabilities.tells_fate else Fate.UNKNOWN
+        """The result that ``end_command`` must have for a running command."""
+        return Fate.DEAD if self.capabilities.reports_fate else Fate.UNKNOWN
 
     def visit(self, test: Test) -> None:
-        """Run ``test`` in a loop of its own, and see to it that nothing of it is left."""
+        """Run ``test`` in its own event loop, and check that it leaves nothing behind."""
 
         async def whole() -> None:
             async with asyncio.timeout(LIMIT_S), self.reached() as reached:

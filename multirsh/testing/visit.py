@@ -1,4 +1,4 @@
-"""One test's visit to a host, for the conformance suite: what goes in, what comes out, what is left."""
+"""Tools for the tests of the conformance suite: connections, standard input, output, and leak checks."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from multirsh.transports.base import Connection, Connector, Stdin, Stream, Trans
 from multirsh.transports.login_deadline import LoginDeadline
 
 SETTLE_S: Final = 2.0
-"""Seconds for what is on its way out: a child to be reaped, a callback to run."""
+"""Seconds that remaining resources have to disappear: a child to be reaped, a callback to run."""
 
 STILL_S: Final = 0.5
-"""Seconds without output after which a host that is held back is taken to be so."""
+"""Seconds without output after which a paused host is taken to be held back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a transport can; the interface leaves these open.
+    """What a transport can do; its interface leaves these open.
 
     Attributes:
-        separate_stderr: stderr comes apart from stdout, and is not part of it.
-        tells_signals: A command that a signal ended is told so, and not as shells do: 128 and its number.
-        ends_commands: ``end_command`` ends all that the command started.
-        tells_fate: And it can tell: ``DEAD`` then, and else ``UNKNOWN``.
-        streams_input: A command begins before all of its input is there.
-        takes_any_bytes: A command may hold bytes that are no UTF-8; else such a one is a ``HostError``.
-        longest_command: What a command may have in bytes, at the least.
-        has_socket: A connection is a TCP connection of ours, which has a port and is closed by the remote.
+        separate_stderr: Whether stderr is separate from stdout.
+        reports_signals: Whether the name of the signal that ended a command is known; otherwise the exit
+            status is 128 + its number, as shells have it.
+        ends_commands: Whether ``end_command`` ends all processes that the command started.
+        reports_fate: Whether ``end_command`` returns ``DEAD`` then, and not ``UNKNOWN``.
+        streams_input: Whether a command starts before its input is complete.
+        takes_any_bytes: Whether a command may hold bytes that are not UTF-8; otherwise it is a ``HostError``.
+        longest_command: The length that a command may have at least, in bytes.
+        has_socket: Whether a connection is a TCP connection of ours, which has a local port and is closed by
+            the remote.
     """
 
     separate_stderr: bool = True
-    tells_signals: bool = True
+    reports_signals: bool = True
     ends_commands: bool = True
-    tells_fate: bool = True
+    reports_fate: bool = True
     streams_input: bool = True
     takes_any_bytes: bool = True
     longest_command: int = 100_000
@@ -49,12 +51,12 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A transport, and whom it reaches.
+    """A transport and the hosts that it is tested with.
 
     Attributes:
-        transport: Not yet prepared; the suite closes it.
-        host: Where commands run.
-        unreachable: One that cannot be opened or run on, or ``None`` where there can be none.
+        transport: The transport, not yet prepared; the suite closes it.
+        host: The host that commands run on.
+        unreachable: A host that cannot be reached; ``None`` if there is no such host.
     """
 
     transport: Transport
@@ -67,9 +69,9 @@ class Collected:
     """A ``Sink`` that keeps everything.
 
     Attributes:
-        stdout: What came.
-        stderr: Likewise.
-        stamp: When the last of it came, on the loop's clock.
+        stdout: The stdout so far.
+        stderr: The stderr so far.
+        stamp: When the last output came, in seconds of the loop's clock.
     """
 
     stdout: bytearray = field(default_factory=bytearray)
@@ -78,7 +80,7 @@ class Collected:
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Keep it."""
+        """Keep ``data``."""
         if stream == "stdout":
             self.stdout += data
         else:
@@ -93,21 +95,21 @@ class Collected:
             await self._more.wait()
 
     async def until_still(self) -> None:
-        """Wait until nothing has come for a while."""
+        """Wait until no output has come for a while."""
         loop = asyncio.get_running_loop()
-        while (left := self.stamp + STILL_S - loop.time()) > 0:  # noqa: ASYNC110 - nobody tells of silence
+        while (left := self.stamp + STILL_S - loop.time()) > 0:  # noqa: ASYNC110 - silence sets no event
             await asyncio.sleep(left)
 
 
 @dataclass(slots=True)
 class Input:
-    """A ``Stdin`` of bytes that are there; it tells how much was asked for.
+    """A ``Stdin`` of given bytes; it records how far it was read.
 
     Attributes:
-        data: All of it.
-        read_to: How far it was read.
-        error: Raised where it ends.
-        ends: Waited for there.
+        data: The bytes.
+        read_to: The largest offset that was read.
+        error: The error to raise at the end of the bytes; ``None`` for end of file.
+        ends: The event to wait for at the end of the bytes.
     """
 
     data: bytes
@@ -116,7 +118,7 @@ class Input:
     ends: asyncio.Event | None = None
 
     async def read(self, offset: int) -> bytes:
-        """Up to 64 KiB from ``offset``."""
+        """Return up to 64 KiB from ``offset``."""
         data = self.at(offset)
         if not data and self.ends is not None:
             await self.ends.wait()
@@ -125,7 +127,7 @@ class Input:
         return data
 
     async def size(self) -> int:
-        """How much there is."""
+        """Return the number of bytes."""
         if self.ends is not None:
             await self.ends.wait()
         if self.error is not None:
@@ -133,7 +135,7 @@ class Input:
         return len(self.data)
 
     def at(self, offset: int) -> bytes:
-        """The same as ``read``."""
+        """Return the same as ``read``, without waiting."""
         self.read_to = max(self.read_to, offset)
         return self.data[offset : offset + 64 * 1024]
 
@@ -144,7 +146,7 @@ class Visit:
 
     Attributes:
         reached: The transport and its host.
-        connector: Its run.
+        connector: The connector of the test's run.
     """
 
     reached: Reached
@@ -152,7 +154,7 @@ class Visit:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Connection]:
-        """A connection that is logged in; closed afterwards."""
+        """Open a connection, and close it afterwards."""
         connection = self.connector.connection(self.reached.host)
         try:
             await connection.open(LoginDeadline())
@@ -162,14 +164,14 @@ class Visit:
             await connection.closed()
 
     async def run(self, command: str, stdin: Stdin | None = None) -> tuple[Outcome, Collected]:
-        """Run ``command`` on a connection of its own."""
+        """Run ``command`` on a new connection."""
         sink = Collected()
         async with self.opened() as connection:
             return await connection.run(command, sink, stdin), sink
 
     @asynccontextmanager
     async def begun(self, command: str) -> AsyncIterator[tuple[Connection, Collected]]:
-        """A connection whose command has said that it has begun, and was given up on then."""
+        """Open a connection, run ``command`` on it, and cancel the run after the first line of output."""
         sink = Collected()
         async with self.opened() as connection:
             running = asyncio.ensure_future(connection.run(command, sink))  # noqa: TID251 - cancelled just below
@@ -181,14 +183,14 @@ class Visit:
             yield connection, sink
 
     async def alive(self, pids: Iterable[str]) -> bytes:
-        """The states of those of ``pids`` that run on the host; a zombie has ended."""
+        """Return the states of those of ``pids`` that still run on the host; a zombie has ended."""
         looks = "; ".join(f"ps -o stat= -p {pid}" for pid in pids)
         _, sink = await self.run(f"{{ {looks}; }} | grep -v '^Z'")
         return bytes(sink.stdout)
 
 
 def belongings() -> Counter[str]:
-    """The descriptors and children of this process, where /proc shows them."""
+    """Return the descriptors and children of this process, as far as /proc shows them."""
     found: Counter[str] = Counter()
     with suppress(OSError):
         for entry in (PROC / "self" / "fd").iterdir():
@@ -202,7 +204,7 @@ def belongings() -> Counter[str]:
 
 
 async def left_nothing(before: Counter[str], tasks: set[asyncio.Task[object]]) -> None:
-    """See to it that nothing more is held than before, once it has settled."""
+    """Assert that, within ``SETTLE_S``, nothing more is held than before."""
     loop = asyncio.get_running_loop()
     until = loop.time() + SETTLE_S
     for pause in itertools.repeat(0.01):

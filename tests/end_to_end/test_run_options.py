@@ -134,7 +134,7 @@ def test_a_gate_on_hosts_is_left_by_the_third_signal(on_sshd: Program, remotes: 
     remotes.wait_for(1)
 
     process.send_signal(signal.SIGINT)
-    said(process, "SIGINT: no new hosts")
+    said(process, "SIGINT: starting no more hosts")
     process.send_signal(signal.SIGINT)
     said(process, "SIGINT: ending")
     process.send_signal(signal.SIGINT)

@@ -1,1 +1,1 @@
-"""Tests of the lab room."""
+"""Tests of the lab."""

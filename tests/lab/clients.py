@@ -65,7 +65,7 @@ def connect(
     tunnel: asyncssh.SSHClientConnection | None = None,
     sock: socket.socket | None = None,
 ) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
-    """Connect by asyncssh, with the lab's user and key unless told otherwise."""
+    """Connect by asyncssh, with the lab's user and key unless others are given."""
     address, port = lab.address_of(name)
     return asyncssh.connect(
         address,

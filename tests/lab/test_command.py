@@ -97,7 +97,7 @@ async def test_input_is_passed_on_and_ends(mark: Mapping[str, str]) -> None:
     assert notes.resumed.is_set()
 
 
-async def test_input_that_nobody_reads_does_not_hold_the_sender(mark: Mapping[str, str]) -> None:
+async def test_input_that_is_not_read_does_not_block_the_sender(mark: Mapping[str, str]) -> None:
     notes = Notes()
     async with running("exec <&-; echo closed; sleep 60", notes, mark, grace=5) as command:
         await notes.heard.wait()
@@ -133,7 +133,7 @@ async def test_the_whole_tree_gets_term_first(mark: Mapping[str, str]) -> None:
     assert not wait_until_gone(family(mark))
 
 
-async def test_what_ignores_term_is_killed(mark: Mapping[str, str]) -> None:
+async def test_a_command_that_ignores_term_is_killed(mark: Mapping[str, str]) -> None:
     notes = Notes()
     script = "trap '' TERM; sleep 1000 & echo ready; wait; sleep 1000"
     async with running(script, notes, mark) as command:
@@ -169,7 +169,7 @@ async def test_cancelling_the_end_kills_at_once(mark: Mapping[str, str]) -> None
     assert not wait_until_gone(family(mark))
 
 
-def test_a_program_that_is_not_there(mark: Mapping[str, str]) -> None:
+def test_a_program_that_does_not_exist(mark: Mapping[str, str]) -> None:
     with pytest.raises(FileNotFoundError):
         LabCommand.spawn(("/nowhere/sh",), environment=mark, folder="/", receiver=Notes())
 

@@ -56,7 +56,7 @@ async def test_plain_ssh_gets_the_status(status: int) -> None:
         assert (await openssh(lab, "web01", f"exit {status}")).status == status
 
 
-async def test_plain_ssh_hears_of_a_signal() -> None:
+async def test_plain_ssh_reports_a_signal() -> None:
     async with Lab(LabOptions(hosts=1, port=0)) as lab:
         ended = await openssh(lab, "-v", "web01", "kill -TERM $$")
     assert ended.status == 255
@@ -116,7 +116,7 @@ async def test_files_are_private_and_gone_afterwards() -> None:
     assert not lab.folder.exists()
 
 
-async def test_an_error_in_the_block_comes_out_as_it_is_and_nothing_stays() -> None:
+async def test_an_error_in_the_block_is_raised_unchanged_and_nothing_is_left() -> None:
     lab = Lab(LabOptions(hosts=2, port=0))
     with pytest.raises(ZeroDivisionError):
         async with lab:
@@ -133,7 +133,7 @@ async def test_cancelling_the_block_leaves_nothing(family: Family) -> None:
     assert not wait_until_gone(family())
 
 
-async def test_a_port_that_cannot_be_had_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_leaves_nothing_behind(tmp_path: Path) -> None:
     async with Lab(LabOptions(hosts=1, port=0, parent=tmp_path)) as first:
         port = first.address_of("web01").port
         with pytest.raises(UsageError, match=f"port {port}"):
@@ -147,7 +147,7 @@ def test_numbers_out_of_range(hosts: int, port: int) -> None:
         LabOptions(hosts=hosts, port=port)
 
 
-async def test_where_there_is_one_address_ports_tell_hosts_apart() -> None:
+async def test_with_one_address_the_hosts_differ_by_port() -> None:
     async with Lab(LabOptions(hosts=5, port=0, addressing=Addressing.PORTS)) as lab:
         endpoints = [lab.address_of(name) for name in lab.names]
         assert {endpoint.address for endpoint in endpoints} == {"127.0.0.1"}
@@ -190,7 +190,7 @@ async def said_by(lab: Lab, name: str) -> str:
     return done.stdout.decode().strip()
 
 
-async def test_asyncssh_is_quiet_unless_told_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+async def test_asyncssh_is_quiet_unless_a_log_level_is_set(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("asyncssh")
     root_level = logging.getLogger().level
     try:
@@ -208,7 +208,7 @@ async def test_the_default_port_is_the_documented_one(in_namespace: Namespace) -
         assert lab.address_of("web02") == Endpoint("127.77.0.2", DEFAULT_PORT)
 
 
-async def test_it_restarts_at_once_on_ports_in_time_wait(in_namespace: Namespace) -> None:
+async def test_a_lab_restarts_at_once_on_ports_in_time_wait(in_namespace: Namespace) -> None:
     port = free_port(in_namespace)
     async with Lab(LabOptions(hosts=2, port=port)) as lab:
         clients = [await asyncio.open_connection(*lab.address_of(name)) for name in lab.names]

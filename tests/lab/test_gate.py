@@ -1,4 +1,4 @@
-"""Who gets in, and where connections are forwarded to."""
+"""The access policy of a lab: logins and forwarding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_the_user_may_have_any_name() -> None:
         assert (await openssh(lab, "web01", "exit 3")).status == 3
 
 
-async def test_only_keys_are_a_way_in() -> None:
+async def test_only_public_keys_are_accepted() -> None:
     async with Lab(FOUR) as lab:
         address, port = lab.address_of("web01")
         methods = await asyncssh.get_server_auth_methods(address, port, lab.user, config=None)
@@ -42,7 +42,7 @@ async def test_only_keys_are_a_way_in() -> None:
     assert b"Permission denied (publickey)" in ended.stderr
 
 
-async def test_each_host_has_a_key_of_its_own() -> None:
+async def test_each_host_has_its_own_host_key() -> None:
     async with Lab(FOUR) as lab:
         keys = set()
         for name in lab.names:

@@ -65,13 +65,13 @@ def test_every_host_has_its_own_name_and_is_in_one_group(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, -1, MAX_HOSTS + 1])
-def test_no_lab_of_a_size_that_has_no_addresses(count: int) -> None:
+def test_a_number_of_hosts_that_has_no_addresses_is_an_error(count: int) -> None:
     with pytest.raises(ValueError, match="a lab has 1 to"):
         plan_roster(count)
 
 
 @given(COUNTS, st.integers(1, MAX_PORT))
-def test_each_host_has_an_address_of_its_own_on_one_port(count: int, port: int) -> None:
+def test_each_host_has_its_own_address_on_one_port(count: int, port: int) -> None:
     endpoints = plan_endpoints(count, addressing=Addressing.ADDRESSES, port=port)
     assert len(endpoints) == len(set(endpoints)) == count
     network = ipaddress.ip_network("127.77.0.0/16")
@@ -88,7 +88,7 @@ def test_the_largest_lab_fits_its_network() -> None:
 
 
 @given(COUNTS, st.integers(1, MAX_PORT))
-def test_where_there_is_one_address_each_host_has_a_port(count: int, port: int) -> None:
+def test_with_one_address_each_host_has_its_own_port(count: int, port: int) -> None:
     if port + count - 1 > MAX_PORT:
         with pytest.raises(ValueError, match="past 65535"):
             plan_endpoints(count, addressing=Addressing.PORTS, port=port)
@@ -97,7 +97,7 @@ def test_where_there_is_one_address_each_host_has_a_port(count: int, port: int) 
     assert endpoints == tuple(Endpoint(ONE_ADDRESS, port + index) for index in range(count))
 
 
-def test_any_free_port_is_left_to_the_kernel_for_each() -> None:
+def test_port_0_is_left_to_the_kernel_for_each_host() -> None:
     assert plan_endpoints(2, addressing=Addressing.PORTS, port=0) == (Endpoint(ONE_ADDRESS, 0),) * 2
 
 
@@ -110,7 +110,7 @@ def test_any_free_port_is_left_to_the_kernel_for_each() -> None:
         (Addressing.ADDRESSES, False, Addressing.ADDRESSES),
     ],
 )
-def test_addresses_where_there_are_some_unless_told(
+def test_addresses_are_used_if_there_are_some_unless_ports_are_chosen(
     forced: Addressing | None,
     has_range: bool,  # noqa: FBT001 - a table's column
     chosen: Addressing,
@@ -118,7 +118,7 @@ def test_addresses_where_there_are_some_unless_told(
     assert choose_addressing(forced=forced, has_range=has_range) is chosen
 
 
-def test_only_the_default_port_gives_way() -> None:
+def test_only_the_default_port_is_replaced_by_a_free_one() -> None:
     assert choose_ports(None) == (DEFAULT_PORT, 0)
     assert choose_ports(2200) == (2200,)
     assert choose_ports(0) == (0,)

@@ -39,7 +39,7 @@ async def test_a_signal_is_reported_by_name() -> None:
     assert done.exit_signal[0] == "USR1"
 
 
-async def test_a_signal_of_the_clients_reaches_the_command() -> None:
+async def test_a_signal_from_the_client_reaches_the_command() -> None:
     async with (
         Lab(ONE) as lab,
         connect(lab, "web01") as connection,

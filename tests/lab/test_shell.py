@@ -18,7 +18,7 @@ from multirsh.lab.shell import (
 from multirsh.model import Exited, Signalled
 
 
-def test_the_users_shell_where_it_is_one() -> None:
+def test_the_users_shell_if_it_is_a_program() -> None:
     assert choose_shell({"SHELL": "/bin/bash"}, is_executable=lambda _: True) == "/bin/bash"
     assert choose_shell({"SHELL": "/gone"}, is_executable=lambda _: False) == "/bin/sh"
     assert choose_shell({"SHELL": "bash"}, is_executable=lambda _: True) == "/bin/sh"
@@ -77,6 +77,6 @@ def test_names_and_numbers_agree(name: str) -> None:
     assert ssh_signal_name(number) == name
 
 
-def test_other_signals_cannot_be_asked_for() -> None:
+def test_other_signals_have_no_name() -> None:
     assert signal_by_name("STOP") is None
     assert signal_by_name("nonsense") is None

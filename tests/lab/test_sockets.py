@@ -12,7 +12,7 @@ import pytest
 from multirsh.errors import UsageError
 from multirsh.lab import sockets
 from multirsh.lab.plan import DEFAULT_PORT, Addressing
-from multirsh.lab.sockets import endpoint_of, has_loopback_range, make_room, open_listeners
+from multirsh.lab.sockets import endpoint_of, has_loopback_range, open_listeners, reserve_descriptors
 from multirsh.ports.sockets import Endpoint
 from tests.servers.namespace import Namespace
 from tests.servers.ports import free_port
@@ -31,7 +31,7 @@ def listening(count: int, addressing: Addressing, port: int | None) -> Iterator[
 
 
 @pytest.mark.parametrize("addressing", list(Addressing))
-def test_any_free_port_gives_places_that_answer(addressing: Addressing) -> None:
+def test_hosts_on_any_free_port_answer(addressing: Addressing) -> None:
     with listening(5, addressing, 0) as endpoints:
         assert len(set(endpoints)) == 5
         if addressing is Addressing.ADDRESSES:
@@ -41,13 +41,13 @@ def test_any_free_port_gives_places_that_answer(addressing: Addressing) -> None:
 
 
 @pytest.mark.parametrize("addressing", list(Addressing))
-def test_a_port_in_use_is_an_error_where_it_was_asked_for(addressing: Addressing) -> None:
+def test_a_given_port_that_is_in_use_is_an_error(addressing: Addressing) -> None:
     port = free_port(None, address="127.0.0.1")
     with listening(3, addressing, port), pytest.raises(UsageError, match=f"port {port}.*in use"):
         open_listeners(3, addressing=addressing, port=port)
 
 
-def test_the_default_port_gives_way(in_namespace: Namespace) -> None:
+def test_a_default_port_that_is_in_use_is_replaced_by_a_free_one(in_namespace: Namespace) -> None:
     with (
         listening(2, Addressing.ADDRESSES, None) as first,
         listening(2, Addressing.ADDRESSES, None) as second,
@@ -56,7 +56,7 @@ def test_the_default_port_gives_way(in_namespace: Namespace) -> None:
         assert DEFAULT_PORT not in {endpoint.port for endpoint in second}
 
 
-def test_ports_do_not_run_past_the_last() -> None:
+def test_ports_do_not_exceed_the_largest() -> None:
     with pytest.raises(UsageError, match="past 65535"):
         open_listeners(10, addressing=Addressing.PORTS, port=65530)
 
@@ -65,26 +65,28 @@ def test_this_machine_has_the_range() -> None:
     assert has_loopback_range()
 
 
-def test_the_soft_limit_is_raised_when_there_is_need(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_soft_limit_is_raised_if_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
-    make_room(10)
+    reserve_descriptors(10)
     assert asked == []
-    make_room(500)
+    reserve_descriptors(500)
     assert asked == [(4096, 4096)]
 
 
 def test_a_lab_that_cannot_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     with pytest.raises(UsageError, match="4096 open files"):
-        make_room(4000)
+        reserve_descriptors(4000)
 
 
-def test_macos_reports_no_hard_limit_and_is_asked_for_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hard_limit_the_soft_limit_is_what_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
-    make_room(10)
+    reserve_descriptors(10)
     needed = 10 * sockets.DESCRIPTORS_PER_BUSY_HOST + sockets.DESCRIPTORS_BESIDE
     assert asked == [(needed, resource.RLIM_INFINITY)]

@@ -1,4 +1,4 @@
-"""The files that describe a fleet, read back by those who read such files."""
+"""The files that describe a fleet, read back by the programs that use them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plan(count: int, addressing: Addressing, port: int) -> LabPlan:
     )
 
 
-def test_the_hosts_file_says_the_shared_port_once() -> None:
+def test_the_hosts_file_has_a_shared_port_once() -> None:
     text = hosts_yaml(plan(10, Addressing.ADDRESSES, 7722), user="ann", identity=AWKWARD)
     document = yaml.safe_load(text)
     assert document["defaults"] == {"user": "ann", "port": 7722, "identity": str(AWKWARD)}
@@ -31,7 +31,7 @@ def test_the_hosts_file_says_the_shared_port_once() -> None:
     assert document["groups"]["prod"] == {"groups": ["web", "db", "cache"]}
 
 
-def test_the_hosts_file_says_each_port_where_they_differ() -> None:
+def test_the_hosts_file_has_each_port_if_they_differ() -> None:
     text = hosts_yaml(plan(3, Addressing.PORTS, 7722), user="ann", identity=AWKWARD)
     document = yaml.safe_load(text)
     assert "port" not in document["defaults"]

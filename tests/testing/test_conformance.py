@@ -88,7 +88,7 @@ class OnRshd(TransportConformance):
 class TestRsh(OnRshd):
     stderr = RshStderr.SEPARATE
     capabilities = Capabilities(
-        tells_signals=False, ends_commands=False, tells_fate=False, streams_input=False
+        reports_signals=False, ends_commands=False, reports_fate=False, streams_input=False
     )
 
 
@@ -96,7 +96,11 @@ class TestRsh(OnRshd):
 class TestRshMerged(OnRshd):
     stderr = RshStderr.MERGED
     capabilities = Capabilities(
-        separate_stderr=False, tells_signals=False, ends_commands=False, tells_fate=False, streams_input=False
+        separate_stderr=False,
+        reports_signals=False,
+        ends_commands=False,
+        reports_fate=False,
+        streams_input=False,
     )
 
 
@@ -109,7 +113,7 @@ class TestLocal(TransportConformance):
 
 
 class ByProgram(TransportConformance):
-    capabilities = Capabilities(has_socket=False, tells_fate=False)
+    capabilities = Capabilities(has_socket=False, reports_fate=False)
     template: str
 
     @asynccontextmanager

@@ -338,7 +338,7 @@ class RunMachine:
         self._deadline = None if timeouts.run is None else now + timeouts.run
 
     def _tick(self, now: float) -> None:
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is not None and now >= self._deadline and not self.is_over:
             self._deadline = None
             text = f"the run's deadline of {self._options.timeouts.run:g} s has passed"
             self._rolling.stop(StopReason(Cause.DEADLINE, text))

@@ -474,6 +474,15 @@ class TestWholeRuns:
         assert list(run.statuses.values()).count(Status.OK) == 4_950
         assert 5_000 * 4.7 / 200 < run.now < 1.5 * 5_000 * 4.7 / 200
 
+    def test_a_deadline_that_comes_when_all_is_over_stops_nothing(self) -> None:
+        options = RunOptions(limits=Limits(fanout=1), timeouts=Timeouts(run=1.0))
+        run = SimulatedRun(
+            1, options, course=lambda _name, _attempt: Course(login=0.0, command=0.0, close=1.0)
+        )
+        run.run()
+        assert run.statuses == {"h0": Status.OK}
+        assert run.machine.stop_reason is None
+
     def test_few_descriptors_bound_sockets_that_drain_too(self) -> None:
         run = SimulatedRun(50, fanout=5, open_at_most=8, course=lambda _name, _attempt: Course(close=10.0))
         run.run()
