@@ -74,13 +74,14 @@ class Program:
         self,
         *args: str | Path,
         prefix: Sequence[str] = (),
+        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.PIPE,
         stderr: int | IO[bytes] = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
         """Start it."""
         return subprocess.Popen(
             [*prefix, *MULTIRSH, *map(str, args)],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             bufsize=0,  # so that a line may be read before communicate() reads the rest

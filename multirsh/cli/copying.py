@@ -69,7 +69,7 @@ _COPYING: Final = (
     _of_copying(
         "--update",
         is_flag=True,
-        help="Skip files whose size and time are the same on the other side; preserves times.",
+        help="Skip files of equal size and modification time; implies preserving times.",
     ),
     _of_copying(
         "--partial",

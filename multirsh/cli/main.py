@@ -48,7 +48,7 @@ _ABOUT_US: Final = frozenset({*HELP_NAMES, "--version"})
 
 
 class DefaultGroup(click.Group):
-    """A group whose subcommand may come after its options, and may be left out if it is ``run``."""
+    """A command group that accepts options before the subcommand; the default subcommand is ``run``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The subcommands, the default first."""

@@ -162,7 +162,7 @@ class PriorRun:
         if unknown:
             raise UsageError(
                 f"the record of {self.entry.run} does not say how these hosts were reached: {fold(unknown)}",
-                hint="give a hosts file with -f, whose settings are used instead",
+                hint="give a hosts file with -f to use its settings instead",
             )
         hosts = {name: routes[name].host(name) for name in self.found}
         chosen = self._chosen(hosts, selection, pick=None)

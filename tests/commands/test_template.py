@@ -116,7 +116,7 @@ async def test_each_host_gets_its_own_and_is_told_of_as_it_was_asked() -> None:
         events = [event async for event in run.events()]
         assert events[0].command == "echo {host} {index} {user}"  # type: ignore[union-attr]  # it is RunStarted
         sent = {connection.host.name: connection.commands for connection in fake.connections}
-    assert sent == {"a": ["echo a 0 'm e'"], "c": ["echo c 1 somebody"]}
+    assert sent == {"a": ["echo a 0 'm e'"], "c": ["echo c 1 user"]}
 
 
 @pytest.mark.parametrize("shell", LOGIN_SHELLS)

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import StartScripted, StartServer
 from tests.end_to_end.finished_run import STRICTLY, sleeping, start, told_by
 from tests.end_to_end.remotes import Remotes
-from tests.program import MULTIRSH, Program
+from tests.program import Program
 from tests.servers.banning import BanningRelay
 from tests.servers.daemon import Daemon
 from tests.servers.keys import make_key
@@ -356,17 +356,10 @@ class TestThisMachine:
         flag = multirsh.home / "read"
         waits = f"until [ -e {flag} ]; do sleep 0.1; done; cksum"
         command = f"case $SSH_CONNECTION in *' 127.1.0.1 '*) {waits};; *) cksum; touch {flag};; esac"
-        words = [sys.executable, "-c", MEASURED, *MULTIRSH, "-f", "hosts.yaml", "--json", "-I", "--", command]
+        words = ["-f", "hosts.yaml", "--json", "-I", "--", command]
         multirsh.environ.update(STRICTLY)
         with subprocess.Popen(["head", "-c", str(2**30), "/dev/zero"], stdout=subprocess.PIPE) as zeros:
-            process = subprocess.Popen(
-                words,
-                stdin=zeros.stdout,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=multirsh.environ,
-                cwd=multirsh.home,
-            )
+            process = multirsh.start(*words, prefix=(sys.executable, "-c", MEASURED), stdin=zeros.stdout)
             told = told_by(process, multirsh, in_namespace, [server.port])
         assert told.statuses() == {"ok": 3}
         assert {out.split()[1] for out in told.outputs.values()} == {str(2**30)}

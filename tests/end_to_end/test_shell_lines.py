@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.end_to_end.remotes import Remotes
-from tests.program import MULTIRSH, Program, ended, said
+from tests.program import Program, ended, said
 from tests.servers.daemon import Daemon
 from tests.servers.namespace import Namespace
 
@@ -54,15 +54,7 @@ def test_every_line_is_a_run_with_its_own_id_in_json(on_sshd: Program) -> None:
 def test_a_signal_ends_the_command_and_the_shell(
     on_sshd: Program, remotes: Remotes, sshd: Daemon, in_module_namespace: Namespace
 ) -> None:
-    with subprocess.Popen(
-        [*MULTIRSH, *SHELL],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=on_sshd.environ,
-        cwd=on_sshd.home,
-        bufsize=0,
-    ) as process:
+    with on_sshd.start(*SHELL, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.write(f"{remotes.marking()}\necho not this\n".encode())
         remotes.wait_for(5)
@@ -76,15 +68,7 @@ def test_a_signal_ends_the_command_and_the_shell(
 
 
 def test_a_signal_while_it_waits_for_a_line_ends_the_shell(on_sshd: Program) -> None:
-    with subprocess.Popen(
-        [*MULTIRSH, *SHELL],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=on_sshd.environ,
-        cwd=on_sshd.home,
-        bufsize=0,
-    ) as process:
+    with on_sshd.start(*SHELL, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(b"echo up\n")
@@ -96,15 +80,7 @@ def test_a_signal_while_it_waits_for_a_line_ends_the_shell(on_sshd: Program) -> 
 def test_a_shell_that_is_killed_leaves_no_port_in_time_wait(
     on_sshd: Program, sshd: Daemon, in_module_namespace: Namespace
 ) -> None:
-    with subprocess.Popen(
-        [*MULTIRSH, *SHELL],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=on_sshd.environ,
-        cwd=on_sshd.home,
-        bufsize=0,
-    ) as process:
+    with on_sshd.start(*SHELL, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         process.stdin.write(b"true\n")
         said(process, "5 hosts: 5 ok")

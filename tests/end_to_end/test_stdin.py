@@ -166,18 +166,10 @@ class TestKindsOfInput:
 
 
 def test_bytes_that_come_later_are_told_of_at_the_end(multirsh: Program, remotes: Remotes) -> None:
-    process = subprocess.Popen(
-        [*MULTIRSH, *HERE, remotes.waiting],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=multirsh.environ,
-        cwd=multirsh.home,
-    )
+    process = multirsh.start(*HERE, remotes.waiting, stdin=subprocess.PIPE)
     remotes.wait_for(1)
     assert process.stdin is not None
     process.stdin.write(b"late\n")
-    process.stdin.flush()
     remotes.let_go()
 
     assert ended(process) == Ended(0, "done\n", LATE_BYTES)

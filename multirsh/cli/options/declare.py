@@ -113,7 +113,7 @@ SYSTEM_FILE: Final = Path("/etc/multirsh/config.toml")
 
 
 def files() -> tuple[Path, ...]:
-    """The files, the one whose values win first (XDG Base Directory Specification)."""
+    """Return the configuration files, in order of precedence (XDG Base Directory Specification)."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     if not home.startswith("/"):  # the specification has it ignored, and it would be in the current folder
         home = os.path.expanduser("~/.config")  # noqa: PTH111 - the path's own raises where there is no home
