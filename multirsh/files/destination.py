@@ -157,12 +157,8 @@ class DestinationDir:
         Raises:
             OSError: The file cannot be written.
         """
-        with self._opened(folder) as here:
-            descriptor = os.open(name, _AGAIN, dir_fd=here)
-            try:
-                _write_all(descriptor, offset, data)
-            finally:
-                os.close(descriptor)
+        with self._opened_file(folder, name, _AGAIN) as descriptor:
+            _write_all(descriptor, offset, data)
 
     def truncate(self, folder: Parts, name: bytes, size: int) -> None:
         """Drop everything after ``size`` bytes, and let only its owner read the file.
@@ -170,13 +166,9 @@ class DestinationDir:
         Raises:
             OSError: The file cannot be changed.
         """
-        with self._opened(folder) as here:
-            descriptor = os.open(name, _AGAIN, dir_fd=here)
-            try:
-                os.fchmod(descriptor, _PRIVATE)
-                os.ftruncate(descriptor, size)
-            finally:
-                os.close(descriptor)
+        with self._opened_file(folder, name, _AGAIN) as descriptor:
+            os.fchmod(descriptor, _PRIVATE)
+            os.ftruncate(descriptor, size)
 
     def sum(self, folder: Parts, name: bytes, size: int) -> str:
         """Return the SHA-256 of the first ``size`` bytes of a file, in hexadecimal digits.
@@ -184,12 +176,8 @@ class DestinationDir:
         Raises:
             OSError: The file cannot be read.
         """
-        with self._opened(folder) as here:
-            descriptor = os.open(name, _READ, dir_fd=here)
-            try:
-                return sha256_of(descriptor, size)
-            finally:
-                os.close(descriptor)
+        with self._opened_file(folder, name, _READ) as descriptor:
+            return sha256_of(descriptor, size)
 
     def finish(self, folder: Parts, temporary: bytes, name: bytes, how: FinalAttributes) -> list[str]:
         """Give a file its owner, mode and times and, last, its name.
@@ -307,6 +295,16 @@ class DestinationDir:
             yield here
         finally:
             os.close(here)
+
+    @contextlib.contextmanager
+    def _opened_file(self, folder: Parts, name: bytes, flags: int) -> Iterator[int]:
+        """Open a file of a folder inside of the block; yield its descriptor."""
+        with self._opened(folder) as here:
+            descriptor = os.open(name, flags, dir_fd=here)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
 def _check(part: bytes) -> None:
