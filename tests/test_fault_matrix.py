@@ -42,7 +42,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "a server that accepts and closes, or says that it is busy": (
         "end_to_end/test_faults.py::test_a_server_that_closes_on_everybody_is_asked_a_few_times_and_then_told",
         "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
-        "engine/test_governor.py::test_while_no_login_succeeds_the_pauses_double_and_end",
+        "engine/schedule/test_governor.py::test_while_no_login_succeeds_the_pauses_double_and_end",
     ),
     "HTTP, junk, garbage": (
         "transports/ssh/test_wire.py::TestBeforeTheLogin::test_each_is_told_apart_and_leaves_nothing",
@@ -60,7 +60,7 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "a wrong key or password": (
         "transports/ssh/test_wire.py::TestSshd::test_a_wrong_key_is_auth_and_the_remote_closes",
         "transports/ssh/test_wire.py::TestSshd::test_one_wrong_password_is_one_attempt",
-        "engine/test_retry.py::test_a_refusal_and_a_stop_are_final",
+        "engine/schedule/test_retry.py::test_a_refusal_and_a_stop_are_final",
     ),
     "a locked key without a terminal, a dead agent": (
         "transports/ssh/test_credentials.py::test_without_a_terminal_the_ways_out_are_told",
